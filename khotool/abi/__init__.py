@@ -1,0 +1,1 @@
+"""The ABI as data: definitions are loaded from ``formats/``, validated and compiled here."""

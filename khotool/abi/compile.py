@@ -1,0 +1,185 @@
+"""Compile a struct for one page size and byte order: offsets, construct, numpy dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from khotool.abi.definition import Field, Struct
+from khotool.abi.geometry import Geometry
+from khotool.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPart:
+    """A part of a bit-field word: value = (word & mask) >> shift."""
+
+    field: Field
+    mask: int
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedField:
+    """A field at its offset.
+
+    Args:
+        offset, size: bytes from the start of the struct.
+        count: elements of a ``fill`` array, else 1.
+        nested: compiled struct of an embedded struct.
+        parts: placed parts of a bit-field word.
+    """
+
+    field: Field
+    offset: int
+    size: int
+    count: int = 1
+    nested: CompiledStruct | None = None
+    parts: tuple[PlacedPart, ...] = ()
+
+
+class CompiledStruct:
+    """A struct for one geometry.
+
+    ``construct`` serves single records, ``dtype`` arrays of them; both are made from
+    ``fields`` and a property test holds them equal.
+    """
+
+    def __init__(
+        self, struct: Struct, geometry: Geometry, find: Callable[[str], CompiledStruct]
+    ) -> None:
+        """Place the fields.
+
+        Args:
+            find: gives the compiled struct of an embedded struct by name.
+
+        Raises:
+            DefinitionError: the declared size is not that of the fields.
+        """
+        self.struct = struct
+        self.geometry = geometry
+        self.size = geometry.page_size if struct.size == "page" else struct.size
+        self.fields = self._place(find)
+        end = max((f.offset + f.size for f in self.fields), default=0)
+        if not struct.packed:
+            end = -(-end // self._alignment()) * self._alignment()
+        if end != self.size:
+            raise DefinitionError(
+                f"struct {struct.name}", f"fields end at {end} bytes, declared size is {self.size}"
+            )
+
+    def _place(self, find: Callable[[str], CompiledStruct]) -> tuple[PlacedField, ...]:
+        placed = []
+        offset = 0
+        for field in self.struct.fields:
+            kind = field.type
+            assert kind is not None
+            nested = find(kind.struct) if kind.kind == "struct" else None
+            size = nested.size if nested else kind.size
+            if not self.struct.packed:
+                align = nested._alignment() if nested else (1 if kind.kind == "char" else size)
+                offset = -(-offset // align) * align
+            count = (self.size - offset) // size if field.fill else 1
+            parts = self._parts(field, size) if field.parts else ()
+            placed.append(PlacedField(field, offset, size * count, count, nested, parts))
+            offset += size * count
+        return tuple(placed)
+
+    def _parts(self, field: Field, size: int) -> tuple[PlacedPart, ...]:
+        parts = []
+        bit = 0
+        for part in field.parts:
+            if part.width == "page_shift":
+                width = self.geometry.page_shift
+            elif part.width == "rest":
+                width = size * 8 - bit
+            else:
+                width = int(part.width)
+            parts.append(PlacedPart(part, ((1 << width) - 1) << bit, 0 if part.in_place else bit))
+            bit += width
+        if bit > size * 8:
+            raise DefinitionError(f"struct {self.struct.name}", f"{field.name} has {bit} bits")
+        return tuple(parts)
+
+    def _alignment(self) -> int:
+        if self.struct.packed:
+            return 1
+        sizes = [1]
+        for field in self.struct.fields:
+            if field.type is not None and field.type.kind == "int":
+                sizes.append(field.type.size)
+        return max(sizes)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Structured dtype of one record; char arrays are raw bytes (``V``)."""
+        import numpy as np
+
+        names, formats, offsets = [], [], []
+        for placed in self.fields:
+            names.append(placed.field.name)
+            offsets.append(placed.offset)
+            base: Any
+            kind = placed.field.type
+            assert kind is not None
+            if placed.nested:
+                base = placed.nested.dtype
+            elif kind.kind == "char":
+                base = f"V{kind.size}"
+            else:
+                base = f"{self._prefix(placed)}{'i' if kind.signed else 'u'}{kind.size}"
+            formats.append((base, (placed.count,)) if placed.field.fill else base)
+        return np.dtype(
+            {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.size}
+        )
+
+    @cached_property
+    def construct(self) -> Any:
+        """Uncompiled ``construct.Struct`` of one record; gaps of natural alignment are bytes."""
+        import construct
+
+        members = []
+        end = 0
+        for placed in self.fields:
+            if placed.offset > end:
+                members.append(f"gap_{end}" / construct.Bytes(placed.offset - end))
+            kind = placed.field.type
+            assert kind is not None
+            base: Any
+            if placed.nested:
+                base = placed.nested.construct
+            elif kind.kind == "char":
+                base = construct.Bytes(kind.size)
+            else:
+                base = construct.BytesInteger(
+                    kind.size, signed=kind.signed, swapped=self._prefix(placed) == "<"
+                )
+            if placed.field.fill:
+                base = construct.Array(placed.count, base)
+            members.append(placed.field.name / base)
+            end = placed.offset + placed.size
+        if self.size > end:
+            members.append(f"gap_{end}" / construct.Bytes(self.size - end))
+        return construct.Struct(*members)
+
+    def _prefix(self, placed: PlacedField) -> str:
+        kind = placed.field.type
+        return ">" if kind is not None and kind.big else self.geometry.prefix
+
+    def by_label(self, label: str) -> PlacedField:
+        """The placed field that has, or whose parts have, this label.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for placed in self.fields:
+            for field in placed.field.parts or (placed.field,):
+                if field.label == label:
+                    return placed
+        raise KeyError(label)

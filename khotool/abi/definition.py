@@ -1,0 +1,251 @@
+"""Definitions as objects: what one file of ``formats/`` says, after validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Kind(StrEnum):
+    """Where a format can hang in a handover."""
+
+    ROOT = "root"
+    ENTRY = "entry"
+    NODE = "node"
+    FILE = "file"
+    FLB = "flb"
+    STRUCTURE = "structure"
+    BOOT = "boot"
+
+
+class Shape(StrEnum):
+    """What a pointer leads to; each but ``record`` needs an algorithm of ``khotool/shapes``."""
+
+    RECORD = "record"
+    ARRAY = "array"
+    BLOCKS = "blocks"
+    VMALLOC = "vmalloc"
+    RADIX = "radix"
+    BITMAP_CHUNKS = "bitmap-chunks"
+    ENTRY = "entry"
+    HANDLER = "handler"
+    FOLIO = "folio"
+    RANGE = "range"
+
+
+Null = Literal["error", "empty", "allowed", "handler"]
+"""What 0 in a pointer means: a fault, an empty list, nothing yet, or as the handler says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A pointer's target.
+
+    Args:
+        shape: how the target is laid out.
+        of: struct of each record of the target.
+        header: struct in front of an array.
+        count: label of the field that counts the records: of the header, else a sibling.
+        size: label of the sibling that holds the target's length in bytes.
+        order: label of the sibling that holds the target's page order.
+        kind: kind of definition that a handle selects.
+        by: label of the sibling whose string selects it.
+        pages: pages the writer allocates for an array.
+    """
+
+    shape: Shape
+    of: str = ""
+    header: str = ""
+    count: str = ""
+    size: str = ""
+    order: str = ""
+    kind: str = ""
+    by: str = ""
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """The array inside an embedded ``kho_vmalloc``: struct of an element, field that counts."""
+
+    of: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """The C type of a field or property.
+
+    Args:
+        kind: ``int``, ``char`` (fixed, NUL padded), ``string`` (NUL terminated property),
+            ``bytes`` (any property), ``struct`` or ``array`` (property of whole structs).
+        size: bytes of an ``int`` or ``char``.
+        signed: of an ``int``.
+        big: the value is big-endian whatever the image's byte order is.
+        struct: name of the struct of ``struct`` and ``array``.
+        text: the type as written in the definition.
+    """
+
+    kind: Literal["int", "char", "string", "bytes", "struct", "array"]
+    text: str
+    size: int = 0
+    signed: bool = False
+    big: bool = False
+    struct: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a struct, a part of a bit-field word, or a property of an FDT node.
+
+    Args:
+        name: the kernel's name.
+        type: None for a word of ``parts``.
+        alias: the model's name, where versions differ in the kernel's.
+        role: how the value is shown and compared: address, pfn, page-index, count, bytes,
+            pages, order, token, handle, flags, counter, checksum, magic, position, bits.
+        parts: fields of a bit-field word, from the least significant bit up.
+        width: bits of a part; ``page_shift`` and ``rest`` depend on the page size.
+        in_place: a part that is masked, not shifted down.
+        fill: ``page``: the field is an array up to the end of the page.
+        layout: the field belongs to this layout only.
+        value: the only string that is right; expect: the only number.
+        counts: label of the list whose length this field must have.
+    """
+
+    name: str
+    type: FieldType | None
+    doc: str = ""
+    alias: str = ""
+    role: str = ""
+    points_to: Reference | None = None
+    null: Null = "error"
+    holds: Holds | None = None
+    parts: tuple[Field, ...] = ()
+    width: int | str = 0
+    in_place: bool = False
+    fill: str = ""
+    layout: str = ""
+    value: str = ""
+    expect: int | None = None
+    flags: dict[str, int] = field(default_factory=dict, hash=False)
+    enum: dict[str, int] = field(default_factory=dict, hash=False)
+    optional: bool = False
+    reserved: bool = False
+    unique: bool = False
+    nonempty: bool = False
+    counts: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name in paths and in JSON."""
+        return self.alias or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A C struct.
+
+    Args:
+        size: bytes, asserted against the fields; ``page`` for a struct of one page.
+        key: label of the field that names an instance in a list.
+        packed: no padding between fields; else natural alignment.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    size: int | Literal["page"]
+    doc: str = ""
+    key: str = ""
+    packed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeType:
+    """A node of a flattened device tree.
+
+    Args:
+        properties: in the order in which the kernel writes them.
+        nodes: children by name.
+        any_node: what every child not named in ``nodes`` is.
+        inline: fields appear in the parent of the model.
+        format: id of the definition that describes the node instead.
+        alias: model name of the list of ``any_node`` children.
+    """
+
+    properties: tuple[Field, ...] = ()
+    nodes: dict[str, NodeType] = field(default_factory=dict, hash=False)
+    any_node: NodeType | None = None
+    inline: bool = False
+    optional: bool = False
+    format: str = ""
+    kind: str = ""
+    alias: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One of several layouts under one string."""
+
+    name: str
+    doc: str
+    first: str
+    last: str
+    parameters: dict[str, int | str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One file of ``formats/``: everything known about one compatible string.
+
+    Args:
+        content: ``fdt``, the name of a struct of this file, ``literal`` or ``none``.
+        match: strings by which the format is recognised: ``compatible``, ``entry``, ``name``.
+        uses: ids of structures that records of this format embed.
+        depends: what else must be in a handover: ``handlers`` of files an FLB is bound to.
+        first, last: kernel releases that write it; an empty last is open.
+        source: path of the file, relative to its folder of definitions.
+    """
+
+    id: str
+    title: str
+    kind: Kind
+    content: str
+    status: str
+    header: str
+    first: str
+    last: str
+    doc: str
+    source: str
+    match: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    uses: tuple[str, ...] = ()
+    limits: dict[str, int] = field(default_factory=dict, hash=False)
+    literals: dict[str, int] = field(default_factory=dict, hash=False)
+    depends: dict[str, str] = field(default_factory=dict, hash=False)
+    layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
+    structs: dict[str, Struct] = field(default_factory=dict, hash=False)
+    fdt: NodeType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AbiSet:
+    """The strings one kernel speaks.
+
+    Args:
+        root: id of the root definition.
+        layouts: chosen layout by definition id.
+        entries: definition id by entry name.
+        nodes: definitions of optional FDT nodes that are written.
+        files: definitions of file handlers.
+    """
+
+    id: str
+    first: str
+    last: str
+    root: str
+    layouts: dict[str, str] = field(default_factory=dict, hash=False)
+    entries: dict[str, str] = field(default_factory=dict, hash=False)
+    nodes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()

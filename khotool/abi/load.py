@@ -1,0 +1,364 @@
+"""Read definition files; every key outside the vocabulary is an error that names its place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any, Literal, TypeVar, cast
+
+from khotool.abi.definition import (
+    AbiSet,
+    Definition,
+    Field,
+    FieldType,
+    Holds,
+    Kind,
+    Layout,
+    NodeType,
+    Null,
+    Reference,
+    Shape,
+    Struct,
+)
+from khotool.errors import DefinitionError
+
+T = TypeVar("T")
+
+STATUSES = ("merged", "queued", "development", "historical", "experimental", "local")
+ROLES = (
+    "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
+    "flags", "counter", "checksum", "magic", "position", "bits",
+)  # fmt: skip
+NULLS = ("error", "empty", "allowed", "handler")
+_INT = re.compile(r"^(be)?([us])(8|16|32|64)$")
+_CHAR = re.compile(r"^char\[(\d+)\]$")
+_ARRAY = re.compile(r"^([A-Za-z_]\w*)\[\]$")
+_STRUCT = re.compile(r"^[A-Za-z_]\w*$")
+
+
+class _Table:
+    """A TOML table whose keys are taken one by one; what is left over is an error."""
+
+    def __init__(self, where: str, data: object) -> None:
+        if not isinstance(data, dict):
+            raise DefinitionError(where, f"expected a table, found {type(data).__name__}")
+        self.where = where
+        self.data: dict[str, Any] = dict(data)
+
+    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
+        if key not in self.data:
+            if default is None:
+                raise DefinitionError(self.where, f"key {key!r} is missing")
+            return default
+        value = self.data.pop(key)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise DefinitionError(
+                f"{self.where}.{key}", f"expected {kind.__name__}, found {type(value).__name__}"
+            )
+        return value
+
+    def choice(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+        value = self.take(key, str, default)
+        if value not in allowed and value != default:
+            raise DefinitionError(
+                f"{self.where}.{key}", f"{value!r} is none of {', '.join(allowed)}"
+            )
+        return value
+
+    def table(self, key: str) -> _Table:
+        return _Table(f"{self.where}.{key}", self.data.pop(key, {}))
+
+    def numbers(self, key: str) -> dict[str, int]:
+        table = self.table(key)
+        return {name: _number(f"{table.where}.{name}", v) for name, v in table.data.items()}
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        value = self.take(key, list, [])
+        if not all(isinstance(item, str) for item in value):
+            raise DefinitionError(f"{self.where}.{key}", "expected a list of strings")
+        return tuple(value)
+
+    def done(self) -> None:
+        if self.data:
+            key = next(iter(self.data))
+            raise DefinitionError(f"{self.where}.{key}", "this key has no meaning")
+
+
+def load_definition(text: bytes, source: str) -> Definition:
+    """Parse and validate one definition file.
+
+    Args:
+        text: the TOML document, UTF-8.
+        source: name used in errors.
+
+    Raises:
+        DefinitionError: names file, key, what was found and what was expected.
+    """
+    top = _Table(source, _parse_toml(text, source))
+    kind = Kind(top.choice("kind", tuple(Kind)))
+    releases = top.table("releases")
+    first, last = releases.take("first", str, ""), releases.take("last", str, "")
+    releases.done()
+    match = {
+        key: (value,) if isinstance(value, str) else tuple(value)
+        for key, value in top.table("match").data.items()
+    }
+    definition = Definition(
+        id=top.take("id", str),
+        title=top.take("title", str),
+        kind=kind,
+        content=top.take("content", str),
+        status=top.choice("status", STATUSES),
+        header=top.take("header", str, ""),
+        first=first,
+        last=last,
+        doc=top.take("doc", str, "").strip(),
+        source=source,
+        match=match,
+        uses=top.strings("uses"),
+        limits=top.numbers("limits"),
+        literals=top.numbers("literals"),
+        depends=dict(top.table("depends").data),
+        layouts={
+            name: _layout(_Table(f"{source}.layouts.{name}", data), name)
+            for name, data in top.table("layouts").data.items()
+        },
+        structs={
+            name: _struct(_Table(f"{source}.struct.{name}", data), name)
+            for name, data in top.table("struct").data.items()
+        },
+        fdt=_node(_Table(f"{source}.fdt", top.data.pop("fdt"))) if "fdt" in top.data else None,
+    )
+    top.done()
+    _cross_check(definition)
+    return definition
+
+
+def load_sets(text: bytes, source: str) -> list[AbiSet]:
+    """Parse the list of ABI sets.
+
+    Raises:
+        DefinitionError: as ``load_definition``.
+    """
+    top = _Table(source, _parse_toml(text, source))
+    sets = []
+    for number, data in enumerate(top.take("set", list, [])):
+        table = _Table(f"{source}.set[{number}]", data)
+        releases = table.table("releases")
+        sets.append(
+            AbiSet(
+                id=table.take("id", str),
+                first=releases.take("first", str),
+                last=releases.take("last", str),
+                root=table.take("root", str),
+                layouts=dict(table.table("layouts").data),
+                entries=dict(table.table("entries").data),
+                nodes=table.strings("nodes"),
+                files=table.strings("files"),
+            )
+        )
+        table.done()
+    top.done()
+    return sets
+
+
+def _parse_toml(text: bytes, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DefinitionError(source, f"not a TOML document: {error}") from None
+
+
+def _number(where: str, value: object) -> int:
+    # TOML integers end at 2^63 - 1, so larger numbers are written as hexadecimal strings.
+    if isinstance(value, str):
+        try:
+            value = int(value, 0)
+        except ValueError:
+            raise DefinitionError(where, f"{value!r} is not a number") from None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DefinitionError(where, f"expected a number, found {type(value).__name__}")
+    return value
+
+
+def _layout(table: _Table, name: str) -> Layout:
+    releases = table.table("releases")
+    layout = Layout(
+        name=name,
+        doc=table.take("doc", str, ""),
+        first=releases.take("first", str, ""),
+        last=releases.take("last", str, ""),
+        parameters=dict(table.table("parameters").data),
+    )
+    table.done()
+    return layout
+
+
+def _struct(table: _Table, name: str) -> Struct:
+    fields = tuple(
+        _field(_Table(f"{table.where}.fields[{number}]", data))
+        for number, data in enumerate(table.take("fields", list))
+    )
+    size = table.data.pop("size", None)
+    if size != "page" and (not isinstance(size, int) or not 0 < size <= 1 << 20):
+        raise DefinitionError(f"{table.where}.size", "expected a number of bytes, or 'page'")
+    struct = Struct(
+        name=name,
+        fields=fields,
+        size=cast("int | Literal['page']", size),
+        doc=table.take("doc", str, ""),
+        key=table.take("key", str, ""),
+        packed=table.take("packed", bool, True),
+    )
+    table.done()
+    return struct
+
+
+def _node(table: _Table) -> NodeType:
+    nodes = table.table("node")
+    children = {
+        name: _node(_Table(f"{nodes.where}.{name}", data)) for name, data in nodes.data.items()
+    }
+    any_node = _node(table.table("nodes")) if "nodes" in table.data else None
+    node = NodeType(
+        properties=tuple(
+            _field(_Table(f"{table.where}.properties[{number}]", data))
+            for number, data in enumerate(table.take("properties", list, []))
+        ),
+        nodes=children,
+        any_node=any_node,
+        inline=table.take("inline", bool, False),
+        optional=table.take("optional", bool, False),
+        format=table.take("format", str, ""),
+        kind=table.take("kind", str, ""),
+        alias=table.take("as", str, ""),
+        doc=table.take("doc", str, ""),
+    )
+    table.done()
+    return node
+
+
+def _field(table: _Table) -> Field:
+    if "bits" in table.data:
+        return _bit_field(table)
+    text = table.take("type", str)
+    return _common(table, _type(table.where, text))
+
+
+def _bit_field(table: _Table) -> Field:
+    word = _type(table.where, table.take("bits", str))
+    if word.kind != "int" or word.signed:
+        raise DefinitionError(f"{table.where}.bits", "expected an unsigned integer type")
+    parts = []
+    for number, data in enumerate(table.take("parts", list)):
+        part = _Table(f"{table.where}.parts[{number}]", data)
+        width = part.data.pop("width", None)
+        if width not in ("page_shift", "rest") and (
+            not isinstance(width, int) or not 0 < width <= word.size * 8
+        ):
+            raise DefinitionError(f"{part.where}.width", "expected bits, 'page_shift' or 'rest'")
+        parts.append(_common(part, None, width=width))
+    table.done()
+    return Field(name=":".join(p.name for p in parts), type=word, parts=tuple(parts))
+
+
+def _common(table: _Table, kind: FieldType | None, width: int | str = 0) -> Field:
+    reference = _reference(table.table("points_to")) if "points_to" in table.data else None
+    holds = table.table("holds") if "holds" in table.data else None
+    expect = table.data.pop("expect", None)
+    field = Field(
+        name=table.take("name", str),
+        type=kind,
+        doc=table.take("doc", str, ""),
+        alias=table.take("as", str, ""),
+        role=table.choice("role", ROLES, ""),
+        points_to=reference,
+        null=cast("Null", table.choice("null", NULLS, "error")),
+        holds=Holds(holds.take("of", str), holds.take("count", str)) if holds else None,
+        width=width,
+        in_place=table.take("in_place", bool, False),
+        fill=table.choice("fill", ("page",), ""),
+        layout=table.take("layout", str, ""),
+        value=table.take("value", str, ""),
+        expect=None if expect is None else _number(f"{table.where}.expect", expect),
+        flags=table.numbers("flags"),
+        enum=table.numbers("enum"),
+        optional=table.take("optional", bool, False),
+        reserved=table.take("reserved", bool, False),
+        unique=table.take("unique", bool, False),
+        nonempty=table.take("nonempty", bool, False),
+        counts=table.take("counts", str, ""),
+    )
+    if holds:
+        holds.done()
+    table.done()
+    return field
+
+
+def _reference(table: _Table) -> Reference:
+    reference = Reference(
+        shape=Shape(table.choice("shape", tuple(Shape))),
+        of=table.take("of", str, ""),
+        header=table.take("header", str, ""),
+        count=table.take("count", str, ""),
+        size=table.take("size", str, ""),
+        order=table.take("order", str, ""),
+        kind=table.take("kind", str, ""),
+        by=table.take("by", str, ""),
+        pages=table.take("pages", int, 1),
+    )
+    table.done()
+    return reference
+
+
+def _type(where: str, text: str) -> FieldType:
+    if match := _INT.match(text):
+        big, sign, bits = match.groups()
+        return FieldType("int", text, int(bits) // 8, sign == "s", bool(big))
+    if match := _CHAR.match(text):
+        return FieldType("char", text, int(match[1]))
+    if text in ("string", "bytes"):
+        return FieldType(cast("Literal['string', 'bytes']", text), text)
+    if match := _ARRAY.match(text):
+        return FieldType("array", text, struct=match[1])
+    if _STRUCT.match(text):
+        return FieldType("struct", text, struct=text)
+    raise DefinitionError(f"{where}.type", f"{text!r} is not a type")
+
+
+def _cross_check(definition: Definition) -> None:
+    where = definition.source
+    content = definition.content
+    if content == "fdt":
+        if definition.fdt is None:
+            raise DefinitionError(where, "content is 'fdt' but there is no [fdt] table")
+    elif content not in ("literal", "none") and content not in definition.structs:
+        raise DefinitionError(where, f"content {content!r} is no struct of this file")
+    for struct in definition.structs.values():
+        labels: set[str] = set()
+        for field in struct.fields:
+            for part in field.parts or (field,):
+                if part.label in labels:
+                    raise DefinitionError(
+                        f"{where}.struct.{struct.name}", f"{part.label!r} is defined twice"
+                    )
+                labels.add(part.label)
+            if field.type is not None and field.type.kind in ("string", "bytes", "array"):
+                raise DefinitionError(
+                    f"{where}.struct.{struct.name}.{field.name}",
+                    f"type {field.type.text!r} is for properties of a device tree only",
+                )
+        if struct.key and struct.key not in labels:
+            raise DefinitionError(
+                f"{where}.struct.{struct.name}.key", f"{struct.key!r} is no field of the struct"
+            )
+    known = set(definition.layouts)
+    nodes = [definition.fdt] if definition.fdt else []
+    while nodes:
+        node = nodes.pop()
+        for field in node.properties:
+            if field.layout and field.layout not in known:
+                raise DefinitionError(f"{where}.fdt", f"layout {field.layout!r} is not defined")
+        nodes.extend(node.nodes.values())
+        if node.any_node:
+            nodes.append(node.any_node)

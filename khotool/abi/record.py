@@ -1,0 +1,226 @@
+"""One record: bytes to values and back, every value checked against its range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.errors import EncodeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Value = Any
+"""An int, a str (fixed char array), a list of ints, or a dict of an embedded struct."""
+
+
+def decode_text(raw: bytes) -> str:
+    """A C string: up to the first NUL, UTF-8; a byte that is not UTF-8 is a lone surrogate."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def encode_text(text: str) -> bytes:
+    """The bytes of ``decode_text``'s result."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
+    """Values of one record by label.
+
+    Args:
+        compiled: the struct.
+        data: at least ``compiled.size`` bytes.
+
+    Raises:
+        ValueError: ``data`` is shorter than the record.
+    """
+    if len(data) < compiled.size:
+        raise ValueError(f"{compiled.struct.name} needs {compiled.size} bytes, has {len(data)}")
+    return _values(compiled, compiled.construct.parse(bytes(data[: compiled.size])))
+
+
+def _values(compiled: CompiledStruct, container: Any) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for placed in compiled.fields:
+        raw = container[placed.field.name]
+        if placed.parts:
+            for part in placed.parts:
+                values[part.field.label] = (raw & part.mask) >> part.shift
+        elif placed.nested:
+            values[placed.field.label] = _values(placed.nested, raw)
+        elif isinstance(raw, bytes):
+            values[placed.field.label] = decode_text(raw)
+        elif placed.field.fill:
+            values[placed.field.label] = list(raw)
+        else:
+            values[placed.field.label] = raw
+    return values
+
+
+def decode_records(
+    compiled: CompiledStruct, data: bytes | memoryview, count: int
+) -> list[dict[str, Value]]:
+    """Values of ``count`` records that stand one after another, through numpy.
+
+    Args:
+        data: at least ``count * compiled.size`` bytes.
+    """
+    import numpy as np
+
+    if not count:
+        return []
+    records = np.frombuffer(data, dtype=compiled.dtype, count=count)
+    return [_row_values(compiled, row) for row in records.tolist()]
+
+
+def _row_values(compiled: CompiledStruct, row: tuple[Any, ...]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for placed, raw in zip(compiled.fields, row, strict=True):
+        if placed.parts:
+            for part in placed.parts:
+                values[part.field.label] = (raw & part.mask) >> part.shift
+        elif placed.nested:
+            values[placed.field.label] = _row_values(placed.nested, raw)
+        elif isinstance(raw, bytes):
+            values[placed.field.label] = decode_text(raw)
+        elif placed.field.fill:
+            values[placed.field.label] = list(raw)
+        else:
+            values[placed.field.label] = raw
+    return values
+
+
+def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: str) -> bytes:
+    """Bytes of one record; a label that is not given is 0 or the empty string.
+
+    Args:
+        values: by label; labels that are no field are an error.
+        path: of the record in the model, for errors.
+
+    Raises:
+        EncodeError: a value of the wrong type or out of range, or an unknown label.
+    """
+    return bytes(compiled.construct.build(_container(compiled, values, path)))
+
+
+def _container(compiled: CompiledStruct, values: Mapping[str, Value], path: str) -> dict[str, Any]:
+    container: dict[str, Any] = {}
+    known: set[str] = set()
+    end = 0
+    for placed in compiled.fields:
+        if placed.offset > end:
+            container[f"gap_{end}"] = bytes(placed.offset - end)
+        container[placed.field.name] = _stored(placed, values, path)
+        known.update(f.label for f in placed.field.parts or (placed.field,))
+        end = placed.offset + placed.size
+    if compiled.size > end:
+        container[f"gap_{end}"] = bytes(compiled.size - end)
+    for label in values:
+        if label not in known:
+            raise EncodeError(f"{path}/{label}", f"{compiled.struct.name} has no such field")
+    return container
+
+
+def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
+    field = placed.field
+    kind = field.type
+    assert kind is not None
+    if placed.parts:
+        word = 0
+        for part in placed.parts:
+            value = check_int(values.get(part.field.label, 0), f"{path}/{part.field.label}")
+            placed_value = value << part.shift
+            if placed_value & ~part.mask:
+                bits = (part.mask >> part.shift).bit_length()
+                what = f"a multiple of {part.mask & -part.mask:#x}" if part.field.in_place else ""
+                raise EncodeError(
+                    f"{path}/{part.field.label}",
+                    f"{value:#x} does not fit; expected {what or f'at most {bits} bits'}",
+                )
+            word |= placed_value
+        return word
+    here = f"{path}/{field.label}"
+    if placed.nested:
+        value = values.get(field.label, {})
+        if not isinstance(value, Mapping):
+            raise EncodeError(here, f"expected the fields of {kind.struct}")
+        return _container(placed.nested, value, here)
+    if kind.kind == "char":
+        return encode_chars(values.get(field.label, ""), kind.size, here)
+    if field.fill:
+        items = values.get(field.label, [])
+        if len(items) > placed.count:
+            raise EncodeError(here, f"{len(items)} elements; the page takes {placed.count}")
+        numbers = [fit_int(v, kind.size, kind.signed, f"{here}[{i}]") for i, v in enumerate(items)]
+        return numbers + [0] * (placed.count - len(numbers))
+    return fit_int(values.get(field.label, 0), kind.size, kind.signed, here)
+
+
+def check_int(value: object, path: str) -> int:
+    """``value`` if it is an integer of at least 0.
+
+    Raises:
+        EncodeError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise EncodeError(path, f"expected a number, found {value!r:.60}")
+    if value < 0:
+        raise EncodeError(path, f"expected a number of at least 0, found {value}")
+    return value
+
+
+def fit_int(value: object, size: int, signed: bool, path: str) -> int:
+    """``value`` if it fits ``size`` bytes.
+
+    Raises:
+        EncodeError: it is no integer, or too large or too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise EncodeError(path, f"expected a number, found {value!r:.60}")
+    low = -(1 << (size * 8 - 1)) if signed else 0
+    high = (1 << (size * 8 - (1 if signed else 0))) - 1
+    if not low <= value <= high:
+        raise EncodeError(path, f"{value:#x} does not fit {size * 8} bits")
+    return value
+
+
+def encode_chars(text: object, size: int, path: str) -> bytes:
+    """A fixed char array, NUL padded; a string of exactly ``size`` bytes has no NUL.
+
+    Raises:
+        EncodeError: no string, longer than ``size`` bytes, or a NUL inside.
+    """
+    if not isinstance(text, str):
+        raise EncodeError(path, f"expected a string, found {text!r:.60}")
+    raw = encode_text(text)
+    if b"\0" in raw:
+        raise EncodeError(path, "a NUL cannot stand inside a string")
+    if len(raw) > size:
+        raise EncodeError(path, f"{len(raw)} bytes; at most {size} fit")
+    return raw.ljust(size, b"\0")
+
+
+def column(compiled: CompiledStruct, records: np.ndarray[Any, Any], label: str) -> Any:
+    """One column of an array of records in host byte order.
+
+    Args:
+        records: structured array of ``compiled.dtype``.
+        label: of an integer field or of a part of a bit-field word.
+
+    Returns:
+        ndarray (n,) of uint64, or int64 for signed fields.
+
+    Raises:
+        KeyError: no such field.
+    """
+    import numpy as np
+
+    placed = compiled.by_label(label)
+    raw = records[placed.field.name]
+    signed = placed.field.type is not None and placed.field.type.signed
+    values = raw.astype(np.int64 if signed else np.uint64)
+    for part in placed.parts:
+        if part.field.label == label:
+            return (values & np.uint64(part.mask)) >> np.uint64(part.shift)
+    return values

@@ -1,0 +1,177 @@
+"""All definitions, found by what an image says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import AbiSet, Definition, Kind
+from khotool.abi.geometry import Geometry
+from khotool.abi.load import load_definition, load_sets
+from khotool.errors import DefinitionError, UsageError
+
+SETS_FILE = "sets.toml"
+
+
+def builtin_formats() -> Traversable:
+    """The folder of definitions shipped with khotool: in the wheel, or beside the package."""
+    root = files("khotool")
+    inside = root.joinpath("formats")
+    return inside if inside.is_dir() else root.joinpath("..", "formats")
+
+
+class Registry:
+    """Definitions by id and by the strings that select them."""
+
+    def __init__(self, definitions: Iterable[Definition], sets: Iterable[AbiSet] = ()) -> None:
+        """Index definitions; a later one replaces an earlier one of the same id."""
+        self.definitions: dict[str, Definition] = {d.id: d for d in definitions}
+        self.sets: dict[str, AbiSet] = {s.id: s for s in sets}
+        self._matches: dict[tuple[Kind, str, str], Definition] = {}
+        for definition in self.definitions.values():
+            for key, values in definition.match.items():
+                for value in values:
+                    self._matches[definition.kind, key, value] = definition
+        self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
+        self._check_names()
+
+    def __iter__(self) -> Iterator[Definition]:
+        return iter(self.definitions.values())
+
+    def get(self, identifier: str) -> Definition:
+        """The definition with this id.
+
+        Raises:
+            UsageError: there is none; names the nearest.
+        """
+        found = self.definitions.get(identifier)
+        if found is None:
+            import difflib
+
+            near = difflib.get_close_matches(identifier, self.definitions, 1)
+            hint = f"did you mean {near[0]}?" if near else "see khotool formats list"
+            raise UsageError(f"no format {identifier!r}; {hint}")
+        return found
+
+    def match(self, kind: Kind, key: str, value: str) -> Definition | None:
+        """The definition of a kind whose ``match`` has this value under this key."""
+        return self._matches.get((kind, key, value))
+
+    def handler(self, kind: str, name: str) -> Definition | None:
+        """The definition that reads the handle of a file or FLB of this name."""
+        key = "compatible" if kind == Kind.FILE else "name"
+        return self.match(Kind(kind), key, name)
+
+    def set_for(self, release: str) -> AbiSet | None:
+        """The ABI set of a kernel release such as ``7.3.4``, or of a set's own id."""
+        if release in self.sets:
+            return self.sets[release]
+        key = release_key(release)
+        for candidate in self.sets.values():
+            last = release_key(candidate.last)[:2] if candidate.last else (1 << 30, 0)
+            if release_key(candidate.first)[:2] <= key[:2] <= last and "-rc" not in candidate.first:
+                return candidate
+        return None
+
+    def owner_of_struct(self, definition: Definition, name: str) -> Definition:
+        """The definition among ``definition`` and what it uses that has the struct.
+
+        Raises:
+            DefinitionError: none has it.
+        """
+        if name in definition.structs:
+            return definition
+        for used in definition.uses:
+            if name in self.definitions.get(used, definition).structs:
+                return self.definitions[used]
+        raise DefinitionError(definition.source, f"struct {name!r} is not defined here or in uses")
+
+    def compile(self, definition: Definition, name: str, geometry: Geometry) -> CompiledStruct:
+        """The struct of a definition for one page size and byte order.
+
+        Raises:
+            DefinitionError: no such struct, or its declared size is wrong.
+        """
+        owner = self.owner_of_struct(definition, name)
+        key = (owner.id, name, geometry)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = CompiledStruct(
+                owner.structs[name], geometry, lambda n: self.compile(owner, n, geometry)
+            )
+            self._compiled[key] = compiled
+        return compiled
+
+    def _check_names(self) -> None:
+        for definition in self:
+            for used in definition.uses:
+                if used not in self.definitions:
+                    raise DefinitionError(definition.source, f"uses {used!r}, which is not defined")
+        for abi in self.sets.values():
+            named = [abi.root, *abi.entries.values(), *abi.nodes, *abi.files, *abi.layouts]
+            for identifier in named:
+                if identifier not in self.definitions:
+                    raise DefinitionError(
+                        f"{SETS_FILE}.{abi.id}", f"names {identifier!r}, which is not defined"
+                    )
+
+
+def release_key(release: str) -> tuple[int, int]:
+    """(version, patchlevel) of a kernel release; anything unreadable is 0."""
+    version, _, rest = release.partition(".")
+    patchlevel = rest.partition(".")[0].partition("-")[0]
+    return (
+        int(version) if version.isascii() and version.isdigit() else 0,
+        int(patchlevel) if patchlevel.isascii() and patchlevel.isdigit() else 0,
+    )
+
+
+def load_registry(folders: Iterable[str | Path] = ()) -> Registry:
+    """The shipped definitions and those of further folders, which win.
+
+    Raises:
+        DefinitionError: a file is wrong; names file, key and reason.
+        UsageError: a folder does not exist.
+    """
+    extra = [Path(folder) for folder in folders]
+    if not extra:
+        return _builtin_registry()
+    definitions = list(_builtin_registry())
+    sets = list(_builtin_registry().sets.values())
+    for folder in extra:
+        if not folder.is_dir():
+            raise UsageError(f"--formats {folder}: no such folder")
+        found, found_sets = _load_folder(folder)
+        definitions += found
+        sets += found_sets
+    return Registry(definitions, sets)
+
+
+@cache
+def _builtin_registry() -> Registry:
+    definitions, sets = _load_folder(builtin_formats())
+    return Registry(definitions, sets)
+
+
+def _load_folder(folder: Traversable) -> tuple[list[Definition], list[AbiSet]]:
+    definitions: list[Definition] = []
+    sets: list[AbiSet] = []
+    for name, text in sorted(_toml_files(folder, "")):
+        if name == SETS_FILE:
+            sets = load_sets(text, name)
+        else:
+            definitions.append(load_definition(text, name))
+    return definitions, sets
+
+
+def _toml_files(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for item in folder.iterdir():
+        name = f"{prefix}{item.name}"
+        if item.is_dir():
+            yield from _toml_files(item, f"{name}/")
+        elif name.endswith(".toml"):
+            yield name, item.read_bytes()

@@ -1,0 +1,1 @@
+"""Flattened device trees, lossless: bounds-checked reader, byte-exact writers, DTS text."""

@@ -1,0 +1,334 @@
+"""Writers of flattened device trees: byte for byte from a parse, or laid out as kernels do.
+
+Kernels build handover trees with libfdt in two ways, and the bytes show which: the sequential
+writer puts the reservation map at 48 and grows the strings block downwards; a tree that is
+then edited and packed has the map at 40 and later strings behind the first ones.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from khotool.fdt.blob import (
+    FDT_BEGIN_NODE,
+    FDT_END,
+    FDT_END_NODE,
+    FDT_NOP,
+    FDT_PROP,
+    HEADER_SIZE,
+    MAGIC,
+    Blob,
+    FdtError,
+    Item,
+    Node,
+    Nop,
+    Property,
+)
+
+MAX_NAME = 256
+
+_WORD = struct.Struct(">I")
+_PROP = struct.Struct(">III")
+_HEADER = struct.Struct(">10I")
+_RESERVATION = struct.Struct(">QQ")
+_TERMINATOR = bytes(_RESERVATION.size)
+
+
+def emit(blob: Blob, gaps: Iterable[tuple[int, bytes]] = ()) -> bytes:
+    """Write a parsed blob back, every block where its header says.
+
+    ``emit(blob, gaps(blob)) == blob.data`` for an unchanged complete blob.
+
+    Args:
+        blob: a complete blob, possibly with values changed; offsets of items are not used.
+        gaps: (offset, bytes) pairs laid over the result; offsets are bytes from the blob start.
+
+    Raises:
+        FdtError: the blob is incomplete, or a block does not fit into ``totalsize``.
+    """
+    if not blob.complete or blob.root is None or blob.totalsize != len(blob.data):
+        raise FdtError(blob.struct_end, "an incomplete tree cannot be written back")
+    out = bytearray(blob.totalsize)
+    reservations = b"".join(_RESERVATION.pack(*pair) for pair in blob.reservations) + _TERMINATOR
+    nop = _WORD.pack(FDT_NOP)
+    structure = b"".join(
+        (
+            nop * blob.nops_before,
+            struct_bytes(blob.root),
+            nop * blob.nops_after,
+            _WORD.pack(FDT_END),
+        )
+    )
+    header = _HEADER.pack(
+        MAGIC,
+        blob.totalsize,
+        blob.off_dt_struct,
+        blob.off_dt_strings,
+        blob.off_mem_rsvmap,
+        blob.version,
+        blob.last_comp_version,
+        blob.boot_cpuid_phys,
+        blob.size_dt_strings,
+        blob.size_dt_struct,
+    )
+    blocks = [
+        (0, header[: blob.header_size]),
+        (blob.off_mem_rsvmap, reservations),
+        (blob.off_dt_struct, structure),
+        (blob.off_dt_strings, blob.strings),
+    ]
+    for offset, content in (*blocks, *gaps):
+        if offset < 0 or offset + len(content) > len(out):
+            raise FdtError(
+                offset, f"{len(content)} bytes do not fit into totalsize {blob.totalsize}"
+            )
+        out[offset : offset + len(content)] = content
+    return bytes(out)
+
+
+def gaps(blob: Blob) -> list[tuple[int, bytes]]:
+    """Bytes of a complete blob that its model does not hold, as (offset, bytes) pairs.
+
+    These are non-zero padding, leftovers between and after the blocks, and whatever blocks that
+    overlap would overwrite. A blob written by a kernel has none.
+
+    Raises:
+        FdtError: the blob is incomplete.
+    """
+    made = np.frombuffer(emit(blob), np.uint8)
+    given = np.frombuffer(blob.data, np.uint8)
+    changed = np.flatnonzero(made != given)
+    if not len(changed):
+        return []
+    breaks = np.flatnonzero(np.diff(changed) > 1)
+    starts = changed[np.concatenate(([0], breaks + 1))].tolist()
+    ends = changed[np.concatenate((breaks, [len(changed) - 1]))].tolist()
+    return [(start, blob.data[start : end + 1]) for start, end in zip(starts, ends, strict=True)]
+
+
+def struct_bytes(root: Node) -> bytes:
+    """Structure block of ``root`` without FDT_END, names of properties by ``name_offset``.
+
+    Raises:
+        FdtError: a node name is not latin-1 or holds a NUL.
+    """
+    parts: list[bytes] = []
+    stack: list[Item | None] = [root]
+    while stack:
+        item = stack.pop()
+        if item is None:
+            parts.append(_WORD.pack(FDT_END_NODE))
+        elif isinstance(item, Property):
+            parts.append(_PROP.pack(FDT_PROP, len(item.value), item.name_offset))
+            parts.append(_padded(item.value))
+        elif isinstance(item, Nop):
+            parts.append(_WORD.pack(FDT_NOP))
+        else:
+            parts.append(_WORD.pack(FDT_BEGIN_NODE))
+            parts.append(_padded(_name_bytes(item.name) + b"\0"))
+            stack.append(None)
+            stack.extend(reversed(item.items))
+    return b"".join(parts)
+
+
+def build_sequential(root: Node) -> bytes:
+    """Lay a tree out as libfdt's ``fdt_create`` .. ``fdt_finish`` do.
+
+    Args:
+        root: items in stream order, which is call order; all offsets in it are ignored.
+
+    Raises:
+        FdtError: a property name is longer than 256 bytes, or a name is not latin-1 or holds
+            a NUL.
+    """
+    tree, strings = _sequential(root)
+    return _assemble(tree, strings, off_mem_rsvmap=48)
+
+
+def build_read_write(initial: Node, added: list[Node]) -> bytes:
+    """Lay a tree out as kernels from 6.19 on build the KHO root.
+
+    ``initial`` is written sequentially; then each added node costs ``fdt_open_into``,
+    ``fdt_add_subnode`` at the root, one ``fdt_setprop`` per property and ``fdt_pack``. libfdt
+    inserts new nodes right behind the properties of the parent and new properties in front of
+    the others, so the stream order of what was added is the reverse of its call order.
+    Padding is zero, which libfdt guarantees only for values that are multiples of 4 bytes long,
+    as all of the kernel's are. ``split_read_write`` undoes the reversal for a parsed root.
+    A tree without additions is never opened, so it stays sequential.
+
+    Args:
+        initial: the root with what the sequential phase wrote, items in stream order.
+        added: the subtrees in call order, oldest first, items of each in call order too.
+
+    Raises:
+        FdtError: a name cannot be written, is already there, or an added node holds a NOP.
+    """
+    if not added:
+        return build_sequential(initial)
+    tree, strings = _sequential(initial)
+    # After fdt_finish offsets count from the start; later strings only follow.
+    strings = _Strings(strings.block(), appending=True)
+    taken = {child.name for child in tree.children}
+    for node in added:
+        if node.name in taken:
+            raise FdtError(0, f"-FDT_ERR_EXISTS: node {node.name!r} is already there")
+        taken.add(node.name)
+    new = [_added(node, strings) for node in added]
+    new.reverse()
+    at = next((i for i, item in enumerate(tree.items) if isinstance(item, Node)), None)
+    at = len(tree.items) if at is None else at
+    tree.items[at:at] = new
+    return _assemble(tree, strings, off_mem_rsvmap=40)
+
+
+def split_read_write(root: Node) -> tuple[Node, list[Node]]:
+    """Arguments of ``build_read_write`` that give the tree of a parsed 6.19+ KHO root.
+
+    The kernel writes only properties sequentially, so every child counts as added; it sets
+    all properties of a node before it adds nodes below. NOPs in children are dropped.
+    """
+    initial = Node(root.name, items=[item for item in root.items if not isinstance(item, Node)])
+    return initial, [_reversed(child) for child in reversed(root.children)]
+
+
+def _reversed(root: Node) -> Node:
+    """Copy with properties, then children, in the opposite order on every level."""
+    top = Node(root.name)
+    stack = [(root, top)]
+    while stack:
+        source, target = stack.pop()
+        target.items.extend(replace(item) for item in reversed(source.properties))
+        for child in reversed(source.children):
+            copy = Node(child.name)
+            stack.append((child, copy))
+            target.items.append(copy)
+    return top
+
+
+class _Strings:
+    """The strings block while it grows, with libfdt's reuse of tails of earlier strings.
+
+    libfdt takes the first match from the low end. Growing downwards that is the newest string,
+    growing upwards the oldest. All tails are kept in a table, so that a lookup does not search
+    the block; their total is bounded by the 256-byte limit on property names.
+    """
+
+    def __init__(self, first: bytes = b"", *, appending: bool) -> None:
+        self.appending = appending
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.tails: dict[bytes, int] = {}
+        for name in first.split(b"\0")[:-1]:
+            self._add(name)
+
+    def offset(self, name: str) -> int:
+        """Bytes from the start of the block, or, growing downwards, from its end (negative)."""
+        raw = _name_bytes(name)
+        if len(raw) > MAX_NAME:
+            raise FdtError(0, f"property name {name[:40]!r} has more than {MAX_NAME} bytes")
+        found = self.tails.get(raw)
+        return self._add(raw) if found is None else found
+
+    def _add(self, raw: bytes) -> int:
+        start = self.size if self.appending else -self.size - len(raw) - 1
+        for skip in range(len(raw) + 1):
+            if self.appending:
+                self.tails.setdefault(raw[skip:], start + skip)
+            else:
+                self.tails[raw[skip:]] = start + skip
+        self.parts.append(raw + b"\0")
+        self.size += len(raw) + 1
+        return start
+
+    def block(self) -> bytes:
+        return b"".join(self.parts if self.appending else reversed(self.parts))
+
+
+def _sequential(root: Node) -> tuple[Node, _Strings]:
+    """Copy of the tree with the name offsets of the sequential writer, and its strings."""
+    strings = _Strings(appending=False)
+    top = Node(root.name)
+    # One list of what is still to copy, so that names are met in stream order.
+    stack: list[tuple[Item, Node]] = [(item, top) for item in reversed(root.items)]
+    made: list[Property] = []
+    while stack:
+        item, parent = stack.pop()
+        if isinstance(item, Property):
+            copy = Property(item.name, item.value, strings.offset(item.name))
+            made.append(copy)
+            parent.items.append(copy)
+        elif isinstance(item, Nop):
+            parent.items.append(Nop())
+        else:
+            node = Node(item.name)
+            parent.items.append(node)
+            stack.extend((below, node) for below in reversed(item.items))
+    # fdt_finish turns offsets from the end into offsets from the start.
+    for copy in made:
+        copy.name_offset += strings.size
+    return top, strings
+
+
+def _added(root: Node, strings: _Strings) -> Node:
+    """Copy of an added subtree in stream order, names entered in call order."""
+    top = Node(root.name)
+    nodes = [top]
+    stack: list[tuple[Item, Node]] = [(item, top) for item in reversed(root.items)]
+    while stack:
+        item, parent = stack.pop()
+        if isinstance(item, Nop):
+            raise FdtError(0, "fdt_setprop and fdt_add_subnode write no FDT_NOP")
+        if isinstance(item, Property):
+            parent.items.append(Property(item.name, item.value, strings.offset(item.name)))
+            continue
+        node = Node(item.name)
+        nodes.append(node)
+        parent.items.append(node)
+        stack.extend((below, node) for below in reversed(item.items))
+    for node in nodes:
+        properties, children = node.properties, node.children
+        for names in ([p.name for p in properties], [c.name for c in children]):
+            if len(set(names)) < len(names):
+                raise FdtError(0, f"node {node.name[:40]!r} uses a name twice")
+        node.items = [*reversed(properties), *reversed(children)]
+    return top
+
+
+def _assemble(root: Node, strings: _Strings, off_mem_rsvmap: int) -> bytes:
+    structure = struct_bytes(root) + _WORD.pack(FDT_END)
+    block = strings.block()
+    off_dt_struct = off_mem_rsvmap + len(_TERMINATOR)
+    off_dt_strings = off_dt_struct + len(structure)
+    totalsize = off_dt_strings + len(block)
+    header = _HEADER.pack(
+        MAGIC,
+        totalsize,
+        off_dt_struct,
+        off_dt_strings,
+        off_mem_rsvmap,
+        17,
+        16,
+        0,
+        len(block),
+        len(structure),
+    )
+    padding = bytes(off_mem_rsvmap - HEADER_SIZE)
+    return b"".join((header, padding, _TERMINATOR, structure, block))
+
+
+def _name_bytes(name: str) -> bytes:
+    try:
+        raw = name.encode("latin-1")
+    except UnicodeEncodeError:
+        raise FdtError(0, f"name {name[:40]!r} is not latin-1") from None
+    if b"\0" in raw:
+        raise FdtError(0, f"name {name[:40]!r} holds a NUL")
+    return raw
+
+
+def _padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 4)

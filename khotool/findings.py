@@ -1,0 +1,33 @@
+"""One thing that is wrong, or worth saying, about an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is; ``error`` is the default threshold of ``--fail-on``."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding of a rule at a place.
+
+    Args:
+        rule: stable id, such as ``MEM302``; its text lives in the rule catalogue.
+        path: path of the value in the model, ``/`` for the image as a whole.
+        message: one sentence with the numbers of this case; may quote text from the image.
+        address: physical address in bytes, or None where the place has none.
+        data: numbers and strings for machines.
+    """
+
+    rule: str
+    path: str
+    message: str
+    address: int | None = None
+    data: dict[str, int | str] = field(default_factory=dict)

@@ -1,0 +1,208 @@
+"""Captures that are blobs without memory: a debugfs copy, or one device tree in a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khotool.abi.definition import Kind
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
+from khotool.absent import Absent, Reason
+from khotool.errors import InputError, UsageError
+from khotool.fdt.blob import Blob, FdtError
+from khotool.fdt.parse import parse
+from khotool.image.model import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
+from khotool.image.region import FdtRegion
+from khotool.image.walk import Walker, text_property
+from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
+from khotool.memory.fdtfile import BareFdt
+from khotool.memory.overlay import OverlaySpace
+
+if TYPE_CHECKING:
+    from khotool.image.open import OpenOptions
+
+GAP = 1 << 32
+"""Distance of blobs whose address is unknown."""
+
+
+def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) -> Image:
+    """Decode one tree of a debugfs copy: the whole one if there is one, else the fullest.
+
+    Raises:
+        InputError: the copy holds no root device tree.
+        UsageError: --root names no tree of the copy.
+    """
+    usable = [tree for tree in copy.trees if tree.fdt or tree.subtrees]
+    if not usable:
+        raise InputError(
+            f"{copy.info.path}: a debugfs copy without fdt and sub_fdts; copy all of "
+            "/sys/kernel/debug/kho as root"
+        )
+    trees = sorted(usable, key=_rank)
+    if options.root is not None:
+        names = [tree.name for tree in trees]
+        wanted = [tree for tree in trees if tree.name == str(options.root)]
+        if not wanted:
+            raise UsageError(
+                f"--root {options.root}: no such tree; this copy has {', '.join(names)}"
+            )
+        trees = wanted + [tree for tree in trees if tree is not wanted[0]]
+    chosen = trees[0]
+    roots = []
+    for tree in usable:
+        compatible = _compatible(tree)
+        role = Role.INCOMING if tree.direction == "in" else Role.OUTGOING
+        why = f"{tree.name} of the debugfs copy"
+        if tree.fdt is None:
+            why += " (no root, entries only)"
+        roots.append(Root(None, compatible, role, why, tree is chosen, tree.name))
+    geometry = Geometry(options.page_size or 4096, options.byteorder or "little")
+    walker = _walk_tree(copy, chosen, registry, options, geometry)
+    scratch: Scratch | Absent = Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
+    for tree in [chosen, *trees]:
+        if tree.scratch:
+            areas = [Span(address, size) for address, size in tree.scratch]
+            scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
+            break
+    image = _image(walker, roots, scratch)
+    image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
+    image.phase, image.phase_why = _phase(chosen, image)
+    return image
+
+
+def _rank(tree: DebugfsTree) -> tuple[bool, bool, int, int]:
+    complete = False
+    if tree.fdt is not None and len(tree.fdt) >= 8:
+        complete = int.from_bytes(tree.fdt[4:8], "big") <= len(tree.fdt)
+    return (
+        tree.fdt is None, not complete, 0 if tree.direction == "in" else 1,
+        -len(tree.subtrees) - bool(tree.finalized),
+    )  # fmt: skip
+
+
+def _compatible(tree: DebugfsTree) -> str:
+    blob = _parse(tree.fdt or b"")
+    return (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
+
+
+def _parse(data: bytes) -> Blob | None:
+    try:
+        return parse(data)
+    except FdtError:
+        return None
+
+
+def _walk_tree(
+    copy: DebugfsCopy,
+    tree: DebugfsTree,
+    registry: Registry,
+    options: OpenOptions,
+    geometry: Geometry,
+) -> Walker:
+    blob = _parse(tree.fdt or b"")
+    places = _places(blob, registry, geometry) if blob is not None else {}
+    writes: list[tuple[int, bytes]] = []
+    if tree.fdt:
+        writes.append((UNPLACED, tree.fdt))
+    placed: dict[str, int] = {}
+    taken: set[int] = set()
+    for number, (name, data) in enumerate(sorted(tree.subtrees.items())):
+        address = places.get(name, UNPLACED + (number + 1) * GAP)
+        if address in taken or address % 8:
+            address = UNPLACED + (number + 1) * GAP
+        taken.add(address)
+        placed[name] = address
+        writes.append((address, data))
+    space = OverlaySpace(None, writes)
+    space.info = copy.info
+    walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi, writer=None)
+    if blob is not None and blob.root is not None:
+        walker.regions.append(FdtRegion("/", UNPLACED, blob))
+        if not blob.complete:
+            walker.report(
+                "FDT102",
+                walker.tree,
+                f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
+                "fixes the file's length before entries are added",
+            )
+        walker.walk_root_blob(blob, UNPLACED)
+    for name, address in placed.items():
+        if walker.tree.get(name) is None:
+            node = walker.tree.add(Node(name, NodeKind.ENTRY))
+            node.note = "not in the part of the root that is here"
+            walker.entry_blob(node, address, len(tree.subtrees[name]))
+    return walker
+
+
+def _places(blob: Blob, registry: Registry, geometry: Geometry) -> dict[str, int]:
+    """Physical address of each entry's blob, as the root says."""
+    compatible = text_property(blob.root, "compatible") if blob.root is not None else None
+    definition = registry.match(Kind.ROOT, "compatible", compatible or "")
+    kind = definition.fdt.any_node if definition is not None and definition.fdt else None
+    places: dict[str, int] = {}
+    if kind is None or blob.root is None:
+        return places
+    for child in blob.root.children:
+        for field in kind.properties:
+            prop = child.get(field.name)
+            if field.points_to is not None and prop is not None and len(prop.value) == 8:
+                places[child.name] = int.from_bytes(prop.value, geometry.byteorder)
+    return places
+
+
+def _phase(tree: DebugfsTree, image: Image) -> tuple[Phase, str]:
+    if tree.direction == "in":
+        return Phase.CONSUMED, "debugfs of a kernel that booted from the handover"
+    if tree.finalized and image.tree.format == "kho-v1":
+        return Phase.FINALIZED, "out/finalize says 1"
+    return Phase.LIVE, "debugfs of the kernel that prepares the handover"
+
+
+def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Image:
+    """Decode one device tree: a KHO root, or the blob of an entry.
+
+    Raises:
+        InputError: the tree is neither.
+    """
+    blob = _parse(bytes(source.data))
+    compatible = text_property(blob.root, "compatible") if blob and blob.root else None
+    geometry = Geometry(options.page_size or 4096, options.byteorder or "little")
+    space = OverlaySpace(None, [(UNPLACED, bytes(source.data))])
+    space.info = source.info
+    walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
+    roots: list[Root] = []
+    if registry.match(Kind.ROOT, "compatible", compatible or ""):
+        walker.walk_root(UNPLACED)
+        why = "the file is this device tree"
+        roots.append(Root(None, compatible or "", Role.OUTGOING, why, True))
+    elif entry := registry.match(Kind.ENTRY, "compatible", compatible or ""):
+        node = walker.tree.add(Node(entry.match.get("entry", (entry.id,))[0], NodeKind.ENTRY))
+        walker.entry_blob(node, UNPLACED, None)
+    else:
+        raise InputError(
+            f"{source.info.path}: a device tree, but neither a KHO root nor the blob of a known "
+            f"entry (compatible is {compatible!r}); see khotool formats list"
+        )
+    absent = Absent(Reason.NOT_CAPTURED, "the file is one device tree")
+    image = _image(walker, roots, absent)
+    image.map = absent
+    return image
+
+
+def _image(walker: Walker, roots: list[Root], scratch: Scratch | Absent) -> Image:
+    return Image(
+        info=walker.space.info,
+        space=walker.space,
+        registry=walker.registry,
+        geometry=walker.geometry,
+        tree=walker.tree,
+        roots=roots,
+        map=walker.map,
+        scratch=scratch,
+        phase=Phase.UNKNOWN,
+        claims=walker.claims,
+        regions=walker.regions,
+        used=list(walker.used.values()),
+        choices=list(walker.choices.values()),
+        findings=walker.findings,
+    )

@@ -1,0 +1,304 @@
+"""Follow one pointer: what each shape of target adds to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, Kind, Reference, Shape, Struct
+from khotool.abi.record import decode_record, decode_records, decode_text
+from khotool.absent import Absent, Reason
+from khotool.image.model import Node, NodeKind, Span
+from khotool.image.preserved import walk_map
+from khotool.image.problems import SHAPE_RULES
+from khotool.image.tables import inline_table, vmalloc_table
+from khotool.shapes.blocks import walk_blocks
+from khotool.shapes.vmalloc import ShapeProblem
+
+if TYPE_CHECKING:
+    from khotool.image.walk import Walker
+
+BLOCK_LIST = "kho_block"
+"""Structure that links the blocks of a list; the KHO root versions it."""
+
+
+class Follower:
+    """The part of a walk that goes from a pointer to its target."""
+
+    def __init__(self, walker: Walker) -> None:
+        """Work for one walk."""
+        self.walker = walker
+        self.keys: dict[int, dict[str, int]] = {}
+
+    def follow_field(
+        self, node: Node, field: Field, definition: Definition, siblings: dict[str, Any]
+    ) -> None:
+        """Add to ``node`` what its value leads to.
+
+        Args:
+            node: the value's node.
+            field: its definition.
+            definition: the format that the field belongs to.
+            siblings: values of the fields beside it, by label.
+        """
+        if isinstance(node.value, Absent):
+            return
+        if field.type is not None and field.type.kind in ("struct", "array") and not node.children:
+            inline_table(self, node, field, definition)
+        if field.holds is not None:
+            vmalloc_table(self, node, field.holds, definition, siblings)
+            return
+        reference = field.points_to
+        if reference is None or not isinstance(node.value, int):
+            return
+        if node.value == 0 and not self.null(node, field, definition, siblings):
+            return
+        if reference.shape in (Shape.RADIX, Shape.BITMAP_CHUNKS):
+            walk_map(self.walker, node, reference.shape, definition)
+        elif reference.shape is Shape.ENTRY:
+            assert node.parent is not None
+            size = siblings.get(reference.size)
+            self.walker.entry_blob(node.parent, node.value, size if isinstance(size, int) else None)
+        elif reference.shape is Shape.ARRAY:
+            self.array(node, reference, definition, siblings)
+        elif reference.shape is Shape.BLOCKS:
+            self.blocks(node, reference, definition)
+        elif reference.shape is Shape.HANDLER:
+            self.handler(node, reference, siblings)
+        elif reference.shape is Shape.RECORD:
+            compiled = self.walker.registry.compile(definition, reference.of, self.walker.geometry)
+            self.record(node, compiled, definition)
+        elif reference.shape is Shape.FOLIO:
+            self.folio(node, reference, siblings)
+        elif reference.shape is Shape.RANGE:
+            size = siblings.get(reference.size)
+            if isinstance(size, int):
+                node.target = Span(node.value, size)
+                self.claim(node, node.value, size)
+
+    def null(
+        self, node: Node, field: Field, definition: Definition, siblings: dict[str, Any]
+    ) -> bool:
+        """Judge a pointer that is 0; True if it has to be followed all the same."""
+        reference = field.points_to
+        if field.null == "handler" and reference is not None:
+            chosen = self.handler_definition(reference, siblings)
+            if chosen is not None and chosen.content not in ("literal", "none"):
+                self.walker.report("REC408", node, f"{chosen.id} needs an address here, found 0")
+            elif chosen is not None:
+                self.walker.use(chosen)
+                node.struct = chosen.content
+            return False
+        if field.null == "error":
+            self.walker.report("REC408", node, f"{field.name} is 0")
+        return False
+
+    def claim(self, node: Node, address: int, size: int) -> None:
+        """Claim memory for the owner of ``node``."""
+        self.walker.claim(owner_path(node), address, size)
+
+    def problems(self, node: Node, problems: Iterable[ShapeProblem]) -> None:
+        """Report what a shape met."""
+        for problem in problems:
+            if problem.code == "missing":
+                absent = Absent(Reason.NOT_CAPTURED, problem.message)
+                self.walker.absent(node, problem.address, absent)
+            else:
+                self.walker.report(
+                    SHAPE_RULES[problem.code], node, problem.message, problem.address
+                )
+
+    # -- lists ---------------------------------------------------------------------------
+
+    def array(
+        self, node: Node, reference: Reference, definition: Definition, siblings: dict[str, Any]
+    ) -> None:
+        """Records that stand one after another, behind a header or counted by a sibling."""
+        walker = self.walker
+        geometry = walker.geometry
+        record = walker.registry.compile(definition, reference.of, geometry)
+        address = int(node.value)
+        room = reference.pages * geometry.page_size
+        node.kind = NodeKind.LIST
+        count: Any = siblings.get(reference.count)
+        start = address
+        if reference.header:
+            header = walker.registry.compile(definition, reference.header, geometry)
+            data = walker.read_some(address, header.size)
+            if isinstance(data, Absent):
+                self.missing(node, address, data)
+                return
+            values = decode_record(header, data)
+            top = node.add(Node("header", NodeKind.RECORD, span=Span(address, header.size)))
+            walker.record(top, header, data, address, definition, values)
+            count = values[reference.count]
+            start += header.size
+            room -= header.size
+        node.target = Span(address, reference.pages * geometry.page_size)
+        self.claim(node, address, reference.pages * geometry.page_size)
+        if not isinstance(count, int):
+            return
+        fits = room // record.size
+        if count > fits:
+            walker.report(
+                "REC403", node, f"count is {count}; {reference.pages} pages take {fits}", address
+            )
+            count = fits
+        if not count:
+            return
+        body = walker.read_some(start, count * record.size, short=True)
+        if isinstance(body, Absent):
+            self.missing(node, start, body)
+            return
+        if len(body) < count * record.size:
+            self.missing(node, start + len(body), Absent(Reason.NOT_CAPTURED, "rest of the array"))
+        self.elements(node, record, body, start, len(body) // record.size, definition)
+
+    def blocks(self, node: Node, reference: Reference, definition: Definition) -> None:
+        """Records in a list of blocks."""
+        walker = self.walker
+        lists = walker.registry.get(BLOCK_LIST)
+        header = walker.registry.compile(lists, lists.content, walker.geometry)
+        record = walker.registry.compile(definition, reference.of, walker.geometry)
+        limit = min(lists.limits.get("blocks", walker.limits.chain), walker.limits.chain)
+        found = walk_blocks(walker.space.read, int(node.value), header, record, max_blocks=limit)
+        node.kind = NodeKind.LIST
+        if found.blocks:
+            walker.use(lists)
+            node.target = Span(found.blocks[0].address, walker.geometry.page_size)
+        elif found.problems:
+            first = found.problems[0]
+            self.missing(node, first.address, Absent(Reason.NOT_CAPTURED, first.message))
+        self.problems(node, [p for p in found.problems if found.blocks or p.code != "missing"])
+        for number, block in enumerate(found.blocks):
+            top = node.add(
+                Node(
+                    "blocks", NodeKind.RECORD, key=str(number),
+                    span=Span(block.address, header.size), format=lists.id,
+                )
+            )  # fmt: skip
+            walker.record(top, header, block.data, block.address, lists)
+            self.claim(node, block.address, walker.geometry.page_size)
+        for block in found.blocks:
+            start = block.address + header.size
+            body = block.data[header.size :]
+            self.elements(node, record, body, start, block.used, definition)
+
+    def elements(
+        self,
+        node: Node,
+        record: CompiledStruct,
+        body: memoryview,
+        start: int,
+        count: int,
+        definition: Definition,
+    ) -> None:
+        """Records as keyed children of a list."""
+        rows = decode_records(record, body, count)
+        for number, values in enumerate(rows):
+            if not self.walker.spend(node):
+                return
+            address = start + number * record.size
+            child = Node("", NodeKind.RECORD, span=Span(address, record.size))
+            child.key = self.unique_key(node, element_key(record.struct, values, number))
+            node.add(child)
+            self.walker.record(child, record, b"", address, definition, values)
+
+    def unique_key(self, holder: Node, key: str) -> str:
+        """A key for a list element; the second element with the same key is ``key~2``."""
+        taken = self.keys.setdefault(id(holder), {})
+        count = taken[key] = taken.get(key, 0) + 1
+        return key if count == 1 else f"{key}~{count}"
+
+    def key(self, holder: Node, fdt_name: str) -> str:
+        """A key for a list element that is a node of a device tree."""
+        return self.unique_key(holder, decode_text(fdt_name.encode("latin-1")))
+
+    # -- single targets ------------------------------------------------------------------
+
+    def handler_definition(
+        self, reference: Reference, siblings: dict[str, Any]
+    ) -> Definition | None:
+        """The definition of a handle: forced by --abi, or by the string beside it."""
+        name = siblings.get(reference.by)
+        chosen = self.walker.registry.handler(reference.kind, name if isinstance(name, str) else "")
+        for identifier in self.walker.abi:
+            forced = self.walker.registry.definitions.get(identifier)
+            if forced is not None and forced.kind == reference.kind and forced.kind != Kind.FLB:
+                strings = forced.match.get("compatible", ())
+                if name in strings or chosen is None:
+                    chosen = forced
+        return chosen
+
+    def handler(self, node: Node, reference: Reference, siblings: dict[str, Any]) -> None:
+        """A handle that only its handler's definition can read."""
+        walker = self.walker
+        chosen = self.handler_definition(reference, siblings)
+        if chosen is None:
+            name = siblings.get(reference.by)
+            walker.report("ABI904", node, f"no definition for {reference.kind} handler {name!r}")
+            node.note = "unknown handler"
+            # The handle may be an address; the block it is in, if any, is all that is known.
+            self.claim(node, int(node.value), 1)
+            return
+        walker.use(chosen)
+        if chosen.content == "fdt":
+            blob = walker.read_fdt(node, int(node.value))
+            if blob is not None and blob.root is not None and chosen.fdt is not None:
+                node.target = Span(int(node.value), len(blob.data))
+                self.claim(node, int(node.value), len(blob.data))
+                walker.fdt_fields(node, blob.root, chosen.fdt, chosen, int(node.value))
+                walker.fdt_children(node, blob.root, chosen.fdt, chosen, int(node.value))
+        elif chosen.content in chosen.structs:
+            compiled = walker.registry.compile(chosen, chosen.content, walker.geometry)
+            self.record(node, compiled, chosen)
+
+    def record(self, node: Node, compiled: CompiledStruct, definition: Definition) -> None:
+        """One record at an address."""
+        address = int(node.value)
+        data = self.walker.read_some(address, compiled.size)
+        if isinstance(data, Absent):
+            self.missing(node, address, data)
+            self.claim(node, address, compiled.size)
+            return
+        node.target = Span(address, compiled.size)
+        self.claim(node, address, compiled.size)
+        node.format = definition.id
+        self.walker.record(node, compiled, data, address, definition)
+
+    def folio(self, node: Node, reference: Reference, siblings: dict[str, Any]) -> None:
+        """One block of payload."""
+        geometry = self.walker.geometry
+        field = node.field
+        address = int(node.value)
+        if field is not None and field.role == "pfn":
+            address <<= geometry.page_shift
+        order = siblings.get(reference.order) if reference.order else 0
+        size = geometry.page_size << (order if isinstance(order, int) and order < 48 else 0)
+        node.target = Span(address, size)
+        self.claim(node, address, size)
+
+    def missing(self, node: Node, address: int, absent: Absent) -> None:
+        """A target that is not there: the pointer keeps its value, a child says why."""
+        self.walker.absent(node, address, absent)
+        node.target = Span(address, 0)
+        node.add(Node("target", NodeKind.VALUE, value=absent))
+
+
+def owner_path(node: Node) -> str:
+    """The part of the handover that memory reached from ``node`` belongs to."""
+    current: Node | None = node
+    while current is not None and current.parent is not None:
+        if current.kind is NodeKind.ENTRY or (current.key is not None and not current.name):
+            return current.path
+        current = current.parent
+    return "/"
+
+
+def element_key(struct: Struct, values: dict[str, Any], number: int) -> str:
+    """The key of a record in its list: its key field, else its position."""
+    if not struct.key:
+        return str(number)
+    value = values[struct.key]
+    return value if isinstance(value, str) else f"{value:#x}"

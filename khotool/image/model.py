@@ -1,0 +1,292 @@
+"""The image model: a tree of values, each with its path, its type and the bytes it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field
+from khotool.abi.geometry import Geometry
+from khotool.absent import Absent
+from khotool.findings import Finding
+from khotool.image.path import quote_key, quote_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from khotool.abi.registry import Registry
+    from khotool.image.region import Region
+    from khotool.memory.space import AddressSpace, SourceInfo
+    from khotool.pages.claims import ClaimsBuilder
+    from khotool.pages.owners import Ownership
+    from khotool.shapes.preserved import PreservedMap
+
+
+class NodeKind(StrEnum):
+    """What a node of the model is."""
+
+    IMAGE = "image"
+    ENTRY = "entry"
+    FDT_NODE = "fdt-node"
+    RECORD = "record"
+    VALUE = "value"
+    LIST = "list"
+    TABLE = "table"
+    RAW = "raw"
+
+
+class Phase(StrEnum):
+    """When the image was taken, as far as it shows."""
+
+    LIVE = "live"
+    FINALIZED = "finalized"
+    FROZEN = "frozen"
+    INCOMING = "incoming"
+    CONSUMED = "consumed"
+    UNKNOWN = "unknown"
+
+
+class Role(StrEnum):
+    """What a KHO root found in memory is to the kernel that the memory belongs to."""
+
+    OUTGOING = "outgoing"
+    INCOMING = "incoming"
+    COPY = "copy"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of the image.
+
+    Args:
+        address: physical address in bytes; see ``UNPLACED`` for a blob whose place is unknown.
+        size: bytes.
+    """
+
+    address: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Physical address behind the last byte."""
+        return self.address + self.size
+
+
+UNPLACED = 1 << 63
+"""From here up addresses are invented for blobs whose physical address is not captured."""
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """An array of records that stays one numpy array.
+
+    Args:
+        compiled: struct of one record.
+        records: structured ndarray (n,) of ``compiled.dtype``, in the image's byte order.
+        extents: ndarray (m, 2) uint64, physical address and bytes of the pieces of memory that
+            hold the array, in order.
+        declared: records the image says there are; more than ``len(records)`` if some are not
+            captured.
+    """
+
+    compiled: CompiledStruct
+    records: np.ndarray[Any, Any]
+    extents: np.ndarray[Any, Any]
+    declared: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def column(self, label: str) -> np.ndarray[Any, Any]:
+        """One column, (n,) uint64 in host byte order."""
+        from khotool.abi.record import column
+
+        values: np.ndarray[Any, Any] = column(self.compiled, self.records, label)
+        return values
+
+    def row(self, index: int) -> dict[str, Any]:
+        """Values of one record by label."""
+        from khotool.abi.record import decode_record
+
+        return decode_record(self.compiled, self.records[index].tobytes())
+
+    def span(self, index: int) -> Span:
+        """Where a record starts, and its size; a record that straddles pieces starts here."""
+        offset = index * self.compiled.size
+        for address, size in self.extents.tolist():
+            if offset < size:
+                return Span(address + offset, self.compiled.size)
+            offset -= size
+        raise IndexError(index)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One value or group of values.
+
+    Args:
+        name: component of the path; empty for an element of a list.
+        kind: what it is.
+        key: key of a list element, shown in brackets.
+        field: definition of the value.
+        value: number, text, bytes, Absent, or None for a group.
+        span: bytes that hold the value (of a pointer: the pointer), or the whole group.
+        target: where a pointer leads; None for a literal, an empty list, or an unknown handle.
+        format: id of the definition that the node and its children follow.
+        struct: C struct of the children, where they are fields of one.
+        table: rows of a TABLE node.
+    """
+
+    name: str
+    kind: NodeKind
+    parent: Node | None = None
+    key: str | None = None
+    field: Field | None = None
+    value: Any = None
+    span: Span | None = None
+    target: Span | None = None
+    format: str = ""
+    struct: str = ""
+    layout: str = ""
+    table: Table | None = None
+    note: str = ""
+    children: list[Node] = dataclasses.field(default_factory=list)
+
+    def add(self, child: Node) -> Node:
+        """Append a child and return it."""
+        child.parent = self
+        self.children.append(child)
+        return child
+
+    @property
+    def path(self) -> str:
+        """Absolute path, ``/`` for the image."""
+        parts: list[str] = []
+        node: Node | None = self
+        while node is not None and node.parent is not None:
+            key = f"[{quote_key(node.key)}]" if node.key is not None else ""
+            parts.append(f"/{quote_name(node.name)}{key}" if node.name else key)
+            node = node.parent
+        return "".join(reversed(parts)) or "/"
+
+    def get(self, name: str) -> Node | None:
+        """First child of this name."""
+        for child in self.children:
+            if child.key is None and child.name == name:
+                return child
+        return None
+
+    def value_of(self, name: str) -> Any:
+        """Value of the child of this name; None without such a child or if it is absent."""
+        child = self.get(name)
+        return None if child is None or isinstance(child.value, Absent) else child.value
+
+    def elements(self) -> list[Node]:
+        """Children that are elements of a list, in stored order."""
+        return [child for child in self.children if child.key is not None and not child.name]
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, parents first."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+
+@dataclass(slots=True)
+class Root:
+    """A KHO root found in the image.
+
+    Args:
+        address: physical address; None for a blob whose place is not captured.
+        compatible: as stored.
+        role: see Role.
+        why: one sentence: how it was found, and why it has this role.
+        selected: the model is built from this one.
+        name: where in a debugfs copy it stands.
+    """
+
+    address: int | None
+    compatible: str
+    role: Role
+    why: str
+    selected: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A layout that was chosen among several under one string."""
+
+    definition: str
+    layout: str
+    why: str
+    certain: bool
+
+
+@dataclass(slots=True)
+class Scratch:
+    """Scratch areas: physical address and bytes of each, and how they were found."""
+
+    areas: list[Span]
+    why: str
+    address: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Image:
+    """A decoded handover.
+
+    Args:
+        space: the captured memory.
+        tree: root node of the model; its children are the fields and entries of the KHO root.
+        map: preserved pages, or why they are absent.
+        regions: every piece of metadata with its bytes' meaning; see ``region``.
+        claims: which memory each owner holds.
+        used: definitions that decoded something, in order of first use.
+    """
+
+    info: SourceInfo
+    space: AddressSpace
+    registry: Registry
+    geometry: Geometry
+    tree: Node
+    roots: list[Root]
+    map: PreservedMap | Absent
+    scratch: Scratch | Absent
+    phase: Phase
+    claims: ClaimsBuilder
+    regions: list[Region] = dataclasses.field(default_factory=list)
+    used: list[Definition] = dataclasses.field(default_factory=list)
+    choices: list[Choice] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    phase_why: str = ""
+    _ownership: Ownership | None = None
+
+    @property
+    def root(self) -> Root | None:
+        """The root the model is built from."""
+        return next((root for root in self.roots if root.selected), None)
+
+    @property
+    def entries(self) -> list[Node]:
+        """Entries of the KHO root, in stored order."""
+        return [node for node in self.tree.children if node.kind is NodeKind.ENTRY]
+
+    def entry(self, name: str) -> Node | None:
+        """The entry of this name."""
+        return next((node for node in self.entries if node.name == name), None)
+
+    def ownership(self) -> Ownership | None:
+        """Who owns every preserved page; None where the map is absent. Computed once."""
+        if self._ownership is None and not isinstance(self.map, Absent):
+            from khotool.pages.owners import find_owners
+
+            self._ownership = find_owners(self.map.blocks, self.claims.build())
+        return self._ownership

@@ -1,0 +1,208 @@
+"""Open a capture and build its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import PathLike
+
+from khotool.abi.geometry import ByteOrder
+from khotool.abi.registry import Registry, load_registry
+from khotool.absent import Absent, Reason
+from khotool.errors import InputError, UsageError
+from khotool.image.blobs import open_blob, open_debugfs
+from khotool.image.model import Image, Role, Root, Scratch, Span
+from khotool.image.phase import settle_phase
+from khotool.image.probe_geometry import probe_geometry
+from khotool.image.roots import Judged, judge, select
+from khotool.image.scan import Candidate, Scan, read_scratch, read_tree, scan
+from khotool.image.walk import Walker
+from khotool.limits import Limits
+from khotool.memory.debugfs import DebugfsCopy
+from khotool.memory.fdtfile import BareFdt
+from khotool.memory.source import open_source
+from khotool.memory.space import AddressSpace
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much is done, and how much there is in all."""
+
+
+@dataclass(slots=True)
+class OpenOptions:
+    """What a user can say about a capture.
+
+    Args:
+        root: physical address of the KHO root, or the name of a tree in a debugfs copy.
+        page_size: bytes.
+        base: physical address of the first byte of a raw memory file.
+        scratch: areas as (physical address, bytes).
+        debugfs: copy of /sys/kernel/debug/kho of the same moment.
+        abi: layout by definition id; None for the definition alone.
+        formats: folders of further definitions.
+    """
+
+    root: int | str | None = None
+    page_size: int | None = None
+    byteorder: ByteOrder | None = None
+    base: int | None = None
+    scratch: list[tuple[int, int]] = field(default_factory=list)
+    debugfs: str | None = None
+    abi: dict[str, str | None] = field(default_factory=dict)
+    formats: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+
+
+def open_image(
+    path: str | PathLike[str], options: OpenOptions | None = None, progress: Progress | None = None
+) -> Image:
+    """Open a capture of any kind and decode the handover in it.
+
+    Raises:
+        InputError: no such file, no known container, or no KHO root in it; says what was tried.
+        UsageError: an option that does not fit the capture.
+        DefinitionError: a folder of definitions has a wrong file.
+    """
+    options = options or OpenOptions()
+    registry = load_registry(options.formats)
+    for identifier, layout in options.abi.items():
+        definition = registry.get(identifier)
+        if layout is not None and layout not in definition.layouts:
+            known = ", ".join(definition.layouts) or "none"
+            raise UsageError(f"--abi {identifier}={layout}: no such layout; it has {known}")
+
+    def unpacking(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress("Unpacking", done, total)
+
+    source = open_source(
+        path, base=options.base, limit=options.limits.bytes * 8, progress=unpacking
+    )
+    if isinstance(source, DebugfsCopy):
+        return open_debugfs(source, registry, options)
+    if isinstance(source, BareFdt):
+        return open_blob(source, registry, options)
+    return open_memory(source, registry, options, progress)
+
+
+def open_memory(
+    space: AddressSpace,
+    registry: Registry,
+    options: OpenOptions,
+    progress: Progress | None = None,
+) -> Image:
+    """Decode the handover in captured memory.
+
+    Raises:
+        InputError: there is no KHO root; says what was tried.
+    """
+    byteorder = options.byteorder or space.info.endian or "little"
+
+    def scanning(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress("Looking for the KHO root", done, total)
+
+    found = scan(space, registry, byteorder, options.limits, scanning)
+    forced = _forced_root(space, options, found)
+    if not found.roots:
+        raise InputError(_nothing_found(space, found))
+    geometry = probe_geometry(space, registry, found.roots, options, byteorder)
+
+    def walk(candidate: Candidate) -> Walker:
+        pointed = any(pointer.fdt == candidate.address for pointer in found.pointers)
+        walker = Walker(
+            space, registry, geometry, limits=options.limits, abi=options.abi,
+            # What boot data names was written by the kernel before this one.
+            writer=None if pointed else space.info.osrelease,
+        )  # fmt: skip
+        walker.walk_root_blob(candidate.blob, candidate.address)
+        return walker
+
+    judged = judge(found, walk)
+    chosen = (
+        next((item for item in judged if item.candidate.address == forced), None)
+        if forced is not None
+        else select(judged)
+    )
+    if chosen is None:
+        raise InputError(_nothing_found(space, found))
+    chosen.root.selected = True
+    if forced is not None:
+        chosen.root.why = f"named by --root; {chosen.root.why}".removesuffix("; ")
+    scratch = find_scratch(space, registry, options, found, chosen)
+    return settle_phase(build_image(chosen, [item.root for item in judged], scratch))
+
+
+def build_image(chosen: Judged, roots: list[Root], scratch: Scratch | Absent) -> Image:
+    """The image of a finished walk."""
+    from khotool.image.model import Phase
+
+    walker = chosen.walker
+    return Image(
+        info=walker.space.info,
+        space=walker.space,
+        registry=walker.registry,
+        geometry=walker.geometry,
+        tree=walker.tree,
+        roots=roots,
+        map=walker.map,
+        scratch=scratch,
+        phase=Phase.UNKNOWN,
+        claims=walker.claims,
+        regions=walker.regions,
+        used=list(walker.used.values()),
+        choices=list(walker.choices.values()),
+        findings=walker.findings,
+    )
+
+
+def _forced_root(space: AddressSpace, options: OpenOptions, found: Scan) -> int | None:
+    if options.root is None:
+        return None
+    if isinstance(options.root, str):
+        raise UsageError(f"--root {options.root}: expected an address such as 0x4de000")
+    if all(candidate.address != options.root for candidate in found.roots):
+        blob = read_tree(space, options.root)
+        if blob is None or blob.root is None:
+            raise UsageError(f"--root {options.root:#x}: there is no device tree at this address")
+        compatible = blob.root.get("compatible")
+        text = compatible.value.split(b"\0")[0].decode("latin-1") if compatible else ""
+        found.roots.insert(0, Candidate(options.root, blob, text))
+    else:
+        found.roots.sort(key=lambda candidate: candidate.address != options.root)
+    return options.root
+
+
+def _nothing_found(space: AddressSpace, found: Scan) -> str:
+    return (
+        f"{space.info.path}: no KHO root; looked at {found.pages} pages for a page-aligned device "
+        f"tree whose compatible is kho-v*, found {found.trees} device trees and "
+        f"{len(found.pointers)} boot pointers; if you know its address, give --root ADDR"
+    )
+
+
+def find_scratch(
+    space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan, chosen: Judged
+) -> Scratch | Absent:
+    """Scratch areas: as the user says, as boot data names them, or from an array found by scan."""
+    if options.scratch:
+        return Scratch([Span(a, s) for a, s in options.scratch], "as --scratch says")
+    if options.debugfs is not None:
+        source = open_source(options.debugfs)
+        if not isinstance(source, DebugfsCopy):
+            raise UsageError(f"--debugfs {options.debugfs}: not a copy of /sys/kernel/debug/kho")
+        for tree in source.trees:
+            if tree.scratch:
+                areas = [Span(address, size) for address, size in tree.scratch]
+                return Scratch(areas, f"{tree.name} of the debugfs copy")
+    definition = registry.get("kho_scratch")
+    area = registry.compile(definition, definition.content, chosen.walker.geometry)
+    for pointer in ([chosen.pointer] if chosen.pointer else []) + found.pointers:
+        count = min(pointer.scratch.size // area.size, 4096)
+        areas = read_scratch(space, area, pointer.scratch.address, count)
+        if areas:
+            return Scratch(areas, pointer.why, pointer.scratch.address)
+    if found.scratch and chosen.root.role is not Role.STALE:
+        address, areas = found.scratch[0]
+        if all(other == areas for _, other in found.scratch):
+            return Scratch(areas, f"an array of scratch areas stands at {address:#x}", address)
+    return Absent(Reason.NOT_CAPTURED, "no boot data and no array of scratch areas in this capture")

@@ -1,0 +1,92 @@
+"""Paths of the model: ``/LUO/sessions[vm-alpha]/files[0x1]/data/folios[12]/pfn``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from khotool.errors import UsageError
+
+_SPECIAL = set('/[]"')
+
+
+def quote_key(key: str) -> str:
+    """A key as it stands in brackets: quoted if it holds ``/ [ ] "``, a space or a control."""
+    if key and not any(c in _SPECIAL or not c.isprintable() or c == " " for c in key):
+        return key
+    text = key.replace("\\", "\\\\").replace('"', '\\"')
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return f'"{text}"'
+
+
+def quote_name(name: str) -> str:
+    """A name as it stands behind a slash: quoted like a key where it has to be."""
+    return quote_key(name) if name else '""'
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One component of a path: a name, or a key in brackets."""
+
+    text: str
+    is_key: bool
+
+
+def parse_path(text: str) -> list[Step]:
+    """Split a path.
+
+    Raises:
+        UsageError: a bracket or quote is not closed, or a component is empty.
+    """
+    steps: list[Step] = []
+    at = 0
+    if not text.startswith("/"):
+        raise UsageError(f"path {text!r}: a path starts with '/', as dump prints it")
+    while at < len(text):
+        if text[at : at + 2] == '/"':
+            name, at = _quoted(text, at + 2)
+            steps.append(Step(name, False))
+        elif text[at] == "/":
+            end = at + 1
+            while end < len(text) and text[end] not in "/[":
+                end += 1
+            if end > at + 1:
+                steps.append(Step(text[at + 1 : end], False))
+            elif end < len(text) or (len(text) > 1 and steps):
+                raise UsageError(f"path {text!r}: empty name at character {at + 1}")
+            at = end
+        elif text[at] == "[":
+            key, at = _key(text, at + 1)
+            steps.append(Step(key, True))
+        else:
+            raise UsageError(f"path {text!r}: expected '/' or '[' at character {at + 1}")
+    return steps
+
+
+def _key(text: str, at: int) -> tuple[str, int]:
+    if text[at : at + 1] != '"':
+        end = text.find("]", at)
+        if end < 0:
+            raise UsageError(f"path {text!r}: '[' is not closed")
+        return text[at:end], end + 1
+    key, at = _quoted(text, at + 1)
+    if text[at : at + 1] != "]":
+        raise UsageError(f"path {text!r}: '[' is not closed")
+    return key, at + 1
+
+
+def _quoted(text: str, at: int) -> tuple[str, int]:
+    key: list[str] = []
+    while at < len(text) and text[at] != '"':
+        if text[at] == "\\" and text[at + 1 : at + 2] == "u":
+            try:
+                key.append(chr(int(text[at + 2 : at + 6], 16)))
+            except ValueError:
+                raise UsageError(f"path {text!r}: bad escape at character {at + 1}") from None
+            at += 6
+        else:
+            at += text[at] == "\\"
+            key.append(text[at : at + 1])
+            at += 1
+    if at >= len(text):
+        raise UsageError(f"path {text!r}: a quote is not closed")
+    return "".join(key), at + 1

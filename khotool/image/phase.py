@@ -1,0 +1,94 @@
+"""When an image was taken, and what a booted kernel has already used up of it."""
+
+from __future__ import annotations
+
+from khotool.absent import Absent, Reason
+from khotool.image.model import Image, Node, NodeKind, Phase, Role
+from khotool.shapes.preserved import PreservedMap
+
+MAP_FAMILY = "MEM31"
+"""Rules about the map itself; they say nothing about a map that was used up."""
+
+
+def settle_phase(image: Image) -> Image:
+    """Set the phase; replace what the next kernel has reused by absent values."""
+    root = image.root
+    if root is None:
+        return image
+    whole = map_is_whole(image)
+    if root.role is Role.INCOMING or (not whole and map_is_garbage(image)):
+        if whole:
+            image.phase, image.phase_why = Phase.INCOMING, "boot data names it; its map is whole"
+        else:
+            consume(image)
+            if root.role is Role.STALE:
+                root.role, root.why = Role.INCOMING, "its map is reused, as after a boot"
+    elif not image.tree.value_of("memory_map"):
+        image.phase, image.phase_why = Phase.LIVE, "the map is not written yet"
+    elif has_empty_luo(image) and any(r.role is Role.INCOMING for r in image.roots):
+        image.phase, image.phase_why = Phase.LIVE, "no sessions are serialised"
+    elif first_merged(image) and not any(r.role is Role.COPY for r in image.roots):
+        image.phase = Phase.FINALIZED
+        image.phase_why = "the map is written; no copy of the root shows that kexec was next"
+    else:
+        image.phase, image.phase_why = Phase.FROZEN, "the map is written; no boot data names it"
+    return image
+
+
+def map_is_whole(image: Image) -> bool:
+    """True if the map decodes and preserves the root and every entry's blob."""
+    if not isinstance(image.map, PreservedMap) or not image.map.complete:
+        return False
+    places = [image.tree.span.address] if image.tree.span else []
+    places += [node.target.address for node in image.entries if node.target is not None]
+    return all(image.map.blocks.block_of(address) is not None for address in places)
+
+
+def map_is_garbage(image: Image) -> bool:
+    """True if what the map's pages hold now is no map: reused memory, not a damaged one."""
+    if not isinstance(image.map, PreservedMap) or image.tree.span is None:
+        return False
+    if image.map.blocks.block_of(image.tree.span.address) is not None:
+        return False
+    problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
+    return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
+
+
+def has_empty_luo(image: Image) -> bool:
+    """True if there is LUO state without a single session."""
+    luo = image.entry("LUO")
+    sessions = luo.get("sessions") if luo is not None else None
+    return luo is not None and (sessions is None or not sessions.elements())
+
+
+def first_merged(image: Image) -> bool:
+    """True for a handover that user space finalizes before kexec and that has no sessions."""
+    return image.tree.format == "kho-v1" and image.entry("LUO") is None
+
+
+def consume(image: Image) -> None:
+    """Mark what the booted kernel has reused."""
+    image.phase = Phase.CONSUMED
+    image.phase_why = "this kernel booted from the handover and has reused the map's pages"
+    gone = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
+    image.map = gone
+    image.regions = [region for region in image.regions if region.path != "/memory_map"]
+    lost: set[str] = set()
+    for node in image.entries:
+        if node.note == "unknown format" or (node.target is None and node.value is not None):
+            replace_by(node, gone)
+            lost.add(node.path)
+    image.findings = [
+        finding
+        for finding in image.findings
+        if not finding.rule.startswith(MAP_FAMILY) and finding.path not in lost
+    ]
+
+
+def replace_by(node: Node, absent: Absent) -> None:
+    """Keep the entry's own properties; everything behind its pointer is absent."""
+    node.children = [
+        child for child in node.children if child.kind is NodeKind.VALUE and child.field is not None
+    ]
+    node.value = absent
+    node.note = ""

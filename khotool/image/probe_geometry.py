@@ -1,0 +1,107 @@
+"""Page size and byte order where the capture does not state them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from khotool.abi.definition import Kind, Shape
+from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
+from khotool.abi.registry import Registry
+from khotool.errors import UsageError
+from khotool.image.preserved import decode_map
+from khotool.image.scan import Candidate
+from khotool.image.walk import Walker
+from khotool.memory.space import AddressSpace
+
+if TYPE_CHECKING:
+    from khotool.image.open import OpenOptions
+
+
+def probe_geometry(
+    space: AddressSpace,
+    registry: Registry,
+    roots: list[Candidate],
+    options: OpenOptions,
+    byteorder: ByteOrder,
+) -> Geometry:
+    """Page size and byte order: as the user says, as the capture declares, else what fits.
+
+    The size that fits is the one under which a root's map preserves the root's own page and
+    those of its entries with the fewest contradictions.
+
+    Raises:
+        UsageError: --page-size is not a power of two, or another size fits and this one cannot.
+    """
+    size = options.page_size
+    if size is not None and (size < 4096 or size & (size - 1) or size > 1 << 20):
+        raise UsageError(f"--page-size {size}: expected a power of two, such as 4096 or 16384")
+    declared = space.info.page_size
+    if size is None and declared is not None and declared in PAGE_SIZES:
+        size = declared
+    if size is None and space.info.machine == "x86_64":
+        size = 4096
+    order_known = options.byteorder is not None or space.info.endian is not None
+    orders: list[ByteOrder] = [byteorder] if order_known else ["little", "big"]
+    if size is not None and len(orders) == 1:
+        return Geometry(size, orders[0])
+    best: tuple[int, int, int] | None = None
+    chosen = Geometry(size or 4096, orders[0])
+    for number, order in enumerate(orders):
+        for candidate_size in [size] if size is not None else PAGE_SIZES:
+            geometry = Geometry(candidate_size, order)
+            covered, strange = fit(space, registry, roots, options, geometry)
+            score = (covered, -strange, -number)
+            if best is None or score > best:
+                best, chosen = score, geometry
+    return chosen
+
+
+def fit(
+    space: AddressSpace,
+    registry: Registry,
+    roots: list[Candidate],
+    options: OpenOptions,
+    geometry: Geometry,
+) -> tuple[int, int]:
+    """How well a geometry explains the maps: known pages covered, and contradictions."""
+    covered = strange = 0
+    for candidate in roots[:4]:
+        definition = registry.match(Kind.ROOT, "compatible", candidate.compatible)
+        if definition is None or definition.fdt is None or candidate.blob.root is None:
+            continue
+        for field in definition.fdt.properties:
+            reference = field.points_to
+            prop = candidate.blob.root.get(field.name)
+            if reference is None or prop is None or len(prop.value) != 8:
+                continue
+            if reference.shape not in (Shape.RADIX, Shape.BITMAP_CHUNKS):
+                continue
+            address = int.from_bytes(prop.value, geometry.byteorder)
+            walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
+            layouts = [options.abi[definition.id]] if options.abi.get(definition.id) else [
+                *definition.layouts] or [""]  # fmt: skip
+            results = []
+            for layout in layouts:
+                found = decode_map(walker, address, reference.shape, definition, layout or "")
+                points = np.array(known_pages(candidate, geometry), np.uint64)
+                hits = int((found.blocks.find(points) >= 0).sum()) if len(points) else 0
+                results.append((hits, -len(found.problems)))
+            hits, problems = max(results)
+            covered += hits
+            strange -= problems
+    return covered, strange
+
+
+def known_pages(candidate: Candidate, geometry: Geometry) -> list[int]:
+    """Addresses that are preserved in every good image: the root and its entries."""
+    pages = [candidate.address]
+    root = candidate.blob.root
+    for child in root.children if root is not None else []:
+        for prop in child.properties:
+            if len(prop.value) == 8:
+                value = int.from_bytes(prop.value, geometry.byteorder)
+                if value >= 4096:
+                    pages.append(value)
+    return pages

@@ -1,0 +1,40 @@
+"""Which rule a problem met while decoding belongs to."""
+
+from __future__ import annotations
+
+SHAPE_RULES = {
+    "cycle": "REC402",
+    "limit": "LIM001",
+    "unaligned": "REC401",
+    "missing": "MEM301",
+    "count": "REC403",
+    "short-block": "REC404",
+    "short-chunk": "REC404",
+    "after-end": "REC405",
+    "total-pages": "REC406",
+}
+"""Rule by code of a ``ShapeProblem``."""
+
+MAP_RULES = {
+    "shared-node": "MEM311",
+    "unaligned-child": "MEM312",
+    "missing-node": "MEM313",
+    "missing-bitmap": "MEM313",
+    "missing-chunk": "MEM313",
+    "bad-key": "MEM314",
+    "cycle": "MEM311",
+    "too-many-elements": "MEM315",
+    "bad-order": "MEM316",
+    "unaligned-start": "MEM317",
+    "overflow": "MEM318",
+    "limit": "LIM001",
+}
+"""Rule by code of a ``MapProblem``."""
+
+FDT_RULES = {
+    "truncated": "FDT102",
+    "size-beyond-file": "FDT102",
+    "limit": "LIM001",
+    "depth": "LIM001",
+}
+"""Rule by code of an FDT ``Problem``; every other code is FDT103."""

@@ -1,0 +1,260 @@
+"""Find what may be a KHO root in memory without symbols: one word a page, then candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from khotool.abi.definition import Kind
+from khotool.abi.geometry import Geometry
+from khotool.abi.record import decode_record, decode_records
+from khotool.abi.registry import Registry
+from khotool.fdt.blob import Blob, FdtError
+from khotool.fdt.parse import parse
+from khotool.image.model import Span
+from khotool.limits import Limits
+from khotool.memory.space import AddressSpace, MemoryFault
+
+if TYPE_CHECKING:
+    from khotool.abi.compile import CompiledStruct
+
+SMALLEST_PAGE = 4096
+FDT_MAGIC_WORD = 0xEDFE0DD0
+"""The first four bytes of a device tree, read as a little-endian word."""
+MAX_TREE = 2 << 20
+MAX_CANDIDATES = 100_000
+SCRATCH_ALIGNMENT = 2 << 20
+"""Scratch areas start on a pageblock; the smallest one of any supported kernel is 2 MiB."""
+SEGMENT_ALIGNMENT = 64 << 10
+"""The scratch array handed over is a kexec segment of this alignment."""
+SMALL_IMAGE = 64 << 20
+"""An image up to this many bytes is searched whole for setup_data."""
+SETUP_KEXEC_KHO = "SETUP_KEXEC_KHO"
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A device tree whose root is a KHO root."""
+
+    address: int
+    blob: Blob
+    compatible: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootPointer:
+    """What told a kernel as it booted where the handover is: setup_data, or /chosen.
+
+    Args:
+        fdt: physical address of the KHO root.
+        scratch: physical address and bytes of the scratch array.
+        why: one sentence.
+    """
+
+    fdt: int
+    scratch: Span
+    why: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """Result of a scan."""
+
+    roots: list[Candidate] = field(default_factory=list)
+    pointers: list[BootPointer] = field(default_factory=list)
+    scratch: list[tuple[int, list[Span]]] = field(default_factory=list)
+    pages: int = 0
+    trees: int = 0
+
+
+def scan(
+    space: AddressSpace,
+    registry: Registry,
+    byteorder: str,
+    limits: Limits,
+    progress: Progress | None = None,
+) -> Scan:
+    """Look at the first word of every page, then at the pages it makes interesting.
+
+    Args:
+        byteorder: of native integers in the image, ``little`` or ``big``.
+        progress: called with pages seen and pages in all.
+    """
+    result = Scan()
+    geometry = Geometry(SMALLEST_PAGE, "big" if byteorder == "big" else "little")
+    scratch = registry.get("kho_scratch")
+    area = registry.compile(scratch, scratch.content, geometry)
+    extents = space.extents()
+    total = int((extents[:, 1] - extents[:, 0]).sum()) // SMALLEST_PAGE if len(extents) else 0
+    trees: list[int] = []
+    arrays: list[int] = []
+    for base, words in space.first_words(SMALLEST_PAGE):
+        first = words[:, 0]
+        result.pages += len(first)
+        found = np.flatnonzero((first & np.uint64(0xFFFFFFFF)) == FDT_MAGIC_WORD)
+        trees += [base + int(i) * SMALLEST_PAGE for i in found[: MAX_CANDIDATES - len(trees)]]
+        value = first.byteswap() if byteorder == "big" else first
+        aligned = (value & np.uint64(SCRATCH_ALIGNMENT - 1)) == 0
+        maybe = np.flatnonzero(aligned & (value != 0) & (value < np.uint64(1 << 52)))
+        arrays += [base + int(i) * SMALLEST_PAGE for i in maybe[: MAX_CANDIDATES - len(arrays)]]
+        if progress is not None:
+            progress(result.pages, total)
+    result.trees = len(trees)
+    for address in trees:
+        _look_at_tree(space, registry, address, result)
+    for address in arrays:
+        areas = read_scratch(space, area, address)
+        if areas:
+            result.scratch.append((address, areas))
+    if byteorder == "little":
+        result.pointers += _setup_data(space, registry, geometry, result, limits)
+    return result
+
+
+def _look_at_tree(space: AddressSpace, registry: Registry, address: int, result: Scan) -> None:
+    blob = read_tree(space, address)
+    if blob is None or blob.root is None:
+        return
+    compatible = blob.root.get("compatible")
+    text = compatible.value.split(b"\0")[0].decode("latin-1") if compatible else ""
+    if registry.match(Kind.ROOT, "compatible", text) or (
+        text.startswith("kho-v") and blob.root.get("preserved-memory-map")
+    ):
+        result.roots.append(Candidate(address, blob, text))
+        return
+    pointer = chosen_pointer(blob, address)
+    if pointer is not None:
+        result.pointers.append(pointer)
+
+
+def read_tree(space: AddressSpace, address: int) -> Blob | None:
+    """The device tree at a physical address; None if there is none that parses at all."""
+    try:
+        header = space.read(address, 40)
+        size = int.from_bytes(header[4:8], "big")
+        if not 40 <= size <= MAX_TREE:
+            return None
+        data = space.read(address, size)
+    except MemoryFault:
+        return None
+    try:
+        return parse(data)
+    except FdtError:
+        return None
+
+
+def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
+    """Root and scratch as /chosen of an arm64 boot tree names them; big-endian cells."""
+    root = blob.root
+    chosen = root.child("chosen") if root is not None else None
+    if root is None or chosen is None:
+        return None
+    cells = []
+    for name in ("#address-cells", "#size-cells"):
+        prop = root.get(name)
+        value = int.from_bytes(prop.value, "big") if prop and len(prop.value) == 4 else 2
+        cells.append(value if value in (1, 2) else 2)
+    spans = []
+    for name in ("linux,kho-fdt", "linux,kho-scratch"):
+        prop = chosen.get(name)
+        if prop is None or len(prop.value) != 4 * sum(cells):
+            return None
+        split = 4 * cells[0]
+        spans.append(
+            Span(
+                int.from_bytes(prop.value[:split], "big"), int.from_bytes(prop.value[split:], "big")
+            )
+        )
+    return BootPointer(
+        spans[0].address, spans[1], f"named by /chosen of the device tree at {address:#x}"
+    )
+
+
+def read_scratch(
+    space: AddressSpace, area: CompiledStruct, address: int, count: int | None = None
+) -> list[Span]:
+    """An array of scratch areas, or nothing if the bytes cannot be one.
+
+    Args:
+        area: compiled ``kho_scratch``.
+        count: areas where a pointer gives their number; else the array ends at the first 0 and
+            has to pass for one: three areas or more, aligned, disjoint, followed by zeros.
+    """
+    try:
+        data = space.read(address, area.size * count if count is not None else SMALLEST_PAGE)
+    except (MemoryFault, OverflowError):
+        return []
+    rows = decode_records(area, data, len(data) // area.size)
+    areas = [Span(row["address"], row["size"]) for row in rows]
+    if count is not None:
+        return areas
+    used = next((i for i, span in enumerate(areas) if not span.address and not span.size), None)
+    if used is None or used < 3 or any(bytes(data[used * area.size :])):
+        return []
+    areas = areas[:used]
+    ordered = sorted(areas, key=lambda span: span.address)
+    sound = all(
+        not span.address % SCRATCH_ALIGNMENT and span.size and not span.size % SMALLEST_PAGE
+        for span in areas
+    ) and all(a.end <= b.address for a, b in pairwise(ordered))
+    return areas if sound else []
+
+
+def _setup_data(
+    space: AddressSpace, registry: Registry, geometry: Geometry, result: Scan, limits: Limits
+) -> Iterator[BootPointer]:
+    boot = registry.get("setup_data")
+    header = registry.compile(boot, boot.content, geometry)
+    payload = registry.compile(boot, "kho_data", geometry)
+    kind = header.by_label("type")
+    number = kind.field.enum[SETUP_KEXEC_KHO]
+    needle = number.to_bytes(4, "little") + payload.size.to_bytes(4, "little")
+    roots = {candidate.address for candidate in result.roots}
+    seen: set[int] = set()
+    for start, end in _search_windows(space, result, limits):
+        for at in space.find(needle, start, end, limits.scan):
+            node = at - kind.offset
+            if node in seen or node % 8:
+                continue
+            seen.add(node)
+            try:
+                data = space.read(node, header.size + payload.size)
+            except MemoryFault:
+                continue
+            values: dict[str, Any] = decode_record(payload, data[header.size :])
+            if values["fdt_addr"] in roots and values["scratch_size"]:
+                yield BootPointer(
+                    values["fdt_addr"],
+                    Span(values["scratch_addr"], values["scratch_size"]),
+                    f"named by setup_data at {node:#x}",
+                )
+
+
+def _search_windows(space: AddressSpace, result: Scan, limits: Limits) -> list[tuple[int, int]]:
+    """Where setup_data can be: anywhere in a small image, else beside a scratch array.
+
+    kexec puts its segments into scratch, from the top down, so that setup_data stands in the
+    very area that holds the array; an array in no area of its own is not one that was handed
+    over.
+    """
+    extents = space.extents()
+    if not len(extents) or not result.roots:
+        return []
+    if int((extents[:, 1] - extents[:, 0]).sum()) <= SMALL_IMAGE:
+        return [(int(start), int(end)) for start, end in extents.tolist()]
+    windows: list[tuple[int, int]] = []
+    left = limits.scan
+    for address, areas in result.scratch:
+        if address % SEGMENT_ALIGNMENT:
+            continue
+        for area in areas:
+            if area.address <= address < area.end and left > 0:
+                windows.append((area.address, min(area.end, area.address + left)))
+                left -= area.size
+    return windows

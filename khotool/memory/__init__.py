@@ -1,0 +1,1 @@
+"""Physical memory out of files; nothing here knows what the bytes mean."""

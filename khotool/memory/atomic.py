@@ -1,0 +1,77 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from typing import IO
+
+from khotool.errors import KhotoolError
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Write a file under a temporary name beside it and rename it when all went well.
+
+    The file is open for reading, writing and seeking. It is flushed to the disk before the
+    rename. When the block raises, an older file of that name stays as it was. A symbolic link is
+    followed; an older file's permission bits are kept.
+
+    Raises:
+        KhotoolError: the directory or the file cannot be written, or ``path`` is something else
+            than a regular file.
+    """
+    target = os.path.realpath(path)
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.tmp")
+    try:
+        older = _older_mode(path, target)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _failure(path, error) from error
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            if older is not None:
+                os.fchmod(file.fileno(), older)
+            yield file
+            try:
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise _failure(path, error) from error
+        try:
+            os.replace(temporary, target)
+            _sync_directory(directory)
+        except OSError as error:
+            raise _failure(path, error) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _older_mode(path: str | os.PathLike[str], target: str) -> int | None:
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise KhotoolError(f"{os.fsdecode(path)}: exists and is not a regular file; name another")
+    return stat.S_IMODE(mode)
+
+
+def _sync_directory(directory: str) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Some file systems do not know fsync of a directory.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _failure(path: str | os.PathLike[str], error: OSError) -> KhotoolError:
+    return KhotoolError(f"{os.fsdecode(path)}: cannot be written: {error.strerror or error}")

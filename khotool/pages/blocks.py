@@ -1,0 +1,316 @@
+"""Preserved blocks as runs of blocks of equal order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from khotool.pages.runs import TOP, Index, Number, Ranges, merge_columns
+
+# Block indices and counts reach 2**52 at most, orders 51: both fit one int64 sort key.
+_INDEX_BITS = 57
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
+_PAGE_SHIFTS = range(12, 31)
+
+
+def byte_addresses(frames: NDArray[np.int64], page_shift: int) -> NDArray[np.uint64]:
+    """Physical byte addresses of page frames; the frame that would be 2**64 becomes ``TOP``."""
+    address = frames.astype(np.uint64) << np.uint64(page_shift)
+    address[frames >= 1 << (64 - page_shift)] = TOP
+    return address
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlaps:
+    """Ranges that blocks of more than one order cover, ascending and disjoint.
+
+    Args:
+        start: uint64, physical address in bytes.
+        end: uint64, physical address in bytes, exclusive; ``TOP`` for 2**64.
+        orders: uint64, bit n set where a block of order n covers the range.
+    """
+
+    start: NDArray[np.uint64]
+    end: NDArray[np.uint64]
+    orders: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return int(self.start.size)
+
+    def __iter__(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Start and end in bytes, and the orders, ascending."""
+        for start, end, mask in zip(
+            self.start.tolist(), self.end.tolist(), self.orders.tolist(), strict=True
+        ):
+            yield start, end, [order for order in range(64) if mask >> order & 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Naturally aligned blocks of 2**order pages, as maximal runs of equal order.
+
+    Made by :meth:`from_runs`, which brings any runs to this form: sorted by start, then order;
+    runs of one order neither overlap nor touch. Blocks of different orders may overlap; being
+    aligned to their own size, one then lies inside the other.
+
+    Args:
+        start: uint64 (n,), physical address in bytes of the first block.
+        count: int64 (n,), number of blocks.
+        order: uint8 (n,), page order of each block.
+        page_shift: log2 of the page size in bytes.
+        clipped: number of blocks that would lie past 2**64 and were left out.
+    """
+
+    start: NDArray[np.uint64]
+    count: NDArray[np.int64]
+    order: NDArray[np.uint8]
+    page_shift: int
+    clipped: int = 0
+
+    @classmethod
+    def from_runs(
+        cls, start: ArrayLike, count: ArrayLike, order: ArrayLike, page_shift: int
+    ) -> Blocks:
+        """Blocks of runs in any order; runs may overlap.
+
+        Args:
+            start: integers (n,), physical address in bytes; rounded down to the size of a block.
+            count: integers (n,), number of blocks; runs of none vanish, blocks past 2**64 too.
+            order: integers (n,) or one for all; page order.
+            page_shift: log2 of the page size in bytes.
+
+        Raises:
+            ValueError: the page size or an order is impossible: a block has at most 2**63 bytes.
+        """
+        _check_page_shift(page_shift)
+        starts = np.asarray(start, np.uint64)
+        counts = np.asarray(count)
+        if counts.dtype.kind == "u":
+            counts = np.minimum(counts, np.uint64(1 << 62))
+        counts = counts.astype(np.int64, copy=False)
+        orders = np.broadcast_to(np.asarray(order, np.int64), starts.shape)
+        if orders.size and (int(orders.min()) < 0 or int(orders.max()) > 63 - page_shift):
+            raise ValueError(f"orders lie between 0 and {63 - page_shift}")
+        return cls._from_frames(
+            (starts >> np.uint64(page_shift)).astype(np.int64), counts, orders, page_shift
+        )
+
+    @classmethod
+    def _from_frames(
+        cls,
+        frames: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        orders: NDArray[np.int64],
+        page_shift: int,
+    ) -> Blocks:
+        index = frames >> orders
+        fits = (np.int64(1) << (64 - page_shift - orders)) - index
+        clipped = int(np.maximum(counts - fits, 0).sum(dtype=np.float64))
+        if clipped:
+            counts = np.minimum(counts, fits)
+        if counts.size and int(counts.min()) <= 0:
+            keep = counts > 0
+            index, counts, orders = index[keep], counts[keep], orders[keep]
+        first = (orders << _INDEX_BITS) | index
+        first, last = merge_columns(first, first + counts)
+        orders = first >> _INDEX_BITS
+        frames = (first & _INDEX_MASK) << orders
+        counts = last - first
+        if orders.size and orders[0] != orders[-1]:
+            row = np.argsort((frames << 6) | orders, kind="stable")
+            frames, counts, orders = frames[row], counts[row], orders[row]
+        return cls(
+            frames.astype(np.uint64) << np.uint64(page_shift),
+            counts,
+            orders.astype(np.uint8),
+            page_shift,
+            clipped,
+        )
+
+    @classmethod
+    def empty(cls, page_shift: int) -> Blocks:
+        """No blocks."""
+        return cls.from_runs([], [], [], page_shift)
+
+    @classmethod
+    def single(cls, addresses: ArrayLike, order: int, page_shift: int) -> Blocks:
+        """Blocks of one order at physical addresses (n,) in bytes, in any order."""
+        starts = np.asarray(addresses, np.uint64)
+        return cls.from_runs(starts, np.ones(starts.size, np.int64), order, page_shift)
+
+    @classmethod
+    def join(cls, parts: list[Blocks], page_shift: int) -> Blocks:
+        """All blocks of all parts, which have this page size."""
+        if len(parts) == 1:
+            return parts[0]
+        none = cls.empty(page_shift)
+        joined = cls.from_runs(
+            np.concatenate([none.start, *(part.start for part in parts)]),
+            np.concatenate([none.count, *(part.count for part in parts)]),
+            np.concatenate([none.order, *(part.order for part in parts)]),
+            page_shift,
+        )
+        clipped = sum(part.clipped for part in parts)
+        return cls(joined.start, joined.count, joined.order, page_shift, clipped)
+
+    def __len__(self) -> int:
+        """Number of runs."""
+        return int(self.start.size)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same blocks are preserved."""
+        if not isinstance(other, Blocks):
+            return NotImplemented
+        return (
+            self.page_shift == other.page_shift
+            and np.array_equal(self.start, other.start)
+            and np.array_equal(self.count, other.count)
+            and np.array_equal(self.order, other.order)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def first_frame(self) -> NDArray[np.int64]:
+        """Page frame number of the first page of each run."""
+        return (self.start >> np.uint64(self.page_shift)).astype(np.int64)
+
+    @cached_property
+    def last_frame(self) -> NDArray[np.int64]:
+        """Page frame number just past each run; at most 2**(64 - page_shift)."""
+        return self.first_frame + (self.count << self.order.astype(np.int64))
+
+    @property
+    def end(self) -> NDArray[np.uint64]:
+        """Physical address in bytes just past each run; ``TOP`` for 2**64."""
+        return byte_addresses(self.last_frame, self.page_shift)
+
+    @cached_property
+    def pages(self) -> int:
+        """Number of distinct pages preserved."""
+        start, end = merge_columns(self.first_frame, self.last_frame)
+        return int((end - start).sum())
+
+    def orders(self) -> dict[int, int]:
+        """Order -> number of blocks, ascending."""
+        found = np.unique(self.order).tolist()
+        return {order: int(self.count[self.order == order].sum()) for order in found}
+
+    def ranges(self) -> Ranges:
+        """Physical byte ranges uint64 (n, 2), merged regardless of order; ``TOP`` for 2**64."""
+        start, end = merge_columns(self.first_frame, self.last_frame)
+        shift = self.page_shift
+        return np.stack([byte_addresses(start, shift), byte_addresses(end, shift)], axis=1)
+
+    def iter_ranges(self) -> Iterator[tuple[int, int, int]]:
+        """Maximal ranges of equal order: physical address in bytes, pages, order; ascending."""
+        step = 65536
+        for low in range(0, len(self), step):
+            part = slice(low, low + step)
+            pages = (self.last_frame[part] - self.first_frame[part]).tolist()
+            yield from zip(self.start[part].tolist(), pages, self.order[part].tolist(), strict=True)
+
+    @cached_property
+    def overlapping(self) -> bool:
+        """Whether any page lies in blocks of two orders."""
+        if len(self) < 2:
+            return False
+        reach = np.maximum.accumulate(self.last_frame)
+        return bool((reach[:-1] > self.first_frame[1:]).any())
+
+    def overlaps(self) -> Overlaps:
+        """The ranges that blocks of more than one order cover."""
+        none = np.zeros(0, np.uint64)
+        if not self.overlapping:
+            return Overlaps(none, none, none)
+        start, end, mask = self._cover
+        several = np.bitwise_count(mask) > 1
+        start, end, mask = _merge_equal(start[several], end[several], mask[several])
+        shift = self.page_shift
+        return Overlaps(byte_addresses(start, shift), byte_addresses(end, shift), mask)
+
+    @property
+    def _cover(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+        """Frames between any two edges of runs, and the set of orders that cover them."""
+        edges = np.unique(np.concatenate([self.first_frame, self.last_frame]))
+        bit = np.uint64(1) << self.order.astype(np.uint64)
+        change = np.zeros(edges.size, np.uint64)
+        # Runs of one order are disjoint, so the sum of their bits is the set of orders.
+        np.add.at(change, np.searchsorted(edges, self.first_frame), bit)
+        np.subtract.at(change, np.searchsorted(edges, self.last_frame), bit)
+        mask = np.cumsum(change, dtype=np.uint64)[:-1]
+        keep = mask != 0
+        return edges[:-1][keep], edges[1:][keep], mask[keep]
+
+    @cached_property
+    def outermost(self) -> Blocks:
+        """The blocks that lie inside no other block; disjoint, and they cover the same pages."""
+        if not self.overlapping:
+            return self
+        start, end, mask = self._cover
+        # Masks stay below 2**52, so a float holds them and its exponent is the highest order + 1.
+        order = np.frexp(mask.astype(np.float64))[1].astype(np.int64) - 1
+        start, end, order = _merge_equal(start, end, order)
+        return Blocks._from_frames(start, (end - start) >> order, order, self.page_shift)
+
+    def find(self, addresses: ArrayLike) -> Index:
+        """For each physical address in bytes (m,), the row of its run, or -1.
+
+        Where blocks overlap, the run of the largest block is meant.
+        """
+        points = (np.asarray(addresses, np.uint64) >> np.uint64(self.page_shift)).astype(np.int64)
+        if not self.overlapping:
+            return self._find_in(np.arange(len(self)), points)
+        result = np.full(points.shape, -1, np.intp)
+        for order in sorted(self.orders(), reverse=True):
+            row = self._find_in(np.flatnonzero(self.order == order), points)
+            result = np.where(result < 0, row, result)
+        return result
+
+    def _find_in(self, rows: Index, points: NDArray[np.int64]) -> Index:
+        """As :meth:`find` among disjoint, ascending ``rows``; ``points`` are page frames."""
+        if rows.size == 0:
+            return np.full(points.shape, -1, np.intp)
+        place = np.searchsorted(self.first_frame[rows], points, side="right") - 1
+        row = rows[np.maximum(place, 0)]
+        return np.where((place >= 0) & (points < self.last_frame[row]), row, -1)
+
+    def blocks_of(self, addresses: ArrayLike) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+        """The largest block that contains each physical address in bytes (m,).
+
+        Returns:
+            Physical start address in bytes and order of the blocks; 0 and -1 where there is none.
+        """
+        points = np.asarray(addresses, np.uint64)
+        row = self.find(points)
+        if len(self) == 0:
+            return np.zeros(points.shape, np.uint64), np.full(points.shape, -1, np.int16)
+        found = row >= 0
+        order = np.where(found, self.order[row], 0).astype(np.uint64)
+        size_shift = order + np.uint64(self.page_shift)
+        start = np.where(found, (points >> size_shift) << size_shift, np.uint64(0))
+        return start, np.where(found, self.order[row].astype(np.int16), np.int16(-1))
+
+    def block_of(self, address: int) -> tuple[int, int] | None:
+        """Physical start in bytes and order of the largest block that contains ``address``."""
+        if not 0 <= address <= TOP:
+            return None
+        start, order = self.blocks_of(np.array([address], np.uint64))
+        return None if order[0] < 0 else (int(start[0]), int(order[0]))
+
+
+def _check_page_shift(page_shift: int) -> None:
+    if page_shift not in _PAGE_SHIFTS:
+        raise ValueError(f"page_shift lies between {_PAGE_SHIFTS[0]} and {_PAGE_SHIFTS[-1]}")
+
+
+def _merge_equal(
+    start: NDArray[np.int64], end: NDArray[np.int64], value: NDArray[Number]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Number]]:
+    """Join neighbouring ranges that carry the same value."""
+    new = np.append(True, (start[1:] != end[:-1]) | (value[1:] != value[:-1]))[: start.size]
+    return start[new], end[np.append(new[1:], True)[: end.size]], value[new]

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from khotool.pages.blocks import Blocks
+from khotool.pages.owners import Claims, ClaimsBuilder, find_owners
+
+SHIFT = 12
+PAGE = 1 << SHIFT
+PATHS = ["/a", "/b", "/c", "/a", "/map"]
+Triples = list[tuple[int, int, int]]
+BLOCKS = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5), st.integers(0, 3)), max_size=6)
+CLAIMS = st.lists(
+    st.tuples(st.integers(0, 120 * PAGE), st.integers(0, 9 * PAGE), st.integers(0, 4)), max_size=12
+)
+
+
+def claims_of(triples: Triples, base: int = 0) -> Claims:
+    return Claims(
+        np.array([base + start for start, _, _ in triples], np.uint64),
+        np.array([base + start + size for start, size, _ in triples], np.uint64),
+        np.array([owner for _, _, owner in triples], np.int32),
+        PATHS,
+        np.array([path == "/map" for path in PATHS]),
+    )
+
+
+def blocks_of(triples: Triples, base: int = 0) -> Blocks:
+    return Blocks.from_runs(
+        [base + (index << (order + SHIFT)) for index, _, order in triples],
+        [count for _, count, _ in triples],
+        [order for _, _, order in triples],
+        SHIFT,
+    )
+
+
+@settings(max_examples=150)
+@given(BLOCKS, CLAIMS, st.sampled_from([0, 1 << 40, 1 << 63]))
+def test_ownership_agrees_with_a_model_per_page(
+    block_runs: Triples, claim_list: Triples, base: int
+) -> None:
+    """Every page has the owners, the order and the place in the summary that pages alone give."""
+    order_of: dict[int, int] = {}
+    for index, count, order in block_runs:
+        for frame in range(index << order, (index + count) << order):
+            order_of[frame] = max(order, order_of.get(frame, -1))
+    owners: dict[int, set[int]] = {}
+    for start, size, owner in claim_list:
+        for frame in range(start >> SHIFT, -(-(start + size) // PAGE) if size else 0):
+            order = order_of.get(frame, 0)
+            for other in range(frame >> order << order, ((frame >> order) + 1) << order):
+                owners.setdefault(other, set()).add(PATHS.index(PATHS[owner]))
+    result = find_owners(blocks_of(block_runs, base), claims_of(claim_list, base))
+
+    seen: dict[int, tuple[int, int]] = {}
+    table = result.ranges
+    for row in range(len(table)):
+        low = (int(table.start[row]) - base) >> SHIFT
+        for frame in range(low, low + int(table.pages[row])):
+            assert frame not in seen
+            seen[frame] = (int(table.order[row]), int(table.owner[row]))
+    assert seen == {f: (o, min(owners.get(f, {-1}))) for f, o in order_of.items()}
+    for row in range(1, len(table)):
+        touching = int(table.start[row - 1]) + int(table.pages[row - 1]) * PAGE
+        assert touching <= int(table.start[row])
+        same = (table.order[row - 1], table.owner[row - 1]) == (table.order[row], table.owner[row])
+        assert not (same and touching == int(table.start[row]))
+
+    doubles = {f: o for f, o in owners.items() if f in order_of and len(o) > 1}
+    found: dict[int, tuple[int, int, int]] = {}
+    double = result.double_owned
+    for row in range(len(double)):
+        low = (int(double.start[row]) - base) >> SHIFT
+        for frame in range(low, low + int(double.pages[row])):
+            found[frame] = (
+                int(double.first[row]),
+                int(double.second[row]),
+                int(double.owners[row]),
+            )
+    assert found == {f: (min(o), max(o), len(o)) for f, o in doubles.items()}
+    assert double.pairs() == sorted({(min(o), max(o)) for o in doubles.values()})
+
+    outside = {f: min(o - {4}) for f, o in owners.items() if f not in order_of and o - {4}}
+    missing: dict[int, int] = {}
+    for row in range(len(result.unpreserved)):
+        low = (int(result.unpreserved.start[row]) - base) >> SHIFT
+        for frame in range(low, low + int(result.unpreserved.pages[row])):
+            missing[frame] = int(result.unpreserved.owner[row])
+    assert missing == outside
+
+    assert result.preserved_pages == len(order_of)
+    assert result.owned_pages == len(set(order_of) & set(owners))
+    assert result.unowned_pages == result.preserved_pages - result.owned_pages
+    assert result.unpreserved_pages == len(outside)
+    assert result.double_owned_pages == len(doubles)
+    per_owner = [sum(n in owners.get(f, ()) for f in order_of) for n in range(len(PATHS))]
+    assert result.pages_per_owner().tolist() == per_owner
+    for frame in range(0, 130, 3):
+        assert result.owners_of(base + frame * PAGE + 5) == sorted(owners.get(frame, ()))
+
+
+def test_many_owners_of_one_huge_block_share_it() -> None:
+    """Work stays small when every claim meets every other."""
+    count = 50_000
+    builder = ClaimsBuilder()
+    for number in range(count):
+        owner = builder.owner(f"/files[{number}]")
+        builder.add(owner, (1 << 40) + number, (1 << 41) - number)
+    result = find_owners(Blocks.from_runs([1 << 40], [1], [28], SHIFT), builder.build())
+    assert result.double_owned_pages == result.preserved_pages == 1 << 28
+    assert result.double_owned.pairs() == [(0, count - 1)]
+    assert len(result.owners_of(1 << 40)) == count
+
+
+def test_addresses_and_owners_that_do_not_fit_one_word_together() -> None:
+    """Pages at the top of the address space have owners like any other."""
+    builder = ClaimsBuilder()
+    top = (1 << 64) - PAGE
+    for number in range(5000):
+        builder.add(builder.owner(f"/{number}"), top - number * PAGE, top - number * PAGE + 1)
+    builder.add(builder.owner("/last"), top, 1 << 64)
+    result = find_owners(Blocks.from_runs([top - 9 * PAGE], [10], [0], SHIFT), builder.build())
+    assert result.owners_of(top) == [0, 5000]
+    assert result.owners_of(top - PAGE) == [1]
+    assert (result.owned_pages, result.unpreserved_pages) == (10, 4990)
+    assert result.owners_of(-1) == result.owners_of(1 << 64) == []
+
+
+def test_builder_takes_single_and_many_claims() -> None:
+    """Claims of any form land in one table, cut to the address space."""
+    builder = ClaimsBuilder()
+    a = builder.owner("/a")
+    assert builder.owner("/a") == a
+    map_owner = builder.owner("/map", expected_outside=True)
+    builder.add(a, 5, 5)
+    builder.add(a, 0, PAGE)
+    builder.add_many(map_owner, [PAGE], [2 * PAGE])
+    builder.add_pages(a, [3 * PAGE, (1 << 64) - 1], PAGE)
+    claims = builder.build()
+    assert len(claims) == 4
+    assert claims.end.tolist() == [PAGE, 2 * PAGE, 4 * PAGE, (1 << 64) - 1]
+    assert claims.expected_outside.tolist() == [False, True]
+    result = find_owners(Blocks.empty(SHIFT), claims)
+    assert (result.preserved_pages, result.unpreserved_pages) == (0, 2)
+
+
+def test_columns_that_do_not_fit_together_are_refused() -> None:
+    """An index without owner, or columns of several lengths, are errors of the caller."""
+    one = np.ones(1, np.uint64)
+    with pytest.raises(ValueError, match="index"):
+        Claims(one, one, np.ones(1, np.int32), ["/a"], np.zeros(1, bool))
+    with pytest.raises(ValueError, match="length"):
+        Claims(one, one, np.zeros(2, np.int32), ["/a"], np.zeros(1, bool))
