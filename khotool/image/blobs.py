@@ -12,6 +12,7 @@ from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.image.model import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
+from khotool.image.phase import consume
 from khotool.image.region import FdtRegion
 from khotool.image.walk import Walker, text_property
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
@@ -67,6 +68,11 @@ def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) ->
     image = _image(walker, roots, scratch)
     image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
     image.phase, image.phase_why = _phase(chosen, image)
+    if image.phase is Phase.CONSUMED:
+        why = image.phase_why
+        consume(image)
+        image.phase_why = why
+        image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
     return image
 
 

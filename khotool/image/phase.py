@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from khotool.absent import Absent, Reason
-from khotool.image.model import Image, Node, NodeKind, Phase, Role
+from khotool.image.model import Image, NodeKind, Phase, Role
 from khotool.shapes.preserved import PreservedMap
-
-MAP_FAMILY = "MEM31"
-"""Rules about the map itself; they say nothing about a map that was used up."""
 
 
 def settle_phase(image: Image) -> Image:
@@ -67,28 +64,28 @@ def first_merged(image: Image) -> bool:
 
 
 def consume(image: Image) -> None:
-    """Mark what the booted kernel has reused."""
+    """Mark what the booted kernel has reused: the map, and whatever no longer decodes."""
     image.phase = Phase.CONSUMED
     image.phase_why = "this kernel booted from the handover and has reused the map's pages"
     gone = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
     image.map = gone
-    image.regions = [region for region in image.regions if region.path != "/memory_map"]
-    lost: set[str] = set()
-    for node in image.entries:
-        if node.note == "unknown format" or (node.target is None and node.value is not None):
-            replace_by(node, gone)
-            lost.add(node.path)
-    image.findings = [
-        finding
-        for finding in image.findings
-        if not finding.rule.startswith(MAP_FAMILY) and finding.path not in lost
-    ]
+    lost = ["/memory_map"]
+    broken = {finding.path for finding in image.findings if not finding.rule.startswith("ABI")}
+    for entry in image.entries:
+        if entry.note == "unknown format" or (entry.target is None and entry.value is not None):
+            entry.children = [child for child in entry.children if child.field is not None]
+            entry.value, entry.note = gone, ""
+            lost.append(entry.path)
+            continue
+        for node in list(entry.walk()):
+            if node.path in broken and node is not entry:
+                node.children, node.table, node.target, node.note = [], None, None, ""
+                node.kind = NodeKind.VALUE
+                node.value = gone
+                lost.append(node.path)
+    image.regions = [r for r in image.regions if not _below(r.path, lost)]
+    image.findings = [f for f in image.findings if not _below(f.path, lost)]
 
 
-def replace_by(node: Node, absent: Absent) -> None:
-    """Keep the entry's own properties; everything behind its pointer is absent."""
-    node.children = [
-        child for child in node.children if child.kind is NodeKind.VALUE and child.field is not None
-    ]
-    node.value = absent
-    node.note = ""
+def _below(path: str, tops: list[str]) -> bool:
+    return any(path == top or path.startswith((f"{top}/", f"{top}[")) for top in tops)

@@ -83,7 +83,8 @@ def vmalloc_table(
         follower.claim(node, address, chunk.size)
     follower.problems(node, area.problems)
     declared = total_pages >> order
-    if len(area.pages) != declared:
+    whole = not any(problem.code in ("missing", "limit", "cycle") for problem in area.problems)
+    if whole and len(area.pages) != declared:
         problem = ShapeProblem(
             "total-pages",
             first,
@@ -92,7 +93,7 @@ def vmalloc_table(
         follower.problems(node, [problem])
     placed = area.pages[area.pages < np.uint64(UNPLACED)]
     walker.claim_many(owner(follower, node), placed, size)
-    if count * compiled.size > len(area.pages) * size:
+    if whole and count * compiled.size > len(area.pages) * size:
         walker.report(
             "REC403",
             node,
