@@ -20,7 +20,7 @@ def settle_phase(image: Image) -> Image:
             consume(image)
             if root.role is Role.STALE:
                 root.role, root.why = Role.INCOMING, "its map is reused, as after a boot"
-    elif not image.tree.value_of("memory_map"):
+    elif map_may_wait(image):
         image.phase, image.phase_why = Phase.LIVE, "the map is not written yet"
     elif has_empty_luo(image) and any(r.role is Role.INCOMING for r in image.roots):
         image.phase, image.phase_why = Phase.LIVE, "no sessions are serialised"
@@ -49,6 +49,17 @@ def map_is_garbage(image: Image) -> bool:
         return False
     problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
     return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
+
+
+def map_may_wait(image: Image) -> bool:
+    """True if the map is 0 in a format that fills it in later."""
+    node = image.tree.get("memory_map")
+    return (
+        node is not None
+        and node.value == 0
+        and node.field is not None
+        and (node.field.null == "allowed")
+    )
 
 
 def has_empty_luo(image: Image) -> bool:

@@ -182,7 +182,8 @@ def test_truncated_tar(tmp_path: Path, cut: int) -> None:
     try:
         copy = open_source(path)
     except InputError as error:
-        assert "\n" not in str(error)
+        message = str(error)
+        assert "\n" not in message
         return
     assert isinstance(copy, DebugfsCopy)
 

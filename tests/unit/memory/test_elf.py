@@ -59,7 +59,7 @@ def test_round_trip(
     segments = [(at * 0x10000 + 0x234, data) for at, data in parts.items()]
     write_elf(path, segments, endian=endian, machine="aarch64", vmcoreinfo=lines, align=align)
     if not any(parts.values()):
-        with pytest.raises(InputError, match="holds no memory|no program headers"):
+        with pytest.raises(InputError, match=r"holds no memory|no program headers"):
             open_source(path)
         return
     with open_source(path) as space:  # type: ignore[union-attr]
@@ -228,7 +228,8 @@ def test_truncation_at_every_length(tmp_path: Path) -> None:
             with open_source(path) as space:  # type: ignore[union-attr]
                 assert space.info.notes
         except InputError as error:
-            assert "\n" not in str(error)
+            message = str(error)
+            assert "\n" not in message
 
 
 @given(st.data())

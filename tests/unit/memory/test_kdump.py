@@ -201,7 +201,8 @@ def test_truncation_at_every_length(flat: bool) -> None:
         try:
             space = opened(data[:length])
         except InputError as error:
-            assert "\n" not in str(error)
+            message = str(error)
+            assert "\n" not in message
             continue
         for pfn in PAGES:
             try:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,5 +30,5 @@ def test_pieces_are_disjoint_and_owned_by_the_first(given_ranges: list[tuple[int
     total = sum(size for _, size in given_ranges)
     assert bool(overlaps) == (total > len(expected))
     joined = merged(first, last).tolist()
-    assert all(before[1] < after[0] for before, after in zip(joined, joined[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(joined))
     assert sum(high - low for low, high in joined) == len(expected)
