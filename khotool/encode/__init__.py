@@ -1,0 +1,1 @@
+"""Model to bytes: at the model's own addresses, or at fresh ones."""

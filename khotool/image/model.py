@@ -250,6 +250,8 @@ class Image:
         regions: every piece of metadata with its bytes' meaning; see ``region``.
         claims: which memory each owner holds.
         used: definitions that decoded something, in order of first use.
+        anchors: bytes outside the handover that told where it is: boot data, scratch arrays,
+            other roots.
     """
 
     info: SourceInfo
@@ -267,6 +269,7 @@ class Image:
     choices: list[Choice] = dataclasses.field(default_factory=list)
     findings: list[Finding] = dataclasses.field(default_factory=list)
     phase_why: str = ""
+    anchors: list[Span] = dataclasses.field(default_factory=list)
     _ownership: Ownership | None = None
 
     @property

@@ -14,6 +14,7 @@ from khotool.image.blobs import open_blob, open_debugfs
 from khotool.image.model import Image, Role, Root, Scratch, Span
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
+from khotool.image.region import FdtRegion, MapRegion
 from khotool.image.roots import Judged, judge, select
 from khotool.image.scan import Candidate, Scan, read_scratch, read_tree, scan
 from khotool.image.walk import Walker
@@ -129,7 +130,20 @@ def open_memory(
     if forced is not None:
         chosen.root.why = f"named by --root; {chosen.root.why}".removesuffix("; ")
     scratch = find_scratch(space, registry, options, found, chosen)
-    return settle_phase(build_image(chosen, [item.root for item in judged], scratch))
+    image = build_image(chosen, [item.root for item in judged], scratch)
+    image.anchors = _anchors(found, judged)
+    return settle_phase(image)
+
+
+def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
+    """Bytes that a copy of the image needs for the same roots to get the same roles."""
+    spans = [span for pointer in found.pointers for span in (pointer.where, pointer.scratch)]
+    spans += [Span(address, 16 * (len(areas) + 1)) for address, areas in found.scratch]
+    for item in judged:
+        for region in item.walker.regions:
+            if isinstance(region, FdtRegion | MapRegion):
+                spans += [Span(address, size) for address, size in region.extents()]
+    return spans
 
 
 def build_image(chosen: Judged, roots: list[Root], scratch: Scratch | Absent) -> Image:

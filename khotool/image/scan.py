@@ -55,11 +55,13 @@ class BootPointer:
         fdt: physical address of the KHO root.
         scratch: physical address and bytes of the scratch array.
         why: one sentence.
+        where: the node or device tree itself.
     """
 
     fdt: int
     scratch: Span
     why: str
+    where: Span
 
 
 @dataclass(slots=True)
@@ -172,7 +174,10 @@ def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
             )
         )
     return BootPointer(
-        spans[0].address, spans[1], f"named by /chosen of the device tree at {address:#x}"
+        spans[0].address,
+        spans[1],
+        f"named by /chosen of the device tree at {address:#x}",
+        Span(address, len(blob.data)),
     )
 
 
@@ -233,6 +238,7 @@ def _setup_data(
                     values["fdt_addr"],
                     Span(values["scratch_addr"], values["scratch_size"]),
                     f"named by setup_data at {node:#x}",
+                    Span(node, header.size + payload.size),
                 )
 
 

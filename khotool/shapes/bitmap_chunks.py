@@ -59,7 +59,7 @@ def walk(
     Problems: ``null-root``, ``unaligned-chunk``, ``missing-chunk``, ``chunk-cycle``,
     ``too-many-elements`` (those that fit are read), ``bad-order`` (the chunk holds no blocks),
     ``unaligned-start`` (blocks are rounded down to their own size), ``missing-bitmap``,
-    ``shared-bitmap`` (a bitmap that overlaps one at a lower address is not read),
+    ``shared-bitmap`` (bytes that an earlier element names are not read again),
     ``out-of-range`` (blocks past 2**64), ``limit``.
 
     Args:
@@ -170,7 +170,7 @@ class _Walk:
         """Rows of the elements whose bitmaps are read, ascending by order, then address."""
         good = np.flatnonzero(table.order <= 63 - self.page_shift)
         span = span_shift(self.bitmap_bytes, self.page_shift)
-        # Order and span together may pass 64 bits: numpy shifts to 0, and only address 0 is aligned.
+        # Order and span together may pass 64 bits: a shift by 64 leaves address 0 alone aligned.
         shift = np.minimum(table.order[good] + span, 64).astype(np.uint64)
         odd = good[(table.start[good] >> shift) << shift != table.start[good]]
         self.log.add_many(
@@ -183,10 +183,9 @@ class _Walk:
             ),
         )
         # Each byte is decoded once, so that the result is bounded by the bytes that exist.
-        good = good[np.argsort(table.bitmap[good], kind="stable")]
-        address = table.bitmap[good]
-        shared = np.append(False, address[1:] - address[:-1] < np.uint64(self.bitmap_bytes))
-        again = good[shared[: good.size]]
+        shared = _overlapping(table.bitmap[good], self.bitmap_bytes)
+        again = good[shared]
+        self.complete = self.complete and not again.size
         self.log.add_many(
             "shared-bitmap",
             again.size,
@@ -195,7 +194,7 @@ class _Walk:
                 f"bitmap {int(table.bitmap[again[i]]):#x} overlaps another one",
             ),
         )
-        good = np.sort(good[~shared[: good.size]])
+        good = good[~shared]
         allowed = min(
             self.limits.nodes - self.budget.nodes,
             (self.limits.bytes - self.budget.bytes) // self.bitmap_bytes,
@@ -213,7 +212,7 @@ class _Walk:
         there: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
         batch = max(1, _BATCH_BYTES // self.bitmap_bytes)
         bounds = np.flatnonzero(np.diff(table.order[rows], prepend=-1)).tolist()
-        for begin, end in zip(bounds, [*bounds[1:], rows.size], strict=True):
+        for begin, end in zip(bounds, [*bounds, rows.size][1:], strict=True):
             for low in range(begin, end, batch):
                 part = rows[low : min(end, low + batch)]
                 data, ok = self.read_bitmaps(table.bitmap[part])
@@ -274,6 +273,26 @@ class _Elements:
             np.concatenate([none, *(chunk.elements["phys_start"] for chunk in chunks)]),
             np.concatenate([none, *(chunk.elements["bitmap"] for chunk in chunks)]),
         )
+
+
+def _overlapping(address: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
+    """Which bitmaps to leave out so that no two of the others share a byte.
+
+    Bitmaps aligned to their size, as the writer's are, stay; of equal ones the first does.
+    """
+    row = np.argsort(address, kind="stable")
+    place = address[row]
+    slot = place & ~np.uint64(size - 1)
+    aligned = slot == place
+    shared = np.zeros(address.size, bool)
+    regular = np.flatnonzero(aligned)
+    shared[row[regular[1:]]] = slot[regular[1:]] == slot[regular[:-1]]
+    loose = np.flatnonzero(~aligned)
+    near = np.append(False, place[loose[1:]] - place[loose[:-1]] < np.uint64(size))[: loose.size]
+    near |= np.isin(slot[loose], slot[regular])
+    near |= np.isin(slot[loose] + np.uint64(size), slot[regular])
+    shared[row[loose]] = near
+    return shared
 
 
 def build(

@@ -171,7 +171,7 @@ class PreservedMap:
         blocks: what it preserves.
         pages: the pages the map itself occupies.
         problems: what was wrong, at most ``KEPT_PROBLEMS`` of each code.
-        complete: False where a part could not be read or a limit was reached.
+        complete: False where a part was not read: it is missing, named twice, or past a limit.
         problem_counts: number of problems of each code, kept or not.
         chunks: the chunks as stored; empty for a tree.
     """

@@ -164,6 +164,7 @@ class _Walk:
             again = np.ones(nodes.size, bool)
             again[first] = False
             shared = nodes[again]
+            self.complete = False
             self.log.add_many(
                 "shared-node",
                 shared.size,
@@ -413,4 +414,4 @@ def _leaf_words(keys: Runs, leaf: NDArray[np.int64], bits: int) -> NDArray[np.ui
     place = np.searchsorted(leaf, keys[:, 0] >> bits)
     start = (place << bits) | (keys[:, 0] & ((1 << bits) - 1))
     runs = np.stack([start, start + (keys[:, 1] - keys[:, 0])], axis=1)
-    return bits_of_runs(runs, leaf.size << bits).reshape(leaf.size, -1)
+    return bits_of_runs(runs, leaf.size << bits).reshape(leaf.size, 1 << (bits - 6))

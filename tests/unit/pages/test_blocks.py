@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import TOP
 
@@ -80,8 +81,8 @@ def test_the_form_does_not_depend_on_the_order_of_the_input(
     keys = list(zip(blocks.start.tolist(), blocks.order.tolist(), strict=True))
     assert keys == sorted(keys)
     again = [(start, pages >> order, order) for start, pages, order in blocks.iter_ranges()]
-    columns = list(zip(*again, strict=True)) or [(), (), ()]
-    assert Blocks.from_runs(*columns, shift) == blocks
+    starts, counts, orders = np.array(again, np.uint64).reshape(-1, 3).T
+    assert Blocks.from_runs(starts, counts, orders, shift) == blocks
 
 
 @pytest.mark.parametrize("shift", [12, 14, 16])

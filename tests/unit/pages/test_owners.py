@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Claims, ClaimsBuilder, find_owners
 

@@ -1,0 +1,191 @@
+"""The full document: everything ``encode --mode preserve`` needs, beside what people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
+from khotool.encode.json_input import number, take
+from khotool.encode.regions_json import region_from_json, region_to_json
+from khotool.errors import EncodeError
+from khotool.image.model import UNPLACED, Image, Node
+from khotool.memory.space import MemoryFault
+from khotool.pages.runs import normalise
+
+SLACK_GAP = 16
+"""Runs of unexplained bytes closer than this are one run."""
+PIECE = 1 << 20
+
+Write = tuple[int, bytes]
+
+
+def full_document(image: Image) -> dict[str, Any]:
+    """The ``model`` part of ``dump --json --full``.
+
+    ``regions`` are the decoded records, tables, trees and maps; ``pages`` the pages of metadata
+    that were captured; ``slack`` their bytes that no region explains, zeros left out.
+    """
+    fields = _value_nodes(image)
+    pages = metadata_pages(image)
+    return {
+        "model": {
+            "page_size": image.geometry.page_size,
+            "endian": image.geometry.byteorder,
+            "machine": image.info.machine,
+            "vmcoreinfo": dict(image.info.vmcoreinfo),
+            "root": hex(image.tree.span.address) if image.tree.span else None,
+            "abi": {choice.definition: choice.layout for choice in image.choices},
+            "regions": [
+                region_to_json(region, image, fields)
+                for region in image.regions
+                if next(region.extents(), (0, 0))[0] < UNPLACED
+            ],
+            "pages": [[hex(int(a)), int(b) - int(a)] for a, b in pages.tolist()],
+            "slack": [{"address": hex(a), "bytes": data.hex()} for a, data in slack(image, pages)],
+        }
+    }
+
+
+def _value_nodes(image: Image) -> dict[int, Node]:
+    return {
+        node.span.address: node
+        for node in image.tree.walk()
+        if node.field is not None and node.span is not None
+    }
+
+
+def metadata_pages(image: Image) -> np.ndarray[Any, Any]:
+    """Captured pages that hold metadata: (n, 2) uint64, physical start and end in bytes."""
+    spans = [
+        (address, size)
+        for region in image.regions
+        for address, size in region.extents()
+        if address < UNPLACED and size
+    ]
+    spans += [(s.address, s.size) for s in image.anchors if s.address < UNPLACED and s.size]
+    return captured_pages(image, spans)
+
+
+def captured_pages(image: Image, spans: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """The pages that spans touch, as far as they were captured: (n, 2) uint64."""
+    from khotool.pages.runs import intersect
+
+    page = image.geometry.page_size
+    rows = [(a // page * page, min(-(-(a + n) // page) * page, (1 << 64) - page)) for a, n in spans]
+    covered = normalise(np.array(rows, np.uint64).reshape(-1, 2))
+    return intersect(covered, image.space.extents())
+
+
+def slack(image: Image, pages: np.ndarray[Any, Any]) -> Iterator[Write]:
+    """Bytes of the pages that differ from what the regions write; zeros are what is expected."""
+    rendered = render(pages, region_writes(image))
+    for (start, _), made in zip(pages.tolist(), rendered, strict=True):
+        try:
+            given = np.frombuffer(image.space.read(start, len(made)), np.uint8)
+        except MemoryFault:
+            continue
+        changed = np.flatnonzero(given != np.frombuffer(made, np.uint8))
+        if not len(changed):
+            continue
+        breaks = np.flatnonzero(np.diff(changed) > SLACK_GAP)
+        first = changed[np.concatenate(([0], breaks + 1))]
+        last = changed[np.concatenate((breaks, [len(changed) - 1]))]
+        for low, high in zip(first.tolist(), last.tolist(), strict=True):
+            yield start + low, given[low : high + 1].tobytes()
+
+
+def region_writes(image: Image) -> Iterator[Write]:
+    """What all regions write, in the order of the walk."""
+    for region in image.regions:
+        for address, data in region.writes():
+            if address < UNPLACED:
+                yield address, data
+
+
+def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearray]:
+    """Lay writes over zeroed memory.
+
+    Args:
+        pages: (n, 2) uint64, ascending disjoint ranges; bytes outside them are dropped.
+    """
+    buffers = [bytearray(int(end) - int(start)) for start, end in pages.tolist()]
+    starts = pages[:, 0] if len(pages) else np.empty(0, np.uint64)
+    for address, data in writes:
+        at = 0
+        while at < len(data):
+            row = int(np.searchsorted(starts, np.uint64(address + at), side="right")) - 1
+            if row < 0 or address + at >= int(pages[row, 1]):
+                following = int(pages[row + 1, 0]) if row + 1 < len(pages) else 1 << 64
+                at = min(len(data), following - address)
+                continue
+            offset = address + at - int(pages[row, 0])
+            size = min(len(data) - at, len(buffers[row]) - offset)
+            buffers[row][offset : offset + size] = data[at : at + size]
+            at += size
+    return buffers
+
+
+def preserved_segments(
+    document: dict[str, Any], registry: Registry
+) -> tuple[list[tuple[int, bytearray]], Geometry, dict[str, Any]]:
+    """Memory at the model's own addresses.
+
+    Returns:
+        physical address and contents of each run of pages; the geometry; the model.
+
+    Raises:
+        EncodeError: the document is not what ``dump --json --full`` writes; names the key.
+    """
+    model = take(document, "model", dict, "document")
+    geometry = geometry_of(model)
+    pages = np.array(
+        [_page_run(row, f"model.pages[{i}]") for i, row in enumerate(take(model, "pages", list,
+                                                                          "model"))],
+        np.uint64,
+    ).reshape(-1, 2)  # fmt: skip
+    pages = normalise(pages)
+    if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 64 << 30:
+        raise EncodeError("model.pages", "more than 64 GiB of metadata")
+
+    def writes() -> Iterator[Write]:
+        for index, data in enumerate(take(model, "regions", list, "model")):
+            where = f"model.regions[{index}]"
+            yield from region_from_json(data, where, registry, geometry).writes()
+        for index, item in enumerate(take(model, "slack", list, "model")):
+            where = f"model.slack[{index}]"
+            try:
+                yield number(item["address"], where), bytes.fromhex(item["bytes"])
+            except (KeyError, TypeError, ValueError):
+                raise EncodeError(where, "expected address and hexadecimal bytes") from None
+
+    buffers = render(pages, writes())
+    segments = [(start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)]
+    return segments, geometry, model
+
+
+def geometry_of(model: dict[str, Any]) -> Geometry:
+    """Page size and byte order of a model.
+
+    Raises:
+        EncodeError: neither possible.
+    """
+    page_size = take(model, "page_size", int, "model")
+    byteorder = take(model, "endian", str, "model")
+    if page_size < 4096 or page_size & (page_size - 1) or page_size > 1 << 20:
+        raise EncodeError("model.page_size", f"{page_size} is no page size")
+    if byteorder not in ("little", "big"):
+        raise EncodeError("model.endian", f"{byteorder!r} is neither little nor big")
+    return Geometry(page_size, "little" if byteorder == "little" else "big")
+
+
+def _page_run(row: Any, where: str) -> tuple[int, int]:
+    if not isinstance(row, list) or len(row) != 2:
+        raise EncodeError(where, "expected an address and a number of bytes")
+    start, size = number(row[0], where), number(row[1], where)
+    if size < 0 or not 0 <= start < 1 << 64 or start + size >= 1 << 64:
+        raise EncodeError(where, "outside the 64-bit address space")
+    return start, start + size
