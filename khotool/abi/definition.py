@@ -104,7 +104,8 @@ class Field:
         type: None for a word of ``parts``.
         alias: the model's name, where versions differ in the kernel's.
         role: how the value is shown and compared: address, pfn, page-index, count, bytes,
-            pages, order, token, handle, flags, counter, checksum, magic, position, bits.
+            pages, order, token, handle, flags, counter, checksum, magic, position, bits, name (text
+            that a user chose).
         parts: fields of a bit-field word, from the least significant bit up.
         width: bits of a part; ``page_shift`` and ``rest`` depend on the page size.
         in_place: a part that is masked, not shifted down.
@@ -205,6 +206,8 @@ class Definition:
         match: strings by which the format is recognised: ``compatible``, ``entry``, ``name``.
         uses: ids of structures that records of this format embed.
         depends: what else must be in a handover: ``handlers`` of files an FLB is bound to.
+        allocate: what the writer allocates for the blob beyond its bytes: ``pages``, and
+            ``bytes_each`` element of the list ``of``.
         first, last: kernel releases that write it; an empty last is open.
         source: path of the file, relative to its folder of definitions.
     """
@@ -224,6 +227,7 @@ class Definition:
     limits: dict[str, int] = field(default_factory=dict, hash=False)
     literals: dict[str, int] = field(default_factory=dict, hash=False)
     depends: dict[str, str] = field(default_factory=dict, hash=False)
+    allocate: dict[str, int | str] = field(default_factory=dict, hash=False)
     layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)
     fdt: NodeType | None = None
@@ -235,6 +239,7 @@ class AbiSet:
 
     Args:
         root: id of the root definition.
+        root_writer: ``sequential``, or ``read-write`` where entries are added to a finished root.
         layouts: chosen layout by definition id.
         entries: definition id by entry name.
         nodes: definitions of optional FDT nodes that are written.
@@ -245,6 +250,7 @@ class AbiSet:
     first: str
     last: str
     root: str
+    root_writer: str = "read-write"
     layouts: dict[str, str] = field(default_factory=dict, hash=False)
     entries: dict[str, str] = field(default_factory=dict, hash=False)
     nodes: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ T = TypeVar("T")
 STATUSES = ("merged", "queued", "development", "historical", "experimental", "local")
 ROLES = (
     "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
-    "flags", "counter", "checksum", "magic", "position", "bits",
+    "flags", "counter", "checksum", "magic", "position", "bits", "name",
 )  # fmt: skip
 NULLS = ("error", "empty", "allowed", "handler")
 _INT = re.compile(r"^(be)?([us])(8|16|32|64)$")
@@ -119,6 +119,7 @@ def load_definition(text: bytes, source: str) -> Definition:
         limits=top.numbers("limits"),
         literals=top.numbers("literals"),
         depends=dict(top.table("depends").data),
+        allocate=_allocate(top.table("allocate")),
         layouts={
             name: _layout(_Table(f"{source}.layouts.{name}", data), name)
             for name, data in top.table("layouts").data.items()
@@ -151,6 +152,7 @@ def load_sets(text: bytes, source: str) -> list[AbiSet]:
                 first=releases.take("first", str),
                 last=releases.take("last", str),
                 root=table.take("root", str),
+                root_writer=table.choice("root_writer", ("sequential", "read-write"), "read-write"),
                 layouts=dict(table.table("layouts").data),
                 entries=dict(table.table("entries").data),
                 nodes=table.strings("nodes"),
@@ -179,6 +181,18 @@ def _number(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise DefinitionError(where, f"expected a number, found {type(value).__name__}")
     return value
+
+
+def _allocate(table: _Table) -> dict[str, int | str]:
+    if not table.data:
+        return {}
+    rule: dict[str, int | str] = {
+        "pages": table.take("pages", int),
+        "bytes_each": table.take("bytes_each", int),
+        "of": table.take("of", str),
+    }
+    table.done()
+    return rule
 
 
 def _layout(table: _Table, name: str) -> Layout:

@@ -15,7 +15,7 @@ from khotool.image.model import Image, Role, Root, Scratch, Span
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
 from khotool.image.region import FdtRegion, MapRegion
-from khotool.image.roots import Judged, judge, select
+from khotool.image.roots import Judged, covers_itself, judge, select
 from khotool.image.scan import Candidate, Scan, read_scratch, read_tree, scan
 from khotool.image.walk import Walker
 from khotool.limits import Limits
@@ -115,6 +115,7 @@ def open_memory(
             # What boot data names was written by the kernel before this one.
             writer=None if pointed else space.info.osrelease,
         )  # fmt: skip
+        walker.own_tree(walker.tree, candidate.address, candidate.blob)
         walker.walk_root_blob(candidate.blob, candidate.address)
         return walker
 
@@ -141,7 +142,11 @@ def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
     spans += [Span(address, 16 * (len(areas) + 1)) for address, areas in found.scratch]
     for item in judged:
         for region in item.walker.regions:
-            if isinstance(region, FdtRegion | MapRegion):
+            # Pages of a map that no longer covers its root hold somebody else's data by now.
+            own_map = isinstance(region, MapRegion) and covers_itself(
+                item.walker, item.candidate.address
+            )
+            if own_map or (isinstance(region, FdtRegion) and region.path == "/"):
                 spans += [Span(address, size) for address, size in region.extents()]
     return spans
 

@@ -168,6 +168,11 @@ class Walker:
         except FdtError as error:
             self.report("FDT101", node, str(error), address)
             return None
+        self.own_tree(node, address, blob)
+        return blob
+
+    def own_tree(self, node: Node, address: int, blob: Blob) -> None:
+        """Make a parsed device tree a region, and report what was wrong with it."""
         self.regions.append(FdtRegion(node.path, address, blob))
         for problem in blob.problems:
             self.report(
@@ -176,7 +181,6 @@ class Walker:
                 f"{problem.code} at +{problem.offset:#x}: {problem.message}",
                 address + problem.offset,
             )
-        return blob
 
     def fdt_fields(
         self, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int

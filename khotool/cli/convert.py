@@ -1,0 +1,45 @@
+"""``khotool convert``: the same handover as another kernel would write it."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import note, open_with_progress, progress
+from khotool.cli.written import describe_written, image_output
+
+NAME = "convert"
+HELP = "write the same handover in another ABI version"
+EPILOG = """\
+examples:
+  khotool convert linux-6.19.elf --to 7.3 -o as-7.3.elf
+  khotool convert vmcore --to kho-v3 -o as-7.1.elf
+
+What the other version cannot express is listed on standard error.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    parser.add_argument(
+        "--to", required=True, metavar="ABI", help="kernel release or root string, such as 7.3"
+    )
+    add_output_options(parser, json=False)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert the image."""
+    output = image_output(args)
+    image = open_with_progress(args.image, args)
+    from khotool.encode.convert import convert_image
+    from khotool.encode.segments import write_image
+
+    with progress(args) as report:
+        built = convert_image(image, args.to, report)
+        write_image(output, built)
+    for line in built.lost:
+        note(args, f"lost: {line}")
+    describe_written(args, output, built)
+    return 0

@@ -1,0 +1,133 @@
+"""``khotool dump``: everything in an image as a readable tree, JSON or DTS."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import note, open_with_progress, write_json, write_lines, write_text
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.image.model import Image, Node
+    from khotool.render.lines import Line
+
+NAME = "dump"
+HELP = "show everything in an image as a tree"
+EPILOG = """\
+examples:
+  khotool dump image.elf.xz
+  khotool dump --summary vmcore
+  khotool dump vmcore '/LUO/sessions[vm-alpha]' --depth 2
+  khotool dump vmcore '/LUO/sessions[vm-alpha]/files[0x1]/data/folios' --rows 100
+  khotool dump --json vmcore | jq '.luo.sessions[].name'
+  khotool dump --dts vmcore /memblock | dtc -O dtb -o memblock.dtb
+
+PATH is a path as dump prints it; put it in quotes, brackets mean something to a shell.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="show this part only")
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--summary", action="store_true", help="about ten lines")
+    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree; lists rows too")
+    group.add_argument("--rows", type=depth, metavar="N", help="rows of each table that are listed")
+    group.add_argument(
+        "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
+    )
+    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
+    group.add_argument(
+        "--full", action="store_true", help="with --json: everything that encode needs"
+    )
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def depth(text: str) -> int:
+    """A count of at least 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number such as 2")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and show it."""
+    if args.full and not args.json:
+        raise UsageError("--full goes with --json: the text has no form that encode reads")
+    if sum((args.summary, args.dts, args.json)) > 1:
+        raise UsageError("--summary, --json and --dts are three answers; ask for one of them")
+    image = open_with_progress(args.image, args)
+    from khotool.cli.notes import geometry_hint, strict_exit
+
+    node = select(image, args.path)
+    if args.dts:
+        from khotool.render.dts import dts_text
+
+        write_text(dts_text(image, node), args)
+    elif args.json:
+        write_json(document(image, node, args), args)
+    else:
+        write_lines(lines(image, node, args), args)
+    for line in image.info.notes:
+        note(args, line)
+    hint = geometry_hint(image, args)
+    if hint:
+        note(args, hint)
+    return strict_exit(image, args)
+
+
+def select(image: Image, path: str | None) -> Node | None:
+    """The node that PATH names; None without one."""
+    if path is None:
+        return None
+    from khotool.image.lookup import find_node
+
+    return find_node(image, path)
+
+
+def document(image: Image, node: Node | None, args: argparse.Namespace) -> object:
+    """The JSON document that the flags ask for."""
+    from khotool.render.document import dump_document, path_document
+    from khotool.render.severity import findings_of
+
+    if node is not None:
+        return path_document(image, node)
+    made = dump_document(image, findings_of(image))
+    if args.full:
+        if find_spec("khotool.encode.document") is None:
+            raise UsageError("--full is not part of this version")
+        made.update(import_module("khotool.encode.document").full_document(image))
+    return made
+
+
+def lines(image: Image, node: Node | None, args: argparse.Namespace) -> Iterator[Line]:
+    """The text that the flags ask for."""
+    from khotool.render.lines import Line
+    from khotool.render.overview import finding_lines, header_lines, summary_lines
+    from khotool.render.severity import findings_of
+    from khotool.render.tree import TreeOptions, tree_lines
+
+    if args.summary:
+        yield from summary_lines(image, findings_of(image))
+        return
+    rows = args.rows if args.rows is not None else 16 if args.depth is not None else 0
+    options = TreeOptions(args.depth, rows, args.verbose)
+    if node is not None:
+        yield from tree_lines(image, node, options)
+        return
+    yield from header_lines(image)
+    yield Line()
+    yield from tree_lines(image, image.tree, options)
+    yield Line()
+    yield from finding_lines(findings_of(image))

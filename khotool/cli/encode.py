@@ -1,0 +1,71 @@
+"""``khotool encode``: an image from a model."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_output_options
+from khotool.cli.output import note, progress, refuse_same_file
+from khotool.cli.written import describe_written, image_output
+
+NAME = "encode"
+HELP = "make an image from a full dump or a manifest"
+EPILOG = """\
+examples:
+  khotool dump --json --full vmcore > model.json
+  khotool encode model.json -o same.elf                 same addresses, bit for bit
+  khotool encode model.json --mode fresh -o moved.elf   laid out anew
+  khotool encode manifest.toml -o synthetic.elf         from a page of TOML
+
+A manifest says what is handed over (sessions, files, regions); docs/reference/manifest.md
+explains every key. The smallest one:
+
+  abi = "7.3"
+  [[session]]
+  name = "vm"
+  [[session.file]]
+  token = 1
+  size = "2M"
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("model", metavar="MODEL", help="full dump (JSON) or manifest (TOML, JSON)")
+    parser.add_argument(
+        "--mode", choices=("preserve", "fresh"),
+        help="keep the model's addresses, or allocate new ones (default: what the model has)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--abi-set", metavar="RELEASE", help="write as this kernel release would, such as 7.3"
+    )
+    parser.add_argument(
+        "--blobs",
+        metavar="DIR",
+        help="payload that dump --blobs wrote (default: as the model says)",
+    )
+    parser.add_argument(
+        "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
+    )
+    add_output_options(parser, json=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the image and write it."""
+    output = image_output(args)
+    refuse_same_file(args, [args.model])
+    from khotool.abi.registry import load_registry
+    from khotool.encode.read_model import build_model, read_model
+    from khotool.encode.segments import write_image
+
+    registry = load_registry(args.formats)
+    with progress(args) as report:
+        built = build_model(
+            read_model(args.model), registry, mode=args.mode, abi=args.abi_set,
+            blobs=args.blobs, progress=report,
+        )  # fmt: skip
+        write_image(output, built)
+    for line in built.lost:
+        note(args, f"not taken over: {line}")
+    describe_written(args, output, built)
+    return 0

@@ -1,0 +1,101 @@
+"""``khotool hex``: bytes, field by field."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from khotool.cli.addresses import parse_range
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import open_with_progress, write_json, write_lines
+from khotool.errors import InputError
+
+if TYPE_CHECKING:
+    from khotool.image.annotate import Piece
+    from khotool.image.model import Image, Span
+
+NAME = "hex"
+HELP = "show bytes field by field"
+EPILOG = """\
+examples:
+  khotool hex vmcore '/LUO/sessions[vm-alpha]'           the record of a session
+  khotool hex vmcore '/LUO/sessions[vm-alpha]/files[0x1]/data'
+  khotool hex vmcore 0x772000+64
+  khotool hex --plain vmcore '#0x4de'                    a page frame, without fields
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    parser.add_argument(
+        "where", metavar="PATH|ADDR[+LEN]",
+        help="a path as dump prints it, or a physical address; without LEN up to the page's end",
+    )  # fmt: skip
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--plain", action="store_true", help="bytes alone, 16 a row")
+    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and show the bytes."""
+    image = open_with_progress(args.image, args)
+    from khotool.cli.notes import strict_exit
+    from khotool.image.places import Places
+
+    spans = find_spans(image, args.where)
+    places = Places(image)
+    pieces = read(image, places, spans)
+    if args.json:
+        from khotool.render.document import head
+        from khotool.render.hex import piece_json
+        from khotool.render.json import Rows
+
+        document = head("hex")
+        document["ranges"] = [{"address": f"{s.address:#x}", "size": s.size} for s in spans]
+        document["pieces"] = Rows(piece_json(piece) for piece in pieces)
+        write_json(document, args)
+    else:
+        from khotool.render.hex import hex_lines, plain_lines
+
+        write_lines(plain_lines(pieces) if args.plain else hex_lines(image, pieces), args)
+    return strict_exit(image, args)
+
+
+def find_spans(image: Image, where: str) -> list[Span]:
+    """The ranges that a path or an address means.
+
+    Raises:
+        UsageError: it is neither, or nothing is there.
+        InputError: the place exists and its bytes are not in the capture.
+    """
+    from khotool.image.model import UNPLACED, Span
+
+    if not where.startswith("/"):
+        page_size = image.geometry.page_size
+        address, size = parse_range(where, page_size, -1)
+        if size < 0:
+            size = page_size - address % page_size
+        return [Span(address, size)]
+    from khotool.image.annotate import ranges_of
+    from khotool.image.lookup import find_node
+
+    node = find_node(image, where)
+    spans = [span for span in ranges_of(node) if span.size and span.end <= 1 << 64]
+    if not spans:
+        raise InputError(f"{node.path}: has no bytes of its own in this capture; try a part of it")
+    # Blobs whose place is not recorded stand at invented addresses, which are as good to read.
+    return sorted(spans, key=lambda span: (span.address >= UNPLACED, span.address))
+
+
+def read(image: Image, places: object, spans: list[Span]) -> Iterator[Piece]:
+    """Pieces of all ranges."""
+    from khotool.image.annotate import annotate
+    from khotool.image.places import Places
+
+    assert isinstance(places, Places)
+    for span in spans:
+        yield from annotate(image, places, span.address, span.size)

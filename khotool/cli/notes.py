@@ -1,0 +1,64 @@
+"""What a command says besides its answer: hints on stderr, and the exit code of ``--strict``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from khotool.image.model import Image
+
+
+def strict_exit(image: Image, args: argparse.Namespace) -> int:
+    """0; with ``--strict`` 1 if there is a finding of severity warning or error."""
+    if not args.strict:
+        return 0
+    from khotool.findings import Severity
+    from khotool.render.severity import findings_of, severity_of
+
+    loud = [f for f in findings_of(image) if severity_of(f.rule) is not Severity.NOTE]
+    return 1 if loud else 0
+
+
+def geometry_hint(image: Image, args: argparse.Namespace) -> str | None:
+    """One line if the map makes no sense under the page size that was asked for, but another."""
+    if args.page_size is None or image.info.container in ("debugfs", "fdt"):
+        return None
+    from khotool.shapes.preserved import PreservedMap
+
+    root = image.root
+    if root is None or root.address is None:
+        return None
+    if isinstance(image.map, PreservedMap) and image.map.blocks.block_of(root.address):
+        return None
+    best = fitting_page_size(image, root.address, args)
+    if best is None or best == image.geometry.page_size:
+        return None
+    return (
+        f"note: the preserved-page map makes no sense with pages of {image.geometry.page_size} "
+        f"bytes; it does with {best}: leave out --page-size, or give --page-size {best >> 10}K"
+    )
+
+
+def fitting_page_size(image: Image, address: int, args: argparse.Namespace) -> int | None:
+    """The page size, in bytes, under which the map preserves the root's page; None for none."""
+    from khotool.abi.geometry import PAGE_SIZES, Geometry
+    from khotool.cli.options import options_from
+    from khotool.image.probe_geometry import fit
+    from khotool.image.scan import Candidate, read_tree
+
+    blob = read_tree(image.space, address)
+    root = image.root
+    if blob is None or root is None:
+        return None
+    candidate = Candidate(address, blob, root.compatible)
+    best: tuple[int, int] | None = None
+    chosen = None
+    for size in PAGE_SIZES:
+        geometry = Geometry(size, image.geometry.byteorder)
+        covered, strange = fit(
+            image.space, image.registry, [candidate], options_from(args), geometry
+        )
+        if covered and (best is None or (covered, -strange) > best):
+            best, chosen = (covered, -strange), size
+    return chosen

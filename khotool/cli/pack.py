@@ -1,0 +1,46 @@
+"""``khotool pack``: a small image that can be attached to a report."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import note, open_with_progress
+from khotool.cli.written import describe_written, image_output
+
+NAME = "pack"
+HELP = "make a small image: metadata, and payload only on request"
+EPILOG = """\
+examples:
+  khotool pack vmcore -o small.elf                 metadata only: no guest memory leaves the host
+  khotool pack vmcore -o small.elf --anonymize     and no names that users chose
+  khotool pack vmcore -o whole.elf --payload       with memfd contents and reserved regions
+
+The packed image dumps and checks like the original.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    parser.add_argument("--payload", action="store_true", help="keep the contents of what is kept")
+    parser.add_argument(
+        "--anonymize", action="store_true", help="replace session and region names by hashes"
+    )
+    add_output_options(parser, json=False)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack the image."""
+    output = image_output(args)
+    image = open_with_progress(args.image, args)
+    from khotool.encode.pack import pack_image
+    from khotool.encode.segments import write_image
+
+    built = pack_image(image, payload=args.payload, anonymize=args.anonymize)
+    write_image(output, built)
+    for line in built.lost:
+        note(args, line)
+    describe_written(args, output, built)
+    return 0

@@ -1,0 +1,325 @@
+"""Lay a handover out afresh: records, lists and tables of one ABI set at new addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import AbiSet, Definition, Field, Holds, Reference, Shape
+from khotool.abi.geometry import Geometry
+from khotool.abi.record import encode_record, fit_int
+from khotool.abi.registry import Registry
+from khotool.encode.allocate import Allocator
+from khotool.encode.handover import Array, Buffer, Handle, Payload, Rows
+from khotool.encode.regions_json import pack_columns
+from khotool.errors import EncodeError
+from khotool.image.follow import BLOCK_LIST
+from khotool.shapes.blocks import capacity
+
+MAX_ORDER = 10
+VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
+
+
+class Builder:
+    """Writes of one handover.
+
+    Args:
+        writes: physical address and bytes of every record, list and table.
+        payload: physical address and bytes of what is handed over as it is.
+        preserved: start addresses uint64 (n,) and page order of each set of preserved blocks.
+        lost: what this ABI set cannot express, one sentence each.
+    """
+
+    def __init__(
+        self, registry: Registry, abi: AbiSet, geometry: Geometry, allocator: Allocator
+    ) -> None:
+        """Build for one set of strings, one geometry, out of one allocator."""
+        self.registry = registry
+        self.abi = abi
+        self.geometry = geometry
+        self.allocator = allocator
+        self.writes: list[tuple[int, Buffer]] = []
+        self.payload: list[tuple[int, Buffer]] = []
+        self.preserved: list[tuple[Array, int]] = []
+        self.lost: list[str] = []
+
+    # -- memory --------------------------------------------------------------------------
+
+    def alloc_preserve(self, size: int, path: str) -> int:
+        """One preserved block that holds ``size`` bytes, as kho_alloc_preserve gives it."""
+        order = max(0, (-(-size // self.geometry.page_size) - 1).bit_length())
+        if order > MAX_ORDER:
+            raise EncodeError(path, f"{size} bytes; one allocation takes at most order {MAX_ORDER}")
+        address = self.allocator.take_one(self.geometry.page_size << order, path)
+        self.preserved.append((np.array([address], np.uint64), order))
+        return address
+
+    def preserve_range(self, address: int, size: int) -> None:
+        """Preserve pages as kho_preserve_pages does: greedily in aligned powers of two."""
+        page = self.geometry.page_size
+        frame, end = address // page, -(-(address + size) // page)
+        while frame < end:
+            align = (frame & -frame).bit_length() - 1 if frame else 63
+            order = min(align, (end - frame).bit_length() - 1)
+            self.preserved.append((np.array([frame * page], np.uint64), order))
+            frame += 1 << order
+
+    def place_payload(self, payload: Payload, path: str) -> Array:
+        """Allocate the blocks of a payload, preserve them, and take their contents over."""
+        sizes = payload.sizes.astype(np.uint64)
+        addresses = np.zeros(len(sizes), np.uint64)
+        page = self.geometry.page_size
+        for size in np.unique(sizes).tolist():
+            mine = np.flatnonzero(sizes == size)
+            if size and not size & (size - 1) and size >= page and payload.at is None:
+                addresses[mine] = self.allocator.take(len(mine), size, path, payload.align)
+            elif payload.at is not None and len(sizes) == 1:
+                if not self.allocator.reserve(payload.at, payload.at + size):
+                    raise EncodeError(path, f"{payload.at:#x}+{size:#x} is not free memory")
+                addresses[mine] = payload.at
+            else:
+                align = payload.align or page
+                addresses[mine] = [
+                    self.allocator.take_one(-(-size // page) * page, path, align) for _ in mine
+                ]
+            self._preserve_payload(addresses[mine], size)
+        if payload.contents is not None:
+            self.payload += payload.contents(addresses, sizes)
+        return addresses
+
+    def _preserve_payload(self, addresses: Array, size: int) -> None:
+        pages = size // self.geometry.page_size
+        if size % self.geometry.page_size or not pages or pages & (pages - 1):
+            for address in addresses.tolist():
+                self.preserve_range(address, size)
+            return
+        self.preserved.append((addresses, pages.bit_length() - 1))
+
+    # -- records -------------------------------------------------------------------------
+
+    def record(
+        self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """Bytes of one record; what its pointers lead to is built first."""
+        compiled = self.registry.compile(definition, struct, self.geometry)
+        numbers = self.resolve(
+            definition,
+            [f for placed in compiled.fields for f in placed.field.parts or (placed.field,)],
+            values,
+            path,
+        )
+        known = set(numbers)
+        for label in values:
+            if label not in known:
+                self.lose(f"{path}/{label}", values[label], f"{definition.id} has no such field")
+        return encode_record(compiled, numbers, path)
+
+    def resolve(
+        self,
+        definition: Definition,
+        fields: Iterable[Field],
+        values: Mapping[str, Any],
+        path: str,
+    ) -> dict[str, Any]:
+        """Values of fields as they are stored: pointers built, counts counted, defaults set."""
+        fields = list(fields)
+        numbers: dict[str, Any] = {}
+        for field in fields:
+            here = f"{path}/{field.label}"
+            value = values.get(field.label)
+            if field.counts:
+                counted = values.get(field.counts)
+                numbers[field.label] = 0 if counted is None else len(counted)
+            elif field.holds is not None:
+                numbers[field.label] = self.vmalloc(definition, field.holds, value, here)
+            elif field.points_to is not None and field.points_to.shape is not Shape.FOLIO:
+                numbers[field.label] = self.pointer(definition, field, values, here)
+            elif field.value:
+                numbers[field.label] = field.value
+            elif value is not None:
+                numbers[field.label] = value
+            elif field.expect is not None:
+                numbers[field.label] = field.expect
+            else:
+                kind = field.type
+                text = kind is not None and kind.kind in ("char", "string")
+                numbers[field.label] = "" if text else 0
+        return numbers
+
+    def lose(self, path: str, value: Any, why: str) -> None:
+        """Say that a value cannot be expressed; zeros and literals of a version are no loss."""
+        if value in (0, "", None) or path.endswith("compatible"):
+            return
+        if isinstance(value, list | Rows) and not len(value):
+            return
+        self.lost.append(f"{path}: {why}")
+
+    # -- targets -------------------------------------------------------------------------
+
+    def pointer(
+        self, definition: Definition, field: Field, values: Mapping[str, Any], path: str
+    ) -> int:
+        """Build what a pointer leads to; its address."""
+        reference = field.points_to
+        assert reference is not None
+        value = values.get(field.label)
+        if reference.shape is Shape.BLOCKS:
+            return self.blocks(definition, reference, value or [], path)
+        if reference.shape is Shape.ARRAY:
+            return self.array(definition, reference, value or [], path)
+        if reference.shape is Shape.HANDLER:
+            return self.handler(reference, values, value, path)
+        if reference.shape is Shape.RANGE and isinstance(value, Payload):
+            address: int = int(self.place_payload(value, path)[0])
+            return address
+        if reference.shape is Shape.RECORD and isinstance(value, Mapping):
+            return self.place(self.record(definition, reference.of, value, path), path)
+        return fit_int(value or 0, 8, False, path)
+
+    def place(self, data: bytes, path: str) -> int:
+        """A record in a preserved block of its own."""
+        address = self.alloc_preserve(len(data), path)
+        self.writes.append((address, data))
+        return address
+
+    def handler(
+        self, reference: Reference, values: Mapping[str, Any], value: Any, path: str
+    ) -> int:
+        """The handle of a file or an FLB."""
+        if isinstance(value, int):
+            return fit_int(value, 8, False, path)
+        name = values.get(reference.by, "")
+        definition = self.registry.handler(reference.kind, name)
+        if not isinstance(value, Handle):
+            if definition is not None and name in definition.literals:
+                return definition.literals[name]
+            return 0
+        if value.values is None:
+            return fit_int(value.literal, 8, False, path)
+        if definition is None or definition.content not in definition.structs:
+            raise EncodeError(path, f"no definition says how {reference.kind} {name!r} is written")
+        return self.place(self.record(definition, definition.content, value.values, path), path)
+
+    def elements(
+        self, definition: Definition, struct: str, items: list[Mapping[str, Any]], path: str
+    ) -> list[bytes]:
+        """Bytes of the records of a list."""
+        key = self.registry.owner_of_struct(definition, struct).structs[struct].key
+        records = []
+        for index, item in enumerate(items):
+            name = item.get(key, index) if key else index
+            label = hex(name) if isinstance(name, int) and key else str(name)
+            records.append(self.record(definition, struct, item, f"{path}[{label}]"))
+        return records
+
+    def array(
+        self, definition: Definition, reference: Reference, items: list[Any], path: str
+    ) -> int:
+        """Records one after another, with a header where the format has one."""
+        if not items and not reference.header:
+            return 0
+        room = reference.pages * self.geometry.page_size
+        head = b""
+        if reference.header:
+            head = self.record(
+                definition, reference.header, {reference.count: len(items)}, f"{path}/header"
+            )
+        size = self.registry.compile(definition, reference.of, self.geometry).size
+        fits = (room - len(head)) // size
+        if len(items) > fits:
+            raise EncodeError(path, f"{len(items)} records; {definition.id} takes at most {fits}")
+        address = self.alloc_preserve(room, path)
+        body = b"".join(self.elements(definition, reference.of, items, path))
+        self.writes.append((address, (head + body).ljust(room, b"\0")))
+        return address
+
+    def blocks(
+        self, definition: Definition, reference: Reference, items: list[Any], path: str
+    ) -> int:
+        """Records in a list of blocks, each full but the last."""
+        if not items:
+            return 0
+        lists = self.registry.get(BLOCK_LIST)
+        header = self.registry.compile(lists, lists.content, self.geometry)
+        record = self.registry.compile(definition, reference.of, self.geometry)
+        fits = capacity(header, record)
+        number = -(-len(items) // fits)
+        limit = lists.limits["blocks"]
+        if number > limit:
+            raise EncodeError(
+                path, f"{len(items)} records; {limit} blocks take at most {fits * limit}"
+            )
+        page = self.geometry.page_size
+        addresses = [self.alloc_preserve(page, path) for _ in range(number)]
+        encoded = self.elements(definition, reference.of, items, path)
+        for index, address in enumerate(addresses):
+            part = encoded[index * fits : (index + 1) * fits]
+            following = addresses[index + 1] if index + 1 < number else 0
+            top = encode_record(header, {"next": following, "count": len(part)}, path)
+            self.writes.append((address, (top + b"".join(part)).ljust(page, b"\0")))
+        return addresses[0]
+
+    # -- tables --------------------------------------------------------------------------
+
+    def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:
+        """The records of a table, their payload placed."""
+        columns = dict(rows.columns)
+        count = len(rows)
+        for placed in compiled.fields:
+            for field in placed.field.parts or (placed.field,):
+                reference = field.points_to
+                if reference is None or reference.shape is not Shape.FOLIO:
+                    continue
+                values = np.zeros(count, np.uint64)
+                if rows.payload is not None:
+                    addresses = self.place_payload(rows.payload, path)
+                    if field.role == "pfn":
+                        addresses = addresses >> np.uint64(self.geometry.page_shift)
+                    values[slice(None) if rows.used is None else rows.used] = addresses
+                columns[field.label] = values
+        known = {f.label for placed in compiled.fields for f in placed.field.parts or
+                 (placed.field,)}  # fmt: skip
+        for label in columns:
+            if label not in known:
+                self.lose(f"{path}/{label}", 1, f"{compiled.struct.name} has no such column")
+        used = {label: values for label, values in columns.items() if label in known}
+        return pack_columns(compiled, used, count, path).tobytes()
+
+    def vmalloc(self, definition: Definition, holds: Holds, rows: Any, path: str) -> dict[str, int]:
+        """A table in a vmalloc area: its pages, its chunks; the descriptor's values."""
+        if rows is None or not len(rows):
+            return {}
+        if not isinstance(rows, Rows):
+            raise EncodeError(path, "expected a table")
+        compiled = self.registry.compile(definition, holds.of, self.geometry)
+        data = self.table(compiled, rows, path)
+        owner = self.registry.owner_of_struct(definition, "kho_vmalloc")
+        chunk = self.registry.compile(owner, "kho_vmalloc_chunk", self.geometry)
+        page = self.geometry.page_size
+        number = -(-len(data) // page)
+        pages = self.allocator.take(number, page, path)
+        self.preserved.append((pages, 0))
+        self.scatter(pages, data)
+        fits = chunk.by_label("phys").count
+        # A full chunk always has a successor, be it empty.
+        chunks = [self.alloc_preserve(page, path) for _ in range(number // fits + 1)]
+        for index, address in enumerate(chunks):
+            following = chunks[index + 1] if index + 1 < len(chunks) else 0
+            part = pages[index * fits : (index + 1) * fits].tolist()
+            values = {"next": following, "phys": part}
+            self.writes.append((address, encode_record(chunk, values, path)))
+        flags = owner.structs["kho_vmalloc"].fields[2].flags[VMALLOC_ALLOC]
+        return {"first": chunks[0], "total_pages": number, "flags": flags, "order": 0}
+
+    def scatter(self, pages: Array, data: bytes) -> None:
+        """Write an array over pages; neighbouring pages become one write."""
+        from khotool.image.tables import merge_pages
+
+        view = memoryview(data)
+        at = 0
+        for address, size in merge_pages(pages, self.geometry.page_size, len(data)).tolist():
+            self.writes.append((address, view[at : at + size]))
+            at += size

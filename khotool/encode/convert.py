@@ -1,0 +1,92 @@
+"""The same handover as the kernel of another ABI set writes it."""
+
+from __future__ import annotations
+
+from khotool.abi.definition import AbiSet, Definition, Kind
+from khotool.abi.registry import Registry
+from khotool.encode.fresh import Built, Progress, build_fresh
+from khotool.encode.from_image import handover_of
+from khotool.encode.handover import Handle, Handover
+from khotool.encode.sets import named_set
+from khotool.image.model import Image
+
+
+def convert_image(image: Image, to: str, progress: Progress | None = None) -> Built:
+    """Lay an image out afresh for another set; ``lost`` lists what that set cannot express.
+
+    Args:
+        to: kernel release, id of a set, or string of a root.
+
+    Raises:
+        UsageError: no such set.
+        EncodeError: a limit of the set is passed.
+    """
+    abi = named_set(to, image.registry)
+    handover = handover_of(image)
+    handover.osrelease = f"{abi.first}.0" if abi.first.count(".") == 1 else abi.first
+    rename_handlers(handover, abi, image.registry)
+    add_defaults(handover, abi, image.registry)
+    return build_fresh(handover, abi, image.registry, progress)
+
+
+def family(identifier: str) -> str:
+    """The part of a string that versions share: ``memfd`` of ``memfd-v2``."""
+    stem, _, version = identifier.rpartition("-v")
+    return stem if stem and version.isdigit() else identifier
+
+
+def rename_handlers(handover: Handover, abi: AbiSet, registry: Registry) -> None:
+    """Give every file the version of its handler that the set has."""
+    luo = handover.entry("LUO")
+    if luo is None:
+        return
+    by_family = {family(identifier): registry.get(identifier) for identifier in abi.files}
+    for session in luo.values.get("sessions", []):
+        for file in session.get("files", []):
+            target = by_family.get(family(file.get("handler", "")))
+            handle = file.get("data")
+            if target is None or not isinstance(handle, Handle) or handle.values is None:
+                continue
+            old = file["handler"]
+            file["handler"] = target.match["compatible"][0]
+            if old != file["handler"]:
+                note_losses(handover, handle, target, session, file)
+
+
+def note_losses(
+    handover: Handover,
+    handle: Handle,
+    target: Definition,
+    session: dict[str, object],
+    file: dict[str, object],
+) -> None:
+    """Drop values that the target has no field for, and say so where they meant something."""
+    struct = target.structs[target.content]
+    labels = {field.label for field in struct.fields}
+    values = handle.values or {}
+    for label in [name for name in values if name not in labels]:
+        value = values.pop(label)
+        if value:
+            token = file.get("token")
+            where = f"/LUO/sessions[{session.get('name')}]/files[{token:#x}]/data/{label}"
+            handover.lost.append(f"{where}: {target.id} has no such field; value {value!r}")
+
+
+def add_defaults(handover: Handover, abi: AbiSet, registry: Registry) -> None:
+    """Entries that every kernel of the set writes."""
+    from khotool.encode.handover import EntryValue
+
+    present = {entry.name for entry in handover.entries}
+    if "LUO" in abi.entries and "LUO" not in present:
+        values = {"liveupdate_number": 1, "sessions": [], "flbs": []}
+        handover.entries.append(EntryValue("LUO", abi.entries["LUO"], values))
+    metadata = abi.entries.get("kexec-metadata")
+    if metadata is not None and "kexec-metadata" not in present:
+        definition = registry.get(metadata)
+        assert definition.kind is Kind.ENTRY
+        values = {"version": 1, "previous_release": handover.osrelease, "kexec_count": 1}
+        handover.entries.append(EntryValue("kexec-metadata", metadata, values))
+    order = list(abi.entries)
+    handover.entries.sort(
+        key=lambda entry: order.index(entry.name) if entry.name in order else len(order)
+    )

@@ -1,0 +1,251 @@
+"""A whole image at fresh addresses, laid out as the kernel of an ABI set would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import AbiSet, Definition
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
+from khotool.encode.allocate import Allocator
+from khotool.encode.build import Builder
+from khotool.encode.fdt_build import FdtBuilder
+from khotool.encode.handover import Buffer, EntryValue, Handover
+from khotool.errors import EncodeError
+from khotool.fdt.blob import Node, Property
+from khotool.fdt.write import build_read_write, build_sequential
+from khotool.image.model import Span
+from khotool.image.preserved import CHUNK_ELEMENT, CHUNK_HEADER, bitmap_bytes
+from khotool.limits import Limits
+from khotool.pages.blocks import Blocks
+from khotool.shapes import bitmap_chunks, radix
+
+LOWEST = 1 << 20
+"""Memory below is left to firmware."""
+HIGHEST = 1 << 46
+"""End of memory where a model does not limit it."""
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(slots=True)
+class Built:
+    """An image in memory.
+
+    Args:
+        segments: physical address and bytes, metadata first, then payload.
+        root: physical address of the KHO root.
+        lost: what could not be expressed.
+    """
+
+    segments: list[tuple[int, Buffer]]
+    root: int
+    geometry: Geometry
+    vmcoreinfo: dict[str, str]
+    machine: str | None
+    lost: list[str] = field(default_factory=list)
+
+
+def build_fresh(
+    handover: Handover, abi: AbiSet, registry: Registry, progress: Progress | None = None
+) -> Built:
+    """Lay out a handover for the kernel that speaks ``abi``.
+
+    Raises:
+        EncodeError: a value does not fit, a limit of the format is passed, memory is used up.
+    """
+    geometry = handover.geometry
+    scratch = handover.scratch or default_scratch(geometry)
+    allocator = make_allocator(handover, scratch)
+    builder = Builder(registry, abi, geometry, allocator)
+    builder.lost += handover.lost
+    made = _Root(builder, abi, registry)
+    # The root and the scratch array exist before anything is added, as in a kernel.
+    root_page = builder.alloc_preserve(geometry.page_size, "/")
+    _scratch_array(builder, scratch)
+    children = []
+    for number, entry in enumerate(handover.entries):
+        if progress is not None:
+            progress("Laying out", number, len(handover.entries) + 1)
+        children.append(made.entry(entry))
+    map_address = made.build_map()
+    data = made.tree([child for child in children if child is not None], map_address)
+    if len(data) > geometry.page_size:
+        raise EncodeError(
+            "/", f"the root has {len(data)} bytes; one page of {geometry.page_size} is the limit"
+        )
+    builder.writes.append((root_page, data))
+    return Built(
+        segments=[*builder.writes, *builder.payload],
+        root=root_page,
+        geometry=geometry,
+        vmcoreinfo=vmcoreinfo(handover, abi),
+        machine=handover.machine,
+        lost=builder.lost,
+    )
+
+
+def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
+    """The note that tells readers release and page size."""
+    release = handover.osrelease or f"{abi.first}.0"
+    return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)}
+
+
+def default_scratch(geometry: Geometry) -> list[Span]:
+    """Low memory, global and one node: a pageblock or 16 MiB each, from the top down."""
+    unit = max(16 << 20, geometry.page_size << 11 if geometry.page_size == 16384 else 0,
+               geometry.page_size << 13 if geometry.page_size == 65536 else 0)  # fmt: skip
+    return [Span(unit * number, unit) for number in (6, 5, 4)]
+
+
+def make_allocator(handover: Handover, scratch: list[Span]) -> Allocator:
+    """Free memory: the model's ranges, or all above the first MiB, without scratch."""
+    free = [(span.address, span.end) for span in handover.memory] or [(LOWEST, HIGHEST)]
+    return Allocator(free, [(span.address, span.end) for span in scratch])
+
+
+def _scratch_array(builder: Builder, scratch: list[Span]) -> None:
+    definition = builder.registry.get("kho_scratch")
+    rows = b"".join(
+        builder.record(
+            definition, definition.content, {"address": span.address, "size": span.size}, "scratch"
+        )
+        for span in scratch
+    )
+    address = builder.allocator.take_one(
+        -(-len(rows) // builder.geometry.page_size) * builder.geometry.page_size,
+        "scratch",
+        builder.geometry.page_size,
+    )
+    builder.writes.append((address, rows))
+
+
+class _Root:
+    """The KHO root, its entries and its map."""
+
+    def __init__(self, builder: Builder, abi: AbiSet, registry: Registry) -> None:
+        self.builder = builder
+        self.abi = abi
+        self.registry = registry
+        self.definition = registry.get(abi.root)
+        self.fdt = FdtBuilder(builder)
+
+    def entry(self, entry: EntryValue) -> tuple[str, int, int] | None:
+        """Name, address and size of an entry's blob; None for one this set does not carry."""
+        path = f"/{entry.name}"
+        if not entry.format:
+            if not entry.raw:
+                return None
+            return entry.name, self.blob(entry.raw, path), len(entry.raw)
+        definition = self.choose(entry)
+        if definition is None:
+            self.builder.lost.append(f"{path}: set {self.abi.id} has no such entry")
+            return None
+        if definition.content == "fdt":
+            node = self.fdt.tree(definition, entry.values, path)
+            data = build_sequential(node)
+        else:
+            data = self.builder.record(definition, definition.content, entry.values, path)
+        room = self.room(definition, entry, len(data))
+        return entry.name, self.blob(data, path, room), len(data)
+
+    def choose(self, entry: EntryValue) -> Definition | None:
+        """The definition by which this set writes an entry."""
+        identifier = self.abi.entries.get(entry.name)
+        if identifier is not None:
+            return self.registry.get(identifier)
+        definition = self.registry.definitions.get(entry.format)
+        known = {name for abi in self.registry.sets.values() for name in abi.entries}
+        return None if definition is None or entry.name in known else definition
+
+    def room(self, definition: Definition, entry: EntryValue, size: int) -> int:
+        """Bytes that the kernel allocates for an entry's blob."""
+        rule = definition.allocate
+        if not rule:
+            return size
+        items = entry.values.get(str(rule["of"]))
+        page = self.builder.geometry.page_size
+        return max(size, int(rule["pages"]) * page + int(rule["bytes_each"]) * len(items or ()))
+
+    def blob(self, data: bytes, path: str, room: int = 0) -> int:
+        """A blob in preserved memory of its own, of ``room`` bytes at least."""
+        address = self.builder.alloc_preserve(max(len(data), room), path)
+        self.builder.writes.append((address, data))
+        return address
+
+    def build_map(self) -> int:
+        """The preserved-page map over everything preserved so far; its address."""
+        builder, geometry = self.builder, self.builder.geometry
+        starts = [addresses for addresses, _ in builder.preserved]
+        orders = [
+            np.full(len(addresses), order, np.uint8) for addresses, order in builder.preserved
+        ]
+        start = np.concatenate(starts)
+        blocks = Blocks.from_runs(
+            start, np.ones(len(start), np.uint64), np.concatenate(orders), geometry.page_shift
+        )
+
+        def pages(count: int) -> Any:
+            return builder.allocator.take(count, geometry.page_size, "/memory_map")
+
+        limits = Limits(nodes=1 << 40)
+        if "khoser_mem_chunk_hdr" not in self.definition.structs:
+            address, places, contents = radix.build(
+                blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix,
+                allocate=pages, limits=limits,
+            )  # fmt: skip
+            builder.writes += [
+                (place, memoryview(page)) for place, page in zip(
+                    places.tolist(), contents, strict=True)
+            ]  # fmt: skip
+            return address
+        size = bitmap_bytes(
+            self.definition, self.abi.layouts.get(self.definition.id, ""), geometry.page_size
+        )
+
+        def bitmaps(count: int) -> Any:
+            per_page = geometry.page_size // size
+            first = pages(-(-count // per_page))
+            offsets = np.arange(per_page, dtype=np.uint64) * np.uint64(size)
+            return (first[:, None] + offsets[None, :]).reshape(-1)[:count]
+
+        address, writes = bitmap_chunks.build(
+            blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix, bitmap_bytes=size,
+            header=self.registry.compile(self.definition, CHUNK_HEADER, geometry).dtype,
+            element=self.registry.compile(self.definition, CHUNK_ELEMENT, geometry).dtype,
+            allocate_pages=pages, allocate_bitmaps=bitmaps, limits=limits,
+        )  # fmt: skip
+        builder.writes += writes
+        return address
+
+    def tree(self, entries: list[tuple[str, int, int]], map_address: int) -> bytes:
+        """The root's bytes.
+
+        Args:
+            entries: name, address and size in the order in which the root shows them.
+        """
+        kind = self.definition.fdt
+        assert kind is not None
+        assert kind.any_node is not None
+        order = self.builder.geometry.byteorder
+        top = Node("")
+        for prop in kind.properties:
+            if prop.value:
+                top.items.append(Property(prop.name, prop.value.encode() + b"\0"))
+            else:
+                top.items.append(Property(prop.name, map_address.to_bytes(8, order)))
+        children = []
+        for name, address, size in entries:
+            child = Node(name.encode("utf-8", "surrogateescape").decode("latin-1"))
+            for prop in kind.any_node.properties:
+                number = address if prop.points_to is not None else size
+                child.items.append(Property(prop.name, number.to_bytes(8, order)))
+            children.append(child)
+        if self.abi.root_writer == "sequential":
+            top.items += children
+            return build_sequential(top)
+        return build_read_write(top, children[::-1])

@@ -1,0 +1,160 @@
+"""Lift a decoded image off its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Shape
+from khotool.absent import Absent
+from khotool.encode.handover import Array, Buffer, Contents, EntryValue, Handle, Handover, Payload
+from khotool.encode.handover import Rows as RowValues
+from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.memory.space import MemoryFault
+
+PLACES = ("address", "size")
+"""Properties of an entry that only say where its blob is."""
+
+
+def handover_of(image: Image) -> Handover:
+    """Everything an image hands over, with its payload read from the image when it is needed."""
+    lifter = _Lifter(image)
+    entries = [lifter.entry(node) for node in image.entries]
+    return Handover(
+        geometry=image.geometry,
+        osrelease=image.info.osrelease or "",
+        machine=image.info.machine,
+        entries=[entry for entry in entries if entry is not None],
+        scratch=[] if isinstance(image.scratch, Absent) else list(image.scratch.areas),
+        lost=lifter.lost,
+    )
+
+
+class _Lifter:
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.lost: list[str] = []
+
+    def entry(self, node: Node) -> EntryValue | None:
+        if isinstance(node.value, Absent):
+            self.lost.append(f"{node.path}: {node.value.detail}")
+            return None
+        raw = node.get("bytes")
+        if not node.format or (raw is not None and raw.kind is NodeKind.RAW):
+            data = raw.value if raw is not None else b""
+            target = node.target
+            if target is not None and not data:
+                data = self.read(target.address, target.size)
+            self.lost.append(f"{node.path}: unknown format; pointers inside its blob stay as is")
+            return EntryValue(node.name, "", raw=data)
+        values = self.fields(node)
+        for name in PLACES:
+            values.pop(name, None)
+        return EntryValue(node.name, node.format, values)
+
+    def read(self, address: int, size: int) -> bytes:
+        try:
+            return bytes(self.image.space.read(address, size))
+        except MemoryFault:
+            return b""
+
+    def fields(self, node: Node) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for child in node.children:
+            if child.key is not None or (child.field is None and child.kind is NodeKind.VALUE):
+                if child.name == "name" and child.field is None:
+                    values["name"] = child.value
+                continue
+            if child.kind is NodeKind.RAW or child.name in ("header", "target"):
+                continue
+            if isinstance(child.value, Absent):
+                self.lost.append(f"{child.path}: {child.value.detail or child.value.reason}")
+                continue
+            values[child.name] = self.value(child, node)
+        return values
+
+    def value(self, node: Node, parent: Node) -> Any:
+        reference = node.field.points_to if node.field is not None else None
+        if node.kind is NodeKind.TABLE:
+            return self.rows(node)
+        if node.kind is NodeKind.LIST or (reference and reference.shape in _LISTS):
+            return [self.fields(element) for element in node.elements()]
+        if reference is None:
+            return self.fields(node) if node.value is None else node.value
+        if reference.shape is Shape.HANDLER:
+            if node.target is None or node.get("target") is not None:
+                if node.note == "unknown handler":
+                    self.lost.append(f"{node.path}: unknown handler; its handle stays as is")
+                return Handle(None, int(node.value))
+            return Handle(self.fields(node))
+        if reference.shape is Shape.RANGE:
+            size = parent.value_of(reference.size) or 0
+            old = np.array([node.value], np.uint64)
+            return Payload(np.array([size], np.uint64), self.contents(old))
+        return node.value
+
+    def rows(self, node: Node) -> RowValues:
+        table = node.table
+        assert table is not None
+        columns: dict[str, Array] = {}
+        payload: Payload | None = None
+        used: Array | None = None
+        geometry = self.image.geometry
+        for placed in table.compiled.fields:
+            for field in placed.field.parts or (placed.field,):
+                values = table.column(field.label)
+                reference = field.points_to
+                if reference is None or reference.shape is not Shape.FOLIO:
+                    columns[field.label] = values
+                    continue
+                used = values != 0
+                addresses = values[used]
+                if field.role == "pfn":
+                    addresses = addresses << np.uint64(geometry.page_shift)
+                if reference.order:
+                    orders = table.column(reference.order)[used]
+                else:
+                    orders = self.orders(addresses)
+                sizes = np.uint64(geometry.page_size) << orders
+                payload = Payload(sizes, self.contents(addresses))
+        if table.declared > len(table):
+            missing = table.declared - len(table)
+            self.lost.append(f"{node.path}: {missing} of {table.declared} records not captured")
+        return RowValues(columns, payload, used)
+
+    def orders(self, addresses: Array) -> Array:
+        """Page order of the preserved block that starts at each address; 0 where there is none."""
+        found = self.image.map
+        if isinstance(found, Absent) or not len(addresses):
+            return np.zeros(len(addresses), np.uint64)
+        starts, orders = found.blocks.blocks_of(addresses)
+        exact = (orders >= 0) & (starts == addresses)
+        return np.where(exact, orders, 0).astype(np.uint64)
+
+    def contents(self, old: Array) -> Contents:
+        """The bytes of blocks, read from the image at their old addresses."""
+
+        def copy(new: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:
+            for source, target, size in merge_moves(old, new, sizes):
+                if source >= UNPLACED:
+                    continue
+                for start, data, state in self.image.space.known(source, size):
+                    if data is not None and state == "data":
+                        yield target + start - source, data
+
+        return copy
+
+
+_LISTS = frozenset({Shape.ARRAY, Shape.BLOCKS})
+
+
+def merge_moves(old: Array, new: Array, sizes: Array) -> Iterator[tuple[int, int, int]]:
+    """Join neighbouring blocks that stay neighbours: old address, new address, bytes of each."""
+    if not len(old):
+        return
+    joined = (old[1:] == old[:-1] + sizes[:-1]) & (new[1:] == new[:-1] + sizes[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(~joined) + 1))
+    totals = np.add.reduceat(sizes, starts)
+    yield from zip(old[starts].tolist(), new[starts].tolist(), totals.tolist(), strict=True)

@@ -1,0 +1,29 @@
+"""Open anything that is a handover: a capture, or a model of one."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from khotool.abi.registry import load_registry
+from khotool.encode.read_model import build_model, image_of, looks_like_model, read_model
+from khotool.image.model import Image
+from khotool.image.open import OpenOptions, Progress, open_image
+
+
+def load_image(
+    path: str | PathLike[str], options: OpenOptions | None = None, progress: Progress | None = None
+) -> Image:
+    """Decode a capture, or build a model in memory and decode that.
+
+    Raises:
+        KhotoolError: as ``open_image`` and ``build_model``.
+    """
+    import os
+
+    if not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
+        return open_image(path, options, progress)
+    options = options or OpenOptions()
+    registry = load_registry(options.formats)
+    image = image_of(build_model(read_model(os.fspath(path)), registry), registry)
+    image.info.path = os.fspath(path)
+    return image

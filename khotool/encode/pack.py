@@ -1,0 +1,108 @@
+"""A small image that can leave the host: metadata, and payload only on request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from khotool.abi.record import encode_text
+from khotool.encode.blobs import payload_ranges
+from khotool.encode.document import captured_pages, metadata_pages, render
+from khotool.encode.fresh import Built
+from khotool.encode.handover import Buffer
+from khotool.errors import InputError
+from khotool.image.model import UNPLACED, Image, NodeKind
+from khotool.memory.space import MemoryFault
+
+KEPT_NOTES = ("OSRELEASE", "PAGESIZE")
+PIECE = 64 << 20
+
+
+def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) -> Built:
+    """The parts of an image that decode, and nothing of the memory around them.
+
+    Bytes of a metadata page that no part of the handover explains are zeroed: they may be
+    anybody's.
+
+    Args:
+        payload: keep memfd contents and reserved regions.
+        anonymize: replace names that users chose by hashes of them.
+
+    Raises:
+        InputError: the image holds no memory, as a debugfs copy does not.
+    """
+    pages = metadata_pages(image)
+    if not len(pages):
+        raise InputError(
+            f"{image.info.path}: no memory to pack; a debugfs copy or a blob is small already"
+        )
+    buffers = render(pages, _kept(image, anonymize))
+    segments: list[tuple[int, Buffer]] = [
+        (start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)
+    ]
+    if payload:
+        segments += _payload(image)
+    notes = {key: image.info.vmcoreinfo[key] for key in KEPT_NOTES if key in image.info.vmcoreinfo}
+    return Built(
+        segments=segments,
+        root=image.tree.span.address if image.tree.span else 0,
+        geometry=image.geometry,
+        vmcoreinfo=notes or {"PAGESIZE": str(image.geometry.page_size)},
+        machine=image.info.machine,
+        lost=_unexplained(image) if anonymize else [],
+    )
+
+
+def _kept(image: Image, anonymize: bool) -> Iterator[tuple[int, bytes]]:
+    spans = [extent for region in image.regions for extent in region.extents()]
+    spans += [(span.address, span.size) for span in image.anchors]
+    for address, size in spans:
+        if address >= UNPLACED:
+            continue
+        for start, end in captured_pages(image, [(address, size)]).tolist():
+            low, high = max(start, address), min(end, address + size)
+            try:
+                yield low, bytes(image.space.read(low, high - low))
+            except MemoryFault:
+                continue
+    if anonymize:
+        yield from anonymous_names(image)
+
+
+def anonymous_names(image: Image) -> Iterator[tuple[int, bytes]]:
+    """Physical address and new bytes of every name that a user chose.
+
+    A name is replaced by a hash of itself, so that equal names stay equal and different ones
+    different. The name of a device tree node keeps its length, which the tree depends on.
+    """
+    for node in image.tree.walk():
+        if node.span is None or not isinstance(node.value, str):
+            continue
+        digest = hashlib.sha256(encode_text(node.value)).hexdigest()
+        if node.field is not None and node.field.role == "name" and node.value:
+            yield node.span.address, f"name-{digest[:16]}".encode().ljust(node.span.size, b"\0")
+        elif (
+            node.field is None
+            and node.name == "name"
+            and node.parent is not None
+            and node.parent.kind is NodeKind.FDT_NODE
+        ):
+            length = node.span.size - 1
+            yield node.span.address, ("n" + digest * (1 + length // 64))[:length].encode()
+
+
+def _unexplained(image: Image) -> list[str]:
+    return [
+        f"{node.path}: unknown format; its bytes are kept as they are"
+        for node in image.tree.walk()
+        if node.kind is NodeKind.RAW
+    ]
+
+
+def _payload(image: Image) -> Iterator[tuple[int, Buffer]]:
+    ranges = payload_ranges(image)
+    for start, end in np.asarray(ranges).tolist():
+        for at in range(start, end, PIECE):
+            yield at, image.space.read(at, min(PIECE, end - at))

@@ -1,0 +1,162 @@
+"""Read a model file: a full dump or a manifest, and make an image of it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from khotool.abi.registry import Registry
+from khotool.encode.blobs import read_blobs
+from khotool.encode.document import preserved_segments
+from khotool.encode.fresh import Built, Progress, build_fresh
+from khotool.encode.from_image import handover_of
+from khotool.encode.manifest import Manifest
+from khotool.encode.mutate import apply_mutations
+from khotool.encode.segments import page_segments
+from khotool.encode.sets import named_set, set_of
+from khotool.errors import EncodeError, InputError, UsageError
+from khotool.image.model import Image
+from khotool.memory.overlay import OverlaySpace
+from khotool.memory.space import SourceInfo
+
+MAX_MODEL = 4 << 30
+SCHEMA = "khotool.dump/1"
+
+
+@dataclass(slots=True)
+class Model:
+    """A model file.
+
+    Args:
+        document: the parsed file.
+        is_dump: written by ``dump --json --full``; else a manifest.
+    """
+
+    path: Path
+    document: dict[str, Any]
+    is_dump: bool
+
+
+def looks_like_model(path: str | Path) -> bool:
+    """True for a file that holds JSON or TOML rather than memory."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    if Path(path).suffix in (".toml", ".json"):
+        return True
+    return head.lstrip()[:1] == b"{" and b"\0" not in head
+
+
+def read_model(path: str | Path) -> Model:
+    """Parse a model file.
+
+    Raises:
+        InputError: no such file, or neither JSON nor TOML.
+        EncodeError: a dump that was written without --full.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_MODEL:
+            raise InputError(f"{path}: larger than {MAX_MODEL >> 30} GiB; this is no model")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; name a model that exists") from None
+    try:
+        is_json = raw.lstrip()[:1] == b"{"
+        document = json.loads(raw) if is_json else tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: neither JSON nor TOML: {text}") from None
+    is_dump = "schema" in document or "model" in document
+    if is_dump and document.get("schema", SCHEMA) != SCHEMA:
+        raise EncodeError(str(path), f"schema is {document['schema']!r:.60}, expected {SCHEMA}")
+    if is_dump and "model" not in document:
+        raise EncodeError(
+            str(path), "this dump has no 'model'; write it with khotool dump --json --full"
+        )
+    return Model(path, document, is_dump)
+
+
+def build_model(
+    model: Model,
+    registry: Registry,
+    *,
+    mode: str | None = None,
+    abi: str | None = None,
+    blobs: str | None = None,
+    progress: Progress | None = None,
+) -> Built:
+    """Make an image of a model.
+
+    Args:
+        mode: ``preserve`` or ``fresh``; by default what the model can give.
+        abi: kernel release or ABI set to write instead of the model's own.
+        blobs: folder with the payload of a dump.
+
+    Raises:
+        EncodeError: a value does not fit; names its path.
+        UsageError: a manifest has no addresses to preserve.
+    """
+    if not model.is_dump:
+        if mode == "preserve":
+            raise UsageError(
+                f"{model.path}: a manifest has no addresses to preserve; leave out --mode"
+            )
+        manifest = Manifest(model.document, model.path.name, model.path.parent, registry)
+        if abi is not None:
+            manifest.abi = named_set(abi, registry)
+        built = build_fresh(manifest.handover(), manifest.abi, registry, progress)
+        return apply_mutations(built, model.document.get("mutate", []), registry, model.path.name)
+    built = preserved(model, registry, blobs)
+    if mode != "fresh" and abi is None:
+        return built
+    image = image_of(built, registry)
+    target = named_set(abi, registry) if abi else set_of(image)
+    return build_fresh(handover_of(image), target, registry, progress)
+
+
+def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
+    """The image of a dump at its own addresses."""
+    segments, geometry, inner = preserved_segments(model.document, registry)
+    folders = [Path(blobs)] if blobs is not None else []
+    listed = model.document.get("blobs", {})
+    name = listed.get("folder") if isinstance(listed, dict) else None
+    if isinstance(name, str):
+        folders += [model.path.parent / Path(name).name, Path(name)]
+    root = inner.get("root")
+    info = inner.get("vmcoreinfo")
+    if not isinstance(info, dict) or not all(isinstance(v, str) for v in info.values()):
+        raise EncodeError("model.vmcoreinfo", "expected strings")
+    return Built(
+        segments=[*segments, *read_blobs(model.document, folders)],
+        root=int(root, 16) if isinstance(root, str) else 0,
+        geometry=geometry,
+        vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
+        machine=inner.get("machine"),
+    )
+
+
+def image_of(built: Built, registry: Registry) -> Image:
+    """Decode a built image without writing it."""
+    from khotool.image.open import OpenOptions, open_memory
+
+    info = SourceInfo(
+        path="model", container="elf", page_size=built.geometry.page_size,
+        endian=built.geometry.byteorder, osrelease=built.vmcoreinfo.get("OSRELEASE"),
+        vmcoreinfo=dict(built.vmcoreinfo), machine=built.machine,
+    )  # fmt: skip
+    writes = [(a, bytes(data)) for a, data in page_segments(built.segments,
+                                                            built.geometry.page_size)]  # fmt: skip
+    space = OverlaySpace(None, writes)
+    space.info = info
+    options = OpenOptions(
+        root=built.root or None,
+        page_size=built.geometry.page_size,
+        byteorder=built.geometry.byteorder,
+    )
+    return open_memory(space, registry, options)

@@ -1,0 +1,66 @@
+"""Turn scattered writes into the segments of an ELF core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+
+import numpy as np
+
+from khotool.encode.fresh import Built
+from khotool.encode.handover import Buffer
+from khotool.memory.writer import write_elf
+
+
+def write_image(path: str | PathLike[str], built: Built) -> None:
+    """Write a built image as an ELF64 core; the file appears complete or not at all.
+
+    Raises:
+        EncodeError: writes overlap or leave the address space.
+        KhotoolError: the file cannot be written.
+    """
+    write_elf(
+        path,
+        page_segments(built.segments, built.geometry.page_size),
+        endian=built.geometry.byteorder,
+        machine=built.machine or "x86_64",
+        vmcoreinfo=built.vmcoreinfo,
+    )
+
+
+def page_segments(writes: Iterable[tuple[int, Buffer]], page: int) -> list[tuple[int, Buffer]]:
+    """Whole pages from writes in any order; writes in one page are laid over zeros in order.
+
+    A write of whole aligned pages that touches no other stays the buffer it is, so that payload
+    is not copied.
+    """
+    items = [(address, memoryview(data).cast("B")) for address, data in writes if len(data)]
+    if not items:
+        return []
+    starts = np.array([address for address, _ in items], np.uint64)
+    order = np.argsort(starts, kind="stable")
+    segments: list[tuple[int, Buffer]] = []
+    group: list[tuple[int, memoryview]] = []
+    group_end = -1
+    for index in order.tolist():
+        address, data = items[index]
+        low = address // page * page
+        high = -(-(address + len(data)) // page) * page
+        if group and low >= group_end:
+            segments += _close(group, page)
+            group = []
+            group_end = -1
+        group.append((address, data))
+        group_end = max(group_end, high)
+    return segments + _close(group, page)
+
+
+def _close(group: list[tuple[int, memoryview]], page: int) -> list[tuple[int, Buffer]]:
+    low = group[0][0] // page * page
+    high = max(-(-(address + len(data)) // page) * page for address, data in group)
+    if len(group) == 1 and group[0][0] == low and len(group[0][1]) == high - low:
+        return [(low, group[0][1])]
+    buffer = bytearray(high - low)
+    for address, data in group:
+        buffer[address - low : address - low + len(data)] = data
+    return [(low, buffer)]

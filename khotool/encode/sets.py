@@ -1,0 +1,57 @@
+"""Which ABI set an image speaks."""
+
+from __future__ import annotations
+
+from khotool.abi.definition import AbiSet, Kind
+from khotool.abi.registry import Registry
+from khotool.errors import EncodeError, UsageError
+from khotool.image.model import Image
+
+
+def named_set(name: str, registry: Registry) -> AbiSet:
+    """The set that a kernel release, a set's id or a root's string names.
+
+    Raises:
+        UsageError: none does; lists the sets.
+    """
+    found = registry.set_for(name)
+    if found is None:
+        found = next((abi for abi in registry.sets.values() if abi.root == name), None)
+    if found is None:
+        known = ", ".join(f"{abi.id} ({abi.root})" for abi in registry.sets.values())
+        raise UsageError(f"{name!r} is no kernel release and no ABI set; sets are {known}")
+    return found
+
+
+def set_of(image: Image) -> AbiSet:
+    """The set that explains what an image uses; its release decides between equals.
+
+    Raises:
+        EncodeError: no set has this combination of strings.
+    """
+    used = {definition.id: definition for definition in image.used}
+    layouts = {choice.definition: choice.layout for choice in image.choices}
+    fitting = [
+        abi
+        for abi in image.registry.sets.values()
+        if abi.root in used
+        and all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())
+        and all(
+            identifier in abi.entries.values()
+            for identifier, definition in used.items()
+            if definition.kind is Kind.ENTRY and definition.status != "local"
+            and any(identifier in s.entries.values() for s in image.registry.sets.values())
+        )
+        and all(
+            identifier in abi.nodes
+            for identifier, definition in used.items()
+            if definition.kind is Kind.NODE and any(identifier in s.nodes
+                                                    for s in image.registry.sets.values())
+        )
+    ]  # fmt: skip
+    by_release = image.registry.set_for(image.info.osrelease or "")
+    if by_release in fitting and by_release is not None:
+        return by_release
+    if fitting:
+        return fitting[0]
+    raise EncodeError("/", f"no ABI set has {', '.join(sorted(used))}; name one with --abi-set")

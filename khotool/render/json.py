@@ -1,0 +1,88 @@
+"""JSON with a fixed form: one blank per level, and what fits in a line on one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+LINE = 100
+"""Columns that an object or array may take to stand on one line."""
+
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Rows:
+    """An array that is written element by element and never held as a whole.
+
+    Args:
+        elements: documents, each written on a line of its own.
+    """
+
+    def __init__(self, elements: Iterable[object]) -> None:
+        self.elements = elements
+
+
+def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
+    """A document as text, piece by piece.
+
+    Lone surrogates and characters that act on a terminal are ``\\uXXXX`` escapes, so that the
+    text is UTF-8 whatever an image holds.
+
+    Args:
+        document: dicts, lists, strings, integers, booleans, None; at its top level, or as values
+            of a top-level dict, also ``Rows``.
+        compact: no blanks at all.
+    """
+    if not isinstance(document, dict):
+        yield from _value(document, 0, compact)
+        yield "\n"
+        return
+    if not any(isinstance(value, Rows) for value in document.values()):
+        yield (_dumps(document, (",", ":")) if compact else _form(document, 0)) + "\n"
+        return
+    yield "{"
+    for index, (key, value) in enumerate(document.items()):
+        yield ("," if index else "") + ("" if compact else "\n ")
+        yield _dumps(key) + (":" if compact else ": ")
+        yield from _value(value, 1, compact)
+    yield "}\n" if compact else "\n}\n"
+
+
+def _value(value: object, level: int, compact: bool) -> Iterator[str]:
+    if not isinstance(value, Rows):
+        yield _dumps(value, (",", ":")) if compact else _form(value, level)
+        return
+    pad = "" if compact else "\n" + " " * (level + 1)
+    count = 0
+    yield "["
+    for element in value.elements:
+        yield ("," if count else "") + pad
+        yield _dumps(element, (",", ":")) if compact else _form(element, level + 1)
+        count += 1
+    yield ("" if compact or not count else "\n" + " " * level) + "]"
+
+
+def _form(value: object, level: int) -> str:
+    if not isinstance(value, (dict, list)) or not value:
+        return _dumps(value)
+    pad = " " * (level + 1)
+    if isinstance(value, dict):
+        parts = [f"{_dumps(key)}: {_form(item, level + 1)}" for key, item in value.items()]
+        begin, end = "{", "}"
+    else:
+        parts = [_form(item, level + 1) for item in value]
+        begin, end = "[", "]"
+    size = sum(len(part) + 2 for part in parts)
+    if level and size + level <= LINE and not any("\n" in part for part in parts):
+        return begin + ", ".join(parts) + end
+    return f"{begin}\n{pad}" + f",\n{pad}".join(parts) + f"\n{' ' * level}{end}"
+
+
+def _dumps(value: object, separators: tuple[str, str] = (", ", ": ")) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=separators)
+    return text if text.isascii() and "\x7f" not in text else _ESCAPED.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

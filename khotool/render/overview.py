@@ -1,0 +1,194 @@
+"""What an image is, in a dozen lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from khotool.absent import Absent
+from khotool.findings import Finding, Severity
+from khotool.image.model import Image, Node, NodeKind, Root
+from khotool.render.lines import Line, Segment
+from khotool.render.severity import count_by_severity, severity_of
+from khotool.render.text import plural, range_text, size_text, visible
+from khotool.render.value import absent_segments
+
+CONTAINERS = {
+    "elf": "ELF core",
+    "kdump": "kdump-compressed dump",
+    "raw": "raw memory",
+    "lime": "LiME memory",
+    "debugfs": "copy of debugfs",
+    "fdt": "device tree blob",
+}
+COLUMN = 10
+SHOWN = 20
+"""Findings, roots and areas that are listed."""
+
+
+def row(label: str, segments: Iterable[Segment]) -> Line:
+    """A line with a label in front; wrapped text stays in its column."""
+    return Line([(label.ljust(COLUMN), "key"), *segments], hang=" " * COLUMN)
+
+
+def abi_ids(image: Image) -> list[str]:
+    """Version strings the image speaks, in order; structures and names without one are left out."""
+    return sorted(d.id for d in image.used if d.match.get("compatible"))
+
+
+def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
+    """Container, kernel, phase, roots, ABI, scratch and memory of an image."""
+    info = image.info
+    kind = CONTAINERS.get(info.container, info.container)
+    packed = f", {info.compression}" if info.compression else ""
+    yield row("image", [(visible(info.path), "name"), (f"  {kind}{packed}", "dim")])
+    yield row("kernel", kernel_segments(image))
+    why = f"  {visible(image.phase_why)}" if image.phase_why else ""
+    yield row("phase", [(str(image.phase), "name"), (why, "dim")])
+    for number, root in enumerate(image.roots[:SHOWN]):
+        if not brief or root.selected:
+            label = ("roots" if len(image.roots) > 1 and not brief else "root") if (
+                number == 0 or brief) else ""  # fmt: skip
+            yield row(label, root_segments(root, mark=len(image.roots) > 1 and not brief))
+    if brief and len(image.roots) > 1:
+        yield row("", [(f"and {plural(len(image.roots) - 1, 'root')} not selected", "dim")])
+    yield row("abi", [(" ".join(abi_ids(image)) or "none known", "format")])
+    for choice in image.choices if not brief else []:
+        style = "dim" if choice.certain else "warning"
+        yield row(
+            "layout",
+            [(f"{choice.definition}={choice.layout}", "format"), (f"  {choice.why}", style)],
+        )
+    yield row("scratch", scratch_segments(image))
+    yield from memory_lines(image)
+
+
+def kernel_segments(image: Image) -> list[Segment]:
+    """Release, machine, page size and byte order."""
+    info, geometry = image.info, image.geometry
+    parts = [visible(info.osrelease) if info.osrelease else "release not recorded"]
+    if info.machine:
+        parts.append(visible(info.machine))
+    parts.append(f"{size_text(geometry.page_size)} pages")
+    parts.append(f"{geometry.byteorder}-endian")
+    return [(parts[0], "name"), (", " + ", ".join(parts[1:]), "")]
+
+
+def root_segments(root: Root, *, mark: bool) -> list[Segment]:
+    """Address, version, role and why; ``mark`` puts an arrow before the selected one."""
+    segments: list[Segment] = []
+    if mark:
+        segments.append(("> " if root.selected else "  ", "good"))
+    if root.address is not None:
+        segments.append((f"{root.address:#x} ", "address"))
+    elif root.name:
+        segments.append((f"{visible(root.name)} ", "address"))
+    segments.append((visible(root.compatible) or "(no root)", "format"))
+    segments.append((f" {root.role}", "name"))
+    return [*segments, (f"  {visible(root.why)}", "dim")]
+
+
+def scratch_segments(image: Image) -> list[Segment]:
+    """Areas, or why they are not known."""
+    scratch = image.scratch
+    if isinstance(scratch, Absent):
+        return absent_segments(scratch)
+    segments: list[Segment] = []
+    for area in scratch.areas[:SHOWN]:
+        comma = ", " if segments else ""
+        segments.append((f"{comma}{range_text(area.address, area.size)}", "address"))
+        segments.append((f" ({size_text(area.size)})", "dim"))
+    if len(scratch.areas) > SHOWN:
+        segments.append((f", {len(scratch.areas) - SHOWN} more", "dim"))
+    return segments or [("none", "dim")]
+
+
+def memory_lines(image: Image) -> Iterator[Line]:
+    """Pages, bytes, ranges and orders that are preserved."""
+    found = image.map
+    if isinstance(found, Absent):
+        yield row("memory", absent_segments(found))
+        return
+    pages = found.blocks.pages
+    size = size_text(pages * image.geometry.page_size)
+    segments: list[Segment] = [
+        (f"{plural(pages, 'page')} ({size})", "name"),
+        (f" preserved in {plural(len(found.blocks.ranges()), 'range')}", ""),
+    ]
+    ownership = image.ownership()
+    if ownership is not None:
+        unowned = plural(ownership.unowned_pages, "page")
+        segments.append((f", {unowned} without owner", "" if ownership.unowned_pages else "dim"))
+    segments.append((f"  {found.layout} in {plural(len(found.pages), 'page')}", "dim"))
+    if not found.complete:
+        segments.append(("  incomplete", "warning"))
+    yield row("memory", segments)
+    orders = found.blocks.orders()
+    if orders:
+        text = ", ".join(f"{order}: {count}" for order, count in orders.items())
+        yield row("", [("blocks by order  ", "dim"), (text, "")])
+
+
+def summary_lines(image: Image, findings: list[Finding]) -> Iterator[Line]:
+    """About ten lines: the header, one line for all entries, and the number of findings."""
+    yield from header_lines(image, brief=True)
+    for number, entry in enumerate(image.entries[:SHOWN]):
+        yield row("" if number else "entries", entry_segments(entry))
+    if len(image.entries) > SHOWN:
+        yield row("", [(f"{len(image.entries) - SHOWN} more", "dim")])
+    yield count_line(findings)
+
+
+def entry_segments(entry: Node) -> list[Segment]:
+    """Name, format and what is in it, in a few words."""
+    segments: list[Segment] = [(visible(entry.name), "entry")]
+    segments.append((f"  {visible(entry.format or 'unknown format')}", "format"))
+    if isinstance(entry.value, Absent):
+        return [*segments, ("  ", ""), *absent_segments(entry.value)]
+    counts = list_counts(entry)
+    if counts:
+        segments.append((f"  {', '.join(counts)}", ""))
+    return segments
+
+
+def list_counts(entry: Node) -> list[str]:
+    """``4 sessions``, ``7 files``: how many elements the lists of an entry hold, by name."""
+    counts: dict[str, int] = {}
+    for node in entry.walk():
+        if node.kind is NodeKind.LIST and node.name:
+            counts[node.name] = counts.get(node.name, 0) + len(node.elements())
+        elif node.table is not None and node.parent is entry:
+            counts[node.name] = counts.get(node.name, 0) + node.table.declared
+    return [
+        plural(count, visible(name).removesuffix("s"), visible(name))
+        for name, count in counts.items()
+    ]
+
+
+def count_line(findings: list[Finding]) -> Line:
+    """``findings  2 errors, 1 warning``."""
+    counts = count_by_severity(findings)
+    segments: list[Segment] = []
+    for severity, count in counts.items():
+        if count:
+            comma = ", " if segments else ""
+            style = severity if severity in ("error", "warning") else "dim"
+            segments += [(comma, ""), (plural(count, severity), style)]
+    return row("findings", segments or [("none", "good")])
+
+
+def finding_lines(findings: list[Finding], limit: int = SHOWN) -> Iterator[Line]:
+    """The worst findings, a line each."""
+    yield count_line(findings)
+    ranks = {severity: rank for rank, severity in enumerate(Severity)}
+    ordered = sorted(findings, key=lambda finding: ranks[severity_of(finding.rule)])
+    for finding in ordered[:limit]:
+        severity = severity_of(finding.rule)
+        style = severity if severity is not Severity.NOTE else "dim"
+        segments: list[Segment] = [
+            (f"  {finding.rule} ", style),
+            (f"{visible(finding.path)}  ", "entry"),
+            (visible(finding.message), ""),
+        ]
+        yield Line(segments, hang=" " * COLUMN)
+    if len(findings) > limit:
+        yield Line([(f"  ... {len(findings) - limit} more; khotool check lists all", "note")])

@@ -1,0 +1,94 @@
+"""An array of records in a few words: how many, which orders, which span, which flags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Field, Shape
+from khotool.image.model import Image, Node, Table
+from khotool.render.lines import Segment
+from khotool.render.text import flags_text, plural
+from khotool.shapes.preserved import PreservedMap
+
+MAX_ORDERS = 6
+
+
+def table_segments(image: Image, node: Node) -> list[Segment]:
+    """Summary of the table of ``node``."""
+    table = node.table
+    if table is None:
+        return []
+    count = plural(len(table), "record")
+    if table.declared != len(table):
+        count = f"{len(table)} of {plural(table.declared, 'record')}"
+    parts: list[Segment] = [(count, "number")]
+    if len(table):
+        fields = table_fields(table)
+        by_order = {f.points_to.order for f in fields if f.points_to is not None}
+        for field in fields:
+            text = column_text(image, table, field)
+            if text and field.label not in by_order:
+                parts.append((f"  {text}", ""))
+    return parts
+
+
+def table_fields(table: Table) -> list[Field]:
+    """The fields of a row that are single values, pointers first."""
+    fields = [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
+    return sorted(fields, key=lambda field: field.points_to is None)
+
+
+def column_text(image: Image, table: Table, field: Field) -> str:
+    """What one column holds, by its role; empty for a role that has no summary."""
+    if field.points_to is not None and field.points_to.shape is Shape.FOLIO:
+        return folios_text(image, table, field)
+    if field.role == "page-index":
+        column = table.column(field.label)
+        low, high = int(column.min()), int(column.max())
+        return f"{field.label} {low}" if low == high else f"{field.label} {low}-{high}"
+    if field.flags:
+        return flags_summary(table.column(field.label), field)
+    return ""
+
+
+def folios_text(image: Image, table: Table, field: Field) -> str:
+    """Orders of the folios that a column names: as the records say, else as the map says."""
+    reference = field.points_to
+    assert reference is not None
+    column = table.column(field.label)
+    used = column != 0
+    null = int(column.size - np.count_nonzero(used))
+    orders: Any
+    if reference.order:
+        orders = table.column(reference.order)[used].astype(np.int64)
+    elif isinstance(image.map, PreservedMap):
+        addresses = column[used]
+        if field.role == "pfn":
+            addresses = addresses << np.uint64(image.geometry.page_shift)
+        _, orders = image.map.blocks.blocks_of(addresses)
+    else:
+        return f"{null} empty" if null else ""
+    values, counts = np.unique(orders, return_counts=True)
+    words = [
+        "not preserved" + f" x {count}" if order < 0 else f"order {order} x {count}"
+        for order, count in zip(values.tolist(), counts.tolist(), strict=True)
+    ]
+    if len(words) > MAX_ORDERS:
+        words[MAX_ORDERS:] = [f"{len(words) - MAX_ORDERS} more orders"]
+    if null:
+        words.append(f"{null} empty")
+    return ", ".join(words)
+
+
+def flags_summary(column: Any, field: Field) -> str:
+    """Flags that all rows have, and of the others how many rows have them."""
+    every = int(np.bitwise_and.reduce(column))
+    some = int(np.bitwise_or.reduce(column)) & ~every
+    parts = [flags_text(every, field.flags)] if every or not some else []
+    for bit in range(some.bit_length()):
+        if some >> bit & 1:
+            count = int(np.count_nonzero(column & np.uint64(1 << bit)))
+            parts.append(f"{flags_text(1 << bit, field.flags)} on {count}")
+    return f"{field.label} {', '.join(parts)}"

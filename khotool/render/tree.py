@@ -1,0 +1,191 @@
+"""The model as a tree of lines: a record's plain values on its own line, the rest below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from khotool.absent import Absent
+from khotool.image.lookup import table_row
+from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.image.path import quote_key, quote_name
+from khotool.render.lines import Line, Segment
+from khotool.render.table import table_segments
+from khotool.render.text import plural, visible
+from khotool.render.value import is_leaf, value_segments
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """What of the tree is shown.
+
+    Args:
+        depth: levels below the top; None for all.
+        rows: rows of a table that are listed; 0 for its summary alone.
+        verbose: also block headers, chunks and descriptors, which hold no state of their own.
+    """
+
+    depth: int | None = None
+    rows: int = 0
+    verbose: bool = False
+
+
+def tree_lines(image: Image, top: Node, options: TreeOptions) -> Iterator[Line]:
+    """Lines of ``top`` and all below it, parents first."""
+    yield Line(_head(image, top, options, top=True), hang="    ")
+    stack = [
+        (child, "", last, 1) for child, last in reversed(_children(image, top, top, options, 0))
+    ]
+    while stack:
+        node, indent, last, level = stack.pop()
+        lead = indent + ("└── " if last else "├── ")
+        below = indent + ("    " if last else "│   ")
+        children: list[tuple[Node | str, bool]]
+        if isinstance(node, str):
+            yield Line([(node, "note")], lead, below)
+            continue
+        children = _children(image, node, top, options, level)
+        bar = "│   " if children else "    "
+        yield Line(_head(image, node, options), lead, below + bar)
+        stack.extend((child, below, end, level + 1) for child, end in reversed(children))
+
+
+def _head(image: Image, node: Node, options: TreeOptions, *, top: bool = False) -> list[Segment]:
+    """Name, what it is, where it leads, and the plain values of its fields."""
+    line: list[Segment] = [_label(node, top)]
+    known = _format(node)
+    if known:
+        line.append((f"  {visible(known)}", "format"))
+    if node.kind in (NodeKind.IMAGE, NodeKind.ENTRY):
+        line += _place(node)
+    value = [] if node.kind is NodeKind.LIST and node.value == 0 else value_segments(node)
+    if value:
+        line += [(" ", ""), *value]
+    if node.kind is NodeKind.LIST or _empty_list(node):
+        line.append((f"  {_count(node)}", "number"))
+    if node.table is not None:
+        line += [("  ", ""), *table_segments(image, node)]
+    if not _folded(node, options):
+        for field in _inline(image, node):
+            line.append((f"  {visible(field.name)} ", "label"))
+            line += value_segments(field)
+            if field.note:
+                line.append((f" ({visible(field.note)})", "note"))
+    if node.note:
+        line.append((f"  ({visible(node.note)})", "note"))
+    return line
+
+
+def _label(node: Node, top: bool) -> Segment:
+    if top:
+        return (visible(node.path), "entry")
+    if node.key is not None:
+        return (f"{quote_name(node.name) if node.name else ''}[{quote_key(node.key)}]", "name")
+    return (quote_name(node.name), "entry" if node.kind is NodeKind.ENTRY else "label")
+
+
+def _format(node: Node) -> str:
+    """The format where it changes from that of the parent."""
+    if not node.format or is_leaf(node) or node.kind is NodeKind.TABLE:
+        return ""
+    above = node.parent.format if node.parent is not None else ""
+    if node.parent is not None and any(node.format == c.value for c in node.parent.children):
+        # The handler beside a handle has named it.
+        return ""
+    if node.kind in (NodeKind.ENTRY, NodeKind.IMAGE) or node.format != above:
+        return f"{node.format}, {node.layout}" if node.layout else node.format
+    return ""
+
+
+def _place(node: Node) -> list[Segment]:
+    span = node.span if node.kind is NodeKind.IMAGE else node.target
+    if span is None:
+        address = node.value_of("address")
+        return [(" at ", "dim"), (f"{address:#x}", "address")] if isinstance(address, int) else []
+    size = (f", {span.size} bytes", "dim") if span.size else ("", "")
+    if span.address >= UNPLACED:
+        return [(f"  {span.size} bytes", "dim")]
+    return [(" at ", "dim"), (f"{span.address:#x}", "address"), size]
+
+
+def _empty_list(node: Node) -> bool:
+    reference = node.field.points_to if node.field is not None else None
+    return (
+        reference is not None
+        and node.value == 0
+        and node.field is not None
+        and node.field.null == "empty"
+        and bool(reference.of)
+    )
+
+
+def _count(node: Node) -> str:
+    elements = len(node.elements())
+    blocks = sum(1 for child in node.children if child.name == "blocks")
+    text = plural(elements, "element") if elements else "empty"
+    return f"{text} in {plural(blocks, 'block')}" if blocks else text
+
+
+def _folded(node: Node, options: TreeOptions) -> bool:
+    """True for a descriptor whose fields only say where an array stands."""
+    return node.kind is NodeKind.TABLE and not options.verbose
+
+
+def _inline(image: Image, node: Node) -> list[Node]:
+    """Fields that stand on the line of their record."""
+    return [child for child in node.children if is_leaf(child) and _shown(image, node, child)
+            and not _own_line(child)]  # fmt: skip
+
+
+def _own_line(node: Node) -> bool:
+    value = node.value
+    return (
+        isinstance(value, (Absent, bytes, list))
+        or (isinstance(value, str) and len(value) > 64)
+        or (node.parent is not None and node.parent.kind is NodeKind.IMAGE)
+    )
+
+
+def _shown(image: Image, parent: Node, child: Node) -> bool:
+    """False for what the parent's own line says already."""
+    if child.field is None:
+        # Names of nodes of a device tree, which are the key; anything else is data.
+        return not (child.name == "name" and child.value == parent.key)
+    if parent.kind is NodeKind.ENTRY and child.format == image.tree.format:
+        return parent.target is None and child.field.points_to is None
+    if child.name == "compatible" and child.value == (child.format or parent.format):
+        return False
+    if parent.key is not None and isinstance(child.value, (str, int)):
+        text = child.value if isinstance(child.value, str) else f"{child.value:#x}"
+        return text != parent.key
+    return True
+
+
+def _children(
+    image: Image, node: Node, top: Node, options: TreeOptions, level: int
+) -> list[tuple[Node, bool]]:
+    """Nodes with a line of their own, and which is the last; texts stand for what is left out."""
+    found: list[Node | str] = []
+    for child in node.children:
+        if is_leaf(child):
+            own = _own_line(child) and _shown(image, node, child)
+            if own and not (_folded(node, options) and child.field is not None):
+                found.append(child)
+        elif options.verbose or not _housekeeping(node, child):
+            found.append(child)
+    if node.table is not None and (options.rows or node is top):
+        rows = min(options.rows or 16, len(node.table))
+        found += [row for row in (table_row(node, i) for i in range(rows)) if row is not None]
+        if rows < len(node.table):
+            found.append(f"... {len(node.table) - rows} more; --rows N shows more")
+    if options.depth is not None and level >= options.depth and found:
+        nodes = sum(1 for child in found if not isinstance(child, str))
+        found = [f"... {nodes} below; --depth {level + 1} shows them"]
+    return [(child, child is found[-1]) for child in found]  # type: ignore[misc]
+
+
+def _housekeeping(parent: Node, child: Node) -> bool:
+    """True for parts that only link or count: blocks, chunks, headers of arrays."""
+    if child.key is not None and child.name:
+        return True
+    return parent.kind is NodeKind.LIST and child.key is None and child.kind is NodeKind.RECORD

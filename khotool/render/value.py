@@ -1,0 +1,121 @@
+"""One value in the notation of its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from khotool.abi.definition import Field
+from khotool.absent import Absent
+from khotool.image.model import Node, NodeKind
+from khotool.render.lines import Segment
+from khotool.render.text import bytes_text, flags_text, quoted, visible
+
+HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic"})
+"""Roles whose numbers are hexadecimal strings in JSON."""
+
+RAW_SHOWN = 16
+"""Bytes of an unexplained value that stand in a line."""
+RAW_JSON = 4096
+"""Bytes of an unexplained value that stand in JSON."""
+
+
+def number_text(value: int, field: Field | None) -> str:
+    """A number as its role asks: addresses hex, sizes with a unit, flags and enums by name."""
+    role = field.role if field is not None else ""
+    if field is not None and field.flags:
+        return flags_text(value, field.flags)
+    if field is not None and field.enum:
+        for name, number in field.enum.items():
+            if number == value:
+                return f"{name} ({value})"
+        return f"{value} (unknown)"
+    if role in HEX_ROLES or role in ("pfn", "flags", "bits"):
+        return f"{value:#x}" if value or role not in ("flags", "bits") else "0"
+    if role == "bytes":
+        return bytes_text(value)
+    return str(value)
+
+
+def value_segments(node: Node) -> list[Segment]:
+    """The value of a leaf with styles; of a pointer with an arrow, of an absent one the reason."""
+    value = node.value
+    if isinstance(value, Absent):
+        return absent_segments(value)
+    if isinstance(value, str):
+        return [(quoted(value), "text")]
+    if isinstance(value, bytes):
+        return [(bytes_shown(value), "dim")]
+    if isinstance(value, list):
+        return [(list_shown(value, node.field), "address")]
+    if isinstance(value, int):
+        text = number_text(value, node.field)
+        role = node.field.role if node.field is not None else ""
+        style = "address" if role in HEX_ROLES or role == "pfn" else "number"
+        if is_pointer(node) and value:
+            return [("-> ", "dim"), (text, "address")]
+        return [(text, style)]
+    return []
+
+
+def absent_segments(value: Absent) -> list[Segment]:
+    """The reason, and the detail behind it."""
+    text = f"{value.reason}: {visible(value.detail)}" if value.detail else str(value.reason)
+    return [(text, "absent")]
+
+
+def is_pointer(node: Node) -> bool:
+    """True if the value is an address that leads, or should lead, somewhere."""
+    if node.field is None or node.field.points_to is None or node.kind is NodeKind.TABLE:
+        return False
+    return node.target is not None or node.field.role == "address"
+
+
+def bytes_shown(value: bytes) -> str:
+    """The first bytes in hexadecimal, and how many there are."""
+    shown = value[:RAW_SHOWN].hex(" ")
+    count = f"{len(value)} bytes"
+    return f"{count}: {shown}{' ...' if len(value) > RAW_SHOWN else ''}" if value else count
+
+
+def list_shown(values: list[Any], field: Field | None, limit: int = 4) -> str:
+    """The first numbers of a list, and how many there are."""
+    shown = [number_text(value, field) for value in values[:limit]]
+    if len(values) > limit:
+        shown.append(f"... {len(values) - limit} more")
+    return f"[{', '.join(shown)}]"
+
+
+def json_value(node: Node) -> object:
+    """The value of a leaf in JSON."""
+    return json_scalar(node.value, node.field)
+
+
+def json_scalar(value: object, field: Field | None) -> object:
+    """A number, string, list or absent value in JSON, by the role of its field."""
+    if isinstance(value, Absent):
+        return absent_json(value)
+    if isinstance(value, bytes):
+        return value[:RAW_JSON].hex()
+    if isinstance(value, list):
+        return [json_scalar(item, field) for item in value]
+    if isinstance(value, int) and field is not None and field.role in HEX_ROLES:
+        return f"{value:#x}"
+    return value
+
+
+def absent_json(value: Absent) -> dict[str, str]:
+    """An absent value as the contract has it."""
+    return {"absent": str(value.reason), "detail": value.detail}
+
+
+def leaves(node: Node) -> Iterator[Node]:
+    """Children that are plain values: nothing hangs below them."""
+    for child in node.children:
+        if is_leaf(child):
+            yield child
+
+
+def is_leaf(node: Node) -> bool:
+    """True for a single value without children."""
+    return node.kind in (NodeKind.VALUE, NodeKind.RAW) and not node.children

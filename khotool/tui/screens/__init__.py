@@ -1,0 +1,1 @@
+"""Screens: one module per mode, and the dialogs."""
