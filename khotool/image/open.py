@@ -11,11 +11,12 @@ from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
 from khotool.image.blobs import open_blob, open_debugfs
-from khotool.image.model import Image, Role, Root, Scratch, Span
+from khotool.image.model import Image, Phase, Role, Root, Scratch, Span
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
 from khotool.image.region import FdtRegion, MapRegion
 from khotool.image.roots import Judged, covers_itself, judge, select
+from khotool.image.salvage import salvage
 from khotool.image.scan import Candidate, Scan, read_scratch, read_tree, scan
 from khotool.image.walk import Walker
 from khotool.limits import Limits
@@ -133,7 +134,13 @@ def open_memory(
     scratch = find_scratch(space, registry, options, found, chosen)
     image = build_image(chosen, [item.root for item in judged], scratch)
     image.anchors = _anchors(found, judged)
-    return settle_phase(image)
+    settle_phase(image)
+    if image.phase is Phase.CONSUMED:
+        walker = chosen.walker
+        walker.regions, walker.findings = image.regions, image.findings
+        salvage(walker, image)
+        image.used = list({d.id: d for d in [*image.used, *walker.used.values()]}.values())
+    return image
 
 
 def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
@@ -153,8 +160,6 @@ def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
 
 def build_image(chosen: Judged, roots: list[Root], scratch: Scratch | Absent) -> Image:
     """The image of a finished walk."""
-    from khotool.image.model import Phase
-
     walker = chosen.walker
     return Image(
         info=walker.space.info,

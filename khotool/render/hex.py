@@ -33,7 +33,7 @@ def hex_rows(address: int, data: bytes, row: int) -> Iterator[tuple[int, str, st
         # The package counts addresses from 0 and fills rows up to 16 bytes.
         (line,) = hexdump(data[at : at + row], "generator")
         body = line.partition(": ")[2]
-        yield address + at, body[: 3 * row + (row > 8)].rstrip(), body[50:]
+        yield address + at, body[: 3 * row + (row > 8)].rstrip().lower(), body[50:]
 
 
 def hex_lines(image: Image, pieces: Iterable[Piece]) -> Iterator[Line]:

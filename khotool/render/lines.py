@@ -85,6 +85,9 @@ def wrap(line: Line, width: int) -> Iterator[list[Segment]]:
             group = _strip(group)
             rows[-1].take(group, sum(width_of(text) for text, _ in group))
             continue
+        if not rows[-1].empty and rows[-1].at > width_of(line.hang):
+            rows.append(_Row(line.hang))
+            group = _strip(group)
         for piece in _words(group):
             size = width_of(piece[0].rstrip(" "))
             if rows[-1].at + size > room and not rows[-1].empty:

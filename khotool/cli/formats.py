@@ -1,0 +1,112 @@
+"""``khotool formats``: the ABI definitions."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from khotool.cli.options import add_output_options, page_size
+from khotool.cli.output import write_json, write_lines
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.abi.definition import Definition
+    from khotool.abi.registry import Registry
+    from khotool.render.lines import Line
+
+NAME = "formats"
+HELP = "list and show the ABI definitions"
+EPILOG = """\
+examples:
+  khotool formats list
+  khotool formats show luo-v5
+  khotool formats show kho-v4 --page-size 16K
+  khotool formats list --formats ./my-formats
+"""
+
+FURTHER = ("check", "diff", "btf")
+"""Sub-commands in modules of their own, ``khotool.cli.formats_NAME``, offered where they exist."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="all definitions", allow_abbrev=False)
+    listing.add_argument("--kind", metavar="KIND", help="only of this kind: root, entry, file, ...")
+    show = actions.add_parser("show", help="one definition with its layout", allow_abbrev=False)
+    show.add_argument("id", metavar="ID", help="as formats list prints it")
+    show.add_argument(
+        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+    )
+    for sub in (listing, show):
+        sub.add_argument(
+            "--formats", metavar="DIR", action="append", default=[],
+            help="folder of further definitions (repeat)",
+        )  # fmt: skip
+        add_output_options(sub)
+    for name in FURTHER:
+        module = f"khotool.cli.formats_{name}"
+        if find_spec(module) is not None:
+            loaded = import_module(module)
+            loaded.add_arguments(actions.add_parser(name, help=loaded.HELP, allow_abbrev=False))
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or show, or hand on to the module of the sub-command."""
+    if args.action in FURTHER:
+        code: int = import_module(f"khotool.cli.formats_{args.action}").run(args)
+        return code
+    from khotool.abi.registry import load_registry
+
+    registry = load_registry(args.formats)
+    if args.action == "list":
+        return list_formats(registry, args)
+    from khotool.render.formats import show_json, show_lines
+
+    definition = registry.get(args.id)
+    if args.json:
+        write_json(show_json(registry, definition, args.page_size), args)
+    else:
+        write_lines(show_lines(registry, definition, args.page_size), args)
+    return 0
+
+
+def list_formats(registry: Registry, args: argparse.Namespace) -> int:
+    """The table of definitions."""
+    from khotool.abi.definition import Kind
+
+    found = list(registry)
+    if args.kind is not None:
+        if args.kind not in [str(kind) for kind in Kind]:
+            raise UsageError(f"--kind {args.kind}: expected one of {', '.join(Kind)}")
+        found = [definition for definition in found if definition.kind == args.kind]
+    found.sort(key=lambda d: (list(Kind).index(d.kind), d.id))
+    if args.json:
+        from khotool.render.document import head
+        from khotool.render.formats import list_json
+
+        write_json({**head("formats"), "formats": [list_json(d) for d in found]}, args)
+    else:
+        write_lines(list_lines(found), args)
+    return 0
+
+
+def list_lines(found: list[Definition]) -> Iterator[Line]:
+    """A line for each definition."""
+    from khotool.render.formats import releases
+    from khotool.render.lines import Line
+
+    rows = [(d.id, str(d.kind), d.status, releases(d.first, d.last), d.title) for d in found]
+    heads = ("id", "kind", "status", "releases", "title")
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(4)]
+    hang = " " * (sum(widths) + 8)
+    yield Line([("  ".join(h.ljust(w) for h, w in zip(heads, [*widths, 0], strict=True)), "key")])
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
+        yield Line(
+            [(cells[0], "format"), ("  " + "  ".join(cells[1:4]), ""), ("  " + cells[4], "")],
+            hang=hang,
+        )

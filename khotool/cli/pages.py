@@ -1,0 +1,106 @@
+"""``khotool pages``: the preserved memory as sorted ranges with order and owner."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import emit, note, open_with_progress, write_json, write_lines
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.image.model import Image
+    from khotool.render.pages import Selection
+
+NAME = "pages"
+HELP = "list the preserved memory: ranges, order, owner"
+EPILOG = """\
+examples:
+  khotool pages vmcore
+  khotool pages --summary vmcore
+  khotool pages --unowned vmcore            preserved pages that nothing reaches: leaks
+  khotool pages --unpreserved vmcore        reached pages that are not preserved: corruption
+  khotool pages --owner '/LUO/sessions[vm-alpha]' --csv vmcore
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--summary", action="store_true", help="totals only, no ranges")
+    group.add_argument("--csv", action="store_true", help="CSV instead of text")
+    group.add_argument("--unowned", action="store_true", help="only what has no owner")
+    group.add_argument(
+        "--unpreserved", action="store_true", help="what is claimed and not preserved, instead"
+    )
+    group.add_argument("--owner", metavar="PATH", help="only what belongs to PATH or below it")
+    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and list its pages."""
+    if args.json and args.csv:
+        raise UsageError("--json and --csv are two answers; ask for one of them")
+    if args.unowned and (args.owner or args.unpreserved):
+        raise UsageError("--unowned does not go with --owner or --unpreserved")
+    if args.csv and args.summary:
+        raise UsageError("--summary has no CSV form; leave out one of --csv and --summary")
+    image = open_with_progress(args.image, args)
+    from khotool.cli.notes import strict_exit
+    from khotool.render.pages import Selection, csv_lines, text_lines
+
+    selection = Selection(args.unowned, args.unpreserved, owner_path(image, args.owner))
+    ownership = image.ownership()
+    if args.json:
+        write_json(document(image, selection, ranges=not args.summary), args)
+    elif args.csv:
+        if ownership is None:
+            note(args, f"no ranges: the preserved-page map is absent ({absent_reason(image)})")
+            emit(args, lambda write: write("start,pages,order,owner\n"))
+        else:
+            emit(args, lambda write: [write(text) for text in csv_lines(ownership, selection)])
+    else:
+        write_lines(text_lines(image, selection, ranges=not args.summary), args)
+    return strict_exit(image, args)
+
+
+def owner_path(image: Image, path: str | None) -> str | None:
+    """``--owner`` as the model spells it; a path that names nothing is an error."""
+    if path is None:
+        return None
+    from khotool.image.lookup import find_node
+
+    return find_node(image, path).path
+
+
+def absent_reason(image: Image) -> str:
+    """Why there is no map."""
+    from khotool.absent import Absent
+
+    return str(image.map.reason) if isinstance(image.map, Absent) else ""
+
+
+def document(image: Image, selection: Selection, *, ranges: bool) -> object:
+    """``khotool.pages/1``."""
+    from khotool.absent import Absent
+    from khotool.render.document import head
+    from khotool.render.json import Rows
+    from khotool.render.pages import row_json, rows, summary
+    from khotool.render.value import absent_json
+
+    made = head("pages")
+    ownership = image.ownership()
+    if ownership is None:
+        assert isinstance(image.map, Absent)
+        if ranges:
+            made["ranges"] = absent_json(image.map)
+        made["summary"] = absent_json(image.map)
+        return made
+    if ranges:
+        made["ranges"] = Rows(row_json(row) for row in rows(ownership, selection))
+    made["summary"] = summary(ownership)
+    return made

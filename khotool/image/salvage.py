@@ -1,0 +1,192 @@
+"""Find lists whose head is gone: the kernel frees the LUO record at boot, not what it points to.
+
+A record's lists keep their shape. Every page is looked at through the definitions: a page whose
+records all make sense, down to the lists they point to, is taken for the list it looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
+from khotool.abi.record import decode_record, decode_records
+from khotool.absent import Absent, Reason
+from khotool.image.follow import BLOCK_LIST
+from khotool.image.model import Image, Node, NodeKind
+from khotool.image.walk import Walker
+from khotool.memory.space import MemoryFault
+from khotool.shapes.blocks import capacity, walk_blocks
+
+MAX_CANDIDATES = 20_000
+"""Pages whose first two words may start a list; each is read once."""
+
+
+def salvage(walker: Walker, image: Image) -> None:
+    """Look for the lists of every entry whose record was reused."""
+    for entry in image.entries:
+        if not isinstance(entry.value, Absent) or entry.value.reason is not Reason.CONSUMED:
+            continue
+        for definition in image.registry:
+            fits = definition.kind is Kind.ENTRY and definition.content in definition.structs
+            named = entry.name in definition.match.get("entry", ())
+            if fits and named and _salvage_entry(walker, entry, definition):
+                image.used.append(definition)
+                break
+
+
+def _salvage_entry(walker: Walker, entry: Node, definition: Definition) -> bool:
+    gone = entry.value
+    found: list[tuple[Field, int]] = []
+    fields = definition.structs[definition.content].fields
+    lists = [f for f in fields if f.points_to and f.points_to.shape in (Shape.BLOCKS, Shape.ARRAY)]
+    for field in lists:
+        assert field.points_to is not None
+        heads = list(_heads(walker, definition, field.points_to))
+        if heads:
+            found.append((field, max(heads)[1]))
+    if not found:
+        return False
+    places = dict(found)
+    entry.value = None
+    entry.format = definition.id
+    entry.note = "its record was reused; these lists were found by their shape"
+    for field in fields:
+        node = entry.add(Node(field.label, NodeKind.VALUE, field=field, format=definition.id))
+        if field in places:
+            node.value = places[field]
+            walker.follower.follow_field(node, field, definition, {})
+        else:
+            node.value = gone
+    return True
+
+
+def _heads(
+    walker: Walker, definition: Definition, reference: Reference
+) -> Iterator[tuple[int, int]]:
+    """Score and address of each page that starts a sound list."""
+    geometry = walker.geometry
+    record = walker.registry.compile(definition, reference.of, geometry)
+    if reference.shape is Shape.BLOCKS:
+        blocks = walker.registry.get(BLOCK_LIST)
+        header = walker.registry.compile(blocks, blocks.content, geometry)
+        most = capacity(header, record)
+    elif reference.header:
+        header = walker.registry.compile(definition, reference.header, geometry)
+        most = (reference.pages * geometry.page_size - header.size) // record.size
+    else:
+        return
+    for address in _candidates(walker, header, most):
+        score = _score(walker, definition, reference, header, record, address)
+        if score:
+            yield score, address
+
+
+def _candidates(walker: Walker, header: CompiledStruct, most: int) -> list[int]:
+    """Pages whose first two words can be a header: a link or a page count, and a count."""
+    page = walker.geometry.page_size
+    if header.size != 16:
+        return []
+    link = header.fields[0].field.role == "address"
+    found: list[int] = []
+    for base, words in walker.space.first_words(page, 2):
+        native = words if walker.geometry.byteorder == "little" else words.byteswap()
+        first, count = native[:, 0], native[:, 1]
+        fits = (count >= 1) & (count <= np.uint64(most))
+        fits &= (first % np.uint64(page) == 0) if link else (first == 1)
+        found += [base + int(i) * page for i in np.flatnonzero(fits)[:MAX_CANDIDATES]]
+        if len(found) >= MAX_CANDIDATES:
+            break
+    return found[:MAX_CANDIDATES]
+
+
+def _score(
+    walker: Walker,
+    definition: Definition,
+    reference: Reference,
+    header: CompiledStruct,
+    record: CompiledStruct,
+    address: int,
+) -> int:
+    """Records in the list at ``address`` and below it; 0 if anything about it is unsound."""
+    try:
+        if reference.shape is Shape.BLOCKS:
+            walked = walk_blocks(
+                walker.space.read, address, header, record, max_blocks=walker.limits.chain
+            )
+            if walked.problems:
+                return 0
+            rows = [
+                row
+                for block in walked.blocks
+                for row in decode_records(record, block.data[header.size :], block.used)
+            ]
+            raw = [bytes(block.data[header.size :]) for block in walked.blocks]
+        else:
+            top = decode_record(header, walker.space.read(address, header.size))
+            count = top[reference.count]
+            body = walker.space.read(address + header.size, count * record.size)
+            rows = decode_records(record, body, count)
+            raw = [bytes(body)]
+    except MemoryFault:
+        return 0
+    if not rows or not all(_clean_text(record, part, len(rows)) for part in raw):
+        return 0
+    score = 0
+    for row in rows:
+        below = _row_score(walker, definition, record, row)
+        if below is None:
+            return 0
+        score += 1 + below
+    return score
+
+
+def _clean_text(record: CompiledStruct, data: bytes, count: int) -> bool:
+    """True if every fixed string is printable and zero behind its end."""
+    for placed in record.fields:
+        kind = placed.field.type
+        if kind is None or kind.kind != "char":
+            continue
+        for row in range(min(count, len(data) // record.size)):
+            at = row * record.size + placed.offset
+            text, _, tail = data[at : at + placed.size].partition(b"\0")
+            if any(tail) or (placed.field.nonempty and not text):
+                return False
+            try:
+                if not text.decode().isprintable():
+                    return False
+            except UnicodeDecodeError:
+                return False
+    return True
+
+
+def _row_score(
+    walker: Walker, definition: Definition, record: CompiledStruct, row: dict[str, Any]
+) -> int | None:
+    """Records below one record; None if a pointer or a count cannot be right."""
+    total = 0
+    for placed in record.fields:
+        field = placed.field
+        reference = field.points_to
+        if reference is None or field.role != "address":
+            continue
+        address = row[field.label]
+        counted = next((f.field.label for f in record.fields if f.field.counts == field.label), "")
+        if not address:
+            if row.get(counted):
+                return None
+            continue
+        if address % walker.geometry.page_size or not walker.space.contains(address, 16):
+            return None
+        if reference.shape is Shape.BLOCKS:
+            blocks = walker.registry.get(BLOCK_LIST)
+            header = walker.registry.compile(blocks, blocks.content, walker.geometry)
+            below = walker.registry.compile(definition, reference.of, walker.geometry)
+            number = _score(walker, definition, reference, header, below, address)
+            if not number or (counted and number != row[counted]):
+                return None
+            total += number
+    return total

@@ -1,0 +1,172 @@
+"""Preserved memory as rows: JSON, CSV and text, made a slice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from khotool.absent import Absent
+from khotool.image.model import Image
+from khotool.pages.owners import Ownership
+from khotool.render.lines import Line
+from khotool.render.text import plural, size_text, visible
+from khotool.render.value import absent_segments
+
+SLICE = 8192
+"""Rows that are turned into Python objects together."""
+
+SUMMARY = (
+    "preserved_pages", "owned_pages", "unowned_pages", "unpreserved_pages", "double_owned_pages",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A range of pages.
+
+    Args:
+        start: physical address in bytes.
+        pages: number of pages.
+        order: page order of its blocks; None for memory that is not preserved.
+        owner: path; None for none.
+    """
+
+    start: int
+    pages: int
+    order: int | None
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are wanted.
+
+    Args:
+        unowned: preserved pages without an owner only.
+        unpreserved: claimed pages that are not preserved, instead of preserved ones.
+        owner: only pages of this path and of what is below it.
+    """
+
+    unowned: bool = False
+    unpreserved: bool = False
+    owner: str | None = None
+
+
+def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
+    """The rows of a selection, ascending."""
+    ranges: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
+    keep = chosen(ownership, ranges.owner, selection)
+    owners = ownership.owners
+    order: Any = None if selection.unpreserved else ranges.order
+    for low in range(0, len(keep), SLICE):
+        part = keep[low : low + SLICE]
+        orders = [None] * len(part) if order is None else order[part].tolist()
+        columns = zip(
+            ranges.start[part].tolist(), ranges.pages[part].tolist(), orders,
+            ranges.owner[part].tolist(), strict=True,
+        )  # fmt: skip
+        for start, pages, of_order, owner in columns:
+            yield Row(start, pages, of_order, owners[owner] if owner >= 0 else None)
+
+
+def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
+    """Indices of the rows that a selection takes."""
+    if selection.unowned and not selection.unpreserved:
+        return np.flatnonzero(owner < 0)
+    if selection.owner is None:
+        return np.arange(len(owner))
+    wanted = [
+        index for index, path in enumerate(ownership.owners) if is_below(path, selection.owner)
+    ]
+    return np.flatnonzero(np.isin(owner, np.array(wanted, np.int64)))
+
+
+def is_below(path: str, top: str) -> bool:
+    """True for ``top`` itself and for what hangs from it."""
+    return path == top or path.startswith((f"{top.rstrip('/')}/", f"{top}["))
+
+
+def summary(ownership: Ownership) -> dict[str, int]:
+    """Totals, by the names of the contract."""
+    return {name: int(getattr(ownership, name)) for name in SUMMARY}
+
+
+def row_json(row: Row) -> dict[str, object]:
+    """A row as an object."""
+    return {
+        "start": f"{row.start:#x}", "pages": row.pages, "order": row.order, "owner": row.owner,
+    }  # fmt: skip
+
+
+def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
+    """CSV with a header; text from the image is quoted where it has to be."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("start", "pages", "order", "owner"))
+    for number, row in enumerate(rows(ownership, selection), 1):
+        order = "" if row.order is None else row.order
+        writer.writerow((f"{row.start:#x}", row.pages, order, visible(row.owner or "")))
+        if number % SLICE == 0:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def text_lines(image: Image, selection: Selection, *, ranges: bool) -> Iterator[Line]:
+    """Ranges as columns, and the totals below."""
+    ownership = image.ownership()
+    if ownership is None:
+        assert isinstance(image.map, Absent)
+        yield Line([("memory  ", "key"), *absent_segments(image.map)])
+        return
+    page_size = image.geometry.page_size
+    if ranges:
+        yield from range_lines(ownership, selection, page_size)
+        yield Line()
+    yield from summary_lines(ownership, page_size)
+
+
+def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> Iterator[Line]:
+    """A heading, and a line for each range; the columns fit the largest number."""
+    found: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
+    if not len(chosen(ownership, found.owner, selection)):
+        yield Line([("no such pages", "dim")])
+        return
+    top = int(found.start[-1]) + int(found.pages[-1]) * page_size - 1
+    digits = len(f"{top:x}")
+    count = max(len(str(int(found.pages.max()))), 5)
+    width = 2 * digits + 5
+    yield Line([(f"{'range':<{width}}  {'pages':>{count}}  {'size':>9}  order  owner", "key")])
+    for row in rows(ownership, selection):
+        size = row.pages * page_size
+        line = Line(hang=" " * (width + count + 22))
+        line.add(f"{row.start:#0{digits + 2}x}-{row.start + size - 1:#0{digits + 2}x}", "address")
+        order = "-" if row.order is None else str(row.order)
+        line.add(f"  {row.pages:>{count}}  {size_text(size):>9}  {order:>5}  ")
+        if row.owner is None:
+            line.add("(none)", "warning")
+        else:
+            line.add(visible(row.owner), "entry")
+        yield line
+
+
+def summary_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
+    """One line per total, with bytes."""
+    words = {
+        "preserved_pages": "preserved",
+        "owned_pages": "with an owner",
+        "unowned_pages": "without an owner",
+        "unpreserved_pages": "claimed, not preserved",
+        "double_owned_pages": "with several owners",
+    }
+    for name, count in summary(ownership).items():
+        bad = count and name in ("unowned_pages", "unpreserved_pages", "double_owned_pages")
+        text = f"{plural(count, 'page')}, {size_text(count * page_size)}"
+        yield Line([(f"{words[name]:<24}", "key"), (text, "warning" if bad else "")])

@@ -1,0 +1,306 @@
+"""Places in words: the label of a tree line, and everything about one field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from khotool.absent import Absent
+from khotool.findings import Finding
+from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.tui.find import flag_names
+from khotool.tui.items import Item
+from khotool.tui.memory_view import MemoryView, Use, address_text
+from khotool.tui.place import Place, group_span, labels_of, span_of
+from khotool.tui.text import Line, count_text, size_text, visible
+
+if TYPE_CHECKING:
+    from khotool.abi.definition import Field
+
+Fact = tuple[str, Line]
+"""A label and what it says."""
+
+RADIXES = ("hex", "decimal", "binary")
+_HEX_ROLES = {"address", "pfn", "token", "handle", "magic", "checksum", "bits"}
+PREVIEW = 16
+"""Elements or bytes shown of a long value."""
+
+
+def value_line(field: Field | None, value: Any, *, size: int = 0) -> Line:
+    """A value as its role wants to be read."""
+    if value is None:
+        return []
+    if isinstance(value, Absent):
+        return [(f"({value.reason})", "absent")]
+    if isinstance(value, str):
+        return [(f'"{visible(value)}"', "string")]
+    if isinstance(value, (bytes, memoryview)):
+        shown = bytes(value[:PREVIEW]).hex(" ") + (" …" if len(value) > PREVIEW else "")
+        return [(shown or "empty", "value"), (f"  {len(value)} B", "dim")]
+    if isinstance(value, list):
+        return [(count_text(len(value), "entry"), "dim")]
+    if isinstance(value, dict):
+        return []
+    return _number_line(field, int(value))
+
+
+def _number_line(field: Field | None, value: int) -> Line:
+    role = field.role if field is not None else ""
+    if field is not None and field.enum:
+        for name, number in field.enum.items():
+            if number == value:
+                return [(name, "value"), (f"  {value}", "dim")]
+    if role == "flags":
+        names = flag_names(value, field.flags) if field is not None else []
+        return [(" | ".join(names) if names and value else f"{value:#x}", "value")]
+    if role in ("bytes", "position"):
+        extra = f"  {size_text(value)}" if value >= 1024 else ""
+        return [(str(value), "value"), *([(extra, "dim")] if extra else [])]
+    if role == "address":
+        return [(address_text(value), "address")]
+    if role in _HEX_ROLES or value >= 1 << 40:
+        return [(f"{value:#x}", "value")]
+    return [(str(value), "value")]
+
+
+def radix_text(value: int, radix: str, size: int) -> str:
+    """A number in ``hex``, ``decimal`` or ``binary``, with all the digits of ``size`` bytes."""
+    if radix == "binary":
+        digits = f"{value & ((1 << size * 8) - 1):0{size * 8}b}"
+        return " ".join(digits[i : i + 8] for i in range(0, len(digits), 8))
+    if radix == "decimal":
+        return f"{value:,}".replace(",", " ")
+    return f"{value:#0{size * 2 + 2}x}"
+
+
+def key_line(node: Node) -> Line:
+    """Name and key of a node."""
+    line: Line = []
+    if node.name:
+        line.append((visible(node.name), "name"))
+    if node.key is not None:
+        line.append((f"[{visible(node.key)}]", "key"))
+    return line
+
+
+def label_line(item: Item, image: Image) -> Line:
+    """The label of a line of the tree, without badges."""
+    place = item.place
+    node = place.node
+    if item.is_bucket:
+        base = len(node.children) if node.table is not None else 0
+        low = item.first - base
+        if low < 0:
+            return [(f"[{item.first} … {item.first + item.count - 1}]", "dim")]
+        return [
+            (f"[{count_text(low)} … {count_text(low + item.count - 1)}]", "key"),
+            (f"  {count_text(item.count, 'row')}", "dim"),
+        ]
+    if place.label:
+        field = place.field
+        line: Line = [(place.label, "name"), ("  ", ""), *value_line(field, place.value)]
+        return line + _arrow(field, place.value)
+    if place.row >= 0:
+        return [(f"[{place.row}]", "key"), ("  ", ""), *_row_summary(place)]
+    if node.parent is None:
+        root = image.root
+        return [(visible(root.compatible if root else "image"), "name"), ("  KHO root", "dim")]
+    return [*key_line(node), *_summary(node)]
+
+
+def _row_summary(place: Place) -> Line:
+    line: Line = []
+    table = place.node.table
+    assert table is not None
+    values = table.row(place.row)
+    for label in labels_of(table)[:3]:
+        if line:
+            line.append(("  ", ""))
+        line += [(f"{label} ", "dim"), *value_line(Place(place.node, 0, label).field, values[label])]
+    return line
+
+
+def _arrow(field: Field | None, value: Any) -> Line:
+    if field is None or field.points_to is None or not isinstance(value, int) or not value:
+        return []
+    return [(f" → {field.points_to.of or field.points_to.shape}", "pointer")]
+
+
+def element_count(node: Node) -> int:
+    """Elements of a list, or rows of a table."""
+    if node.table is not None:
+        return len(node.table)
+    return sum(1 for child in node.children if child.key is not None and not child.name)
+
+
+def _summary(node: Node) -> Line:
+    gap: Line = [("  ", "")]
+    line: Line = []
+    if node.kind is NodeKind.TABLE:
+        line = gap + [(count_text(element_count(node), "row"), "dim")]
+    elif node.kind is NodeKind.LIST:
+        line = gap + [(count_text(element_count(node)), "dim")]
+        if isinstance(node.value, int) and not node.value:
+            line = gap + [("0", "dim")]
+    elif node.kind is NodeKind.ENTRY:
+        line = gap + [(node.format, "dim")] if node.format else []
+    elif node.value is not None:
+        line = gap + value_line(node.field, node.value)
+        if node.target is not None and node.struct:
+            line.append((f" → {node.struct}", "pointer"))
+        elif node.target is not None:
+            line.append((" →", "pointer"))
+    elif node.struct and node.key is None:
+        line = gap + [(node.struct, "dim")]
+    if node.key is not None:
+        line += _element_summary(node)
+    if node.note:
+        line += [("  ", ""), (visible(node.note), "unknown")]
+    return line
+
+
+def _element_summary(node: Node) -> Line:
+    """What tells an element from its neighbours: its first text, then its first count."""
+    line: Line = []
+    for child in node.children[:12]:
+        if isinstance(child.value, str) and child.value != node.key and not line:
+            line = [("  ", ""), (visible(child.value), "dim")]
+        elif child.kind is NodeKind.LIST:
+            line.append((f"  {count_text(element_count(child))} {child.name}", "dim"))
+            break
+    return line
+
+
+def facts(
+    place: Place, image: Image, view: MemoryView, findings: list[Finding], radix: str = "hex"
+) -> list[Fact]:
+    """Everything about a place: type, value, bytes, page, target, documentation, findings."""
+    found: list[Fact] = []
+    field, value, node = place.field, place.value, place.node
+    span = span_of(place)
+    type_line = _type_line(place)
+    if type_line:
+        found.append(("type", type_line))
+    if isinstance(value, Absent):
+        text = f"{value.reason}" + (f": {visible(value.detail)}" if value.detail else "")
+        found.append(("value", [(text, "absent")]))
+    elif isinstance(value, int):
+        found.append(("value", value_facts(field, value, span.size if span else 8, radix, image)))
+    elif value is not None:
+        found.append(("value", value_line(field, value)))
+    if isinstance(value, list) and value:
+        found.append(("", [(" ".join(f"{item:#x}" for item in value[:4]), "value")]))
+    if place.row < 0 and node.kind in (NodeKind.LIST, NodeKind.TABLE):
+        found.append(("holds", _holds_line(node)))
+    if place.row < 0 and node.target is not None:
+        target = node.target
+        what = f"{address_text(target.address)}  {size_text(target.size)}"
+        found.append(("target", [("→ ", "pointer"), (what, "address"), *_struct_piece(node)]))
+    if span is not None:
+        found.append(("bytes", _bytes_line(place, image)))
+        if span.address < UNPLACED:
+            found.append(("page", page_line(span.address, view)))
+    doc = field.doc if field is not None else ""
+    definition = image.registry.definitions.get(node.format)
+    if not doc and definition is not None:
+        struct = definition.structs.get(place.struct)
+        doc = struct.doc if struct is not None else definition.doc.strip().replace("\n", " ")
+    if doc:
+        found.append(("doc", [(doc, "text")]))
+    if definition is not None:
+        source = f"{definition.id}  {definition.header}"
+        found.append(("from", [(source, "dim")]))
+    if node.note:
+        found.append(("note", [(visible(node.note), "unknown")]))
+    for finding in findings:
+        found.append((finding.rule, [(visible(finding.message), "error")]))
+    return found
+
+
+def value_facts(field: Field | None, value: int, size: int, radix: str, image: Image) -> Line:
+    """A number in the chosen radix, then as its role reads it."""
+    role = field.role if field is not None else ""
+    shown = radix_text(value, radix, min(max(size, 1), 8))
+    line: Line = [(shown, "value")]
+    plain = "".join(text for text, _ in value_line(field, value))
+    if role == "address" and radix == "hex":
+        if value < UNPLACED:
+            line.append((f"  PFN {value >> image.geometry.page_shift:#x}", "dim"))
+        else:
+            line = [(address_text(value), "value")]
+    elif role == "pfn":
+        line.append((f"  address {value << image.geometry.page_shift:#x}", "dim"))
+    elif plain not in (shown, f"{value:#x}"):
+        line.append((f"  {plain}", "dim"))
+    elif radix == "hex":
+        line.append((f"  {value}", "dim"))
+    return line
+
+
+def _type_line(place: Place) -> Line:
+    field, node = place.field, place.node
+    line: Line = []
+    if field is not None:
+        if field.type is not None:
+            line.append((field.type.text, "type"))
+        elif field.width:
+            line.append((f"{field.width} bits", "type"))
+        if field.role:
+            line.append((f"  {field.role}", "text"))
+        if field.points_to is not None:
+            line.append((f" of {field.points_to.of or field.points_to.shape}", "text"))
+    elif place.struct:
+        line.append((f"struct {place.struct}", "type"))
+    elif node.kind is not NodeKind.VALUE:
+        line.append((node.kind.replace("-", " "), "type"))
+    return line
+
+
+def _holds_line(node: Node) -> Line:
+    if node.table is None:
+        return [(count_text(element_count(node), "element"), "value")]
+    table = node.table
+    line: Line = [(count_text(len(table), "row"), "value")]
+    line.append((f" of {table.compiled.struct.name}, {table.compiled.size} B each", "text"))
+    if table.declared != len(table):
+        line.append((f"  {count_text(table.declared)} declared", "warning"))
+    return line
+
+
+def _struct_piece(node: Node) -> Line:
+    return [(f"  {node.struct}", "text")] if node.struct else []
+
+
+def _bytes_line(place: Place, image: Image) -> Line:
+    span = span_of(place)
+    assert span is not None
+    line: Line = [(f"{span.size} at {address_text(span.address)}", "value")]
+    group = group_span(place)
+    if group is not None and group.address != span.address or (group and group.size != span.size):
+        assert group is not None
+        line.append((f"  +{span.address - group.address:#x} of {size_text(group.size)}", "dim"))
+    return line
+
+
+def page_line(address: int, view: MemoryView) -> Line:
+    """The page around an address: number, order, owner."""
+    section = view.section(address)
+    frame = address >> view.image.geometry.page_shift
+    line: Line = [(f"{frame:#x}  ", "value")]
+    if section.use is Use.SCRATCH:
+        return [*line, ("scratch, never preserved", "scratch")]
+    if section.use is Use.FREE:
+        return [*line, ("not preserved", "dim")]
+    if section.use is Use.UNKNOWN:
+        return [*line, ("no map of preserved memory", "dim")]
+    if section.use is Use.UNPRESERVED:
+        line.append(("referenced, not preserved", "error"))
+    else:
+        line.append((f"order {section.order}, preserved", "text"))
+    owners = view.owners(address)
+    if owners:
+        line.append((f"  {visible(owners[0])}", "owner"))
+        if len(owners) > 1:
+            line.append((f" and {len(owners) - 1} more", "warning"))
+    elif section.use is Use.UNOWNED:
+        line.append(("  no owner", "warning"))
+    return line

@@ -1,0 +1,145 @@
+"""Keys: one table of ids, what is bound to each, and what a user's file changes."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One binding.
+
+    Args:
+        id: stable name, as the ``[keys]`` table of the config file uses it.
+        keys: names of keys, separated by commas.
+        action: method of the screen or app, without ``action_``.
+        label: one or two words for the footer.
+        help: one sentence.
+        where: screens it works in: ``all``, ``explore``, ``findings``, ``pages``, ``diff``,
+            ``formats``.
+        footer: whether the footer shows it.
+    """
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    help: str
+    where: str = "all"
+    footer: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    Key("mode.1", "1", "mode('explore')", "Explore", "tree and bytes of the image"),
+    Key("mode.2", "2", "mode('findings')", "Findings", "what is wrong"),
+    Key("mode.3", "3", "mode('pages')", "Pages", "the map of physical memory"),
+    Key("mode.4", "4", "mode('diff')", "Diff", "what changed between two images"),
+    Key("mode.5", "5", "mode('formats')", "Formats", "the ABI definitions"),
+    Key("ref.follow", "enter", "follow", "Follow", "open, or follow the pointer", "explore", True),
+    Key("history.back", "backspace,alt+left", "back", "Back", "where the cursor was before",
+        "all", True),
+    Key("history.forward", "alt+right", "forward", "Forward", "undo Back"),
+    Key("goto.open", "g", "goto", "Goto", "go to an address, page, path or rule", "all", True),
+    Key("find.open", "slash", "find", "Find", "find names, values or bytes", "all", True),
+    Key("find.next", "n", "find_next(1)", "Next", "next hit; in Diff the next change"),
+    Key("find.prev", "N", "find_next(-1)", "Previous", "previous hit or change"),
+    Key("finding.next", "e", "finding(1)", "Finding", "go to the next finding", "all", True),
+    Key("finding.prev", "E", "finding(-1)", "Finding", "go to the previous finding"),
+    Key("region.next", "right_curly_bracket", "region(1)", "Region", "next decoded stretch"),
+    Key("region.prev", "left_curly_bracket", "region(-1)", "Region", "previous decoded stretch"),
+    Key("pane.jump", "semicolon", "jump", "Panes", "go to a pane by its letter"),
+    Key("pane.zoom", "z", "zoom", "Zoom", "one pane on the whole screen, and back", "all", True),
+    Key("pane.inspector", "i", "inspector", "Field", "show or hide the lower pane", "explore"),
+    Key("pane.tab", "t", "tab", "Tab", "Field, Rows, Findings in the lower pane", "explore", True),
+    Key("view.gutter", "a", "gutter", "Address", "physical, page, or relative to the record; "
+        "in Diff: compare addresses"),
+    Key("view.radix", "x", "radix", "Radix", "hexadecimal, decimal, binary", "explore"),
+    Key("view.width", "w", "width", "Width", "8, 16, 32 bytes per row, or what fits", "explore"),
+    Key("mark.set", "m", "mark", "Mark", "keep the place as a bookmark, or drop it", "explore"),
+    Key("mark.list", "apostrophe", "marks", "Marks", "list of bookmarks"),
+    Key("copy.value", "y", "copy('value')", "Copy", "copy the value"),
+    Key("copy.path", "Y", "copy('path')", "Copy path", "copy the path"),
+    Key("tree.filter", "f", "filter", "Filter", "show only what matches; in Pages one owner"),
+    Key("image.open", "o", "open", "Open", "open another image"),
+    Key("image.reload", "r", "reload", "Reload", "read the image again"),
+    Key("limit.raise", "L", "raise_limit", "Raise", "read on behind a limit"),
+    Key("export", "X", "export", "Export", "write the current node to a file"),
+    Key("help", "question_mark", "help", "Help", "the keys of this screen", "all", True),
+    Key("cancel", "escape", "cancel", "Cancel", "stop the work in hand, leave a filter"),
+    Key("quit", "q", "quit", "Quit", "leave"),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Config:
+    """What the config file says.
+
+    Args:
+        keys: names of keys by id.
+        theme: name of a theme, empty for the default.
+        problems: sentences about the file: clashes, unknown ids.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    theme: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+_SPELLED = {
+    "/": "slash", "?": "question_mark", "'": "apostrophe", ";": "semicolon", "}":
+    "right_curly_bracket", "{": "left_curly_bracket", "+": "plus", "-": "minus", " ": "space",
+}  # fmt: skip
+
+
+def spell(keys: str) -> str:
+    """Names of keys as Textual knows them, without blanks."""
+    if keys in _SPELLED:
+        return _SPELLED[keys]
+    parts = (part.strip() for part in keys.split(","))
+    return ",".join(_SPELLED.get(part, part) for part in parts if part)
+
+
+def load_config(path: Path) -> Config:
+    """Read ``config.toml``; a missing file is an empty one, a wrong one is reported."""
+    config = Config()
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return config
+    except (OSError, ValueError) as error:
+        config.problems.append(f"{path.name}: {error}")
+        return config
+    theme = document.get("theme", "")
+    config.theme = theme if isinstance(theme, str) else ""
+    table = document.get("keys", {})
+    if not isinstance(table, dict):
+        config.problems.append(f"{path.name}: [keys] is no table")
+        return config
+    known = {key.id for key in KEYS}
+    for name, value in table.items():
+        if name not in known:
+            config.problems.append(f"{path.name}: keys.{name!r} is no id of a key")
+        elif not isinstance(value, str) or not spell(value):
+            config.problems.append(f"{path.name}: keys.{name!r} is no name of a key")
+        else:
+            config.keys[name] = spell(value)
+    config.problems.extend(clashes(config.keys))
+    return config
+
+
+def clashes(changed: Mapping[str, str]) -> list[str]:
+    """Keys that mean two things in one screen, as sentences."""
+    taken: dict[tuple[str, str], str] = {}
+    found: list[str] = []
+    for key in KEYS:
+        for name in spell(changed.get(key.id, key.keys)).split(","):
+            places = [key.where] if key.where != "all" else ["all"]
+            for place in places:
+                other = taken.get((name, place)) or taken.get((name, "all"))
+                if other is not None:
+                    found.append(f"key {name!r} is both {other} and {key.id}")
+                taken.setdefault((name, place), key.id)
+    return found
