@@ -92,7 +92,7 @@ class Node:
     def get(self, name: str) -> Property | None:
         """First property called exactly ``name``; a linear search."""
         for item in self.items:
-            if isinstance(item, Property) and item.name == name and not item.recovered:
+            if isinstance(item, Property) and item.name == name and name:
                 return item
         return None
 

@@ -13,6 +13,7 @@ from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.image.model import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
 from khotool.image.phase import consume
+from khotool.image.recover import recover_names, root_definition
 from khotool.image.region import FdtRegion
 from khotool.image.walk import Walker, text_property
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
@@ -51,11 +52,13 @@ def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) ->
     chosen = trees[0]
     roots = []
     for tree in usable:
-        compatible = _compatible(tree)
+        compatible = _compatible(tree, registry)
         role = Role.INCOMING if tree.direction == "in" else Role.OUTGOING
         why = f"{tree.name} of the debugfs copy"
         if tree.fdt is None:
             why += " (no root, entries only)"
+        elif len(tree.fdt) < int.from_bytes(tree.fdt[4:8], "big"):
+            why += " (cut short by the kernel)"
         roots.append(Root(None, compatible, role, why, tree is chosen, tree.name))
     geometry = Geometry(options.page_size or 4096, options.byteorder or "little")
     walker = _walk_tree(copy, chosen, registry, options, geometry)
@@ -86,8 +89,11 @@ def _rank(tree: DebugfsTree) -> tuple[bool, bool, int, int]:
     )  # fmt: skip
 
 
-def _compatible(tree: DebugfsTree) -> str:
+def _compatible(tree: DebugfsTree, registry: Registry) -> str:
     blob = _parse(tree.fdt or b"")
+    definition = root_definition(blob, registry) if blob is not None else None
+    if definition is not None:
+        return definition.match["compatible"][0]
     return (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
 
 
@@ -106,6 +112,9 @@ def _walk_tree(
     geometry: Geometry,
 ) -> Walker:
     blob = _parse(tree.fdt or b"")
+    definition = root_definition(blob, registry) if blob is not None else None
+    if blob is not None and definition is not None and not blob.complete:
+        recover_names(blob, definition)
     places = _places(blob, registry, geometry) if blob is not None else {}
     writes: list[tuple[int, bytes]] = []
     if tree.fdt:
@@ -126,17 +135,18 @@ def _walk_tree(
         walker.regions.append(FdtRegion("/", UNPLACED, blob))
         if not blob.complete:
             walker.report(
-                "FDT102",
+                "FDT105",
                 walker.tree,
                 f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
                 "fixes the file's length before entries are added",
             )
         walker.walk_root_blob(blob, UNPLACED)
     for name, address in placed.items():
-        if walker.tree.get(name) is None:
-            node = walker.tree.add(Node(name, NodeKind.ENTRY))
-            node.note = "not in the part of the root that is here"
+        node = walker.tree.get(name)
+        if node is None or node.target is None:
+            node = node or walker.tree.add(Node(name, NodeKind.ENTRY))
             walker.entry_blob(node, address, len(tree.subtrees[name]))
+            node.note = node.note or "not in the part of the root that is here"
     return walker
 
 
@@ -177,7 +187,9 @@ def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Imag
     space.info = source.info
     walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
     roots: list[Root] = []
-    if registry.match(Kind.ROOT, "compatible", compatible or ""):
+    root = root_definition(blob, registry) if blob is not None else None
+    if root is not None:
+        compatible = root.match["compatible"][0]
         walker.walk_root(UNPLACED)
         why = "the file is this device tree"
         roots.append(Root(None, compatible or "", Role.OUTGOING, why, True))

@@ -47,6 +47,9 @@ def map_is_garbage(image: Image) -> bool:
         return False
     if image.map.blocks.block_of(image.tree.span.address) is not None:
         return False
+    if "limit" in image.map.problem_counts:
+        # What was not read for lack of budget says nothing about the memory.
+        return False
     problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
     return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
 
@@ -81,7 +84,7 @@ def consume(image: Image) -> None:
     gone = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
     image.map = gone
     lost = ["/memory_map"]
-    broken = {finding.path for finding in image.findings if not finding.rule.startswith("ABI")}
+    broken = {f.path for f in image.findings if not f.rule.startswith(("ABI", "LIM"))}
     for entry in image.entries:
         if entry.note == "unknown format" or (entry.target is None and entry.value is not None):
             entry.children = [child for child in entry.children if child.field is not None]
@@ -95,7 +98,9 @@ def consume(image: Image) -> None:
                 node.value = gone
                 lost.append(node.path)
     image.regions = [r for r in image.regions if not _below(r.path, lost)]
-    image.findings = [f for f in image.findings if not _below(f.path, lost)]
+    image.findings = [
+        f for f in image.findings if f.rule.startswith("LIM") or not _below(f.path, lost)
+    ]
 
 
 def _below(path: str, tops: list[str]) -> bool:

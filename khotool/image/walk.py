@@ -22,6 +22,7 @@ from khotool.image.follow import Follower
 from khotool.image.model import UNPLACED, Choice, Node, NodeKind, Span
 from khotool.image.probes import choose_layout
 from khotool.image.problems import FDT_RULES
+from khotool.image.recover import recover_names, root_definition
 from khotool.image.region import FdtRegion, RawRegion, RecordRegion, Region
 from khotool.limits import Budget, Limits
 from khotool.memory.space import AddressSpace, MemoryFault
@@ -129,8 +130,11 @@ class Walker:
         tree = self.tree
         tree.span = Span(address, len(blob.data))
         assert blob.root is not None
+        definition = root_definition(blob, self.registry)
+        if definition is not None and not blob.complete:
+            recover_names(blob, definition)
         compatible = text_property(blob.root, "compatible")
-        definition = self.registry.match(Kind.ROOT, "compatible", compatible or "")
+        self.root_blob = blob
         for forced in self.abi:
             candidate = self.registry.definitions.get(forced)
             if candidate is not None and candidate.kind is Kind.ROOT:
@@ -141,7 +145,6 @@ class Walker:
             return
         self.use(definition)
         tree.format = definition.id
-        self.root_blob = blob
         self.claim("/", address, len(blob.data))
         # The map comes first: what hangs from the root is judged with it at hand.
         self.fdt_fields(tree, blob.root, definition.fdt, definition, address)
@@ -190,11 +193,12 @@ class Walker:
         fields = [f for f in kind.properties if not f.layout or f.layout == layout]
         values: dict[str, Any] = {}
         pending: list[tuple[Node, Field]] = []
-        named = match_properties(fdt, fields, self.geometry)
+        named = {prop.name: prop for prop in reversed(fdt.properties) if prop.name}
         for field in fields:
             prop = named.get(field.name)
             if prop is None:
-                if not field.optional:
+                # A tree that was cut says so once; what is missing behind the cut is no news.
+                if not field.optional and (self.root_blob is None or self.root_blob.complete):
                     self.report("KHO201", parent, f"property {field.name!r} is missing", base)
                 continue
             node = self.property_node(parent, prop, field, definition, base)
@@ -553,26 +557,3 @@ def text_property(node: FdtNode, name: str) -> str | None:
 def latin1_text(name: str) -> str:
     """A node name, which the tokenizer gives byte by byte, as UTF-8 text."""
     return decode_text(name.encode("latin-1"))
-
-
-def match_properties(fdt: FdtNode, fields: list[Field], geometry: Geometry) -> dict[str, Property]:
-    """Properties by name; where names are lost, fields are matched to places by type and order."""
-    named = {prop.name: prop for prop in fdt.properties if prop.name}
-    lost = [prop for prop in fdt.properties if prop.recovered]
-    for field in fields:
-        if field.name in named or field.type is None:
-            continue
-        for prop in lost:
-            is_text = (
-                prop.value.endswith(b"\0") and prop.value[:-1].isascii() and len(prop.value) > 1
-            )
-            fits = (
-                is_text and decode_text(prop.value) == field.value
-                if field.type.kind == "string"
-                else len(prop.value) == field.type.size
-            )
-            if fits:
-                named[field.name] = prop
-                lost.remove(prop)
-                break
-    return named

@@ -200,6 +200,9 @@ def node_json(node: Node, *, rows: int) -> object:
     if isinstance(node.value, Absent):
         return absent_json(node.value)
     if node.table is not None:
+        if node.table.declared and not len(node.table):
+            detail = f"none of {node.table.declared} records is in the capture"
+            return absent_json(Absent(Reason.NOT_CAPTURED, detail))
         if len(node.table) > rows:
             return {"count": node.table.declared}
         return [row_json(node, index) for index in range(len(node.table))]

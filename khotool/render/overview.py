@@ -80,8 +80,6 @@ def root_segments(root: Root, *, mark: bool) -> list[Segment]:
         segments.append(("> " if root.selected else "  ", "good"))
     if root.address is not None:
         segments.append((f"{root.address:#x} ", "address"))
-    elif root.name:
-        segments.append((f"{visible(root.name)} ", "address"))
     segments.append((visible(root.compatible) or "(no root)", "format"))
     segments.append((f" {root.role}", "name"))
     return [*segments, (f"  {visible(root.why)}", "dim")]
@@ -141,9 +139,9 @@ def summary_lines(image: Image, findings: list[Finding]) -> Iterator[Line]:
 def entry_segments(entry: Node) -> list[Segment]:
     """Name, format and what is in it, in a few words."""
     segments: list[Segment] = [(visible(entry.name), "entry")]
-    segments.append((f"  {visible(entry.format or 'unknown format')}", "format"))
     if isinstance(entry.value, Absent):
         return [*segments, ("  ", ""), *absent_segments(entry.value)]
+    segments.append((f"  {visible(entry.format or 'unknown format')}", "format"))
     counts = list_counts(entry)
     if counts:
         segments.append((f"  {', '.join(counts)}", ""))
@@ -151,17 +149,23 @@ def entry_segments(entry: Node) -> list[Segment]:
 
 
 def list_counts(entry: Node) -> list[str]:
-    """``4 sessions``, ``7 files``: how many elements the lists of an entry hold, by name."""
+    """``4 sessions``, ``7 files``: what the lists of an entry hold, or why that is not known."""
     counts: dict[str, int] = {}
+    gone: dict[str, Absent] = {}
     for node in entry.walk():
         if node.kind is NodeKind.LIST and node.name:
-            counts[node.name] = counts.get(node.name, 0) + len(node.elements())
+            target = node.get("target")
+            if target is not None and isinstance(target.value, Absent):
+                gone.setdefault(node.name, target.value)
+            else:
+                counts[node.name] = counts.get(node.name, 0) + len(node.elements())
         elif node.table is not None and node.parent is entry:
             counts[node.name] = counts.get(node.name, 0) + node.table.declared
-    return [
+    words = [
         plural(count, visible(name).removesuffix("s"), visible(name))
         for name, count in counts.items()
     ]
+    return words + [f"{visible(name)} {absent.reason}" for name, absent in gone.items()]
 
 
 def count_line(findings: list[Finding]) -> Line:

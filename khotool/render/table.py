@@ -22,7 +22,7 @@ def table_segments(image: Image, node: Node) -> list[Segment]:
         return []
     count = plural(len(table), "record")
     if table.declared != len(table):
-        count = f"{len(table)} of {plural(table.declared, 'record')}"
+        count = f"{len(table)} of {plural(table.declared, 'record')} captured"
     parts: list[Segment] = [(count, "number")]
     if len(table):
         fields = table_fields(table)

@@ -12,7 +12,7 @@ from khotool.image.path import quote_key, quote_name
 from khotool.render.lines import Line, Segment
 from khotool.render.table import table_segments
 from khotool.render.text import plural, visible
-from khotool.render.value import is_leaf, value_segments
+from khotool.render.value import absent_segments, is_leaf, value_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,10 @@ def _head(image: Image, node: Node, options: TreeOptions, *, top: bool = False) 
     value = [] if node.kind is NodeKind.LIST and node.value == 0 else value_segments(node)
     if value:
         line += [(" ", ""), *value]
-    if node.kind is NodeKind.LIST or _empty_list(node):
+    gone = _gone(node)
+    if gone is not None:
+        line += [("  ", ""), *absent_segments(gone)]
+    elif node.kind is NodeKind.LIST or _empty_list(node):
         line.append((f"  {_count(node)}", "number"))
     if node.table is not None:
         line += [("  ", ""), *table_segments(image, node)]
@@ -108,6 +111,13 @@ def _place(node: Node) -> list[Segment]:
     return [(" at ", "dim"), (f"{span.address:#x}", "address"), size]
 
 
+def _gone(node: Node) -> Absent | None:
+    """Why what a pointer leads to is not there."""
+    target = node.get("target")
+    value = target.value if target is not None and target.field is None else None
+    return value if isinstance(value, Absent) else None
+
+
 def _empty_list(node: Node) -> bool:
     reference = node.field.points_to if node.field is not None else None
     return (
@@ -149,6 +159,8 @@ def _own_line(node: Node) -> bool:
 def _shown(image: Image, parent: Node, child: Node) -> bool:
     """False for what the parent's own line says already."""
     if child.field is None:
+        if child.name == "target" and isinstance(child.value, Absent):
+            return False
         # Names of nodes of a device tree, which are the key; anything else is data.
         return not (child.name == "name" and child.value == parent.key)
     if parent.kind is NodeKind.ENTRY and child.format == image.tree.format:

@@ -230,7 +230,7 @@ class HexLines:
             start = (address + head - window) // size
             if body:
                 rows = data[head : head + body * size].reshape(body, size)
-                zero[start : start + body] &= ~rows.any(axis=1) & 1
+                zero[start : start + body] &= (~rows.any(axis=1)).astype(np.uint8)
             if data[head + body * size :].any():
                 zero[start + body] = 0
         return zero.tobytes()

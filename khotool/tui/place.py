@@ -31,6 +31,9 @@ class Place:
     row: int = -1
     label: str = ""
 
+    def __repr__(self) -> str:
+        return f"Place({self.path!r})"
+
     @property
     def path(self) -> str:
         """Path as ``dump`` prints it."""
