@@ -116,7 +116,21 @@ def scan(
             result.scratch.append((address, areas))
     if byteorder == "little":
         result.pointers += _setup_data(space, registry, geometry, result, limits)
+    result.pointers = [pointer for pointer in result.pointers if credible(space, area, pointer)]
     return result
+
+
+def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) -> bool:
+    """True for boot data that the kernel booted with, not that it prepares for the next one.
+
+    kexec puts its segments into scratch, so boot data in use lies inside an area of the array it
+    names. Before kexec the same bytes wait elsewhere, and the array's place holds other data.
+    """
+    if not space.contains(pointer.scratch.address, area.size):
+        return True
+    count = min(pointer.scratch.size // area.size, 4096)
+    areas = read_scratch(space, area, pointer.scratch.address, count)
+    return any(span.address <= pointer.where.address < span.end for span in areas)
 
 
 def _look_at_tree(space: AddressSpace, registry: Registry, address: int, result: Scan) -> None:
