@@ -1,0 +1,168 @@
+"""Read struct layouts from BTF, the type information a kernel carries about itself.
+
+Layout of the section: Documentation/bpf/btf.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from khotool.errors import InputError
+
+MAGIC = 0xEB9F
+HEADER = 24
+MAX_TYPES = 4_000_000
+MAX_DEPTH = 16
+
+KIND_INT, KIND_PTR, KIND_ARRAY, KIND_STRUCT, KIND_UNION, KIND_ENUM = 1, 2, 3, 4, 5, 6
+KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT = 8, 9, 10, 11
+KIND_ENUM64, KIND_TYPE_TAG = 19, 18
+_MODIFIERS = frozenset({KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT, KIND_TYPE_TAG})
+_FIXED_EXTRA = {KIND_INT: 4, KIND_ARRAY: 12, 14: 4, 17: 4}
+_PER_MEMBER = {KIND_STRUCT: 12, KIND_UNION: 12, KIND_ENUM: 8, 13: 8, 15: 12, KIND_ENUM64: 12}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A leaf of a struct: an integer, a pointer, an array; unions count by their first leaf.
+
+    Args:
+        name: of the leaf; ``path`` has the names of the structs around it too.
+        offset: bits from the start of the outermost struct.
+        size: bits; 0 for a flexible array.
+        element: bits of an array's element, else ``size``.
+    """
+
+    name: str
+    path: str
+    offset: int
+    size: int
+    element: int
+
+
+@dataclass(frozen=True, slots=True)
+class BtfStruct:
+    """A struct with its leaves in order; size in bytes."""
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+
+
+class Btf:
+    """A BTF section.
+
+    Args:
+        data: the section, little or big endian.
+
+    Raises:
+        InputError: not BTF, or cut short.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        for order in "<>":
+            if len(data) >= HEADER and struct.unpack_from(f"{order}H", data)[0] == MAGIC:
+                self.order = order
+                break
+        else:
+            raise InputError(
+                "not a BTF section; extract one with objcopy -O binary "
+                "--only-section=.BTF --set-section-flags .BTF=alloc vmlinux FILE"
+            )
+        length, types, types_size, strings, strings_size = struct.unpack_from(
+            f"{self.order}5I", data, 4
+        )
+        if max(length + types + types_size, length + strings + strings_size) > len(data):
+            raise InputError("the BTF section is cut short")
+        self.data = data
+        self.strings = data[length + strings : length + strings + strings_size]
+        self.offsets = [0]
+        self.structs: dict[str, int] = {}
+        self._index(length + types, length + types + types_size)
+
+    def _index(self, at: int, end: int) -> None:
+        head = struct.Struct(f"{self.order}III")
+        while at + 12 <= end and len(self.offsets) < MAX_TYPES:
+            name, info, _ = head.unpack_from(self.data, at)
+            kind, count = info >> 24 & 0x1F, info & 0xFFFF
+            if kind == KIND_STRUCT and name:
+                self.structs.setdefault(self.string(name), len(self.offsets))
+            self.offsets.append(at)
+            at += 12 + _FIXED_EXTRA.get(kind, 0) + _PER_MEMBER.get(kind, 0) * count
+
+    def string(self, offset: int) -> str:
+        """A name from the string table."""
+        end = self.strings.find(b"\0", offset)
+        return self.strings[offset : end if end >= 0 else None].decode("utf-8", "replace")
+
+    def head(self, number: int) -> tuple[int, int, int, int, int]:
+        """Kind, member count, flag, size or type, and position behind the head of a type."""
+        if not 0 < number < len(self.offsets):
+            return 0, 0, 0, 0, 0
+        at = self.offsets[number]
+        _, info, size = struct.unpack_from(f"{self.order}III", self.data, at)
+        return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, at + 12
+
+    def struct(self, name: str) -> BtfStruct | None:
+        """A struct by name, flattened; None if the kernel has none."""
+        number = self.structs.get(name)
+        if number is None:
+            return None
+        size = self.head(number)[3]
+        return BtfStruct(name, size, tuple(self._leaves(number, 0, "", 0)))
+
+    def _leaves(self, number: int, base: int, prefix: str, depth: int) -> Iterator[Member]:
+        kind, count, flag, _, at = self.head(number)
+        for index in range(count):
+            if at + 12 * (index + 1) > len(self.data) or depth > MAX_DEPTH:
+                return
+            name, inner, word = struct.unpack_from(f"{self.order}III", self.data, at + 12 * index)
+            offset = base + (word & 0xFFFFFF if flag else word)
+            width = word >> 24 if flag else 0
+            text = self.string(name)
+            path = f"{prefix}.{text}" if prefix and text else prefix or text
+            resolved = self.resolve(inner)
+            inner_kind = self.head(resolved)[0]
+            if inner_kind == KIND_STRUCT and not width:
+                yield from self._leaves(resolved, offset, path, depth + 1)
+            elif inner_kind == KIND_UNION:
+                first = next(self._leaves(resolved, offset, path, depth + 1), None)
+                bits, element = self.bits(resolved, depth), self.bits(resolved, depth)
+                if first is not None:
+                    yield Member(text or first.name, path, offset, bits, element)
+            else:
+                bits = width or self.bits(resolved, depth)
+                yield Member(text, path, offset, bits, width or self.element(resolved, depth))
+            if kind == KIND_UNION:
+                return
+
+    def resolve(self, number: int) -> int:
+        """The type behind typedefs and qualifiers."""
+        for _ in range(MAX_DEPTH):
+            kind, _, _, target, _ = self.head(number)
+            if kind not in _MODIFIERS:
+                break
+            number = target
+        return number
+
+    def bits(self, number: int, depth: int = 0) -> int:
+        """Size of a type in bits; 0 where it has none."""
+        number = self.resolve(number)
+        kind, _, _, size, at = self.head(number)
+        if kind == KIND_PTR:
+            return 64
+        if kind == KIND_ARRAY and depth < MAX_DEPTH:
+            inner, _, count = struct.unpack_from(f"{self.order}III", self.data, at)
+            return self.bits(inner, depth + 1) * count
+        known = (KIND_INT, KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64, 16)
+        return int(size) * 8 if kind in known else 0
+
+    def element(self, number: int, depth: int = 0) -> int:
+        """Size in bits of an array's element, of anything else its own."""
+        kind, _, _, _, at = self.head(number)
+        if kind == KIND_ARRAY:
+            inner, _, _ = struct.unpack_from(f"{self.order}III", self.data, at)
+            return self.bits(inner, depth + 1)
+        return self.bits(number, depth)
