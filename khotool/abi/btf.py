@@ -155,7 +155,7 @@ class Btf:
             return 64
         if kind == KIND_ARRAY and depth < MAX_DEPTH:
             inner, _, count = struct.unpack_from(f"{self.order}III", self.data, at)
-            return self.bits(inner, depth + 1) * count
+            return self.bits(inner, depth + 1) * int(count)
         known = (KIND_INT, KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64, 16)
         return int(size) * 8 if kind in known else 0
 

@@ -197,7 +197,7 @@ def options_from(args: argparse.Namespace) -> OpenOptions:
     return OpenOptions(
         root=args.root,
         page_size=args.page_size,
-        byteorder={"le": "little", "be": "big", None: None}[args.endian],  # type: ignore[arg-type]
+        byteorder={"le": "little", "be": "big", None: None}[args.endian],
         base=args.base,
         scratch=list(args.scratch),
         debugfs=args.debugfs,

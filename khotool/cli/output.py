@@ -146,7 +146,7 @@ def console(args: argparse.Namespace) -> Console:
     )  # fmt: skip
 
 
-def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], None]) -> None:
+def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], object]) -> None:
     """Run ``write`` with a function that takes text: to ``-o`` all or nothing, else to stdout."""
     output = getattr(args, "output", None)
     if output in (None, "-"):

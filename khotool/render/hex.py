@@ -158,7 +158,8 @@ def plain_lines(pieces: Iterable[Piece]) -> Iterator[Line]:
 
 def _joined(pieces: Iterable[Piece], limit: int = 1 << 16) -> Iterator[Piece]:
     """Pieces of bytes put together, up to ``limit`` bytes each."""
-    address, parts, size = 0, [], 0
+    address = size = 0
+    parts: list[bytes] = []
     for piece in pieces:
         if piece.state == "data" and parts and size < limit and address + size == piece.address:
             parts.append(piece.data)

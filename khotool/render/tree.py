@@ -33,14 +33,13 @@ class TreeOptions:
 def tree_lines(image: Image, top: Node, options: TreeOptions) -> Iterator[Line]:
     """Lines of ``top`` and all below it, parents first."""
     yield Line(_head(image, top, options, top=True), hang="    ")
-    stack = [
+    stack: list[tuple[Node | str, str, bool, int]] = [
         (child, "", last, 1) for child, last in reversed(_children(image, top, top, options, 0))
     ]
     while stack:
         node, indent, last, level = stack.pop()
         lead = indent + ("└── " if last else "├── ")
         below = indent + ("    " if last else "│   ")
-        children: list[tuple[Node | str, bool]]
         if isinstance(node, str):
             yield Line([(node, "note")], lead, below)
             continue
@@ -175,7 +174,7 @@ def _shown(image: Image, parent: Node, child: Node) -> bool:
 
 def _children(
     image: Image, node: Node, top: Node, options: TreeOptions, level: int
-) -> list[tuple[Node, bool]]:
+) -> list[tuple[Node | str, bool]]:
     """Nodes with a line of their own, and which is the last; texts stand for what is left out."""
     found: list[Node | str] = []
     for child in node.children:
@@ -193,7 +192,7 @@ def _children(
     if options.depth is not None and level >= options.depth and found:
         nodes = sum(1 for child in found if not isinstance(child, str))
         found = [f"... {nodes} below; --depth {level + 1} shows them"]
-    return [(child, child is found[-1]) for child in found]  # type: ignore[misc]
+    return [(child, child is found[-1]) for child in found]
 
 
 def _housekeeping(parent: Node, child: Node) -> bool:

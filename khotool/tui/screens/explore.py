@@ -1,0 +1,336 @@
+"""Explore: the tree, the bytes and the field, with one cursor."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+
+from khotool.tui.describe import RADIXES, facts, value_line
+from khotool.tui.place import Place, labels_of
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.session import Change
+from khotool.tui.text import Line, count_text, plain, visible
+from khotool.tui.widgets.hex_view import GUTTERS, WIDTHS, HexView
+from khotool.tui.widgets.line_view import LineView
+from khotool.tui.widgets.model_tree import BADGES, ModelTree
+from khotool.tui.widgets.tokens import wrap
+
+DEBOUNCE = 0.03
+"""Seconds the inspector waits for the cursor to rest."""
+TABS = ("field", "rows", "found")
+NARROW_TABS = ("field", "hex", "rows", "found")
+TAB_NAMES = {"field": "Field", "hex": "Bytes", "rows": "Rows", "found": "Findings"}
+
+
+class ExploreScreen(ModeScreen):
+    """Tree, bytes, field, rows and findings of one cursor."""
+
+    mode = "explore"
+    BINDINGS = bindings("explore")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tab = "field"
+        self.radix = RADIXES[0]
+        self._shown: object = None
+        self._timer: Timer | None = None
+        self._rows_of: Place | None = None
+
+    def body(self) -> ComposeResult:
+        """The panes."""
+        with Horizontal(id="panes"):
+            yield ModelTree(id="tree")
+            with Vertical(id="right"):
+                yield HexView(id="hex")
+                yield LineView(id="field", has_cursor=False, empty="no field at this place")
+                yield LineView(id="rows", empty="no array at this place")
+                yield LineView(id="found", empty="no finding at this place or below")
+
+    def on_mount(self) -> None:
+        """Start on the tree."""
+        super().on_mount()
+        self.query_one("#field", LineView).can_focus = True
+        self._show_tab()
+        self.query_one(ModelTree).focus()
+
+    # -- following the session -------------------------------------------------------------
+
+    def show_session(self) -> None:
+        """Show another session, or catch up with the cursor."""
+        session = self.session
+        assert session is not None
+        if self._shown is not session:
+            self._shown = session
+            self._rows_of = None
+            self.query_one(ModelTree).show_session(session)
+            self.query_one(HexView).show_session(session)
+        else:
+            self.query_one(ModelTree).refresh_labels()
+        self._follow_cursor()
+
+    def session_changed(self, change: Change) -> None:
+        """Follow."""
+        super().session_changed(change)
+        session = self.session
+        if session is None or self._shown is not session or not self.is_mounted:
+            return
+        if change is Change.CURSOR:
+            self._follow_cursor()
+        elif change is Change.OWNERS:
+            self.query_one(HexView).sections_changed()
+            self._inspect()
+        elif change is Change.FINDINGS:
+            self.query_one(ModelTree).refresh_labels()
+            self._inspect()
+        elif change is Change.FILTER:
+            self.query_one(ModelTree).show_session(session)
+            self._titles()
+
+    def _follow_cursor(self) -> None:
+        session = self.session
+        assert session is not None
+        tree = self.query_one(ModelTree)
+        node = tree.cursor_node
+        place = session.cursor.place
+        if place is not None and (node is None or node.data is None or node.data.place != place
+                                  or node.data.is_bucket):  # fmt: skip
+            tree.reveal(place)
+        self.query_one(HexView).show_cursor()
+        self._titles()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE, self._inspect)
+
+    def _titles(self) -> None:
+        session = self.session
+        if session is None:
+            return
+        tree, view = self.query_one(ModelTree), self.query_one(HexView)
+        text = f"  filter: {visible(session.filter_text)}" if session.shown is not None else ""
+        tree.border_title = _escape(f"Model{text}")
+        view.border_title = _escape(self._strip("hex", view.title()))
+        view.border_subtitle = "" if view.gutter == GUTTERS[0] else view.gutter
+        for name in TABS:
+            self.query_one(f"#{name}", LineView).border_title = _escape(self._strip(name, ""))
+
+    def _strip(self, name: str, title: str) -> str:
+        """The tabs of the lower pane as a title; the one shown in brackets."""
+        narrow = not self.has_class("-wide")
+        if name == "hex" and not narrow:
+            return title
+        names = NARROW_TABS if narrow else TABS
+        return "  ".join(
+            f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names
+        )
+
+    def _inspect(self) -> None:
+        """Fill the lower panes for the cursor."""
+        session = self.session
+        if session is None or not self.is_mounted:
+            return
+        place = session.cursor.place
+        pane = self.query_one("#field", LineView)
+        width = max((pane.size.width or 60) - 1, 20)
+        lines: list[Line] = []
+        if place is not None:
+            lines.extend(wrap([(visible(place.path), "title")], width))
+            found = [item.finding for item in session.badges.of(place)]
+            for label, line in facts(place, session.image, session.view, found, self.radix):
+                room = max(width - 9, 10)
+                for number, part in enumerate(wrap(line, room)):
+                    head = label if not number else ""
+                    lines.append([(f" {head:<7} ", "dim"), *part])
+        elif session.cursor.address is not None:
+            lines = self._bare(session.cursor.address)
+        pane.show_lines(lines)
+        pane.scroll_to(y=0, animate=False)
+        self._fill_rows(place)
+        self._fill_found(place)
+
+    def _bare(self, address: int) -> list[Line]:
+        from khotool.tui.describe import page_line
+        from khotool.tui.memory_view import address_text
+
+        session = self.session
+        assert session is not None
+        span = session.cursor.span
+        size = span.size if span is not None else 1
+        lines: list[Line] = [[(address_text(address), "title")]]
+        view = self.query_one(HexView)
+        inside = view.lines is not None and view.lines.contains(address)
+        state = "no field of the model" if inside else "hole: not captured"
+        lines.append([(" bytes   ", "dim"), (f"{size}", "value"), (f"  {state}", "hole")])
+        if address < 1 << 63:
+            lines.append([(" page    ", "dim"), *page_line(address, session.view)])
+        if session.index is None:
+            lines.append([("         ", ""), ("fields are still being indexed", "dim")])
+        return lines
+
+    def _fill_rows(self, place: Place | None) -> None:
+        """The table that the place is, or is a row of."""
+        pane = self.query_one("#rows", LineView)
+        if place is None or place.node.table is None:
+            pane.show(0, lambda _: [])
+            self._rows_of = None
+            return
+        holder = Place(place.node)
+        table = place.node.table
+        labels = labels_of(table)
+        fields = {label: Place(place.node, 0, label).field for label in labels}
+
+        def row(number: int) -> Line:
+            values = table.row(number)
+            line: Line = [(f" [{count_text(number)}]".ljust(12), "key")]
+            for label in labels:
+                text = plain(value_line(fields[label], values[label]))
+                line += [(f"{label} ", "dim"), (text.ljust(14) + " ", "value")]
+            return line
+
+        at = place.row if place.row >= 0 else (0 if self._rows_of != holder else None)
+        self._rows_of = holder
+        pane.show(len(table), row, at)
+
+    def _fill_found(self, place: Place | None) -> None:
+        session = self.session
+        assert session is not None
+        path = place.path if place is not None else "/"
+        below = path.rstrip("/")
+        self._found = [
+            item for item in session.findings[:5000]
+            if item.finding.path == path
+            or item.finding.path.startswith((f"{below}/", f"{below}["))
+        ]  # fmt: skip
+        lines: list[Line] = []
+        for item in self._found:
+            glyph, token = BADGES[item.severity]
+            lines.append([
+                (f"{glyph} {item.finding.rule} ", token),
+                (visible(item.finding.message), "text"),
+            ])  # fmt: skip
+        self.query_one("#found", LineView).show_lines(lines, 0)
+
+    # -- moves of the panes ----------------------------------------------------------------
+
+    def on_model_tree_moved(self, event: ModelTree.Moved) -> None:
+        """The tree moves the others."""
+        if self.session is not None:
+            self.session.select(event.place)
+
+    def on_hex_view_moved(self, event: HexView.Moved) -> None:
+        """The bytes move the others."""
+        if self.session is None:
+            return
+        if event.follow:
+            self.action_follow()
+        else:
+            self.session.select_address(event.address, event.size)
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """A row moves the others."""
+        if event.view.id == "rows" and self.session is not None and self._rows_of is not None:
+            self.session.select(Place(self._rows_of.node, event.line))
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Go to a finding, or along a row's pointer."""
+        session = self.session
+        if session is None:
+            return
+        if event.view.id == "found" and event.line < len(self._found):
+            session.show_finding(self._found[event.line])
+        elif event.view.id == "rows" and self._rows_of is not None:
+            table = self._rows_of.node.table
+            assert table is not None
+            for label in labels_of(table):
+                found = session.target(Place(self._rows_of.node, event.line, label))
+                if found is not None:
+                    session.select(Place(self._rows_of.node, event.line, label))
+                    session.follow()
+                    break
+
+    # -- actions ---------------------------------------------------------------------------
+
+    def action_follow(self) -> None:
+        """Open, or follow the pointer under the cursor."""
+        session = self.session
+        tree = self.query_one(ModelTree)
+        if session is None or (self.focused is tree and tree.open_or_follow()):
+            return
+        if not session.follow():
+            self.notify("Nothing to follow here", timeout=2)
+
+    def action_tab(self) -> None:
+        """The next tab of the lower pane."""
+        names = TABS if self.has_class("-wide") else NARROW_TABS
+        at = names.index(self.tab) if self.tab in names else -1
+        focused = self.focused is not None and self.focused.id in NARROW_TABS
+        self.tab = names[(at + 1) % len(names)]
+        self._show_tab()
+        if focused:
+            self.query_one(f"#{self.tab}").focus()
+
+    def _show_tab(self) -> None:
+        wide = self.has_class("-wide")
+        if wide and self.tab == "hex":
+            self.tab = "field"
+        for name in NARROW_TABS:
+            self.query_one(f"#{name}").set_class(
+                name != self.tab and not (wide and name == "hex"), "-off"
+            )
+        self._titles()
+
+    def on_resize(self) -> None:
+        """Another width may mean other tabs."""
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        if self.is_mounted:
+            self._show_tab()
+            self._inspect()
+
+    def action_inspector(self) -> None:
+        """Show or hide the lower pane."""
+        self.toggle_class("-plain")
+        self.call_after_refresh(self.query_one(HexView).show_cursor)
+
+    def action_gutter(self) -> None:
+        """Physical address, page and offset, or offset in the record."""
+        view = self.query_one(HexView)
+        view.gutter = GUTTERS[(GUTTERS.index(view.gutter) + 1) % len(GUTTERS)]
+        self._titles()
+        view.refresh()
+
+    def action_radix(self) -> None:
+        """Hexadecimal, decimal, binary."""
+        self.radix = RADIXES[(RADIXES.index(self.radix) + 1) % len(RADIXES)]
+        self._inspect()
+
+    def action_width(self) -> None:
+        """Bytes per row."""
+        view = self.query_one(HexView)
+        at = (WIDTHS.index(view.wanted_width) + 1) % len(WIDTHS)
+        view.wanted_width = WIDTHS[at]
+        view._fit()
+        view.show_cursor()
+        self.notify(f"{WIDTHS[at]} bytes per row" if WIDTHS[at] else "as many as fit", timeout=2)
+
+    def action_mark(self) -> None:
+        """Keep the place, or drop it."""
+        self.khotool.toggle_mark()
+
+    def action_filter(self) -> None:
+        """Show only what matches in the tree."""
+        self.khotool.open_filter()
+
+    def panes(self) -> list[tuple[str, str]]:
+        """The panes that are shown."""
+        return [
+            (f"#{name}", text)
+            for name, text in (("tree", "Model"), *TAB_NAMES.items())
+            if self.query_one(f"#{name}").display and not self.query_one(f"#{name}").has_class("-off")
+        ]  # fmt: skip
+
+
+def _escape(text: str) -> str:
+    """Text as markup that shows just that."""
+    return text.replace("\\", "\\\\").replace("[", "\\[")

@@ -1,0 +1,392 @@
+"""Bytes of memory with the field, the record and the pages they belong to."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from khotool.image.model import UNPLACED
+from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
+from khotool.tui.memory_view import Use, address_text, section_text
+from khotool.tui.session import Session
+from khotool.tui.text import Line, count_text, size_text, visible
+from khotool.tui.widgets.tokens import TOKENS, strip_of, style_of
+
+GUTTERS = ("physical", "page", "record")
+WIDTHS = (0, 8, 16, 32)
+"""Bytes per row; 0 for what fits."""
+
+
+class HexView(Widget, can_focus=True):
+    """Memory, 16 bytes a line; the cursor is a byte, its field stands in brackets."""
+
+    COMPONENT_CLASSES = TOKENS
+    BINDINGS = [
+        Binding("up,k", "line(-1)", "Up", show=False, id="nav.up"),
+        Binding("down,j", "line(1)", "Down", show=False, id="nav.down"),
+        Binding("left,h", "byte(-1)", "Left", show=False, id="nav.left"),
+        Binding("right,l", "byte(1)", "Right", show=False, id="nav.right"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="nav.pageup"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="nav.pagedown"),
+        Binding("home", "edge(0)", "Top", show=False, id="nav.top"),
+        Binding("end,G", "edge(1)", "Bottom", show=False, id="nav.bottom"),
+    ]  # type: list[BindingType]
+
+    class Moved(Message):
+        """The user moved to a byte, or selected ``size`` bytes."""
+
+        def __init__(self, address: int, size: int = 0, *, follow: bool = False) -> None:
+            super().__init__()
+            self.address = address
+            self.size = size
+            self.follow = follow
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.session: Session | None = None
+        self.lines: HexLines | None = None
+        self.top: Key = (0, 0)
+        self.gutter = GUTTERS[0]
+        self.wanted_width = 0
+        self._drag: int | None = None
+        self._visible: list[HexLine] = []
+
+    # -- contents --------------------------------------------------------------------------
+
+    def show_session(self, session: Session) -> None:
+        """Show the memory of an image."""
+        self.session = session
+        self.lines = HexLines(session.image.space, session.image.geometry.page_size, self._section)
+        self._fit()
+        self.show_cursor(center=True)
+
+    def _section(self, address: int) -> tuple[int, int]:
+        assert self.session is not None
+        section = self.session.view.section(address)
+        return section.start, section.end
+
+    def sections_changed(self) -> None:
+        """Owners are known now."""
+        if self.lines is not None:
+            self.lines.refresh()
+            self.show_cursor()
+
+    def _fit(self) -> None:
+        """Bytes per row for the width there is."""
+        if self.lines is None:
+            return
+        width = self.wanted_width
+        if not width:
+            room = self.size.width - self._gutter_width() - 3
+            width = 16 if room >= 16 * 4 + 3 else 8
+        if width != self.lines.width:
+            self.lines.set_width(width)
+
+    def on_resize(self) -> None:
+        """Another width may hold more bytes."""
+        self._fit()
+        self.show_cursor()
+
+    def show_cursor(self, *, center: bool = False) -> None:
+        """Scroll to the session's cursor if it is not seen."""
+        lines, session = self.lines, self.session
+        if lines is None or session is None or lines.empty:
+            self.refresh()
+            return
+        cursor = session.cursor
+        if cursor.span is not None:
+            lines.keep(cursor.span.address, cursor.span.end)
+        address = cursor.address
+        if address is not None:
+            key = lines.key_of(address)
+            height = max(self.size.height, 1)
+            at = lines.distance(self.top, key, height)
+            if center or at is None:
+                above = -1 if self._is_next(key) else -(height // 3)
+                self.top = lines.step(key, above)
+            else:
+                self.top = lines.line_at(self.top)[0].lines[lines.line_at(self.top)[1]].key
+        self.refresh()
+
+    def _is_next(self, key: Key) -> bool:
+        """Whether a line stands just above the first visible one."""
+        assert self.lines is not None
+        return self.lines.step(self.top, -1) == key
+
+    # -- drawing ---------------------------------------------------------------------------
+
+    def _gutter_width(self) -> int:
+        lines = self.lines
+        if lines is None or lines.empty:
+            return 12
+        return len(f"{min(lines.extents[-1][1], UNPLACED):x}") + 2
+
+    def _gutter_text(self, line: HexLine) -> str:
+        assert self.session is not None
+        width = self._gutter_width()
+        address = line.address
+        if address >= UNPLACED:
+            return f"?+{address - UNPLACED:x}".rjust(width)
+        if self.gutter == "page":
+            size = self.session.image.geometry.page_size
+            return f"{address // size:x}:{address % size:03x}".rjust(width)
+        group = self.session.group()
+        if self.gutter == "record" and group is not None:
+            offset = address - group.address
+            if abs(offset) < 1 << 20:
+                return f"{'-' if offset < 0 else '+'}{abs(offset):x}".rjust(width)
+        return f"{address:0{width - 2}x}".rjust(width)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the view."""
+        base = self.rich_style
+        width = self.size.width
+        lines = self.lines
+        if y == 0:
+            self._visible = [] if lines is None else lines.window(self.top, self.size.height)
+        if lines is None or lines.empty:
+            text = "" if lines is None else " this image holds no memory"
+            return strip_of(self, [(text, "dim")] if not y else [], base, width)
+        if y >= len(self._visible):
+            return Strip.blank(width, base)
+        strip = strip_of(self, self._line(self._visible[y], width - 1), base, width - 1)
+        return Strip([*strip, self._bar(y, base)])
+
+    def _bar(self, y: int, base: Style) -> Segment:
+        """One cell of the scroll bar: how far the view is through the captured bytes."""
+        assert self.lines is not None
+        height = max(self.size.height, 1)
+        at = min(int(self.lines.fraction(self.top[0]) * height), height - 1)
+        token = "accent" if y == at else "dim"
+        return Segment("┃" if y == at else "│", base + style_of(self, token))
+
+    def _line(self, line: HexLine, width: int) -> Line:
+        if line.kind is LineKind.DATA:
+            return self._data(line)
+        lead = self._gutter_text(line)
+        if line.kind is LineKind.ZERO:
+            text = f"{size_text(line.size)} of zero"
+            return [(lead, "dim"), ("  · ", "dim"), (text, "zero")]
+        if line.kind is LineKind.HOLE:
+            return self._rule(f" hole {size_text(line.size)} not captured ", width, "hole", "╌")
+        if line.kind is LineKind.ERROR:
+            return [(lead, "dim"), (f"  {size_text(line.size)} unreadable", "error")]
+        return self._border(line, width)
+
+    def _border(self, line: HexLine, width: int) -> Line:
+        assert self.session is not None
+        size = self.session.image.geometry.page_size
+        if line.address >= UNPLACED:
+            return self._rule(" blob, its place is not captured ", width, "border", "─")
+        frame = line.address // size
+        if line.kind is LineKind.PAGE:
+            return self._rule(f" page {frame:#x} ", width, "page", "┄")
+        section = self.session.view.section(line.address)
+        pages = (section.end - section.start) // size
+        span = f"page {frame:#x}" if pages == 1 else f"pages {frame:#x} +{count_text(pages)}"
+        if section.use is Use.FREE or section.use is Use.UNKNOWN:
+            span = f"page {frame:#x}"
+        text = f" {span}  {visible(section_text(section, size))} "
+        bad = section.use in (Use.UNOWNED, Use.UNPRESERVED)
+        return self._rule(text, width, "warning" if bad else "border", "─")
+
+    def _rule(self, text: str, width: int, token: str, glyph: str) -> Line:
+        room = width - len(text) - 2
+        if room < 0:
+            text = text[: width - 4] + "… "
+            room = 0
+        return [(glyph * 2 + text + glyph * room, token)]
+
+    def _data(self, line: HexLine) -> Line:
+        """Address, bytes, characters; the selected field in brackets."""
+        assert self.lines is not None
+        assert self.session is not None
+        data, states = self.lines.read_row(line)
+        session = self.session
+        span, group = session.cursor.span, session.group()
+        width = self.lines.width
+        first = line.address - line.address % width
+        low, high = (span.address, span.end) if span is not None else (-1, -1)
+        out: Line = [(self._gutter_text(line), "dim"), (" ", "")]
+        chars: Line = []
+        for column in range(width):
+            address = first + column
+            at = address - line.address
+            gap = " " if column % 8 or not column else "  "
+            selected = low <= address < high
+            if selected and (address == low or column == 0):
+                gap = gap[:-1] + "["
+            elif low < address == high and column:
+                gap = "]" + gap[1:]
+            token = "field" if selected and address != low and column else ""
+            in_record = group is not None and group.address <= address < group.end
+            if not token and in_record and group is not None and address > group.address and column:
+                token = "record" if gap.strip() == "" else ""
+            out.append((gap, token))
+            if 0 <= at < len(data):
+                text, char, kind = self._cell(data[at], states[at])
+            else:
+                text, char, kind = "  ", " ", "dim"
+            if selected:
+                kind = f"{kind} field"
+                if address == session.cursor.address and self.has_focus:
+                    kind = f"{kind} hit"
+            elif in_record:
+                kind = f"{kind} record"
+            out.append((text, kind))
+            chars.append((char, kind))
+        out.append(("]" if low < first + width == high or low <= first + width - 1 < high - 1
+                    else " ", ""))
+        return [*out, (" ", ""), *chars]
+
+    @staticmethod
+    def _cell(byte: int, state: int) -> tuple[str, str, str]:
+        """Two digits, a character, and a token of one byte."""
+        if state == ord("h"):
+            return "··", " ", "hole"
+        if state == ord("e"):
+            return "??", "?", "error"
+        if not byte:
+            return "00", ".", "zero"
+        if 0x20 <= byte < 0x7F:
+            return f"{byte:02x}", chr(byte), "printable"
+        return f"{byte:02x}", ".", "other"
+
+    # -- moves -----------------------------------------------------------------------------
+
+    def _go(self, address: int, size: int = 0) -> None:
+        if self.lines is not None and not self.lines.empty:
+            self.post_message(self.Moved(self.lines.clamp(address), size))
+
+    def _here(self) -> int:
+        cursor = self.session.cursor if self.session is not None else None
+        return cursor.address if cursor is not None and cursor.address is not None else self.top[0]
+
+    def action_line(self, step: int) -> None:
+        """A line up or down; folds and borders are stepped over."""
+        lines = self.lines
+        if lines is None or lines.empty:
+            return
+        here = self._here()
+        column = here % lines.width
+        key = lines.key_of(here)
+        while True:
+            following = lines.step(key, 1 if step > 0 else -1)
+            if following == key:
+                return
+            key = following
+            group, at = lines.line_at(key)
+            line = group.lines[at]
+            if line.kind is LineKind.DATA:
+                first = line.address - line.address % lines.width
+                last = line.address + line.size - 1
+                return self._go(min(max(first + column, line.address), last))
+            if line.kind in (LineKind.ZERO, LineKind.HOLE, LineKind.ERROR):
+                return self._go(line.address)
+
+    def action_byte(self, step: int) -> None:
+        """A byte to the left or right; over a hole to its other side."""
+        lines = self.lines
+        if lines is None or lines.empty:
+            return
+        address = lines.clamp(self._here() + step)
+        if not lines.contains(address):
+            group = lines.group_at(address)
+            address = group.end if step > 0 else group.start - 1
+        self._go(address)
+
+    def action_page(self, step: int) -> None:
+        """A screen up or down."""
+        if self.lines is not None and not self.lines.empty:
+            amount = max(self.size.height - 2, 1) * step
+            key = self.lines.step(self.lines.key_of(self._here()), amount)
+            self.top = self.lines.step(self.top, amount)
+            self._go(key[0])
+
+    def action_edge(self, end: int) -> None:
+        """To the first or last byte."""
+        if self.lines is not None and not self.lines.empty:
+            self._go(self.lines.extents[-1][1] - 1 if end else self.lines.extents[0][0])
+
+    def scroll_lines(self, step: int) -> None:
+        """Scroll without moving the cursor."""
+        if self.lines is not None and not self.lines.empty:
+            self.top = self.lines.step(self.top, step)
+            self.refresh()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel scrolls."""
+        event.stop()
+        self.scroll_lines(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel scrolls."""
+        event.stop()
+        self.scroll_lines(-3)
+
+    def address_at(self, x: int, y: int) -> int | None:
+        """The byte drawn at a cell of the contents."""
+        if self.lines is None or not 0 <= y < len(self._visible):
+            return None
+        line = self._visible[y]
+        if line.kind is not LineKind.DATA:
+            return line.address
+        width, left = self.lines.width, self._gutter_width() + 1
+        first = line.address - line.address % width
+        offset = x - left - 1
+        chars = left + 3 * width + (width // 8 - 1) + 2
+        if x >= chars:
+            column = x - chars
+        else:
+            column = (offset - (offset // 25)) // 3 if offset >= 0 else 0
+        address = first + min(max(column, 0), width - 1)
+        return min(max(address, line.address), line.address + line.size - 1)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Select a byte, or jump by the scroll bar."""
+        if self.lines is None or self.lines.empty:
+            return
+        spot = event.get_content_offset(self)
+        if spot is None:
+            return
+        if spot.x >= self.size.width - 1:
+            part = spot.y / max(self.size.height - 1, 1)
+            self.top = self.lines.key_of(self.lines.at_fraction(part))
+            self.refresh()
+            return
+        address = self.address_at(spot.x, spot.y)
+        if address is not None:
+            self._drag = address
+            self.capture_mouse()
+            self._go(address)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Dragging selects bytes."""
+        if self._drag is None:
+            return
+        spot = event.get_content_offset(self)
+        address = self.address_at(spot.x, spot.y) if spot is not None else None
+        if address is not None and address != self._drag:
+            low, high = sorted((self._drag, address))
+            self._go(low, high - low + 1)
+
+    def on_mouse_up(self) -> None:
+        """End of a drag."""
+        self._drag = None
+        self.release_mouse()
+
+    def on_click(self, event: events.Click) -> None:
+        """A double click follows."""
+        if event.chain == 2 and self.session is not None:
+            self.post_message(self.Moved(self._here(), follow=True))
+
+    def title(self) -> str:
+        """What stands in the border: where the cursor is."""
+        if self.session is None or self.session.cursor.address is None:
+            return "Bytes"
+        return f"Bytes  {address_text(self.session.cursor.address)}"

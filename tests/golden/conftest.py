@@ -1,0 +1,11 @@
+"""``--update-golden`` rewrites the transcripts from what the program prints now."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the transcripts in tests/golden"
+    )
