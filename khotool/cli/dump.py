@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", nargs="?", help="show this part only")
     group = parser.add_argument_group("what is shown")
     group.add_argument("--summary", action="store_true", help="about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree; lists rows too")
+    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree, with rows")
     group.add_argument("--rows", type=depth, metavar="N", help="rows of each table that are listed")
     group.add_argument(
         "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"

@@ -92,7 +92,8 @@ class Builder:
 
     def _preserve_payload(self, addresses: Array, size: int) -> None:
         pages = size // self.geometry.page_size
-        if size % self.geometry.page_size or not pages or pages & (pages - 1):
+        one_block = pages and not size & (size - 1) and not (addresses & np.uint64(size - 1)).any()
+        if not one_block:
             for address in addresses.tolist():
                 self.preserve_range(address, size)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from khotool.image.lookup import table_row
 from khotool.image.model import Image, Node, NodeKind, Span
-from khotool.image.places import Places
+from khotool.image.places import Places, Spans
 from khotool.image.region import FdtRegion
 
 STEP = 1 << 16
@@ -68,10 +68,11 @@ def annotate(image: Image, places: Places, start: int, size: int) -> Iterator[Pi
     """
     end = start + size
     at = start
+    trees = tree_index(places, start, end)
     while at < end:
         # A step ends where a page does, so that rows do not straddle steps needlessly.
         stop = min(end, (at // STEP + 1) * STEP)
-        marks = list(marks_in(image, places, at, stop))
+        marks = marks_in(places, trees, at, stop)
         known = image.space.known(at, stop - at)
         for index, (address, data, state) in enumerate(known):
             following = known[index + 1][0] if index + 1 < len(known) else stop
@@ -97,7 +98,7 @@ def _cut(start: int, data: bytes, marks: list[Mark]) -> Iterator[Piece]:
         yield Piece(at, end - at, "data", data[at - start :])
 
 
-def marks_in(image: Image, places: Places, start: int, end: int) -> list[Mark]:
+def marks_in(places: Places, trees: Spans[Mark], start: int, end: int) -> list[Mark]:
     """Meanings of the bytes of a range, ascending; they do not overlap."""
     found: list[Mark] = []
     shared: dict[tuple[int, int], list[Node]] = {}
@@ -109,12 +110,18 @@ def marks_in(image: Image, places: Places, start: int, end: int) -> list[Mark]:
     for node, first, last in places.rows_at(start, end):
         for index in range(first, last):
             found.extend(row_marks(node, index))
-    for region in places.trees:
-        if region.address < end and start < region.address + len(region.blob.data):
-            found.extend(
-                m for m in tree_marks(region) if m.address < end and start < m.address + m.size
-            )
+    found.extend(trees.overlapping(start, end))
     return without_overlap(found)
+
+
+def tree_index(places: Places, start: int, end: int) -> Spans[Mark]:
+    """Tokens of the device trees that meet a range."""
+    return Spans(
+        (mark.address, mark.address + mark.size, mark)
+        for region in places.trees
+        if region.address < end and start < region.address + len(region.blob.data)
+        for mark in tree_marks(region)
+    )
 
 
 def without_overlap(marks: list[Mark]) -> list[Mark]:

@@ -47,13 +47,12 @@ class Identifier:
 
     def identify(self, address: int) -> list[Fact]:
         """All facts about a physical address in bytes."""
-        facts = [
+        return [
             *self._fields(address), *self._rows(address), *self._payload(address),
             *self._records(address), *self._trees(address), *self._map(address),
             *self._ranges(address), *self._owners(address), *self._block(address),
             *self._scratch(address), *self._capture(address),
         ]  # fmt: skip
-        return facts
 
     def _fields(self, address: int) -> Iterator[Fact]:
         for node in self.places.values.overlapping(address, address + 1):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -12,41 +11,36 @@ from khotool.abi.compile import PlacedField
 from khotool.image.model import UNPLACED, Image, Node, NodeKind
 from khotool.image.region import FdtRegion
 
+T = TypeVar("T")
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """Nodes by a range of bytes, sorted by start.
+class Spans(Generic[T]):
+    """Things by the range of bytes they are about, sorted by start."""
 
-    Args:
-        start, end: uint64 (n,), physical addresses in bytes; end is exclusive.
-        nodes: the node of each row.
-    """
+    def __init__(self, found: Iterable[tuple[int, int, T]]) -> None:
+        """Index rows of (start, end, thing): physical addresses in bytes, end exclusive.
 
-    start: U64
-    end: U64
-    nodes: list[Node]
-
-    @classmethod
-    def of(cls, found: list[tuple[int, int, Node]]) -> Spans:
-        """Rows of (start, end, node), without those that have no place in memory."""
+        Empty ranges, and those that have no place in memory, are left out.
+        """
         rows = sorted(
             (row for row in found if row[0] < row[1] <= UNPLACED), key=lambda row: (row[0], row[1])
         )
-        return cls(
-            np.array([row[0] for row in rows], np.uint64),
-            np.array([row[1] for row in rows], np.uint64),
-            [row[2] for row in rows],
-        )
+        self.start: U64 = np.array([row[0] for row in rows], np.uint64)
+        self.end: U64 = np.array([row[1] for row in rows], np.uint64)
+        self.things = [row[2] for row in rows]
+        # No row below the first whose reach passes an address can contain it.
+        self._reach: U64 = np.maximum.accumulate(self.end)
 
-    def overlapping(self, start: int, end: int) -> list[Node]:
-        """Nodes whose bytes meet ``[start, end)``, smallest first."""
-        last = int(np.searchsorted(self.start, np.uint64(min(end, UNPLACED)), side="left"))
-        rows = np.flatnonzero(self.end[:last] > np.uint64(start))
-        size = (self.end[rows] - self.start[rows]).tolist()
-        order = sorted(range(len(rows)), key=lambda i: (size[i], int(rows[i])))
-        return [self.nodes[int(rows[i])] for i in order]
+    def overlapping(self, start: int, end: int) -> list[T]:
+        """Things whose bytes meet ``[start, end)``, smallest first."""
+        if start >= UNPLACED:
+            return []
+        low = int(np.searchsorted(self._reach, np.uint64(start), side="right"))
+        high = int(np.searchsorted(self.start, np.uint64(min(end, UNPLACED)), side="left"))
+        rows = np.flatnonzero(self.end[low:high] > np.uint64(start)) + low
+        sizes = self.end[rows] - self.start[rows]
+        return [self.things[row] for row in rows[np.argsort(sizes, kind="stable")].tolist()]
 
 
 class Places:
@@ -59,19 +53,21 @@ class Places:
         self.tables: list[Node] = []
         for node in image.tree.walk():
             span = node.span
-            if span is not None and node.kind in (NodeKind.VALUE, NodeKind.RAW, NodeKind.LIST):
-                if not (node.kind is NodeKind.VALUE and node.value is None):
-                    values.append((span.address, span.end, node))
+            holds = node.kind is NodeKind.RAW or (
+                node.kind in (NodeKind.VALUE, NodeKind.LIST) and node.value is not None
+            )
+            if span is not None and holds:
+                values.append((span.address, span.end, node))
             if node.target is not None and node.target.size:
                 targets.append((node.target.address, node.target.end, node))
             if node.table is not None:
                 self.tables.append(node)
-        self.values = Spans.of(values)
-        self.targets = Spans.of(targets)
+        self.values = Spans(values)
+        self.targets = Spans(targets)
         self.trees = [r for r in image.regions if isinstance(r, FdtRegion) and r.address < UNPLACED]
 
     def rows_at(self, start: int, end: int) -> Iterator[tuple[Node, int, int]]:
-        """Rows of tables whose bytes meet ``[start, end)``: table, first row, row behind the last."""
+        """Rows whose bytes meet ``[start, end)``: the table, first row, row behind the last."""
         for node in self.tables:
             table = node.table
             assert table is not None

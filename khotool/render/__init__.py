@@ -1,0 +1,1 @@
+"""Answers as text, JSON, CSV, DTS and annotated bytes; nothing here prints."""

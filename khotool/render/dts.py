@@ -54,9 +54,7 @@ def _values(image: Image, region: FdtRegion) -> dict[int, Node]:
     }
 
 
-def meaning(
-    image: Image, region: FdtRegion, values: dict[int, Node], prop: Property
-) -> str | None:
+def meaning(image: Image, region: FdtRegion, values: dict[int, Node], prop: Property) -> str | None:
     """What the bytes of a property mean; None where its text says it already."""
     node = values.get(region.address + prop.value_offset)
     kind = node.field.type if node is not None and node.field is not None else None

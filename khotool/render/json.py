@@ -39,7 +39,7 @@ def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
         yield "\n"
         return
     if not any(isinstance(value, Rows) for value in document.values()):
-        yield (_dumps(document, (",", ":")) if compact else _form(document, 0)) + "\n"
+        yield (_dumps(document, compact) if compact else _form(document, 0)) + "\n"
         return
     yield "{"
     for index, (key, value) in enumerate(document.items()):
@@ -51,16 +51,33 @@ def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
 
 def _value(value: object, level: int, compact: bool) -> Iterator[str]:
     if not isinstance(value, Rows):
-        yield _dumps(value, (",", ":")) if compact else _form(value, level)
+        yield _dumps(value, compact) if compact else _form(value, level)
         return
     pad = "" if compact else "\n" + " " * (level + 1)
     count = 0
     yield "["
     for element in value.elements:
         yield ("," if count else "") + pad
-        yield _dumps(element, (",", ":")) if compact else _form(element, level + 1)
+        yield _dumps(element, compact) if compact or _flat(element, level + 1) else _form(
+            element, level + 1
+        )
         count += 1
     yield ("" if compact or not count else "\n" + " " * level) + "]"
+
+
+def _flat(value: object, level: int) -> bool:
+    """True for an object that holds no other and is short: most elements of a long array."""
+    if not isinstance(value, dict):
+        return False
+    room = LINE - level
+    for key, item in value.items():
+        if isinstance(item, str):
+            # An escape makes up to six characters of one.
+            room -= len(item) if item.isascii() and item.isprintable() else 6 * len(item)
+        elif item is not None and not isinstance(item, int):
+            return False
+        room -= len(key) + 24
+    return room >= 0
 
 
 def _form(value: object, level: int) -> str:
@@ -79,8 +96,12 @@ def _form(value: object, level: int) -> str:
     return f"{begin}\n{pad}" + f",\n{pad}".join(parts) + f"\n{' ' * level}{end}"
 
 
-def _dumps(value: object, separators: tuple[str, str] = (", ", ": ")) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=separators)
+_SPACED = json.JSONEncoder(ensure_ascii=False)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def _dumps(value: object, compact: bool = False) -> str:
+    text = (_COMPACT if compact else _SPACED).encode(value)
     return text if text.isascii() and "\x7f" not in text else _ESCAPED.sub(_escape, text)
 
 

@@ -25,7 +25,7 @@ STYLES = {
     "text": "magenta",
     "dim": "bright_black",
     "note": "italic bright_black",
-    "absent": "red",
+    "absent": "yellow",
     "error": "bold red",
     "warning": "yellow",
     "good": "green",
@@ -94,7 +94,7 @@ def wrap(line: Line, width: int) -> Iterator[list[Segment]]:
                 rows.append(_Row(line.hang))
                 piece = (piece[0].lstrip(" "), piece[1])
             rows[-1].take([piece], width_of(piece[0]))
-    yield from (_trim(row.segments) for row in rows)
+    yield from (_joined(_trim(row.segments)) for row in rows)
 
 
 class _Row:
@@ -147,6 +147,17 @@ def _words(segments: list[Segment]) -> Iterator[Segment]:
                 end += 1
             yield text[start:end], style
             start = end
+
+
+def _joined(row: list[Segment]) -> list[Segment]:
+    """Neighbours of one style as one segment; the lead stays by itself."""
+    joined = row[:1]
+    for text, style in row[1:]:
+        if len(joined) > 1 and joined[-1][1] == style:
+            joined[-1] = (joined[-1][0] + text, style)
+        else:
+            joined.append((text, style))
+    return joined
 
 
 def _trim(row: list[Segment]) -> list[Segment]:

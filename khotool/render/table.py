@@ -9,7 +9,7 @@ import numpy as np
 from khotool.abi.definition import Field, Shape
 from khotool.image.model import Image, Node, Table
 from khotool.render.lines import Segment
-from khotool.render.text import flags_text, plural
+from khotool.render.text import flag_names, plural
 from khotool.shapes.preserved import PreservedMap
 
 MAX_ORDERS = 6
@@ -86,9 +86,9 @@ def flags_summary(column: Any, field: Field) -> str:
     """Flags that all rows have, and of the others how many rows have them."""
     every = int(np.bitwise_and.reduce(column))
     some = int(np.bitwise_or.reduce(column)) & ~every
-    parts = [flags_text(every, field.flags)] if every or not some else []
+    parts = [flag_names(every, field.flags)] if every or not some else []
     for bit in range(some.bit_length()):
         if some >> bit & 1:
             count = int(np.count_nonzero(column & np.uint64(1 << bit)))
-            parts.append(f"{flags_text(1 << bit, field.flags)} on {count}")
+            parts.append(f"{flag_names(1 << bit, field.flags)} on {count}")
     return f"{field.label} {', '.join(parts)}"

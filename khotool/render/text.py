@@ -32,7 +32,7 @@ def _visible(char: str) -> str:
 def quoted(text: str) -> str:
     """``text`` as it stands in a value: bare if it is a plain word, else in double quotes."""
     shown = visible(text)
-    if shown == text and text and not any(c in ' "\'=,' for c in text):
+    if shown == text and text and not any(c in " \"'=," for c in text):
         return text
     return '"' + shown.replace('"', '\\"') + '"'
 
@@ -61,6 +61,12 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 
 def flags_text(value: int, names: dict[str, int]) -> str:
+    """``flag_names`` with the number behind it."""
+    shown = flag_names(value, names)
+    return shown if shown == f"{value:#x}" or not value else f"{shown} ({value:#x})"
+
+
+def flag_names(value: int, names: dict[str, int]) -> str:
     """Names of the set bits joined by ``|``; bits without a name in hexadecimal."""
     if not value:
         return "0"
@@ -72,8 +78,7 @@ def flags_text(value: int, names: dict[str, int]) -> str:
             rest &= ~bit
     if rest or not parts:
         parts.append(f"{rest:#x}")
-    shown = "|".join(parts)
-    return shown if shown == f"{value:#x}" else f"{shown} ({value:#x})"
+    return "|".join(parts)
 
 
 def range_text(start: int, size: int) -> str:

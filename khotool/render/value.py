@@ -49,6 +49,8 @@ def value_segments(node: Node) -> list[Segment]:
     if isinstance(value, list):
         return [(list_shown(value, node.field), "address")]
     if isinstance(value, int):
+        if not value and node.field is not None and node.field.null == "empty":
+            return [("none", "dim")]
         text = number_text(value, node.field)
         role = node.field.role if node.field is not None else ""
         style = "address" if role in HEX_ROLES or role == "pfn" else "number"

@@ -302,6 +302,10 @@ class Session:
             self._move(self.cursor_of(found[0]), jump=True)
         return bool(found)
 
+    def goto_path(self, path: str) -> None:
+        """Move to a path, or as near to it as there is a place, without a trace."""
+        self._move(self._at(nearest(self.image.tree, path)), jump=False)
+
     def set_hits(self, text: str, query: Query | None, hits: list[Hit]) -> None:
         """The result of a search, for ``next_hit``."""
         self.query_text, self.query, self.hits, self.hit = text, query, hits, -1

@@ -1,0 +1,166 @@
+"""A picture of physical memory as cells: which owner holds most of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from khotool.absent import Absent
+from khotool.image.model import Image
+from khotool.image.path import parse_path
+
+Array = np.ndarray[Any, Any]
+LEAK = "preserved, nobody's"
+UNPRESERVED = "referenced, not preserved"
+SCRATCH = "scratch"
+OTHERS = "other owners"
+MAX_GROUPS = 10
+MAX_CELLS = 3000
+GAP_CELLS = 64
+"""Empty cells in a row from which on a gap is folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Ranges drawn in one colour.
+
+    Args:
+        name: owner as a person would call it, or one of the constants here.
+        ranges: (n, 2) uint64 physical start and end in bytes, ascending, disjoint.
+    """
+
+    name: str
+    ranges: Array
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return int((self.ranges[:, 1] - self.ranges[:, 0]).sum()) if len(self.ranges) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Neighbouring cells between two folded gaps.
+
+    Args:
+        start: physical address of the first cell.
+        group: for each cell the index of the group that holds most of it, -1 for none.
+        filled: part of each cell that any group holds, 0 to 1.
+    """
+
+    start: int
+    group: list[int]
+    filled: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The picture: groups, bytes of a cell, and windows in ascending order."""
+
+    groups: list[Group]
+    size: int
+    windows: list[Window]
+
+
+def owner_group(path: str) -> str:
+    """The part of the handover that an owner belongs to: its session, region or entry."""
+    steps = parse_path(path) if path != "/" else []
+    if not steps:
+        return "KHO root"
+    kept = [steps[0]]
+    if steps[0].text == "LUO" and len(steps) > 2 and steps[2].is_key:
+        return f"session {steps[2].text}"
+    if len(steps) > 2 and steps[2].is_key:
+        return f"{steps[0].text} {steps[2].text}"
+    return kept[0].text
+
+
+def groups_of(image: Image) -> list[Group]:
+    """Owners by size, the largest on their own, then leaks, dangling references, scratch."""
+    owned = image.ownership()
+    groups: list[Group] = []
+    if owned is not None:
+        page = np.uint64(image.geometry.page_size)
+        start = owned.ranges.start
+        end = start + owned.ranges.pages.astype(np.uint64) * page
+        names = [owner_group(path) for path in owned.owners]
+        index = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        of_owner = np.array([index[name] for name in names] or [0], np.int64)
+        which = np.where(owned.ranges.owner < 0, -1, of_owner[np.maximum(owned.ranges.owner, 0)])
+        sizes = np.zeros(len(index) + 1, np.uint64)
+        np.add.at(sizes, which, end - start)
+        order = sorted(index, key=lambda name: (-int(sizes[index[name]]), name))
+        for name in order[:MAX_GROUPS]:
+            groups.append(_group(name, start, end, which == index[name]))
+        rest = np.isin(which, [index[name] for name in order[MAX_GROUPS:]])
+        groups.append(_group(OTHERS, start, end, rest))
+        groups.append(_group(LEAK, start, end, which == -1))
+        lost = owned.unpreserved
+        ends = lost.start + lost.pages.astype(np.uint64) * page
+        groups.append(_group(UNPRESERVED, lost.start, ends, np.ones(len(lost), bool)))
+    if not isinstance(image.scratch, Absent):
+        spans = sorted((span.address, span.end) for span in image.scratch.areas)
+        groups.append(Group(SCRATCH, np.array(spans, np.uint64).reshape(-1, 2)))
+    return [group for group in groups if group.size]
+
+
+def _group(name: str, start: Array, end: Array, mine: Array) -> Group:
+    return Group(name, np.stack([start[mine], end[mine]], axis=1))
+
+
+def cells_of(image: Image) -> Cells:
+    """The picture of an image; no windows where nothing is known to be anywhere."""
+    groups = groups_of(image)
+    if not groups:
+        return Cells([], image.geometry.page_size, [])
+    size = image.geometry.page_size
+    while True:
+        starts = _used_cells(groups, size)
+        if len(starts) <= MAX_CELLS:
+            break
+        size *= 2
+    windows = []
+    breaks = np.flatnonzero(np.diff(starts) > GAP_CELLS) + 1
+    for part in np.split(starts, breaks):
+        first, last = int(part[0]), int(part[-1]) + 1
+        edges = np.arange(first, last + 1, dtype=np.float64) * size
+        held = np.stack([_held(group.ranges, edges) for group in groups])
+        best = held.argmax(axis=0)
+        # What is wrong is seen even where it is the smallest part of a cell.
+        for number, group in enumerate(groups):
+            if group.name in (LEAK, UNPRESERVED):
+                best = np.where(held[number] > 0, number, best)
+        total = held.sum(axis=0)
+        best = np.where(total > 0, best, -1)
+        windows.append(Window(first * size, best.tolist(), np.minimum(total / size, 1).tolist()))
+    return Cells(groups, size, windows)
+
+
+def _used_cells(groups: list[Group], size: int) -> Array:
+    """Numbers of the cells that any group touches, at most a few more than MAX_CELLS."""
+    found: list[Array] = []
+    for group in groups:
+        first = group.ranges[:, 0] // np.uint64(size)
+        last = (group.ranges[:, 1] - np.uint64(1)) // np.uint64(size)
+        if int((last - first).sum()) > MAX_CELLS:
+            return np.arange(MAX_CELLS + 1)
+        found += [
+            np.arange(low, high + 1)
+            for low, high in np.unique(np.stack([first, last], axis=1), axis=0).tolist()
+        ]
+        if sum(len(part) for part in found) > 4 * MAX_CELLS:
+            break
+    return np.unique(np.concatenate(found))
+
+
+def _held(ranges: Array, edges: Array) -> Array:
+    """Bytes of ``ranges`` between neighbouring edges."""
+    start = ranges[:, 0].astype(np.float64)
+    length = (ranges[:, 1] - ranges[:, 0]).astype(np.float64)
+    before = np.concatenate(([0.0], np.cumsum(length)))
+    row = np.searchsorted(start, edges, side="right") - 1
+    inside = np.where(row >= 0, np.minimum(edges - start[row], length[row]), 0.0)
+    below = np.where(row >= 0, before[np.maximum(row, 0)] + inside, 0.0)
+    return np.diff(below)

@@ -1,0 +1,200 @@
+"""Dialogs: a line to type, a list to pick from, both together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from khotool.tui.text import Line
+from khotool.tui.widgets.line_view import LineView
+
+
+class Prompt(ModalScreen[str | None]):
+    """One line of text; None when it is left.
+
+    Args:
+        title: in the border.
+        value: text to start with.
+        note: a sentence below.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
+
+    def __init__(self, title: str, value: str = "", note: str = "") -> None:
+        super().__init__(classes="dialog")
+        self._title, self._value, self._note = title, value, note
+
+    def compose(self) -> ComposeResult:
+        """A box with the line."""
+        with Vertical(id="box"):
+            yield Input(self._value, id="input")
+            yield Static(self._note, id="note", markup=False)
+
+    def on_mount(self) -> None:
+        """The title is plain text."""
+        self.query_one("#box").border_title = self._title
+        self.query_one("#note").display = bool(self._note)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Done."""
+        event.stop()
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        """Leave without an answer."""
+        self.dismiss(None)
+
+
+class Picker(ModalScreen[int | None]):
+    """A list to pick from; the index of the line, or None.
+
+    Args:
+        lines: what to pick from.
+        marks: keys that pick a line at once, one per line.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
+
+    def __init__(
+        self, title: str, lines: Sequence[Line], *, marks: str = "", center: bool = False,
+        empty: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(classes="dialog -center" if center else "dialog")
+        self._title, self._lines, self._marks, self._empty = title, lines, marks, empty
+
+    def compose(self) -> ComposeResult:
+        """A box with the list."""
+        with Vertical(id="box"):
+            yield LineView(id="list", empty=self._empty)
+
+    def on_mount(self) -> None:
+        """Fill the list."""
+        self.query_one("#box").border_title = self._title
+        view = self.query_one("#list", LineView)
+        view.styles.height = min(max(len(self._lines), 1), 26)
+        view.show_lines(self._lines)
+        view.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """A mark picks its line."""
+        if event.character and event.character in self._marks:
+            event.stop()
+            self.dismiss(self._marks.index(event.character))
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Done."""
+        event.stop()
+        self.dismiss(event.line)
+
+    def action_leave(self) -> None:
+        """Leave without an answer."""
+        self.dismiss(None)
+
+
+class Reader(Picker):
+    """Text to read."""
+
+    def on_mount(self) -> None:
+        """The list has no cursor."""
+        super().on_mount()
+        view = self.query_one("#list", LineView)
+        view.has_cursor = False
+        view.refresh()
+
+
+class Lookup(ModalScreen[int | None]):
+    """A line to type with a list of what it finds; the index of the choice, or None.
+
+    Args:
+        search: called with the text; shows lines through ``show``, now or later.
+        preview: called with the index under the cursor.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel", show=False),
+        Binding("down", "step(1)", "Down", show=False, priority=True),
+        Binding("up", "step(-1)", "Up", show=False, priority=True),
+        Binding("pagedown", "step(10)", "Down", show=False, priority=True),
+        Binding("pageup", "step(-10)", "Up", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        search: Callable[[Lookup, str], None],
+        *,
+        preview: Callable[[int], None] | None = None,
+        value: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(classes="dialog")
+        self._title, self._search, self._preview = title, search, preview
+        self._value, self._hint = value, hint
+
+    def compose(self) -> ComposeResult:
+        """A box with line, list and note."""
+        with Vertical(id="box"):
+            yield Input(self._value, id="input")
+            yield LineView(id="list")
+            yield Static(self._hint, id="note", markup=False)
+
+    def on_mount(self) -> None:
+        """The list cannot be focused: keys go to the line."""
+        self.query_one("#box").border_title = self._title
+        view = self.query_one("#list", LineView)
+        view.can_focus = False
+        view.display = False
+
+    def show(self, lines: Sequence[Line], note: str = "") -> None:
+        """Show what was found."""
+        if not self.is_mounted:
+            return
+        view = self.query_one("#list", LineView)
+        view.display = bool(lines)
+        view.styles.height = min(len(lines), 14)
+        view.show_lines(lines, 0)
+        self.query_one("#note", Static).update(note or self._hint)
+        if lines and self._preview is not None:
+            self._preview(0)
+
+    @property
+    def count(self) -> int:
+        """Lines found."""
+        return self.query_one("#list", LineView).count
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search as the user types."""
+        event.stop()
+        self._search(self, event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Choose."""
+        event.stop()
+        if self.count:
+            self.dismiss(self.query_one("#list", LineView).cursor)
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """Preview."""
+        event.stop()
+        if self._preview is not None:
+            self._preview(event.line)
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """A double click chooses."""
+        event.stop()
+        self.dismiss(event.line)
+
+    def action_step(self, step: int) -> None:
+        """Move in the list."""
+        self.query_one("#list", LineView).action_move(step)
+
+    def action_leave(self) -> None:
+        """Leave without a choice."""
+        self.dismiss(None)

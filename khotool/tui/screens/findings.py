@@ -1,0 +1,154 @@
+"""Findings: what is wrong, worst first, with the words of the rule."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+
+from khotool.findings import Severity
+from khotool.tui.memory_view import address_text
+from khotool.tui.rated import ORDER, Rated, rule_text
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.session import Change
+from khotool.tui.text import Line, count_text, visible
+from khotool.tui.widgets.line_view import LineView
+from khotool.tui.widgets.model_tree import BADGES
+from khotool.tui.widgets.tokens import wrap
+
+LEVELS = (Severity.NOTE, Severity.WARNING, Severity.ERROR)
+
+
+class FindingsScreen(ModeScreen):
+    """A list, and the explanation of the one under the cursor."""
+
+    mode = "findings"
+    BINDINGS = [
+        *bindings("findings"),
+        Binding("s", "severity", "Severity", show=True, id="findings.severity"),
+        Binding("enter", "show", "Show", show=True, id="findings.show"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.least = Severity.NOTE
+        self.text = ""
+        self.items: list[Rated] = []
+
+    def body(self) -> ComposeResult:
+        """List above, explanation below."""
+        yield LineView(id="list-findings", classes="pane", empty="no finding")
+        yield LineView(id="explain", classes="pane", has_cursor=False)
+
+    def on_mount(self) -> None:
+        """Start on the list."""
+        super().on_mount()
+        self.query_one("#list-findings").focus()
+
+    def show_session(self) -> None:
+        """Fill the list."""
+        session = self.session
+        assert session is not None
+        self.items = [
+            item for item in session.findings
+            if ORDER[item.severity] <= ORDER[self.least] and self._matches(item)
+        ]  # fmt: skip
+        view = self.query_one("#list-findings", LineView)
+        view.empty = "no finding" if session.checked else "the check is still running"
+        narrow = not self.has_class("-wide")
+        view.show(len(self.items), lambda n: self._line(self.items[n], narrow),
+                  max(session.finding, 0) if self.least is Severity.NOTE and not self.text else 0)  # fmt: skip
+        shown = f"{count_text(len(self.items))} of {count_text(len(session.findings))}"
+        title = f"Findings  {shown}  from {self.least} up"
+        if self.text:
+            title += f"  with {visible(self.text)}"
+        view.border_title = title.replace("[", "\\[")
+        self._explain()
+
+    def _matches(self, item: Rated) -> bool:
+        finding = item.finding
+        text = self.text.casefold()
+        return not text or any(
+            text in part.casefold() for part in (finding.rule, finding.path, finding.message)
+        )
+
+    @staticmethod
+    def _line(item: Rated, narrow: bool) -> Line:
+        glyph, token = BADGES[item.severity]
+        finding = item.finding
+        path, room = visible(finding.path), 24 if narrow else 46
+        if len(path) > room:
+            path = "…" + path[-room + 1 :]
+        return [
+            (f"{glyph} {finding.rule}  ", token),
+            (path.ljust(room), "name"),
+            (f"  {visible(finding.message)}", "text"),
+        ]
+
+    def session_changed(self, change: Change) -> None:
+        """Follow."""
+        super().session_changed(change)
+        if change is Change.FINDINGS and self.session is not None:
+            self.show_session()
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """Explain another one."""
+        self._explain()
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Show it in Explore."""
+        self.action_show()
+
+    def _explain(self) -> None:
+        pane = self.query_one("#explain", LineView)
+        at = self.query_one("#list-findings", LineView).cursor
+        if at >= len(self.items):
+            pane.show_lines([])
+            pane.border_title = ""
+            return
+        finding = self.items[at].finding
+        text = rule_text(finding.rule)
+        title = finding.rule if text.title == finding.rule else f"{finding.rule} {text.title}"
+        pane.border_title = title.replace("[", "\\[")
+        parts = [("Here", visible(finding.message)), ("Where", visible(finding.path))]
+        if finding.address is not None:
+            parts.append(("At", address_text(finding.address)))
+        parts += text.parts
+        for name, value in finding.data.items():
+            shown = f"{value:#x}" if isinstance(value, int) and value > 1 << 16 else str(value)
+            parts.append((name, visible(shown)))
+        lines: list[Line] = []
+        width = max(pane.size.width or 80, 30) - 11
+        for head, body in parts:
+            for number, piece in enumerate(wrap([(body, "text")], width)):
+                lines.append([(f" {head if not number else '':<8} ", "dim"), *piece])
+        pane.show_lines(lines)
+
+    def action_show(self) -> None:
+        """Go there in Explore."""
+        at = self.query_one("#list-findings", LineView).cursor
+        session = self.session
+        if session is not None and at < len(self.items):
+            session.finding = session.findings.index(self.items[at])
+            session.show_finding(self.items[at])
+            self.khotool.show_mode("explore")
+
+    def action_severity(self) -> None:
+        """The least severity that is shown."""
+        self.least = LEVELS[(LEVELS.index(self.least) + 1) % len(LEVELS)]
+        if self.session is not None:
+            self.show_session()
+
+    def action_find(self) -> None:
+        """Show only findings with a text."""
+        from khotool.tui.screens.dialogs import Prompt
+
+        def done(text: str | None) -> None:
+            if text is not None and self.session is not None:
+                self.text = text.strip()
+                self.show_session()
+
+        self.app.push_screen(Prompt("Findings with", self.text, "rule, path or message"), done)
+
+    def panes(self) -> list[tuple[str, str]]:
+        """The list."""
+        return [("#list-findings", "Findings")]

@@ -1,0 +1,92 @@
+"""Open: a path to type, with the files there are, or a recent image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from khotool.tui.screens.dialogs import Lookup
+from khotool.tui.state import load_recent
+from khotool.tui.text import Line, size_text, visible
+from textual.widgets import Input
+
+MAX_FILES = 100
+
+
+def completions(text: str) -> list[Path]:
+    """Files and folders that a path begins, folders first; hidden ones only if asked for."""
+    path = Path(text).expanduser()
+    folder, start = (path, "") if text.endswith("/") or not text else (path.parent, path.name)
+    found: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(start) and (start or not entry.name.startswith(".")):
+                    found.append(folder / entry.name)
+                if len(found) >= MAX_FILES * 10:
+                    break
+    except OSError:
+        return []
+    return sorted(found, key=lambda p: (not p.is_dir(), p.name))[:MAX_FILES]
+
+
+class OpenDialog(Lookup):
+    """Ask for an image; ``chosen`` is its path."""
+
+    def __init__(self, now: str = "", title: str = "Open an image") -> None:
+        super().__init__(
+            title, self._look, value="", hint="a file or a folder; empty lists recent images"
+        )
+        self._now = now
+        self._paths: list[str] = []
+
+    def on_mount(self) -> None:
+        """Begin with the recent images."""
+        super().on_mount()
+        self._look(self, "")
+
+    def _look(self, dialog: Lookup, text: str) -> None:
+        lines: list[Line] = []
+        if not text.strip():
+            self._paths = [path for path in load_recent() if path != self._now]
+            lines = [[(f" {visible(path)}", "name"), ("  recent", "dim")] for path in self._paths]
+        else:
+            found = completions(text.strip())
+            self._paths = [str(path) for path in found]
+            for path in found:
+                folder = path.is_dir()
+                note = "folder" if folder else _size(path)
+                name = f" {visible(str(path))}{'/' if folder else ''}"
+                lines.append([(name, "key" if folder else "name"), (f"  {note}", "dim")])
+        dialog.show(lines)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """A folder is entered, anything else opened."""
+        event.stop()
+        text = event.value.strip()
+        if text and os.path.isfile(os.path.expanduser(text)):
+            self.dismiss(os.path.expanduser(text))  # type: ignore[arg-type]
+            return
+        self._pick(self.query_one("#list").cursor if self.count else -1, text)  # type: ignore[attr-defined]
+
+    def _pick(self, index: int, text: str) -> None:
+        path = self._paths[index] if 0 <= index < len(self._paths) else os.path.expanduser(text)
+        copy = os.path.isdir(path) and not _is_copy(path)
+        if copy:
+            field = self.query_one("#input", Input)
+            field.value = f"{path.rstrip('/')}/"
+            field.cursor_position = len(field.value)
+        elif path:
+            self.dismiss(path)  # type: ignore[arg-type]
+
+
+def _is_copy(folder: str) -> bool:
+    """Whether a folder looks like a copy of /sys/kernel/debug/kho."""
+    return any(os.path.isdir(os.path.join(folder, name)) for name in ("out", "in"))
+
+
+def _size(path: Path) -> str:
+    try:
+        return size_text(path.stat().st_size)
+    except OSError:
+        return ""
