@@ -83,7 +83,8 @@ class Builder:
             else:
                 align = payload.align or page
                 addresses[mine] = [
-                    self.allocator.take_one(-(-size // page) * page, path, align) for _ in mine
+                    self.allocator.take_one(-(-max(size, 1) // page) * page, path, align)
+                    for _ in mine
                 ]
             self._preserve_payload(addresses[mine], size)
         if payload.contents is not None:

@@ -33,6 +33,8 @@ def recover_names(blob: Blob, definition: Definition) -> int:
     if definition.fdt.any_node is not None:
         fields += definition.fdt.any_node.properties
     lost = [prop for _, node in blob.root.walk() for prop in node.properties if prop.recovered]
+    if not lost:
+        return 0
     offsets = sorted({prop.name_offset for prop in lost})
     sizes = {prop.name_offset: len(prop.value) for prop in lost}
     names: dict[int, str] = {}
