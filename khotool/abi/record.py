@@ -20,9 +20,16 @@ def decode_text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def encode_text(text: str) -> bytes:
-    """The bytes of ``decode_text``'s result."""
-    return text.encode("utf-8", "surrogateescape")
+def encode_text(text: str, path: str = "text") -> bytes:
+    """The bytes of ``decode_text``'s result.
+
+    Raises:
+        EncodeError: a surrogate that stands for no byte; names ``path``.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise EncodeError(path, f"{text!r:.60} holds a character that UTF-8 cannot say") from None
 
 
 def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
@@ -150,6 +157,8 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
         return encode_chars(values.get(field.label, ""), kind.size, here)
     if field.fill:
         items = values.get(field.label, [])
+        if not isinstance(items, list):
+            raise EncodeError(here, f"expected a list of numbers, found {items!r:.60}")
         if len(items) > placed.count:
             raise EncodeError(here, f"{len(items)} elements; the page takes {placed.count}")
         numbers = [fit_int(v, kind.size, kind.signed, f"{here}[{i}]") for i, v in enumerate(items)]
@@ -193,7 +202,7 @@ def encode_chars(text: object, size: int, path: str) -> bytes:
     """
     if not isinstance(text, str):
         raise EncodeError(path, f"expected a string, found {text!r:.60}")
-    raw = encode_text(text)
+    raw = encode_text(text, path)
     if b"\0" in raw:
         raise EncodeError(path, "a NUL cannot stand inside a string")
     if len(raw) > size:

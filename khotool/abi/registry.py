@@ -160,7 +160,7 @@ def _builtin_registry() -> Registry:
 def _load_folder(folder: Traversable) -> tuple[list[Definition], list[AbiSet]]:
     definitions: list[Definition] = []
     sets: list[AbiSet] = []
-    for name, text in sorted(_toml_files(folder, "")):
+    for name, text in sorted(toml_files(folder, "")):
         if name == SETS_FILE:
             sets = load_sets(text, name)
         else:
@@ -168,10 +168,11 @@ def _load_folder(folder: Traversable) -> tuple[list[Definition], list[AbiSet]]:
     return definitions, sets
 
 
-def _toml_files(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+def toml_files(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Name and contents of every TOML file below a folder."""
     for item in folder.iterdir():
         name = f"{prefix}{item.name}"
         if item.is_dir():
-            yield from _toml_files(item, f"{name}/")
+            yield from toml_files(item, f"{name}/")
         elif name.endswith(".toml"):
             yield name, item.read_bytes()

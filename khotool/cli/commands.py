@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("pack", "make a small image: metadata, and payload only on request"),
     _command("convert", "write the same handover in another ABI version"),
     _command("fixture", "build and check synthetic images from their recipes"),
+    _command("fuzz", "write damaged copies of an image, with what was changed"),
     _command("report", "write a report on an image as one HTML page"),
     _command("tui", "explore an image in the terminal"),
     _command("live", "look at the running host"),

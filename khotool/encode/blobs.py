@@ -10,7 +10,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.encode.document import metadata_pages
-from khotool.encode.json_input import number, take
+from khotool.encode.json_input import address_of, take
 from khotool.errors import EncodeError, InputError
 from khotool.image.model import Image
 from khotool.memory.atomic import replacing
@@ -80,4 +80,4 @@ def read_blobs(document: dict[str, Any], folders: list[Path]) -> Iterator[tuple[
             raise EncodeError(where, f"{name} is not in {looked}; give --blobs DIR")
         if len(data) != size:
             raise EncodeError(where, f"{name} has {len(data)} bytes, the document says {size}")
-        yield number(item.get("address"), where), data
+        yield address_of(item, where), data

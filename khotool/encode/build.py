@@ -74,7 +74,9 @@ class Builder:
         page = self.geometry.page_size
         for size in np.unique(sizes).tolist():
             mine = np.flatnonzero(sizes == size)
-            if size and not size & (size - 1) and size >= page and payload.at is None:
+            if not size:
+                continue
+            if not size & (size - 1) and size >= page and payload.at is None:
                 addresses[mine] = self.allocator.take(len(mine), size, path, payload.align)
             elif payload.at is not None and len(sizes) == 1:
                 if not self.allocator.reserve(payload.at, payload.at + size):

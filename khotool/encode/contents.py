@@ -51,13 +51,18 @@ def contents_from(
             raise EncodeError(f"{where}.pattern", f"{value!r} is no pattern; 'page' is")
         return (lambda offset, n: page_pattern(offset, n, page)), max(size, 0)
     if kind == "fill":
-        unit = value.encode() if isinstance(value, str) else bytes([number(value, where) & 0xFF])
-        if len(unit) != 1:
-            raise EncodeError(f"{where}.fill", "expected one character or a number below 256")
-        letter = bytes(unit)
+        letter = _letter(value, f"{where}.fill")
         return (lambda offset, n: letter * n), max(size, 0)
     seed = number(value, f"{where}.random")
     return (lambda offset, n: noise(seed, offset, n)), max(size, 0)
+
+
+def _letter(value: Any, where: str) -> bytes:
+    if isinstance(value, str) and len(value) == 1 and value.isascii():
+        return value.encode()
+    if isinstance(value, str) or not 0 <= number(value, where) < 256:
+        raise EncodeError(where, "expected one ASCII character or a number below 256")
+    return bytes([value])
 
 
 def _bytes(kind: str, value: Any, where: str, folder: Path) -> bytes:

@@ -7,7 +7,7 @@ from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built, Progress, build_fresh
 from khotool.encode.from_image import handover_of
 from khotool.encode.handover import Handle, Handover
-from khotool.encode.sets import named_set
+from khotool.encode.sets import first_release, named_set
 from khotool.image.model import Image
 
 
@@ -23,7 +23,7 @@ def convert_image(image: Image, to: str, progress: Progress | None = None) -> Bu
     """
     abi = named_set(to, image.registry)
     handover = handover_of(image)
-    handover.osrelease = f"{abi.first}.0" if abi.first.count(".") == 1 else abi.first
+    handover.osrelease = first_release(abi)
     rename_handlers(handover, abi, image.registry)
     add_defaults(handover, abi, image.registry)
     return build_fresh(handover, abi, image.registry, progress)

@@ -9,9 +9,10 @@ import numpy as np
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.encode.json_input import number, take
+from khotool.encode.json_input import take, word
 from khotool.encode.regions_json import region_from_json, region_to_json
 from khotool.errors import EncodeError
+from khotool.fdt.blob import FdtError
 from khotool.image.model import UNPLACED, Image, Node
 from khotool.memory.space import MemoryFault
 from khotool.pages.runs import normalise
@@ -116,7 +117,7 @@ def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearr
     starts = pages[:, 0] if len(pages) else np.empty(0, np.uint64)
     for address, data in writes:
         at = 0
-        while at < len(data):
+        while at < len(data) and address + at < 1 << 64:
             row = int(np.searchsorted(starts, np.uint64(address + at), side="right")) - 1
             if row < 0 or address + at >= int(pages[row, 1]):
                 following = int(pages[row + 1, 0]) if row + 1 < len(pages) else 1 << 64
@@ -154,11 +155,14 @@ def preserved_segments(
     def writes() -> Iterator[Write]:
         for index, data in enumerate(take(model, "regions", list, "model")):
             where = f"model.regions[{index}]"
-            yield from region_from_json(data, where, registry, geometry).writes()
+            try:
+                yield from region_from_json(data, where, registry, geometry).writes()
+            except FdtError as error:
+                raise EncodeError(f"{where}.fdt", str(error)) from None
         for index, item in enumerate(take(model, "slack", list, "model")):
             where = f"model.slack[{index}]"
             try:
-                yield number(item["address"], where), bytes.fromhex(item["bytes"])
+                yield word(item["address"], where), bytes.fromhex(item["bytes"])
             except (KeyError, TypeError, ValueError):
                 raise EncodeError(where, "expected address and hexadecimal bytes") from None
 
@@ -185,7 +189,7 @@ def geometry_of(model: dict[str, Any]) -> Geometry:
 def _page_run(row: Any, where: str) -> tuple[int, int]:
     if not isinstance(row, list) or len(row) != 2:
         raise EncodeError(where, "expected an address and a number of bytes")
-    start, size = number(row[0], where), number(row[1], where)
-    if size < 0 or not 0 <= start < 1 << 64 or start + size >= 1 << 64:
+    start, size = word(row[0], where), word(row[1], where)
+    if start + size >= 1 << 64:
         raise EncodeError(where, "outside the 64-bit address space")
     return start, start + size

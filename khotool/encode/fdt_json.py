@@ -7,7 +7,7 @@ from typing import Any
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_text, encode_text, fit_int
-from khotool.encode.json_input import number, take
+from khotool.encode.json_input import number, take, word
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Blob, Node, Nop, Property
 from khotool.image.model import Node as ModelNode
@@ -89,10 +89,11 @@ def blob_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Blob
     }
     if numbers["totalsize"] > 64 << 20:
         raise EncodeError(f"{where}.header.totalsize", "more than 64 MiB")
-    nops = take(data, "nops", list, where) if "nops" in data else [0, 0]
+    nops = _pair(data.get("nops", [0, 0]), f"{where}.nops")
+    if 4 * sum(nops) > numbers["totalsize"]:
+        raise EncodeError(f"{where}.nops", "more than totalsize holds")
     reservations = [
-        (number(pair[0], f"{where}.reservations"), number(pair[1], f"{where}.reservations"))
-        for pair in take(data, "reservations", list, where)
+        _pair(pair, f"{where}.reservations") for pair in take(data, "reservations", list, where)
     ]
     try:
         strings = take(data, "strings", str, where).encode("latin-1")
@@ -107,9 +108,15 @@ def blob_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Blob
         problems=[],
         struct_end=0,
         complete=True,
-        nops_before=number(nops[0], f"{where}.nops"),
-        nops_after=number(nops[1], f"{where}.nops"),
+        nops_before=nops[0],
+        nops_after=nops[1],
     )
+
+
+def _pair(data: Any, where: str) -> tuple[int, int]:
+    if not isinstance(data, list) or len(data) != 2:
+        raise EncodeError(where, "expected two numbers")
+    return word(data[0], where), word(data[1], where)
 
 
 def _node_from_json(data: dict[str, Any], where: str, geometry: Geometry, depth: int) -> Node:
@@ -133,7 +140,7 @@ def _node_from_json(data: dict[str, Any], where: str, geometry: Geometry, depth:
 
 def _value_from_json(item: dict[str, Any], where: str, geometry: Geometry) -> bytes:
     if "text" in item:
-        return encode_text(take(item, "text", str, where)) + b"\0"
+        return encode_text(take(item, "text", str, where), f"{where}.text") + b"\0"
     if "hex" in item:
         return _hex(item["hex"], f"{where}.hex")
     for kind in ("u32", "u64", "be64"):

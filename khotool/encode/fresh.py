@@ -15,6 +15,7 @@ from khotool.encode.allocate import Allocator
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder
 from khotool.encode.handover import Buffer, EntryValue, Handover
+from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_read_write, build_sequential
@@ -91,7 +92,7 @@ def build_fresh(
 
 def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
     """The note that tells readers release and page size."""
-    release = handover.osrelease or f"{abi.first}.0"
+    release = handover.osrelease or first_release(abi)
     return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)}
 
 

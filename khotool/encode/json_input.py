@@ -40,6 +40,15 @@ def number(value: Any, where: str) -> int:
     return value
 
 
+def word(value: Any, where: str) -> int:
+    """A number from 0 to 2^64 - 1; as ``number``.
+
+    Raises:
+        EncodeError: no number, or out of range.
+    """
+    return fit_int(number(value, where), 8, False, where)
+
+
 def address_of(data: Any, where: str) -> int:
     """The ``address`` of a region, below 2^64."""
-    return fit_int(number(data.get("address"), f"{where}.address"), 8, False, f"{where}.address")
+    return word(data.get("address"), f"{where}.address")

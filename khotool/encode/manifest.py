@@ -11,7 +11,8 @@ from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.record import encode_text
 from khotool.abi.registry import Registry
-from khotool.encode.contents import contents_from, file_contents
+from khotool.encode.build import MAX_ORDER
+from khotool.encode.contents import ReadAt, contents_from, file_contents
 from khotool.encode.handover import EntryValue, Handle, Handover, Payload, Rows
 from khotool.encode.json_input import number
 from khotool.errors import EncodeError
@@ -26,6 +27,10 @@ FOLIO_FLAGS = 3
 """The kernel marks every folio dirty and up to date."""
 HUGE_ORDER = {4096: 9, 16384: 11, 65536: 13}
 """Page order of a huge page of the page middle directory."""
+MAX_FOLIOS = 1 << 26
+"""Folios of one file; columns of more would not fit the memory of most hosts."""
+MAX_CONTENTS = 16 << 30
+"""Bytes of contents of one file or region, which are made in memory."""
 SUFFIXES = {"K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -97,10 +102,19 @@ class Manifest:
             raise self.error(here, "this key is needed")
         if not isinstance(value, str):
             raise self.error(here, f"expected a string, found {value!r:.40}")
-        size = len(encode_text(value))
-        if size > limit:
-            raise self.error(here, f"{size} bytes; at most {limit} fit")
+        raw = encode_text(value, f"{self.name}: {here}")
+        if len(raw) > limit:
+            raise self.error(here, f"{len(raw)} bytes; at most {limit} fit")
+        if b"\0" in raw:
+            raise self.error(here, "a NUL cannot stand inside a string")
         return value
+
+    def identity(self, data: dict[str, Any], where: str, limit: int) -> str:
+        """The ``name`` of something; as ``text``, but not empty."""
+        name = self.text(data, "name", where, None, limit)
+        if not name:
+            raise self.error(f"{where}.name", "a name has at least one character")
+        return name
 
     # -- top level -----------------------------------------------------------------------
 
@@ -151,7 +165,8 @@ class Manifest:
             EncodeError: names file, key and what was expected.
         """
         release = self.text(self.data, "osrelease", "", self.default_release(), 64)
-        default_machine = "aarch64" if self.geometry.page_size != 4096 else "x86_64"
+        small = self.geometry.page_size == 4096 and self.geometry.byteorder == "little"
+        default_machine = "x86_64" if small else "aarch64"
         handover = Handover(
             geometry=self.geometry,
             osrelease=release,
@@ -192,14 +207,11 @@ class Manifest:
             if not align or align & (align - 1) or align % self.geometry.page_size:
                 raise self.error(f"{where}.align", "expected a power of two of at least a page")
             start = self.integer(table, "start", where, 0) if "start" in table else None
-            read, _ = contents_from(
-                table.get("contents"), f"{where}.contents", self.folder, size,
-                self.geometry.page_size,
-            )  # fmt: skip
+            read, _ = self.contents(table, where, size)
             zero = np.zeros(1, np.uint64)
             contents = file_contents(read, zero, size, self.geometry.page_size) if read else None
             payload = Payload(np.array([size], np.uint64), contents, start, align)
-            name = self.text(table, "name", where, None, 15)
+            name = self.identity(table, where, 15)
             regions.append({"name": name, "start": payload, "size": size})
         limit = self.registry.get("memblock-v1").limits["regions"]
         if len(regions) > limit:
@@ -230,10 +242,10 @@ class Manifest:
         where = "kho_test"
         table = self.table(self.data[where], where, ("orders", "csum", "magic"))
         orders = table.get("orders", [0])
-        if not isinstance(orders, list) or not all(
-            isinstance(order, int) and 0 <= order <= 10 for order in orders
-        ):
-            raise self.error(f"{where}.orders", "expected a list of page orders from 0 to 10")
+        if not isinstance(orders, list) or not all(is_order(order, MAX_ORDER) for order in orders):
+            raise self.error(
+                f"{where}.orders", f"expected a list of page orders from 0 to {MAX_ORDER}"
+            )
         column = np.array(orders, np.uint64)
         payload = Payload(np.uint64(self.geometry.page_size) << column)
         values: dict[str, Any] = {
@@ -267,7 +279,7 @@ class Manifest:
     def flb(self, where: str, item: Any, files: int) -> dict[str, Any]:
         """One file-lifecycle-bound object."""
         table = self.table(item, where, ("name", "data", "count"))
-        name = self.text(table, "name", where, None, 47)
+        name = self.identity(table, where, 47)
         result: dict[str, Any] = {
             "name": name,
             "count": self.integer(table, "count", where, files),
@@ -280,7 +292,7 @@ class Manifest:
         """One session."""
         table = self.table(item, where, ("name", "file"))
         files = [self.file(here, entry) for here, entry in self.rows(table, "file", where)]
-        return {"name": self.text(table, "name", where, None, 63), "files": files}
+        return {"name": self.identity(table, where, 63), "files": files}
 
     def file(self, where: str, item: Any) -> dict[str, Any]:
         """One preserved file."""
@@ -296,8 +308,9 @@ class Manifest:
                 raise self.error(f"{where}.handler", f"no definition of {handler!r}")
             result["data"] = Handle(None, 0)
             return result
-        values = dict(table.get("fields", {}))
-        if "folios" in self.labels(definition):
+        known = self.labels(definition)
+        values = dict(self.table(table.get("fields", {}), f"{where}.fields", tuple(known)))
+        if "folios" in known:
             values |= self.memory_file(where, table, definition)
         result["data"] = Handle(values)
         return result
@@ -306,10 +319,20 @@ class Manifest:
         """The set's only file handler."""
         return self.abi.files[0] if self.abi.files else None
 
-    def labels(self, definition: Definition) -> set[str]:
+    def labels(self, definition: Definition) -> list[str]:
         """Labels of the fields of a definition's record."""
         struct = definition.structs.get(definition.content)
-        return {field.label for field in struct.fields} if struct else set()
+        return [field.label for field in struct.fields] if struct else []
+
+    def contents(self, table: dict[str, Any], where: str, size: int) -> tuple[ReadAt | None, int]:
+        """A reader of a table's ``contents``, and their size in bytes; -1 takes their own."""
+        here = f"{where}.contents"
+        read, size = contents_from(
+            table.get("contents"), here, self.folder, size, self.geometry.page_size
+        )
+        if read is not None and size > MAX_CONTENTS:
+            raise self.error(here, f"{size} bytes; at most {MAX_CONTENTS} are made, or 'none'")
+        return read, size
 
     def memory_file(
         self, where: str, table: dict[str, Any], definition: Definition
@@ -317,15 +340,18 @@ class Manifest:
         """A file whose contents are folios: size, position, seals, and the folios themselves."""
         page = self.geometry.page_size
         size = self.integer(table, "size", where, 0) if "size" in table else -1
-        read, size = contents_from(
-            table.get("contents"), f"{where}.contents", self.folder, size, page
-        )
+        read, size = self.contents(table, where, size)
         values: dict[str, Any] = {"pos": self.integer(table, "pos", where, 0), "size": size}
         if "seals" in table:
             if "seals" not in self.labels(definition):
                 raise self.error(f"{where}.seals", f"{definition.id} does not carry seals")
             values["seals"] = self.seals(where, table["seals"], definition)
-        orders, index = folio_layout(-(-size // page), self.order(where, table))
+        pages, order = -(-size // page), self.order(where, table)
+        if (pages >> order) + pages % (1 << order) > MAX_FOLIOS:
+            raise self.error(
+                f"{where}.size", f"more than {MAX_FOLIOS} folios; larger ones are folio = 'huge'"
+            )
+        orders, index = folio_layout(pages, order)
         if "holes" in table:
             orders, index = self.without_holes(where, table["holes"], orders, index)
         sizes = np.uint64(page) << orders
@@ -342,8 +368,8 @@ class Manifest:
             return 0
         if folio == "huge":
             return HUGE_ORDER[self.geometry.page_size]
-        if isinstance(folio, int) and 0 <= folio <= 18:
-            return folio
+        if is_order(folio, 18):
+            return int(folio)
         raise self.error(f"{where}.folio", "expected 'small', 'huge' or a page order")
 
     def seals(self, where: str, value: Any, definition: Definition) -> int:
@@ -368,8 +394,15 @@ class Manifest:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise self.error(f"{where}.holes", "expected a list of [first page, pages]")
             first, pages = (number(item, f"{where}.holes") for item in pair)
+            if not 0 <= first <= first + pages < 1 << 64:
+                raise self.error(f"{where}.holes", f"{first} and {pages} are no range of pages")
             keep &= (index < np.uint64(first)) | (index >= np.uint64(first + pages))
         return orders[keep], index[keep]
+
+
+def is_order(value: Any, most: int) -> bool:
+    """True for a page order of at most ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def folio_layout(pages: int, order: int) -> tuple[Any, Any]:

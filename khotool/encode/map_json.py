@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.geometry import Geometry
-from khotool.encode.json_input import number, take
+from khotool.abi.record import fit_int
+from khotool.encode.json_input import address_of, number, take, word
 from khotool.errors import EncodeError
 from khotool.pages.blocks import Blocks
 from khotool.shapes.preserved import Chunk, MapPages, PageKind, PreservedMap
@@ -62,7 +63,7 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
     kinds = {name: kind for kind, name in KINDS.items()}
     try:
         pages = MapPages(
-            np.array([number(row[0], where) for row in rows], np.uint64),
+            np.array([word(row[0], where) for row in rows], np.uint64),
             np.array([kinds[row[1]] for row in rows], np.uint8),
             np.array([row[2] for row in rows], np.uint8),
             np.array([row[3] for row in rows], np.uint64),
@@ -75,6 +76,8 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
             np.array([row[2] for row in blocks], np.uint8),
             geometry.page_shift,
         )
+        if len(pages) and int(pages.size.max()) > geometry.page_size:
+            raise ValueError("a page is larger than the page size")
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise EncodeError(where, f"blocks or pages are not as dump writes them: {error}") from None
     chunks = [
@@ -93,16 +96,16 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
 
 def _chunk(data: Any, where: str, geometry: Geometry) -> Chunk:
     elements = _rows(data, "elements", 2, where)
-    word = f"{geometry.prefix}u8"
-    array = np.zeros(len(elements), np.dtype([(ELEMENT[0], word), (ELEMENT[1], word)]))
+    native = f"{geometry.prefix}u8"
+    array = np.zeros(len(elements), np.dtype([(ELEMENT[0], native), (ELEMENT[1], native)]))
     for index, (start, bitmap) in enumerate(elements):
         array[index] = (start, bitmap)
+    order, used = (
+        fit_int(number(data.get(key), f"{where}.{key}"), 4, False, f"{where}.{key}")
+        for key in ("order", "num_elms")
+    )
     return Chunk(
-        number(data.get("address"), f"{where}.address"),
-        number(data.get("next"), f"{where}.next"),
-        number(data.get("order"), f"{where}.order"),
-        number(data.get("num_elms"), f"{where}.num_elms"),
-        array,
+        address_of(data, where), word(data.get("next"), f"{where}.next"), order, used, array
     )
 
 
@@ -112,5 +115,5 @@ def _rows(data: Any, key: str, width: int, where: str) -> list[list[int]]:
         here = f"{where}.{key}[{index}]"
         if not isinstance(row, list) or len(row) != width:
             raise EncodeError(here, f"expected {width} numbers")
-        rows.append([number(value, here) for value in row])
+        rows.append([word(value, here) for value in row])
     return rows

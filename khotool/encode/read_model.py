@@ -13,6 +13,7 @@ from khotool.encode.blobs import read_blobs
 from khotool.encode.document import preserved_segments
 from khotool.encode.fresh import Built, Progress, build_fresh
 from khotool.encode.from_image import handover_of
+from khotool.encode.json_input import word
 from khotool.encode.manifest import Manifest
 from khotool.encode.mutate import apply_mutations
 from khotool.encode.segments import page_segments
@@ -134,7 +135,7 @@ def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
         raise EncodeError("model.vmcoreinfo", "expected strings")
     return Built(
         segments=[*segments, *read_blobs(model.document, folders)],
-        root=int(root, 16) if isinstance(root, str) else 0,
+        root=0 if root is None else word(root, "model.root"),
         geometry=geometry,
         vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
         machine=inner.get("machine"),

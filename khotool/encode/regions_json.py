@@ -9,10 +9,9 @@ import numpy as np
 
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import fit_int
 from khotool.abi.registry import Registry
 from khotool.encode.fdt_json import blob_from_json, blob_to_json
-from khotool.encode.json_input import address_of, number, take
+from khotool.encode.json_input import address_of, number, take, word
 from khotool.encode.map_json import map_from_json, map_to_json
 from khotool.errors import EncodeError, UsageError
 from khotool.image.model import Image, Node
@@ -76,7 +75,7 @@ def region_from_json(data: Any, where: str, registry: Registry, geometry: Geomet
         compiled, identifier = compiled_type(data, "table", where, registry, geometry)
         records = columns_from_json(compiled, take(data, "columns", dict, where), path)
         pieces = [
-            (number(piece[0], f"{where}.extents"), number(piece[1], f"{where}.extents"))
+            (word(piece[0], f"{where}.extents"), word(piece[1], f"{where}.extents"))
             for piece in take(data, "extents", list, where)
             if isinstance(piece, list) and len(piece) == 2
         ]
@@ -222,15 +221,15 @@ def _column(data: Any, where: str) -> np.ndarray[Any, Any]:
         if not 0 <= count <= 1 << 32:
             raise EncodeError(where, f"count is {count}")
         if "all" in data:
-            return np.full(count, fit_int(number(data["all"], where), 8, False, where), np.uint64)
-        start = fit_int(number(data.get("from"), where), 8, False, where)
+            return np.full(count, word(data["all"], where), np.uint64)
+        start = word(data.get("from"), where)
         return np.arange(count, dtype=np.uint64) + np.uint64(start)
     if not isinstance(data, list):
         raise EncodeError(where, "expected a list of numbers")
     try:
         return np.array(data, np.uint64)
     except (ValueError, TypeError, OverflowError):
-        return np.array([fit_int(number(v, where), 8, False, where) for v in data], np.uint64)
+        return np.array([word(v, where) for v in data], np.uint64)
 
 
 def pack_columns(

@@ -23,6 +23,12 @@ def named_set(name: str, registry: Registry) -> AbiSet:
     return found
 
 
+def first_release(abi: AbiSet) -> str:
+    """The first kernel that speaks a set, as ``uname -r`` says it: ``7.2.0``, ``7.1.0-rc1``."""
+    version, dash, rest = abi.first.partition("-")
+    return f"{version}.0{dash}{rest}" if version.count(".") == 1 else abi.first
+
+
 def set_of(image: Image) -> AbiSet:
     """The set that explains what an image uses; its release decides between equals.
 

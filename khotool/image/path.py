@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from khotool.errors import UsageError
 
 _SPECIAL = set('/[]"')
+_HEX = set("0123456789abcdefABCDEF")
+_DIGITS = {"u": 4, "U": 8}
+"""Digits of an escape by its letter."""
 
 
 def quote_key(key: str) -> str:
@@ -14,8 +17,13 @@ def quote_key(key: str) -> str:
     if key and not any(c in _SPECIAL or not c.isprintable() or c == " " for c in key):
         return key
     text = key.replace("\\", "\\\\").replace('"', '\\"')
-    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    text = "".join(c if c.isprintable() else _escape(c) for c in text)
     return f'"{text}"'
+
+
+def _escape(char: str) -> str:
+    """A character by its number: four digits behind ``u``, eight behind ``U``."""
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def quote_name(name: str) -> str:
@@ -77,12 +85,13 @@ def _key(text: str, at: int) -> tuple[str, int]:
 def _quoted(text: str, at: int) -> tuple[str, int]:
     key: list[str] = []
     while at < len(text) and text[at] != '"':
-        if text[at] == "\\" and text[at + 1 : at + 2] == "u":
-            try:
-                key.append(chr(int(text[at + 2 : at + 6], 16)))
-            except ValueError:
-                raise UsageError(f"path {text!r}: bad escape at character {at + 1}") from None
-            at += 6
+        digits = _DIGITS.get(text[at + 1 : at + 2], 0) if text[at] == "\\" else 0
+        if digits:
+            code = text[at + 2 : at + 2 + digits]
+            if len(code) < digits or set(code) - _HEX or int(code, 16) > 0x10FFFF:
+                raise UsageError(f"path {text!r}: bad escape at character {at + 1}")
+            key.append(chr(int(code, 16)))
+            at += 2 + digits
         else:
             at += text[at] == "\\"
             key.append(text[at : at + 1])

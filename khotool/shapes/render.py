@@ -77,6 +77,8 @@ def _key_runs(found: PreservedMap, shift: int) -> Runs:
 
 def clip_runs(runs: Runs, base: int, size: int) -> Runs:
     """The part of ascending disjoint runs inside ``[base, base + size)``, relative to base."""
+    if base + size > np.iinfo(np.int64).max:
+        return np.empty((0, 2), np.int64)
     low = int(np.searchsorted(runs[:, 1], base, side="right"))
     high = int(np.searchsorted(runs[:, 0], base + size, side="left"))
     return np.clip(runs[low:high] - base, 0, size)

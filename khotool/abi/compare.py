@@ -1,0 +1,127 @@
+"""What a change of a definition means for the kernels on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, NodeType
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
+
+
+class Impact(StrEnum):
+    """Breaking: one side misreads the other. Compatible: it does not. Cosmetic: same bytes."""
+
+    BREAKING = "breaking"
+    COMPATIBLE = "compatible"
+    COSMETIC = "cosmetic"
+
+
+@dataclass(frozen=True, slots=True)
+class AbiChange:
+    """One difference between two definitions."""
+
+    impact: Impact
+    where: str
+    message: str
+
+
+def compare_definitions(
+    old: Definition, new: Definition, registry: Registry, geometry: Geometry
+) -> list[AbiChange]:
+    """Differences field by field, in the order of the old definition."""
+    changes: list[AbiChange] = []
+    if old.content != new.content and "fdt" in (old.content, new.content):
+        text = f"{old.content} became {new.content}"
+        changes.append(AbiChange(Impact.BREAKING, "content", text))
+    for name in dict.fromkeys([*old.structs, *new.structs]):
+        if name not in new.structs:
+            changes.append(AbiChange(Impact.BREAKING, name, "struct is gone"))
+        elif name not in old.structs:
+            changes.append(AbiChange(Impact.COMPATIBLE, name, "struct is new"))
+        else:
+            changes += _structs(
+                registry.compile(old, name, geometry), registry.compile(new, name, geometry)
+            )
+    if old.fdt is not None and new.fdt is not None:
+        changes += _nodes(old.fdt, new.fdt, "/")
+    return changes
+
+
+def _structs(old: CompiledStruct, new: CompiledStruct) -> Iterator[AbiChange]:
+    name = old.struct.name
+    if old.size != new.size:
+        yield AbiChange(Impact.BREAKING, name, f"size {old.size} became {new.size} bytes")
+    before = {placed.field.name: placed for placed in old.fields}
+    after = {placed.field.name: placed for placed in new.fields}
+    for field, placed in before.items():
+        where = f"{name}.{field}"
+        if field not in after:
+            yield AbiChange(Impact.BREAKING, where, f"gone; it was at +{placed.offset}")
+            continue
+        other = after[field]
+        if placed.offset != other.offset:
+            text = f"moved from +{placed.offset} to +{other.offset}"
+            yield AbiChange(Impact.BREAKING, where, text)
+        if placed.size != other.size:
+            text = f"{placed.size} became {other.size} bytes"
+            yield AbiChange(Impact.BREAKING, where, text)
+        yield from _fields(placed.field, other.field, where)
+    for field, placed in after.items():
+        if field not in before:
+            inside = placed.offset < old.size
+            impact = Impact.BREAKING if inside else Impact.COMPATIBLE
+            yield AbiChange(impact, f"{name}.{field}", f"new at +{placed.offset}")
+
+
+def _fields(old: Field, new: Field, where: str) -> Iterator[AbiChange]:
+    kinds = [field.type.text if field.type is not None else "" for field in (old, new)]
+    if kinds[0] != kinds[1]:
+        yield AbiChange(Impact.BREAKING, where, f"type {kinds[0]} became {kinds[1]}")
+    if old.value != new.value:
+        yield AbiChange(Impact.BREAKING, where, f"{old.value!r} became {new.value!r}")
+    if old.points_to != new.points_to:
+        shapes = [f.points_to.shape if f.points_to else "a value" for f in (old, new)]
+        if shapes[0] != shapes[1]:
+            text = f"led to {shapes[0]}, leads to {shapes[1]}"
+            yield AbiChange(Impact.BREAKING, where, text)
+    for flag in new.flags:
+        if flag not in old.flags:
+            yield AbiChange(Impact.COMPATIBLE, where, f"flag {flag} is new")
+    for flag, bit in old.flags.items():
+        if new.flags.get(flag) != bit:
+            yield AbiChange(Impact.BREAKING, where, f"flag {flag} is gone or changed")
+    if old.reserved and not new.reserved:
+        yield AbiChange(Impact.COMPATIBLE, where, "reserved bits got a meaning")
+    if (old.doc, old.role) != (new.doc, new.role):
+        yield AbiChange(Impact.COSMETIC, where, "description changed")
+
+
+def _nodes(old: NodeType, new: NodeType, path: str) -> Iterator[AbiChange]:
+    before = {field.name: field for field in old.properties}
+    after = {field.name: field for field in new.properties}
+    for name in dict.fromkeys([*before, *after]):
+        where = f"{path}{name}"
+        if name not in after:
+            yield AbiChange(Impact.BREAKING, where, "property is gone")
+        elif name not in before:
+            optional = after[name].optional
+            impact = Impact.COMPATIBLE if optional else Impact.BREAKING
+            yield AbiChange(impact, where, "property is new")
+        else:
+            yield from _fields(before[name], after[name], where)
+    for name in dict.fromkeys([*old.nodes, *new.nodes]):
+        where = f"{path}{name}/"
+        if name in old.nodes and name in new.nodes:
+            yield from _nodes(old.nodes[name], new.nodes[name], where)
+        elif name in old.nodes:
+            yield AbiChange(Impact.BREAKING, where, "node is gone")
+        else:
+            optional = new.nodes[name].optional
+            impact = Impact.COMPATIBLE if optional else Impact.BREAKING
+            yield AbiChange(impact, where, "node is new")
+    if old.any_node is not None and new.any_node is not None:
+        yield from _nodes(old.any_node, new.any_node, f"{path}*/")

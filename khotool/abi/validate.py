@@ -1,0 +1,145 @@
+"""Check definition files beyond their vocabulary: what they refer to exists, and compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+
+from khotool.abi.definition import Definition, Field, NodeType, Reference
+from khotool.abi.geometry import PAGE_SIZES, Geometry
+from khotool.abi.load import load_definition
+from khotool.abi.registry import SETS_FILE, Registry, toml_files
+from khotool.errors import DefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a definition file.
+
+    Args:
+        line: first line that holds the key at fault, 0 where none does.
+    """
+
+    source: str
+    line: int
+    where: str
+    message: str
+
+
+def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Fault]]:
+    """Every definition in a folder: files read, and faults.
+
+    Args:
+        known: definitions that those of the folder may refer to.
+    """
+    faults: list[Fault] = []
+    found: list[tuple[Definition, str]] = []
+    files = [item for item in toml_files(folder, "") if item[0] != SETS_FILE]
+    for source, raw in sorted(files):
+        text = raw.decode("utf-8", "replace")
+        try:
+            found.append((load_definition(raw, source), text))
+        except DefinitionError as error:
+            faults.append(_fault(source, text, error))
+    try:
+        registry = Registry([*known, *(definition for definition, _ in found)])
+    except DefinitionError as error:
+        return len(files), [*faults, Fault(error.where, 0, error.where, str(error))]
+    seen: dict[str, str] = {}
+    for definition, text in found:
+        if definition.id in seen:
+            message = f"{definition.id!r} is defined in {seen[definition.id]} too"
+            faults.append(Fault(definition.source, _line(text, "id"), "id", message))
+        seen[definition.id] = definition.source
+        for where, message in _meaning(definition, registry):
+            key = where.rpartition(".")[2]
+            faults.append(Fault(definition.source, _line(text, key), where, message))
+    return len(files), faults
+
+
+def _fault(source: str, text: str, error: DefinitionError) -> Fault:
+    where = error.where.removeprefix(source).lstrip(".")
+    message = str(error).removeprefix(f"{error.where}: ")
+    return Fault(source, _line(text, where.rpartition(".")[2]), where, message)
+
+
+def _line(text: str, key: str) -> int:
+    key = key.partition("[")[0]
+    for number, line in enumerate(text.splitlines(), 1):
+        if key and key in line:
+            return number
+    return 0
+
+
+def _meaning(definition: Definition, registry: Registry) -> Iterator[tuple[str, str]]:
+    for name in definition.structs:
+        for page_size in PAGE_SIZES:
+            for byteorder in ("little", "big"):
+                try:
+                    registry.compile(
+                        definition,
+                        name,
+                        Geometry(page_size, "little" if byteorder == "little" else "big"),
+                    )
+                except DefinitionError as error:
+                    yield f"struct.{name}", str(error)
+                    break
+            else:
+                continue
+            break
+    for name, struct in definition.structs.items():
+        labels = {f.label for field in struct.fields for f in field.parts or (field,)}
+        for field in struct.fields:
+            for part in field.parts or (field,):
+                yield from _field(definition, registry, part, labels, f"struct.{name}")
+    stack = [definition.fdt] if definition.fdt is not None else []
+    while stack:
+        node = stack.pop()
+        labels = {field.label for field in node.properties}
+        for field in node.properties:
+            yield from _field(definition, registry, field, labels, "fdt")
+        yield from _node(node, registry)
+        stack += [*node.nodes.values(), *([node.any_node] if node.any_node else [])]
+
+
+def _node(node: NodeType, registry: Registry) -> Iterator[tuple[str, str]]:
+    if node.format and node.format not in registry.definitions:
+        yield "fdt.format", f"{node.format!r} is not defined"
+
+
+def _field(
+    definition: Definition, registry: Registry, field: Field, labels: set[str], where: str
+) -> Iterator[tuple[str, str]]:
+    here = f"{where}.{field.name}"
+    named = [field.points_to.of, field.points_to.header] if field.points_to else []
+    if field.holds is not None:
+        named.append(field.holds.of)
+        if field.holds.count not in labels:
+            yield here, f"holds.count {field.holds.count!r} is no field beside it"
+    if field.type is not None and field.type.struct:
+        named.append(field.type.struct)
+    for name in named:
+        if name and not _has_struct(definition, registry, name):
+            yield here, f"struct {name!r} is not defined here or in uses"
+    if field.counts and field.counts not in labels:
+        yield here, f"counts {field.counts!r}, which is no field beside it"
+    if field.points_to is not None:
+        yield from _siblings(field.points_to, labels, here)
+
+
+def _siblings(reference: Reference, labels: set[str], here: str) -> Iterator[tuple[str, str]]:
+    siblings = [reference.size, reference.order, reference.by]
+    if not reference.header:
+        siblings.append(reference.count)
+    for name in siblings:
+        if name and name not in labels:
+            yield here, f"points_to names {name!r}, which is no field beside it"
+
+
+def _has_struct(definition: Definition, registry: Registry, name: str) -> bool:
+    try:
+        registry.owner_of_struct(definition, name)
+    except DefinitionError:
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""``khotool formats btf``: hold definitions against a kernel's own type information."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_output_options, page_size
+from khotool.cli.output import write_json, write_text
+from khotool.errors import UsageError
+
+HELP = "compare the definitions of a kernel with its BTF"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument(
+        "file", metavar="FILE", help="BTF section, such as /sys/kernel/btf/vmlinux; may be .xz, .gz"
+    )
+    parser.add_argument(
+        "--kernel", required=True, metavar="RELEASE", help="release whose ABI set is compared"
+    )
+    parser.add_argument(
+        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+    )
+    parser.add_argument(
+        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+    )
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare; 1 if anything differs."""
+    from khotool.abi.btf import Btf
+    from khotool.abi.compare_btf import compare_set
+    from khotool.abi.geometry import Geometry
+    from khotool.abi.registry import load_registry
+    from khotool.memory.compression import read_whole
+
+    registry = load_registry(args.formats)
+    abi = registry.set_for(args.kernel)
+    if abi is None:
+        known = ", ".join(registry.sets)
+        raise UsageError(f"--kernel {args.kernel}: no ABI set has this release; sets are {known}")
+    btf = Btf(read_whole(args.file))
+    compared, differences = compare_set(btf, abi, registry, Geometry(args.page_size))
+    if args.json:
+        from khotool.render.document import head
+
+        rows = [
+            {"format": d.definition, "struct": d.struct, "field": d.field, "message": d.message}
+            for d in differences
+        ]
+        write_json({**head("formats-btf"), "set": abi.id, "structs": compared,
+                    "differences": rows}, args)  # fmt: skip
+    else:
+        lines = [
+            f"{d.definition}  {d.struct}{'.' if d.field else ''}{d.field}  {d.message}"
+            for d in differences
+        ]
+        lines.append(f"{compared} structs of set {abi.id} compared, {len(differences)} differences")
+        write_text("\n".join(lines) + "\n", args)
+    return 1 if differences else 0
