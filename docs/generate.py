@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from khotool.abi.registry import Registry, load_registry
@@ -32,6 +32,11 @@ SVG = """\
         font-size: {char_height}px;
         line-height: {line_height}px;
     }}
+    .{unique_id}-title {{
+        font-family: system-ui, sans-serif;
+        font-size: 18px;
+        font-weight: bold;
+    }}
     {styles}
     </style>
     <defs>
@@ -41,7 +46,8 @@ SVG = """\
     {lines}
     </defs>
     {chrome}
-    <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+    <g transform="translate({terminal_x}, {terminal_y})"
+       clip-path="url(#{unique_id}-clip-terminal)">
     {backgrounds}
     <g class="{unique_id}-matrix">
     {matrix}
@@ -57,24 +63,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a change")
     args = parser.parse_args()
-    stale = [path for path, text in generated().items() if current(path) != text]
-    surplus = sorted(set(existing()) - set(generated()))
+    pages = generated()
+    stale = [path for path, text in pages.items() if current(path) != text]
+    surplus = sorted(set(existing()) - set(pages))
+    if pictured() != printed(color=False):
+        stale.append(PICTURE)
     for path in stale:
         print(f"{path}: {'differs' if args.check else 'written'}")
     for path in surplus:
         print(f"{path}: {'has no source' if args.check else 'removed'}")
     if args.check:
         return 1 if stale or surplus else 0
-    for path, text in generated().items():
-        if path in stale:
-            target = ROOT / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+    for path in stale:
+        target = ROOT / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(picture() if path == PICTURE else pages[path], encoding="utf-8")
     for path in surplus:
         (ROOT / path).unlink()
-    if stale or not (ROOT / PICTURE).exists():
-        (ROOT / PICTURE).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / PICTURE).write_text(picture(), encoding="utf-8")
     return 0
 
 
@@ -222,9 +227,7 @@ def flags_text() -> dict[str, list[tuple[str, str]]]:
             title = group.title or ""
             if title in SHARED:
                 rows = found.setdefault(title, [])
-                rows += [
-                    row for row in map(action_row, group._group_actions) if row not in rows
-                ]
+                rows += [row for row in map(action_row, group._group_actions) if row not in rows]
     return found
 
 
@@ -246,12 +249,11 @@ def picture() -> str:
     from rich.console import Console
     from rich.text import Text
 
-    lines = pictured_lines(color=True)
     console = Console(
         record=True, width=PICTURE_WIDTH, file=StringIO(), force_terminal=True,
         color_system="standard", legacy_windows=False,
     )  # fmt: skip
-    for line in lines:
+    for line in printed(color=True):
         console.print(Text.from_ansi(line), soft_wrap=True)
     svg = console.export_svg(
         title=f"khotool dump {PICTURED}", code_format=SVG, unique_id="khotool-dump"
@@ -259,24 +261,48 @@ def picture() -> str:
     return "\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n"
 
 
-def pictured_lines(*, color: bool) -> list[str]:
-    """What the pictured command prints."""
+def pictured() -> list[str]:
+    """Lines of the picture, without empty ones.
+
+    Its text is compared, not its bytes: these depend on the version of rich.
+    """
+    text = current(PICTURE)
+    if text is None:
+        return []
+    rows: dict[float, list[tuple[float, str]]] = {}
+    for node in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text"):
+        if "clip-path" in node.attrib:
+            place = (float(node.attrib["x"]), node.text or "")
+            rows.setdefault(float(node.attrib["y"]), []).append(place)
+    width = 12.2
+    lines = []
+    for _, pieces in sorted(rows.items()):
+        line = ""
+        for x, piece in sorted(pieces):
+            line = line.ljust(round(x / width)) + piece.replace("\xa0", " ")
+        lines.append(line.rstrip())
+    return [line for line in lines if line]
+
+
+def printed(*, color: bool) -> list[str]:
+    """What the pictured command prints, without empty lines unless in colour."""
     import contextlib
     import os
     from io import BytesIO, TextIOWrapper
 
-    from khotool.cli.main import main
+    from khotool.cli.main import main as khotool
 
     here = os.getcwd()
     buffer = BytesIO()
     os.chdir(ROOT)
     try:
         with contextlib.redirect_stdout(TextIOWrapper(buffer, encoding="utf-8")) as out:
-            main(["dump", PICTURED, "--color", "always" if color else "never"])
+            khotool(["dump", PICTURED, "--color", "always" if color else "never"])
             out.flush()
-            return buffer.getvalue().decode().splitlines()
+            lines = [line.rstrip() for line in buffer.getvalue().decode().splitlines()]
     finally:
         os.chdir(here)
+    return lines if color else [line for line in lines if line]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, options_from, progress
+from khotool.cli.options import add_image_options, add_output_options, options_from
+from khotool.cli.output import note, progress
 from khotool.errors import InputError, UsageError
 
 NAME = "fuzz"

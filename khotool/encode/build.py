@@ -74,13 +74,10 @@ class Builder:
         page = self.geometry.page_size
         for size in np.unique(sizes).tolist():
             mine = np.flatnonzero(sizes == size)
-            if not size:
-                continue
-            if not size & (size - 1) and size >= page and payload.at is None:
+            if size >= page and not size & (size - 1) and payload.at is None:
                 addresses[mine] = self.allocator.take(len(mine), size, path, payload.align)
-            elif payload.at is not None and len(sizes) == 1:
-                if not self.allocator.reserve(payload.at, payload.at + size):
-                    raise EncodeError(path, f"{payload.at:#x}+{size:#x} is not free memory")
+            elif payload.at is not None:
+                # Reserved before anything else was laid out.
                 addresses[mine] = payload.at
             else:
                 align = payload.align or page
@@ -101,6 +98,22 @@ class Builder:
                 self.preserve_range(address, size)
             return
         self.preserved.append((addresses, pages.bit_length() - 1))
+
+    def reserve_fixed(self, values: Any, path: str) -> None:
+        """Take the memory of payload whose place is given, before anything else takes it."""
+        if isinstance(values, Payload) and values.at is not None:
+            size = int(values.sizes.sum())
+            if not self.allocator.reserve(values.at, values.at + size):
+                raise EncodeError(
+                    path, f"{values.at:#x}+{size:#x} is not free: in use, scratch or no memory"
+                )
+        elif isinstance(values, Mapping):
+            for label, value in values.items():
+                self.reserve_fixed(value, f"{path}/{label}")
+        elif isinstance(values, list):
+            for index, value in enumerate(values):
+                name = value.get("name", index) if isinstance(value, Mapping) else index
+                self.reserve_fixed(value, f"{path}[{name}]")
 
     # -- records -------------------------------------------------------------------------
 

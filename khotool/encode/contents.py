@@ -60,16 +60,18 @@ def contents_from(
 def _letter(value: Any, where: str) -> bytes:
     if isinstance(value, str) and len(value) == 1 and value.isascii():
         return value.encode()
-    if isinstance(value, str) or not 0 <= number(value, where) < 256:
+    code = -1 if isinstance(value, str) else number(value, where)
+    if not 0 <= code < 256:
         raise EncodeError(where, "expected one ASCII character or a number below 256")
-    return bytes([value])
+    return bytes([code])
 
 
 def _bytes(kind: str, value: Any, where: str, folder: Path) -> bytes:
     try:
         if kind == "hex":
             return bytes.fromhex(value)
-        return (folder / value).read_bytes()
+        made: bytes = (folder / value).read_bytes()
+        return made
     except (TypeError, ValueError, OSError) as error:
         raise EncodeError(f"{where}.{kind}", f"cannot be read: {error}") from None
 

@@ -65,6 +65,8 @@ def build_fresh(
     builder = Builder(registry, abi, geometry, allocator)
     builder.lost += handover.lost
     made = _Root(builder, abi, registry)
+    for entry in handover.entries:
+        builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
     root_page = builder.alloc_preserve(geometry.page_size, "/")
     _scratch_array(builder, scratch)

@@ -326,12 +326,12 @@ class Manifest:
 
     def contents(self, table: dict[str, Any], where: str, size: int) -> tuple[ReadAt | None, int]:
         """A reader of a table's ``contents``, and their size in bytes; -1 takes their own."""
-        here = f"{where}.contents"
+        here = f"{self.name}: {where}.contents"
         read, size = contents_from(
             table.get("contents"), here, self.folder, size, self.geometry.page_size
         )
         if read is not None and size > MAX_CONTENTS:
-            raise self.error(here, f"{size} bytes; at most {MAX_CONTENTS} are made, or 'none'")
+            raise EncodeError(here, f"{size} bytes; at most {MAX_CONTENTS} are made, or 'none'")
         return read, size
 
     def memory_file(
@@ -380,7 +380,7 @@ class Manifest:
         known = next(field.flags for field in struct.fields if field.label == "seals")
         result = 0
         for name in value:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise self.error(f"{where}.seals", f"{name!r} is none of {', '.join(known)}")
             result |= known[name]
         return result
@@ -393,7 +393,7 @@ class Manifest:
         for pair in value:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise self.error(f"{where}.holes", "expected a list of [first page, pages]")
-            first, pages = (number(item, f"{where}.holes") for item in pair)
+            first, pages = (number(item, f"{self.name}: {where}.holes") for item in pair)
             if not 0 <= first <= first + pages < 1 << 64:
                 raise self.error(f"{where}.holes", f"{first} and {pages} are no range of pages")
             keep &= (index < np.uint64(first)) | (index >= np.uint64(first + pages))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.abi.record import encode_chars, fit_int
 from khotool.absent import Absent
-from khotool.encode.json_input import number
+from khotool.encode.json_input import number, word
 from khotool.encode.segments import page_segments
-from khotool.errors import EncodeError, UsageError
+from khotool.errors import EncodeError, KhotoolError, UsageError
 from khotool.image.model import Image, Node
 from khotool.image.region import MapRegion
 from khotool.pages.blocks import Blocks
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from khotool.encode.fresh import Built
     from khotool.encode.handover import Buffer
 
+MOST_ORDER = 18
 NOWHERE = 0x7FFF_0000
 """An address that synthetic images do not use."""
 
@@ -38,10 +39,11 @@ def apply_mutations(built: Built, mutations: Any, registry: Registry, name: str)
         raise EncodeError(f"{name}: mutate", "expected a list of tables")
     for index, item in enumerate(mutations):
         where = f"{name}: mutate[{index}]"
-        if not isinstance(item, dict) or item.get("op") not in OPERATIONS:
+        operation = item.get("op") if isinstance(item, dict) else None
+        if not isinstance(operation, str) or operation not in OPERATIONS:
             raise EncodeError(f"{where}.op", f"expected one of {', '.join(OPERATIONS)}")
         built.segments = list(page_segments(built.segments, built.geometry.page_size))
-        OPERATIONS[item["op"]](_Mutation(built, registry, item, where))
+        OPERATIONS[operation](_Mutation(built, registry, item, where))
     return built
 
 
@@ -61,7 +63,10 @@ class _Mutation:
         if self._image is None:
             from khotool.encode.read_model import image_of
 
-            self._image = image_of(self.built, self.registry)
+            try:
+                self._image = image_of(self.built, self.registry)
+            except KhotoolError as error:
+                raise EncodeError(self.where, f"nothing to change: {error}") from None
         return self._image
 
     def node(self, key: str = "path") -> Node:
@@ -229,8 +234,10 @@ def _unpreserve(mutation: _Mutation) -> None:
 
 def _leak(mutation: _Mutation) -> None:
     """Preserve one more block, which nothing owns; its leaf has to exist."""
-    address = number(mutation.item.get("address"), f"{mutation.where}.address")
+    address = word(mutation.item.get("address"), f"{mutation.where}.address")
     order = number(mutation.item.get("order", 0), f"{mutation.where}.order")
+    if not 0 <= order <= MOST_ORDER:
+        raise EncodeError(f"{mutation.where}.order", f"expected a page order up to {MOST_ORDER}")
     found = mutation.image.map
     region = next((r for r in mutation.image.regions if isinstance(r, MapRegion)), None)
     if isinstance(found, Absent) or region is None:

@@ -111,7 +111,11 @@ def build_model(
         manifest = Manifest(model.document, model.path.name, model.path.parent, registry)
         if abi is not None:
             manifest.abi = named_set(abi, registry)
-        built = build_fresh(manifest.handover(), manifest.abi, registry, progress)
+        handover = manifest.handover()
+        try:
+            built = build_fresh(handover, manifest.abi, registry, progress)
+        except EncodeError as error:
+            raise EncodeError(model.path.name, str(error)) from None
         return apply_mutations(built, model.document.get("mutate", []), registry, model.path.name)
     built = preserved(model, registry, blobs)
     if mode != "fresh" and abi is None:

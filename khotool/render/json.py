@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 LINE = 100
 """Columns that an object or array may take to stand on one line."""
 
-_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CANDIDATE = re.compile("[^\x00-\x7e]")
 
 
 class Rows:
@@ -102,8 +102,15 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 def _dumps(value: object, compact: bool = False) -> str:
     text = (_COMPACT if compact else _SPACED).encode(value)
-    return text if text.isascii() and "\x7f" not in text else _ESCAPED.sub(_escape, text)
+    return text if text.isascii() and "\x7f" not in text else _CANDIDATE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    """A character that is not printable in JSON's notation, in UTF-16 halves above U+FFFF."""
+    char = match[0]
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code <= 0xFFFF:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD7C0 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

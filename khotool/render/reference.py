@@ -188,10 +188,7 @@ def index_page(registry: Registry) -> str:
         lines += ["", f"## {str(kind).capitalize()}", "", f"{_upper(KINDS[kind])}.", ""]
         lines += table(
             ("format", "releases", "status", "what"),
-            [
-                (f"[{d.id}]({d.id}.md)", releases(d.first, d.last), d.status, d.title)
-                for d in found
-            ],
+            [(f"[{d.id}]({d.id}.md)", releases(d.first, d.last), d.status, d.title) for d in found],
         )
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from khotool.abi.registry import load_registry
@@ -66,7 +66,7 @@ def show_all(image: Image) -> str:
 
 @pytest.mark.parametrize("name", ["linux-7.3.4", "linux-6.19.11", "linux-6.17.8"])
 @settings(
-    max_examples=25, deadline=None, derandomize=True,
+    max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(data=st.data())
@@ -88,4 +88,4 @@ def test_damaged_metadata(name: str, data: st.DataObject) -> None:
         text = show_all(made)
     except KhotoolError:
         return
-    assert all(c.isprintable() or c == "\n" for c in text)
+    assert all(c.isprintable() or c in "\n\t" for c in text)

@@ -1,0 +1,1 @@
+"""The bytes that a handover carries, reassembled."""

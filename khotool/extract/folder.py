@@ -1,0 +1,175 @@
+"""Write all payload below a node to a folder, with a manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from khotool.absent import Absent
+from khotool.errors import InputError, KhotoolError, UsageError
+from khotool.extract.memfd import contents_of
+from khotool.extract.names import Names
+from khotool.extract.plan import Plan
+from khotool.extract.select import payload_plan
+from khotool.extract.sparse import Hashing, SparseFile
+from khotool.extract.write import Written, write_plan
+from khotool.image.model import Image, Node, NodeKind
+
+MOST_FILES = 100_000
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(slots=True)
+class Item:
+    """One payload and where it goes.
+
+    Args:
+        folder: parts of the path below the output folder, as text of the image.
+        name: of the file, as text of the image.
+    """
+
+    node: Node
+    folder: tuple[str, ...]
+    name: str
+
+
+@dataclass(slots=True)
+class Folder:
+    """What was written: the manifest, and sentences about what was not."""
+
+    manifest: dict[str, Any]
+    failed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    total: Written = field(default_factory=lambda: Written(0))
+
+
+def items_below(node: Node) -> Iterator[Item]:
+    """Payload below a node: files of sessions, regions, folios of tests, sub-trees."""
+    for below in node.walk():
+        if below.kind is NodeKind.ENTRY and not isinstance(below.value, Absent):
+            yield Item(below, ("subtrees",), below.name)
+        if below.key is None or below.name or below.parent is None:
+            continue
+        if contents_of(below) is not None:
+            session = below.parent.parent
+            if session is not None and session.key is not None:
+                yield Item(below, ("sessions", session.key), below.key)
+        elif below.parent.name == "regions":
+            yield Item(below, ("regions",), below.key)
+
+
+def write_folder(
+    image: Image, node: Node, output: Path, fill: str | None, progress: Progress | None = None
+) -> Folder:
+    """Write everything below a node to a new or empty folder, all or nothing.
+
+    A payload with missing bytes is left out and named in ``failed``, unless ``fill`` is given.
+
+    Raises:
+        UsageError: the folder is in use, there is nothing to write, or far too many files.
+        KhotoolError: the folder cannot be written.
+    """
+    items: list[Item] = []
+    for item in items_below(node):
+        items.append(item)
+        if len(items) > MOST_FILES:
+            raise UsageError(f"{node.path} has more than {MOST_FILES} files; name a part of it")
+    if not items:
+        raise UsageError(f"{node.path} has no payload to write")
+    target = Path(os.path.realpath(output))
+    try:
+        if target.is_dir() and any(target.iterdir()) or target.exists() and not target.is_dir():
+            raise UsageError(f"-o {output}: exists and is not an empty folder; name another")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".khotool-", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
+    try:
+        result = _fill_folder(image, items, work, fill, progress)
+        text = json.dumps(result.manifest, indent=1, ensure_ascii=True) + "\n"
+        (work / "manifest.json").write_text(text, "ascii")
+        mask = os.umask(0)
+        os.umask(mask)
+        work.chmod(0o777 & ~mask)
+        os.replace(work, target)
+    except OSError as error:
+        raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(work)
+    return result
+
+
+def _fill_folder(
+    image: Image, items: list[Item], work: Path, fill: str | None, progress: Progress | None
+) -> Folder:
+    from khotool.version import version
+
+    files: list[dict[str, Any]] = []
+    result = Folder(
+        {
+            "schema": "khotool.extract/1",
+            "khotool": version(),
+            "image": image.info.path,
+            "files": files,
+        }
+    )
+    names: dict[tuple[str, ...], Names] = {}
+    folders: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
+    # The manifest's own name is taken.
+    names.setdefault((), Names()).take("manifest.json")
+    for number, item in enumerate(items):
+        if progress is not None:
+            progress("Extracting files", number, len(items))
+        for depth in range(1, len(item.folder) + 1):
+            key = item.folder[:depth]
+            if key not in folders:
+                above = folders[key[:-1]]
+                folders[key] = (*above, names.setdefault(above, Names()).take(key[-1]))
+                work.joinpath(*folders[key]).mkdir()
+        place = folders[item.folder]
+        name = names.setdefault(place, Names()).take(item.name)
+        row: dict[str, Any] = {"path": item.node.path, "file": "/".join((*place, name))}
+        if item.node.note:
+            row["note"] = item.node.note
+        try:
+            plan = payload_plan(image, item.node)
+            done, digest = _write_one(image, plan, work.joinpath(*place, name), fill)
+        except InputError as error:
+            row["error"] = str(error)
+            del row["file"]
+            result.failed.append(str(error))
+            files.append(row)
+            continue
+        row |= {"kind": plan.kind, "size": done.size, "sha256": digest}
+        row |= {"data": done.data, "holes": done.holes, "missing": done.missing}
+        if done.ranges:
+            row["missing_ranges"] = [list(part) for part in done.ranges]
+        if plan.notes:
+            row["notes"] = plan.notes
+            result.notes += [f"{plan.path}: {text}" for text in plan.notes]
+        files.append(row)
+        total = result.total
+        total.size, total.data = total.size + done.size, total.data + done.data
+        total.holes, total.missing = total.holes + done.holes, total.missing + done.missing
+    return result
+
+
+def _write_one(image: Image, plan: Plan, path: Path, fill: str | None) -> tuple[Written, str]:
+    digest = hashlib.sha256()
+    try:
+        with path.open("xb") as file:
+            sink = Hashing(SparseFile(file.fileno()), digest)
+            done = write_plan(plan, image.space, sink, fill)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return done, digest.hexdigest()

@@ -1,0 +1,154 @@
+"""A map of physical memory that can be zoomed: who holds most of each cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from khotool.image.model import UNPLACED, Image
+from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
+from khotool.tui.memory_view import MemoryView, Section, Use
+
+Floats = NDArray[np.float64]
+
+MAX_RANGES = 300
+"""Ranges listed for one cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Args:
+        start: physical address in bytes.
+        group: index of the group that holds most of it, -1 for none.
+        filled: part of the cell that is preserved, scratch or referenced, 0 to 1.
+        captured: whether the capture has any byte of it.
+    """
+
+    start: int
+    group: int
+    filled: float
+    captured: bool
+
+
+class _Layer:
+    """Ranges with the sum of bytes below each."""
+
+    def __init__(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> None:
+        self.start: Floats = starts.astype(np.float64)
+        self.length: Floats = (ends - starts).astype(np.float64)
+        self.before: Floats = np.concatenate(([0.0], np.cumsum(self.length)))
+
+    def held(self, edges: Floats) -> Floats:
+        """Bytes between neighbouring edges."""
+        if not len(self.start):
+            return np.zeros(len(edges) - 1)
+        row = np.searchsorted(self.start, edges, side="right") - 1
+        at = np.maximum(row, 0)
+        inside = np.minimum(edges - self.start[at], self.length[at])
+        return np.diff(np.where(row >= 0, self.before[at] + inside, 0.0))
+
+    def next_edge(self, address: int, step: int) -> int | None:
+        """Start of the next or previous range."""
+        side = "right" if step > 0 else "left"
+        at = int(np.searchsorted(self.start, float(address), side=side))
+        at = at if step > 0 else at - 1
+        return int(self.start[at]) if 0 <= at < len(self.start) else None
+
+
+class PageMap:
+    """Groups of owners and where they are.
+
+    Args:
+        image: its owners are computed if they are not yet.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.page_size = image.geometry.page_size
+        self.groups: list[Group] = groups_of(image)
+        self.view = MemoryView(image, image.ownership())
+        self._layers = [_Layer(g.ranges[:, 0], g.ranges[:, 1]) for g in self.groups]
+        extents = image.space.extents()
+        extents = extents[extents[:, 1] < UNPLACED]
+        self._captured = _Layer(extents[:, 0], extents[:, 1])
+        ends = [int(group.ranges[-1, 1]) for group in self.groups if len(group.ranges)]
+        if len(extents):
+            ends.append(int(extents[-1, 1]))
+        self.end = max(ends, default=0)
+
+    def color(self, group: int) -> str:
+        """Token of a group: a colour for an owner, a meaning for the rest."""
+        name = self.groups[group].name
+        if name == UNPRESERVED:
+            return "error"
+        if name == LEAK:
+            return "warning"
+        return "scratch" if name == SCRATCH else f"owner{group % 8}"
+
+    def glyph(self, cell: Cell) -> str:
+        """One character: fuller blocks for fuller cells."""
+        if cell.group < 0:
+            return "·" if cell.captured else " "
+        name = self.groups[cell.group].name
+        if name == UNPRESERVED:
+            return "!"
+        if name == LEAK:
+            return "o"
+        if name == SCRATCH:
+            return "="
+        return "░▒▓█"[min(int(cell.filled * 4), 3)]
+
+    def fit(self, cells: int) -> int:
+        """Bytes of a cell, a power of two, so that ``cells`` of them hold all memory."""
+        size = self.page_size
+        while size * max(cells, 1) < self.end:
+            size *= 2
+        return size
+
+    def cells(self, start: int, size: int, count: int) -> list[Cell]:
+        """``count`` cells of ``size`` bytes from a physical address on."""
+        edges = start + np.arange(count + 1, dtype=np.float64) * size
+        captured = self._captured.held(edges) > 0
+        group = np.full(count, -1)
+        total = np.zeros(count)
+        if self._layers:
+            held = np.stack([layer.held(edges) for layer in self._layers])
+            total = held.sum(axis=0)
+            group = np.where(total > 0, held.argmax(axis=0), -1)
+            for number, item in enumerate(self.groups):
+                # What is wrong is seen even where it is the smallest part of a cell.
+                if item.name in (LEAK, UNPRESERVED):
+                    group = np.where(held[number] > 0, number, group)
+        filled = np.minimum(total / size, 1.0)
+        return [
+            Cell(start + number * size, whose, part, known)
+            for number, (whose, part, known) in enumerate(
+                zip(group.tolist(), filled.tolist(), captured.tolist(), strict=True)
+            )
+        ]
+
+    def ranges(self, start: int, end: int) -> list[Section]:
+        """Sections of what is not plain free memory in ``start..end``, at most MAX_RANGES."""
+        found: list[Section] = []
+        address = start
+        steps = 0
+        while address < end and len(found) < MAX_RANGES and steps < 4 * MAX_RANGES:
+            section = self.view.section(address)
+            if section.use not in (Use.FREE, Use.UNKNOWN):
+                found.append(section)
+            if section.end <= address:
+                break
+            address = section.end
+            steps += 1
+        return found
+
+    def next_edge(self, address: int, step: int) -> int | None:
+        """Start of the nearest range of any group behind or before an address."""
+        edges = [layer.next_edge(address, step) for layer in self._layers]
+        found = [edge for edge in edges if edge is not None]
+        if not found:
+            return None
+        return min(found) if step > 0 else max(found)

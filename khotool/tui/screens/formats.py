@@ -1,0 +1,128 @@
+"""Formats: what the ABI definitions say; two of them side by side."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+
+from khotool.abi.definition import Definition
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry, load_registry
+from khotool.tui.layout import compare_lines, definition_lines
+from khotool.tui.screens.dialogs import Picker
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.text import Line
+from khotool.tui.widgets.line_view import LineView
+from khotool.tui.widgets.tokens import wrap
+
+
+class FormatsScreen(ModeScreen):
+    """Definitions on the left, the layout of one on the right."""
+
+    mode = "formats"
+    needs_image = False
+    BINDINGS = [
+        *bindings("formats"),
+        Binding("v", "compare", "Compare", show=True, id="formats.compare"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.definitions: list[Definition] = []
+        self.second: Definition | None = None
+        self._registry: Registry | None = None
+
+    def body(self) -> ComposeResult:
+        """List and layout."""
+        with Horizontal():
+            yield LineView(id="formats", classes="pane", empty="no definition")
+            yield LineView(id="layout", classes="pane", has_cursor=False)
+
+    def on_mount(self) -> None:
+        """Start on the list."""
+        super().on_mount()
+        self.query_one("#formats").border_title = "Formats"
+        self.query_one("#layout", LineView).can_focus = True
+        self.query_one("#formats").focus()
+
+    @property
+    def registry(self) -> Registry:
+        """The image's definitions, or those shipped."""
+        if self.session is not None:
+            return self.session.image.registry
+        if self._registry is None:
+            self._registry = load_registry([])
+        return self._registry
+
+    def show_session(self) -> None:
+        """Fill the list; start on the format under the cursor."""
+        used = {d.id for d in self.session.image.used} if self.session is not None else set()
+        order = sorted(self.registry, key=lambda d: (d.id not in used, d.kind, d.id))
+        self.definitions = order
+        lines: list[Line] = []
+        for definition in order:
+            mark = (" ● ", "added") if definition.id in used else ("   ", "")
+            lines.append([mark, (definition.id, "name"), (f"  {definition.kind}", "dim")])
+        at = 0
+        place = self.session.cursor.place if self.session is not None else None
+        if place is not None and place.node.format:
+            at = next((i for i, d in enumerate(order) if d.id == place.node.format), 0)
+        self.second = None
+        self.query_one("#formats", LineView).show_lines(lines, at)
+        self._layout()
+
+    def _layout(self) -> None:
+        view = self.query_one("#layout", LineView)
+        at = self.query_one("#formats", LineView).cursor
+        if at >= len(self.definitions):
+            return
+        first = self.definitions[at]
+        geometry = self.session.image.geometry if self.session is not None else Geometry()
+        if self.second is not None:
+            found = compare_lines(self.registry, first, self.second, geometry)
+            view.border_title = f"{first.id} and {self.second.id}"
+        else:
+            found = definition_lines(self.registry, first, geometry)
+            view.border_title = first.id
+        width = max((view.size.width or 80) - 1, 30)
+        lines: list[Line] = []
+        for line in found:
+            lines.extend(wrap(line, width) if len(line) < 3 else [line])
+        view.show_lines(lines)
+        view.scroll_to(y=0, animate=False)
+
+    def on_resize(self) -> None:
+        """Wrap again."""
+        self.call_after_refresh(self._layout)
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """Another definition."""
+        self.second = None
+        self._layout()
+
+    def action_compare(self) -> None:
+        """Pick a second definition, or leave the comparison."""
+        if self.second is not None:
+            self.second = None
+            self._layout()
+            return
+        at = self.query_one("#formats", LineView).cursor
+        first = self.definitions[at]
+        stem = first.id.rpartition("-v")[0] or first.id
+        others = sorted(
+            (d for d in self.definitions if d is not first),
+            key=lambda d: (not d.id.startswith(stem), d.kind != first.kind, d.id),
+        )
+
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.second = others[index]
+                self._layout()
+
+        lines: list[Line] = [[(f" {d.id}", "name"), (f"  {d.title}", "dim")] for d in others]
+        self.app.push_screen(Picker(f"Compare {first.id} with", lines), done)
+
+    def panes(self) -> list[tuple[str, str]]:
+        """List and layout."""
+        return [("#formats", "Formats"), ("#layout", "Layout")]

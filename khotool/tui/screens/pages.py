@@ -1,0 +1,203 @@
+"""Pages: which physical memory is preserved, by whom, and what is orphaned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+
+from khotool.tui.cells import PageMap
+from khotool.tui.memory_view import Section, Use
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.session import Change
+from khotool.tui.text import Line, count_text, size_text, visible
+from khotool.tui.widgets.line_view import LineView
+from khotool.tui.widgets.page_map import PageMapView
+
+LEGEND: list[Line] = [
+    [("  ░▒▓█ ", "owner0"), ("preserved, by owner", "dim")],
+    [("  o    ", "warning"), ("preserved, no owner", "dim")],
+    [("  !    ", "error"), ("referenced, not preserved", "dim")],
+    [("  =    ", "scratch"), ("scratch", "dim")],
+    [("  ·    ", "dim"), ("captured, not preserved", "dim")],
+]
+USES = {
+    Use.OWNED: "owner", Use.UNOWNED: "warning", Use.UNPRESERVED: "error",
+    Use.SCRATCH: "scratch", Use.PRESERVED: "text",
+}  # fmt: skip
+
+
+class PagesScreen(ModeScreen):
+    """Map, legend of owners, ranges of the chosen cell."""
+
+    mode = "pages"
+    BINDINGS = [
+        *bindings("pages"),
+        Binding("enter", "show", "Show", show=True, id="pages.show"),
+        Binding("0", "fit", "All", show=False, id="pages.fit"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map: PageMap | None = None
+        self.ranges: list[Section] = []
+        self._of: object = None
+
+    def body(self) -> ComposeResult:
+        """Map and legend above, ranges below."""
+        with Vertical():
+            with Horizontal():
+                yield PageMapView(id="map")
+                yield LineView(id="legend", classes="pane", empty="finding owners …")
+            yield LineView(id="ranges", classes="pane", empty="nothing preserved in this cell")
+
+    def on_mount(self) -> None:
+        """Start on the map."""
+        super().on_mount()
+        self.query_one("#legend").border_title = "Owners"
+        self.query_one(PageMapView).focus()
+
+    def show_session(self) -> None:
+        """Make the map in a worker, once the owners are known."""
+        session = self.session
+        assert session is not None
+        if self._of is session and self.map is not None:
+            self._from_cursor()
+            return
+        if not session.owners_known or (self._of is session and self.map is None):
+            self._titles()
+            return
+        self._of, self.map = session, None
+
+        def job(stop: Callable[[], bool]) -> None:
+            found = PageMap(session.image)
+            if not stop():
+                self.app.call_from_thread(self._show_map, found)
+
+        self.khotool.run_job("map", "drawing the map", job)
+
+    def _show_map(self, found: PageMap) -> None:
+        self.map = found
+        if not self.is_mounted:
+            return
+        self.query_one(PageMapView).show_map(found)
+        lines: list[Line] = []
+        for number, group in enumerate(found.groups):
+            lines.append([
+                (" ██ ", found.color(number)), (visible(group.name), "name"),
+                (f"  {size_text(group.size)}", "dim"),
+            ])  # fmt: skip
+        self.query_one("#legend", LineView).show_lines([*lines, [], *LEGEND])
+        self._from_cursor()
+
+    def _from_cursor(self) -> None:
+        """The cell of the session's cursor."""
+        view = self.query_one(PageMapView)
+        address = self.session.cursor.address if self.session is not None else None
+        if view.map is not None and address is not None and address < view.map.end:
+            view.go(address)
+        self._cell()
+
+    def _titles(self) -> None:
+        view = self.query_one(PageMapView)
+        only = ""
+        if self.map is not None and view.only >= 0:
+            only = f"  only {visible(self.map.groups[view.only].name)}"
+        view.border_title = f"{view.title()}{only}".replace("[", "\\[")
+
+    def _cell(self) -> None:
+        """Ranges of the chosen cell."""
+        view, pane = self.query_one(PageMapView), self.query_one("#ranges", LineView)
+        self._titles()
+        if self.map is None or self.session is None:
+            return
+        low, high = view.at, view.at + view.cell
+        self.ranges = self.map.ranges(low, high)
+        size = self.session.image.geometry.page_size
+        lines: list[Line] = []
+        for section in self.ranges:
+            pages = (section.end - section.start) // size
+            order = f"order {section.order}" if section.order >= 0 else ""
+            owner = section.owner or {Use.UNOWNED: "no owner", Use.SCRATCH: "scratch"}.get(
+                section.use, "preserved"
+            )
+            note = "referenced, not preserved  " if section.use is Use.UNPRESERVED else ""
+            lines.append([
+                (f" {section.start:#x}-{section.end - 1:#x} ".ljust(30), "address"),
+                (f"{size_text(section.end - section.start):>9} ", "value"),
+                (f"{count_text(pages, 'page'):>12}  {order:<9} ", "dim"),
+                (f"{note}{visible(owner)}", USES.get(section.use, "text")),
+            ])  # fmt: skip
+        pane.show_lines(lines, 0)
+        pane.border_title = f"Ranges in cell {low:#x}  {size_text(view.cell)}"
+
+    def session_changed(self, change: Change) -> None:
+        """Owners make the map."""
+        super().session_changed(change)
+        if change is Change.OWNERS and self.session is not None:
+            self._of = None
+            self.show_session()
+        elif change is Change.CURSOR and self.map is not None:
+            self._from_cursor()
+
+    def on_page_map_view_moved(self, event: PageMapView.Moved) -> None:
+        """Another cell."""
+        self._cell()
+        if event.chosen:
+            self.action_show()
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """A range is shown in Explore, an owner alone on the map."""
+        if event.view.id == "ranges":
+            self._show_range(event.line)
+        elif self.map is not None and event.line < len(self.map.groups):
+            self._only(event.line)
+
+    def _only(self, group: int) -> None:
+        view = self.query_one(PageMapView)
+        view.only = -1 if view.only == group else group
+        view.refresh()
+        self._titles()
+
+    def action_show(self) -> None:
+        """The first range of the cell in Explore."""
+        self._show_range(self.query_one("#ranges", LineView).cursor)
+
+    def _show_range(self, index: int) -> None:
+        session = self.session
+        if session is None:
+            return
+        view = self.query_one(PageMapView)
+        if index < len(self.ranges):
+            session.select_address(max(self.ranges[index].start, view.at), jump=True)
+        else:
+            session.select_address(view.at, jump=True)
+        self.khotool.show_mode("explore")
+
+    def action_fit(self) -> None:
+        """All of memory."""
+        self.query_one(PageMapView).fit()
+        self._cell()
+
+    def action_filter(self) -> None:
+        """One owner after the other."""
+        view = self.query_one(PageMapView)
+        if self.map is not None and self.map.groups:
+            view.only = view.only + 1 if view.only + 1 < len(self.map.groups) else -1
+            view.refresh()
+            self._titles()
+
+    def action_region(self, step: int) -> None:
+        """To the next range of any owner."""
+        view = self.query_one(PageMapView)
+        if self.map is not None:
+            base = view.at + view.cell - 1 if step > 0 else view.at
+            found = self.map.next_edge(base, step)
+            if found is not None:
+                view.go(found)
+
+    def panes(self) -> list[tuple[str, str]]:
+        """Map, legend, ranges."""
+        return [("#map", "Map"), ("#legend", "Owners"), ("#ranges", "Ranges")]

@@ -1,0 +1,179 @@
+"""The map of physical memory, one character a cell."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from khotool.tui.cells import Cell, PageMap
+from khotool.tui.text import size_text
+from khotool.tui.widgets.tokens import TOKENS, strip_of, style_of
+
+GUTTER = 16
+
+
+class PageMapView(Widget, can_focus=True):
+    """Cells in rows; the cursor is a cell."""
+
+    COMPONENT_CLASSES = TOKENS
+    BINDINGS = [
+        Binding("up,k", "move(0,-1)", "Up", show=False, id="nav.up"),
+        Binding("down,j", "move(0,1)", "Down", show=False, id="nav.down"),
+        Binding("left,h", "move(-1,0)", "Left", show=False, id="nav.left"),
+        Binding("right,l", "move(1,0)", "Right", show=False, id="nav.right"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="nav.pageup"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="nav.pagedown"),
+        Binding("home", "edge(0)", "Top", show=False, id="nav.top"),
+        Binding("end,G", "edge(1)", "Bottom", show=False, id="nav.bottom"),
+        Binding("plus,equals_sign", "zoom(-1)", "Finer", show=True, id="pages.finer"),
+        Binding("minus", "zoom(1)", "Coarser", show=True, id="pages.coarser"),
+    ]  # type: list[BindingType]
+
+    class Moved(Message):
+        """The cursor is on another cell, or was chosen."""
+
+        def __init__(self, *, chosen: bool = False) -> None:
+            super().__init__()
+            self.chosen = chosen
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes="pane")
+        self.map: PageMap | None = None
+        self.cell = 4096
+        self.start = 0
+        self.at = 0
+        self.only = -1
+        self._cells: list[Cell] = []
+
+    @property
+    def columns(self) -> int:
+        """Cells in a row: a power of two of them fits, times three where there is room."""
+        room = max(self.size.width - GUTTER - 1, 8)
+        columns = 8
+        while columns * 2 <= room:
+            columns *= 2
+        return columns * 3 // 2 if columns * 3 // 2 <= room and columns >= 16 else columns
+
+    @property
+    def rows(self) -> int:
+        """Rows of cells."""
+        return max(self.size.height, 1)
+
+    def show_map(self, found: PageMap) -> None:
+        """Show all of memory."""
+        self.map = found
+        self.fit()
+
+    def fit(self) -> None:
+        """The finest cells that show all of memory."""
+        if self.map is not None:
+            self.cell = self.map.fit(self.columns * self.rows)
+            self.start = 0
+            self._place(self.at)
+
+    def on_resize(self) -> None:
+        """Another size, another scale."""
+        self.fit()
+
+    def _place(self, address: int) -> None:
+        """Put the cursor on the cell of an address, and the address on the map."""
+        assert self.map is not None
+        self.at = min(max(address, 0), max(self.map.end - 1, 0)) // self.cell * self.cell
+        row = self.columns * self.cell
+        if not self.start <= self.at < self.start + row * self.rows:
+            above = self.rows // 3
+            self.start = max(self.at // row - above, 0) * row
+        self.start = self.start // row * row
+        self._cells = []
+        self.refresh()
+
+    def go(self, address: int) -> None:
+        """Move to an address, and say so."""
+        if self.map is not None:
+            self._place(address)
+            self.post_message(self.Moved())
+
+    def render_line(self, y: int) -> Strip:
+        """One row of cells."""
+        base, width = self.rich_style, self.size.width
+        if self.map is None or not self.map.end:
+            text = "" if self.map is None else " nothing is known of physical memory"
+            return strip_of(self, [(text, "dim")] if not y else [], base, width)
+        if not self._cells:
+            count = self.columns * self.rows
+            self._cells = self.map.cells(self.start, self.cell, count)
+        row = self._cells[y * self.columns : (y + 1) * self.columns]
+        if not row or row[0].start >= self.map.end:
+            return Strip.blank(width, base)
+        segments = [Segment(f"{row[0].start:#014x}  ", base + style_of(self, "dim"))]
+        for cell in row:
+            if cell.start >= self.map.end:
+                break
+            segments.append(self._cell(cell, base))
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _cell(self, cell: Cell, base: Style) -> Segment:
+        assert self.map is not None
+        glyph = self.map.glyph(cell)
+        token = "dim" if cell.group < 0 else self.map.color(cell.group)
+        if self.only >= 0 and cell.group != self.only:
+            token, glyph = "zero", "·" if glyph != " " else " "
+        style = base + style_of(self, token)
+        if cell.start == self.at:
+            style += Style(reverse=True, bold=True)
+            glyph = glyph if glyph.strip() else "×"
+        return Segment(glyph, style)
+
+    def title(self) -> str:
+        """Extent and scale."""
+        if self.map is None:
+            return "Physical memory"
+        return f"Physical memory  0 … {size_text(self.map.end)}  one cell is {size_text(self.cell)}"
+
+    def action_move(self, right: int, down: int) -> None:
+        """A cell to a side."""
+        self.go(self.at + (right + down * self.columns) * self.cell)
+
+    def action_page(self, step: int) -> None:
+        """A screen up or down."""
+        self.action_move(0, step * self.rows)
+
+    def action_edge(self, end: int) -> None:
+        """To the first or last cell."""
+        if self.map is not None:
+            self.go(self.map.end - 1 if end else 0)
+
+    def action_zoom(self, step: int) -> None:
+        """Finer or coarser cells around the cursor."""
+        if self.map is None:
+            return
+        top = self.map.fit(self.columns * self.rows)
+        size = self.cell * 4 if step > 0 else self.cell // 4
+        self.cell = min(max(size, self.map.page_size), max(top, self.map.page_size))
+        row = self.columns * self.cell
+        self.start = max(self.at // row - self.rows // 2, 0) * row
+        self.go(self.at)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel moves by rows."""
+        event.stop()
+        self.action_move(0, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel moves by rows."""
+        event.stop()
+        self.action_move(0, -1)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves, a second one chooses."""
+        spot = event.get_content_offset(self)
+        if spot is None or not GUTTER <= spot.x < GUTTER + self.columns:
+            return
+        self.go(self.start + (spot.y * self.columns + spot.x - GUTTER) * self.cell)
+        if event.chain == 2:
+            self.post_message(self.Moved(chosen=True))

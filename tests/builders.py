@@ -1,0 +1,56 @@
+"""Images for tests: from manifests, and from captures with bytes written over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from khotool.abi.registry import load_registry
+from khotool.encode.fresh import Built
+from khotool.encode.read_model import Model, build_model, image_of
+from khotool.image.model import Image
+from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.memory.overlay import OverlaySpace
+
+REGISTRY = load_registry()
+SETS = tuple(REGISTRY.sets)
+LUO_SETS = tuple(name for name, abi in REGISTRY.sets.items() if "LUO" in abi.entries)
+REAL = Path(__file__).parents[1] / "fixtures" / "real"
+CAPTURES = tuple(sorted(path.parent.name for path in REAL.glob("*/image.elf.xz")))
+NAME = "model.toml"
+
+
+@cache
+def capture(name: str) -> Image:
+    """A real capture, opened once; tests do not change it."""
+    return open_image(REAL / name / "image.elf.xz")
+
+
+def build(manifest: dict[str, Any], folder: Path | None = None) -> Built:
+    """The image of a manifest."""
+    return build_model(Model((folder or Path()) / NAME, manifest, False), REGISTRY)
+
+
+def decode(manifest: dict[str, Any]) -> Image:
+    """A manifest built and decoded, without a file between."""
+    return image_of(build(manifest), REGISTRY)
+
+
+def overlaid(
+    image: Image, writes: Iterable[tuple[int, bytes]], options: OpenOptions | None = None
+) -> Image:
+    """A capture decoded once more with bytes written over its memory."""
+    return open_memory(OverlaySpace(image.space, writes), REGISTRY, options or OpenOptions())
+
+
+def worst(image: Image) -> list[str]:
+    """Findings of an image that are more than a note."""
+    from khotool.render.severity import findings_of, severity_of
+
+    return [
+        f"{finding.rule} {finding.path}: {finding.message}"
+        for finding in findings_of(image)
+        if severity_of(finding) != "note"
+    ]
