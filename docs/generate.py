@@ -17,7 +17,14 @@ from pathlib import Path
 from khotool.abi.registry import Registry, load_registry
 from khotool.cli.commands import Command, available, load
 from khotool.cli.parser import command_parser
-from khotool.render.reference import code, definition_page, index_page, kernel_table, table
+from khotool.render.reference import (
+    code,
+    definition_page,
+    index_page,
+    kernel_table,
+    rule_pages,
+    table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = "fixtures/real/linux-7.3.4/image.elf.xz"
@@ -102,7 +109,7 @@ def generated() -> dict[str, str]:
     pages = {"docs/reference/formats/index.md": index_page(registry)}
     for definition in registry:
         pages[f"docs/reference/formats/{definition.id}.md"] = definition_page(registry, definition)
-    pages.update(rule_pages())
+    pages.update({f"docs/reference/rules/{name}": text for name, text in rule_pages().items()})
     pages["docs/reference/cli.md"] = between(
         "docs/reference/cli.md", "commands", "\n".join(commands_text())
     )
@@ -229,14 +236,6 @@ def flags_text() -> dict[str, list[tuple[str, str]]]:
                 rows = found.setdefault(title, [])
                 rows += [row for row in map(action_row, group._group_actions) if row not in rows]
     return found
-
-
-# -- rules -----------------------------------------------------------------------------------
-
-
-def rule_pages() -> dict[str, str]:
-    """Pages of the rules of ``khotool check``; none where there is no catalogue."""
-    return {}
 
 
 # -- picture ---------------------------------------------------------------------------------

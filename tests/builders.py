@@ -10,9 +10,11 @@ from typing import Any
 from khotool.abi.registry import load_registry
 from khotool.encode.fresh import Built
 from khotool.encode.read_model import Model, build_model, image_of
+from khotool.findings import Severity
 from khotool.image.model import Image
 from khotool.image.open import OpenOptions, open_image, open_memory
 from khotool.memory.overlay import OverlaySpace
+from khotool.render.severity import severity_of
 
 REGISTRY = load_registry()
 SETS = tuple(REGISTRY.sets)
@@ -46,11 +48,9 @@ def overlaid(
 
 
 def worst(image: Image) -> list[str]:
-    """Findings of an image that are more than a note."""
-    from khotool.render.severity import findings_of, severity_of
-
+    """What decoding found that is more than a note."""
     return [
         f"{finding.rule} {finding.path}: {finding.message}"
-        for finding in findings_of(image)
-        if severity_of(finding) != "note"
+        for finding in image.findings
+        if severity_of(finding.rule) is not Severity.NOTE
     ]

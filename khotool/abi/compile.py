@@ -172,6 +172,13 @@ class CompiledStruct:
         kind = placed.field.type
         return ">" if kind is not None and kind.big else self.geometry.prefix
 
+    @cached_property
+    def has_fill(self) -> bool:
+        """True for plain numbers up to an array that fills the page."""
+        kinds = [placed.field.type for placed in self.fields]
+        plain = all(kind is not None and kind.kind == "int" for kind in kinds)
+        return plain and any(placed.field.fill for placed in self.fields)
+
     def by_label(self, label: str) -> PlacedField:
         """The placed field that has, or whose parts have, this label.
 

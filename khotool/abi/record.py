@@ -44,6 +44,8 @@ def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[st
     """
     if len(data) < compiled.size:
         raise ValueError(f"{compiled.struct.name} needs {compiled.size} bytes, has {len(data)}")
+    if compiled.has_fill:
+        return decode_records(compiled, data, 1)[0]
     return _values(compiled, compiled.construct.parse(bytes(data[: compiled.size])))
 
 
@@ -92,7 +94,7 @@ def _row_values(compiled: CompiledStruct, row: tuple[Any, ...]) -> dict[str, Val
         elif isinstance(raw, bytes):
             values[placed.field.label] = decode_text(raw)
         elif placed.field.fill:
-            values[placed.field.label] = list(raw)
+            values[placed.field.label] = raw.tolist()
         else:
             values[placed.field.label] = raw
     return values
@@ -108,7 +110,20 @@ def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: s
     Raises:
         EncodeError: a value of the wrong type or out of range, or an unknown label.
     """
-    return bytes(compiled.construct.build(_container(compiled, values, path)))
+    container = _container(compiled, values, path)
+    if compiled.has_fill:
+        return _packed(compiled, container)
+    return bytes(compiled.construct.build(container))
+
+
+def _packed(compiled: CompiledStruct, container: Mapping[str, Any]) -> bytes:
+    """A record that ends in a page of numbers, through numpy: construct builds one at a time."""
+    import numpy as np
+
+    record = np.zeros(1, compiled.dtype)
+    for placed in compiled.fields:
+        record[placed.field.name] = container[placed.field.name]
+    return record.tobytes()
 
 
 def _container(compiled: CompiledStruct, values: Mapping[str, Value], path: str) -> dict[str, Any]:
@@ -161,8 +176,11 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
             raise EncodeError(here, f"expected a list of numbers, found {items!r:.60}")
         if len(items) > placed.count:
             raise EncodeError(here, f"{len(items)} elements; the page takes {placed.count}")
-        numbers = [fit_int(v, kind.size, kind.signed, f"{here}[{i}]") for i, v in enumerate(items)]
-        return numbers + [0] * (placed.count - len(numbers))
+        low, high = int_range(kind.size, kind.signed)
+        for index, item in enumerate(items):
+            if type(item) is not int or not low <= item <= high:
+                fit_int(item, kind.size, kind.signed, f"{here}[{index}]")
+        return items + [0] * (placed.count - len(items))
     return fit_int(values.get(field.label, 0), kind.size, kind.signed, here)
 
 
@@ -179,6 +197,13 @@ def check_int(value: object, path: str) -> int:
     return value
 
 
+def int_range(size: int, signed: bool) -> tuple[int, int]:
+    """Smallest and largest value of an integer of ``size`` bytes."""
+    if signed:
+        return -(1 << (size * 8 - 1)), (1 << (size * 8 - 1)) - 1
+    return 0, (1 << (size * 8)) - 1
+
+
 def fit_int(value: object, size: int, signed: bool, path: str) -> int:
     """``value`` if it fits ``size`` bytes.
 
@@ -187,8 +212,7 @@ def fit_int(value: object, size: int, signed: bool, path: str) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise EncodeError(path, f"expected a number, found {value!r:.60}")
-    low = -(1 << (size * 8 - 1)) if signed else 0
-    high = (1 << (size * 8 - (1 if signed else 0))) - 1
+    low, high = int_range(size, signed)
     if not low <= value <= high:
         raise EncodeError(path, f"{value:#x} does not fit {size * 8} bits")
     return value

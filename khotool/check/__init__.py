@@ -1,0 +1,1 @@
+"""Is the handover intact, and what would a kernel do with it?"""

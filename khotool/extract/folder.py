@@ -24,6 +24,8 @@ from khotool.extract.write import Written, write_plan
 from khotool.image.model import Image, Node, NodeKind
 
 MOST_FILES = 100_000
+MOST_ZEROS = 64 << 30
+"""Bytes of holes that are hashed in all; files with more have no hash in the manifest."""
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -86,7 +88,7 @@ def write_folder(
         raise UsageError(f"{node.path} has no payload to write")
     target = Path(os.path.realpath(output))
     try:
-        if target.is_dir() and any(target.iterdir()) or target.exists() and not target.is_dir():
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise UsageError(f"-o {output}: exists and is not an empty folder; name another")
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".khotool-", suffix=".tmp", dir=target.parent))
@@ -123,6 +125,7 @@ def _fill_folder(
         }
     )
     names: dict[tuple[str, ...], Names] = {}
+    zeros = MOST_ZEROS
     folders: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
     # The manifest's own name is taken.
     names.setdefault((), Names()).take("manifest.json")
@@ -142,7 +145,8 @@ def _fill_folder(
             row["note"] = item.node.note
         try:
             plan = payload_plan(image, item.node)
-            done, digest = _write_one(image, plan, work.joinpath(*place, name), fill)
+            path = work.joinpath(*place, name)
+            done, digest, zeros = _write_one(image, plan, path, fill, zeros)
         except InputError as error:
             row["error"] = str(error)
             del row["file"]
@@ -163,13 +167,15 @@ def _fill_folder(
     return result
 
 
-def _write_one(image: Image, plan: Plan, path: Path, fill: str | None) -> tuple[Written, str]:
-    digest = hashlib.sha256()
+def _write_one(
+    image: Image, plan: Plan, path: Path, fill: str | None, zeros: int
+) -> tuple[Written, str | None, int]:
+    """Write one file; what it was made of, its SHA-256, and the zeros that may still be hashed."""
     try:
         with path.open("xb") as file:
-            sink = Hashing(SparseFile(file.fileno()), digest)
+            sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), zeros)
             done = write_plan(plan, image.space, sink, fill)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return done, digest.hexdigest()
+    return done, sink.hexdigest(), max(sink.zeros, 0)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from khotool.errors import KhotoolError
+from khotool.errors import InputError, KhotoolError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -15,6 +15,8 @@ Buffer = bytes | memoryview
 BATCH = 512
 """Buffers of one system call; the kernel takes 1024."""
 ZEROS = bytes(1 << 20)
+MOST_ZEROS = 1 << 40
+"""Bytes of one hole that are written or hashed as zeros; an image can claim far more."""
 
 
 class Sink(Protocol):
@@ -64,13 +66,13 @@ class SparseFile:
         """Give the file its size.
 
         Raises:
-            KhotoolError: the file system has no files of this size.
+            InputError: the file system has no files of this size.
         """
         try:
             os.ftruncate(self.handle, self.at)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or "too large"
-            raise KhotoolError(f"a file of {self.at} bytes cannot be made: {reason}") from error
+            raise InputError(f"a file of {self.at} bytes cannot be made: {reason}") from error
 
 
 class Stream:
@@ -90,7 +92,13 @@ class Stream:
             _write_all(part, lambda left, _done: os.writev(self.handle, left))
 
     def hole(self, length: int) -> None:
-        """Append zeros."""
+        """Append zeros.
+
+        Raises:
+            InputError: far too many of them.
+        """
+        if length > MOST_ZEROS:
+            raise InputError(f"a hole of {length} bytes cannot go to a pipe; name a file with -o")
         while length > 0:
             size = min(length, len(ZEROS))
             self.data([ZEROS if size == len(ZEROS) else ZEROS[:size]])
@@ -106,11 +114,17 @@ class Hashing:
     Args:
         sink: where the bytes go; None for nowhere.
         hash: of ``hashlib``.
+        zeros: bytes of holes that may be hashed; beyond them there is no digest.
     """
 
-    def __init__(self, sink: Sink | None, hash: _Hash) -> None:
+    def __init__(self, sink: Sink | None, hash: _Hash, zeros: int = MOST_ZEROS) -> None:
         self.sink = sink
         self.hash = hash
+        self.zeros = zeros
+
+    def hexdigest(self) -> str | None:
+        """The digest so far; None if the holes were too large."""
+        return self.hash.hexdigest() if self.zeros >= 0 else None
 
     def data(self, buffers: Sequence[Buffer]) -> None:
         """Append bytes."""
@@ -121,7 +135,8 @@ class Hashing:
 
     def hole(self, length: int) -> None:
         """Append a hole of ``length`` bytes."""
-        left = length
+        self.zeros -= length
+        left = length if self.zeros >= 0 else 0
         while left > 0:
             size = min(left, len(ZEROS))
             self.hash.update(ZEROS if size == len(ZEROS) else ZEROS[:size])

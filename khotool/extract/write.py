@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from khotool.errors import InputError
-from khotool.extract.plan import Plan
+from khotool.extract.plan import Plan, sum_of
 from khotool.extract.sparse import Buffer, Sink
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.runs import normalise
@@ -21,6 +21,8 @@ PENDING = 512
 PATTERN = b"KHOTOOL-MISSING\n"
 SHOWN = 8
 """Ranges that an error lists."""
+MOST_PATTERN = 64 << 30
+"""Bytes of pattern written at most; an image can claim far more than any disk holds."""
 KEPT = 1 << 20
 """Unreadable ranges that are remembered one by one."""
 
@@ -37,7 +39,7 @@ class MissingError(InputError):
 
     def __init__(self, path: str, ranges: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> None:
         self.ranges = ranges
-        size = int((ranges[:, 1] - ranges[:, 0]).sum(dtype=np.uint64))
+        size = sum_of(ranges[:, 1] - ranges[:, 0])
         super().__init__(
             f"{path}: {size} bytes are not captured: {ranges_text(ranges.tolist())} of the file; "
             "--fill zero or --fill pattern writes it all the same"
@@ -93,6 +95,10 @@ def write_plan(
         gaps = plan.missing(space.extents())
         if len(gaps):
             raise MissingError(plan.path, gaps)
+    elif fill == "pattern":
+        gaps = plan.missing(space.extents())
+        if sum_of(gaps[:, 1] - gaps[:, 0]) > MOST_PATTERN:
+            raise InputError(f"{plan.path}: too much is missing for a pattern; give --fill zero")
     done = Written(plan.size)
     writer = _Batch(sink)
     for at, size, data, state in _pieces(plan, space):

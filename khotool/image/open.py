@@ -140,7 +140,20 @@ def open_memory(
         walker.regions, walker.findings = image.regions, image.findings
         salvage(walker, image)
         image.used = list({d.id: d for d in [*image.used, *walker.used.values()]}.values())
+    _name_files(image)
     return image
+
+
+def _name_files(image: Image) -> None:
+    """Names that a program keeps beside its files in a session of its own."""
+    entry = image.entry("LUO")
+    sessions = None if entry is None else entry.get("sessions")
+    if sessions is None or all(node.key != "systemd" for node in sessions.elements()):
+        return
+    # Loaded only for images that have such a session.
+    from khotool.handlers.systemd import annotate_names
+
+    annotate_names(image)
 
 
 def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:

@@ -414,7 +414,8 @@ class Walker:
             return
         definition = self.forced_entry(node) or self.entry_by_bytes(node.name, data)
         if definition is None or definition.content not in definition.structs:
-            self.unknown(node, f"no definition for the blob of entry {node.name!r}", address)
+            text = f"no definition for the blob of entry {node.name!r}"
+            self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
             self.raw_blob(node, address, data if size else data[:0])
             return
         compiled = self.registry.compile(definition, definition.content, self.geometry)
@@ -457,7 +458,8 @@ class Walker:
 
     def unknown(self, node: Node, message: str, address: int) -> None:
         """Say that a format is not known."""
-        self.report("ABI902", node, message, address)
+        known = any(node.name in d.match.get("entry", ()) for d in self.registry)
+        self.report("ABI901" if known else "ABI902", node, message, address)
         node.note = "unknown format"
 
     def raw_blob(self, node: Node, address: int, data: memoryview) -> None:

@@ -58,8 +58,10 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
     yield "["
     for element in value.elements:
         yield ("," if count else "") + pad
-        yield _dumps(element, compact) if compact or _flat(element, level + 1) else _form(
-            element, level + 1
+        yield (
+            _dumps(element, compact)
+            if compact or _flat(element, level + 1)
+            else _form(element, level + 1)
         )
         count += 1
     yield ("" if compact or not count else "\n" + " " * level) + "]"

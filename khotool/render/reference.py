@@ -1,4 +1,4 @@
-"""Reference pages in Markdown: a definition, the table of definitions, the kernels they make up."""
+"""Reference pages in Markdown: definitions, the kernels they make up, and rules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.check.catalogue import FAMILIES, Rule, rules
 from khotool.render.formats import target_text
 
 PAGE_SIZE = 4096
@@ -272,3 +273,56 @@ def sentences(text: str) -> Iterator[str]:
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+# -- rules -----------------------------------------------------------------------------------
+
+
+def rule_pages() -> dict[str, str]:
+    """Pages of the rule catalogue by file name: one per family, and the index."""
+    pages = {"index.md": "\n".join(_rule_index()) + "\n"}
+    for family in FAMILIES:
+        pages[f"{family.lower()}.md"] = "\n".join(_family_lines(family)) + "\n"
+    return pages
+
+
+def _rule_index() -> Iterator[str]:
+    yield "# Rules"
+    yield ""
+    yield "`khotool check` reports findings; each belongs to one of these rules."
+    yield "`khotool explain RULE` prints the same in a terminal."
+    yield "Ids and names never change; a rule that goes keeps its number."
+    for family, meaning_ in FAMILIES.items():
+        yield ""
+        yield f"## {family}: {meaning_}"
+        yield ""
+        yield from table(
+            ("rule", "name", "severity", "what"),
+            [
+                (f"[{rule.id}]({family.lower()}.md#{anchor(rule)})", rule.slug,
+                 str(rule.severity), rule.what)
+                for rule in rules().values()
+                if rule.id.startswith(family)
+            ],
+        )  # fmt: skip
+
+
+def _family_lines(family: str) -> Iterator[str]:
+    yield f"# {family}: {FAMILIES[family]}"
+    for rule in rules().values():
+        if not rule.id.startswith(family):
+            continue
+        yield ""
+        yield f"## {rule.id} {rule.slug}"
+        yield ""
+        yield f"{_upper(str(rule.severity))}: {rule.what}."
+        yield ""
+        yield from table(
+            ("question", "answer"),
+            [("why it matters", rule.why), ("for example", rule.example), ("what to do", rule.do)],
+        )
+
+
+def anchor(rule: Rule) -> str:
+    """Name of a rule's heading in links."""
+    return f"{rule.id.lower()}-{rule.slug}"

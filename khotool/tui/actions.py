@@ -13,6 +13,7 @@ from textual.worker import Worker
 
 from khotool.errors import KhotoolError, UsageError
 from khotool.findings import Severity
+from khotool.image.open import OpenOptions
 from khotool.limits import Limits
 from khotool.memory.atomic import replacing
 from khotool.tui import work
@@ -275,21 +276,24 @@ class Actions(App[int]):
     def open_files(self) -> None:
         """Open another image, or one to compare with."""
         now = self.source.path if self.source is not None else ""
-        self.push_screen(OpenDialog(now), self._open_path)
+        dialog = OpenDialog(now)
 
-    def _open_path(self, path: str | None) -> None:
-        if path:
-            options = self.source.options if self.source is not None else None
-            self.open_source(Source(path, options) if options is not None else Source(path))
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.open_source(Source(dialog.chosen, OpenOptions(limits=self.limits)))
+
+        self.push_screen(dialog, done)
 
     def open_compare(self) -> None:
         """Open an image to compare with."""
 
-        def done(path: str | None) -> None:
-            if path:
-                self.open_other(Source(path))
+        dialog = OpenDialog("", "Compare with")
 
-        self.push_screen(OpenDialog("", "Compare with"), done)
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.open_other(Source(dialog.chosen))
+
+        self.push_screen(dialog, done)
 
     def reload(self) -> None:
         """Read the image again."""

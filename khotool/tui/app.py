@@ -69,10 +69,13 @@ class KhotoolApp(Actions):
         "formats": FormatsScreen,
     }
     DEFAULT_MODE = "explore"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - the base class does not say ClassVar
         (0, "-tiny"), (60, "-narrow"), (110, "-wide"),
     ]  # fmt: skip
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (15, "-tall")]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-short"),
+        (15, "-tall"),
+    ]
     BINDINGS: ClassVar[list[Any]] = [Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit")]
 
     def __init__(

@@ -53,9 +53,10 @@ class _Layer:
 
     def next_edge(self, address: int, step: int) -> int | None:
         """Start of the next or previous range."""
-        side = "right" if step > 0 else "left"
-        at = int(np.searchsorted(self.start, float(address), side=side))
-        at = at if step > 0 else at - 1
+        if step > 0:
+            at = int(np.searchsorted(self.start, float(address), side="right"))
+        else:
+            at = int(np.searchsorted(self.start, float(address), side="left")) - 1
         return int(self.start[at]) if 0 <= at < len(self.start) else None
 
 

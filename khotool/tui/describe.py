@@ -115,7 +115,8 @@ def _row_summary(place: Place) -> Line:
     for label in labels_of(table)[:3]:
         if line:
             line.append(("  ", ""))
-        line += [(f"{label} ", "dim"), *value_line(Place(place.node, 0, label).field, values[label])]
+        field = Place(place.node, 0, label).field
+        line += [(f"{label} ", "dim"), *value_line(field, values[label])]
     return line
 
 
@@ -136,13 +137,13 @@ def _summary(node: Node) -> Line:
     gap: Line = [("  ", "")]
     line: Line = []
     if node.kind is NodeKind.TABLE:
-        line = gap + [(count_text(element_count(node), "row"), "dim")]
+        line = [*gap, (count_text(element_count(node), "row"), "dim")]
     elif node.kind is NodeKind.LIST:
-        line = gap + [(count_text(element_count(node)), "dim")]
+        line = [*gap, (count_text(element_count(node)), "dim")]
         if isinstance(node.value, int) and not node.value:
-            line = gap + [("0", "dim")]
+            line = [*gap, ("0", "dim")]
     elif node.kind is NodeKind.ENTRY:
-        line = gap + [(node.format, "dim")] if node.format else []
+        line = [*gap, (node.format, "dim")] if node.format else []
     elif node.value is not None:
         line = gap + value_line(node.field, node.value)
         if node.target is not None and node.struct:
@@ -150,7 +151,7 @@ def _summary(node: Node) -> Line:
         elif node.target is not None:
             line.append((" →", "pointer"))
     elif node.struct and node.key is None:
-        line = gap + [(node.struct, "dim")]
+        line = [*gap, (node.struct, "dim")]
     if node.key is not None:
         line += _element_summary(node)
     if node.note:
@@ -165,7 +166,9 @@ def _element_summary(node: Node) -> Line:
         if isinstance(child.value, str) and child.value != node.key and not line:
             line = [("  ", ""), (visible(child.value), "dim")]
         elif child.kind is NodeKind.LIST:
-            line.append((f"  {count_text(element_count(child))} {child.name}", "dim"))
+            count = element_count(child)
+            name = child.name.removesuffix("s") if count == 1 else child.name
+            line.append((f"  {count_text(count)} {name}", "dim"))
             break
     return line
 
@@ -247,7 +250,9 @@ def _type_line(place: Place) -> Line:
         if field.role:
             line.append((f"  {field.role}", "text"))
         if field.points_to is not None:
-            line.append((f" of {field.points_to.of or field.points_to.shape}", "text"))
+            shape = field.points_to.shape
+            text = f", read by {field.points_to.by}" if shape == "handler" else ""
+            line.append((text or f" of {field.points_to.of or shape}", "text"))
     elif place.struct:
         line.append((f"struct {place.struct}", "type"))
     elif node.kind is not NodeKind.VALUE:
@@ -275,8 +280,7 @@ def _bytes_line(place: Place, image: Image) -> Line:
     assert span is not None
     line: Line = [(f"{span.size} at {address_text(span.address)}", "value")]
     group = group_span(place)
-    if group is not None and group.address != span.address or (group and group.size != span.size):
-        assert group is not None
+    if group is not None and group != span:
         line.append((f"  +{span.address - group.address:#x} of {size_text(group.size)}", "dim"))
     return line
 

@@ -186,9 +186,9 @@ class HexLines:
         for number, (address, view, state) in enumerate(pieces):
             following = pieces[number + 1][0] if number + 1 < len(pieces) else base + size
             low, high = address - base, following - base
-            states[low:high] = {"data": b"d", "zero": b"z", "hole": b"h", "error": b"e"}[
-                state
-            ] * (high - low)
+            states[low:high] = {"data": b"d", "zero": b"z", "hole": b"h", "error": b"e"}[state] * (
+                high - low
+            )
             if view is not None:
                 data[low : low + len(view)] = view
         return PageBytes(base, bytes(data), bytes(states))

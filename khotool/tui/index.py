@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class SpanMap:
     def __init__(self, spans: list[tuple[int, int, Node]]) -> None:
         spans = [span for span in spans if span[0] < span[1]]
         spans.sort(key=lambda span: (span[0], span[1]))
-        meets = any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False))
+        meets = any(a[1] > b[0] for a, b in pairwise(spans))
         pieces = _flatten(spans) if meets else spans
         self.nodes = [node for _, _, node in pieces]
         self.starts: U64 = np.array([piece[0] for piece in pieces], np.uint64)
@@ -49,7 +50,7 @@ def _flatten(spans: list[tuple[int, int, Node]]) -> list[tuple[int, int, Node]]:
     heap: list[tuple[int, int]] = []
     pieces: list[tuple[int, int, Node]] = []
     following = 0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         while following < len(spans) and spans[following][0] <= low:
             start, end, _ = spans[following]
             heapq.heappush(heap, (end - start, following))
@@ -108,9 +109,11 @@ class ByteIndex:
 
     def next_region(self, address: int, step: int) -> int | None:
         """Start of the next (``step`` 1) or previous (-1) stretch of decoded bytes."""
-        starts = self._regions
-        at = int(np.searchsorted(starts, np.uint64(address), side="right" if step > 0 else "left"))
-        at = at if step > 0 else at - 1
+        starts, point = self._regions, np.uint64(address)
+        if step > 0:
+            at = int(np.searchsorted(starts, point, side="right"))
+        else:
+            at = int(np.searchsorted(starts, point, side="left")) - 1
         return int(starts[at]) if 0 <= at < len(starts) else None
 
 
@@ -121,4 +124,5 @@ def _merged(spans: Iterable[tuple[int, int, Node]]) -> U64:
     starts, ends = np.sort(table[:, 0]), np.sort(table[:, 1])
     if not len(starts):
         return starts
-    return starts[np.append(True, starts[1:] > ends[:-1])]
+    found: U64 = starts[np.append(True, starts[1:] > ends[:-1])]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from itertools import pairwise
 
 from khotool.image.model import Node
 from khotool.tui.place import Place, labels_of
@@ -116,7 +117,7 @@ def chain_to(place: Place, shown: Shown = None) -> list[Item]:
         places.append(above)
     places.reverse()
     chain = [Item(places[0])]
-    for above, below in zip(places, places[1:], strict=False):
+    for above, below in pairwise(places):
         index = index_of(below, shown)
         if index < 0:
             break

@@ -32,7 +32,8 @@ class RuleText:
 
 
 def _catalogue() -> Any:
-    return import_module("khotool.check.catalogue") if find_spec("khotool.check.catalogue") else None
+    name = "khotool.check.catalogue"
+    return import_module(name) if find_spec(name) is not None else None
 
 
 def severity_of(rule: str) -> Severity:

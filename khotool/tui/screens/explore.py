@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
@@ -27,7 +30,7 @@ class ExploreScreen(ModeScreen):
     """Tree, bytes, field, rows and findings of one cursor."""
 
     mode = "explore"
-    BINDINGS = bindings("explore")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("explore")
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class ExploreScreen(ModeScreen):
         text = f"  filter: {visible(session.filter_text)}" if session.shown is not None else ""
         tree.border_title = _escape(f"Model{text}")
         view.border_title = _escape(self._strip("hex", view.title()))
-        view.border_subtitle = "" if view.gutter == GUTTERS[0] else view.gutter
+        view.border_subtitle = "" if view.gutter_form == GUTTERS[0] else view.gutter_form
         for name in TABS:
             self.query_one(f"#{name}", LineView).border_title = _escape(self._strip(name, ""))
 
@@ -120,9 +123,7 @@ class ExploreScreen(ModeScreen):
         if name == "hex" and not narrow:
             return title
         names = NARROW_TABS if narrow else TABS
-        return "  ".join(
-            f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names
-        )
+        return "  ".join(f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names)
 
     def _inspect(self) -> None:
         """Fill the lower panes for the cursor."""
@@ -296,7 +297,7 @@ class ExploreScreen(ModeScreen):
     def action_gutter(self) -> None:
         """Physical address, page and offset, or offset in the record."""
         view = self.query_one(HexView)
-        view.gutter = GUTTERS[(GUTTERS.index(view.gutter) + 1) % len(GUTTERS)]
+        view.gutter_form = GUTTERS[(GUTTERS.index(view.gutter_form) + 1) % len(GUTTERS)]
         self._titles()
         view.refresh()
 
@@ -327,8 +328,8 @@ class ExploreScreen(ModeScreen):
         return [
             (f"#{name}", text)
             for name, text in (("tree", "Model"), *TAB_NAMES.items())
-            if self.query_one(f"#{name}").display and not self.query_one(f"#{name}").has_class("-off")
-        ]  # fmt: skip
+            if self.query_one(f"#{name}").display
+        ]
 
 
 def _escape(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from khotool.findings import Severity
 from khotool.tui.memory_view import address_text
@@ -22,7 +24,7 @@ class FindingsScreen(ModeScreen):
     """A list, and the explanation of the one under the cursor."""
 
     mode = "findings"
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("findings"),
         Binding("s", "severity", "Severity", show=True, id="findings.severity"),
         Binding("enter", "show", "Show", show=True, id="findings.show"),
@@ -55,8 +57,9 @@ class FindingsScreen(ModeScreen):
         view = self.query_one("#list-findings", LineView)
         view.empty = "no finding" if session.checked else "the check is still running"
         narrow = not self.has_class("-wide")
-        view.show(len(self.items), lambda n: self._line(self.items[n], narrow),
-                  max(session.finding, 0) if self.least is Severity.NOTE and not self.text else 0)  # fmt: skip
+        all_shown = self.least is Severity.NOTE and not self.text
+        at = max(session.finding, 0) if all_shown else 0
+        view.show(len(self.items), lambda n: self._line(self.items[n], narrow), at)
         shown = f"{count_text(len(self.items))} of {count_text(len(session.findings))}"
         title = f"Findings  {shown}  from {self.least} up"
         if self.text:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from khotool.abi.definition import Definition
@@ -22,7 +24,7 @@ class FormatsScreen(ModeScreen):
 
     mode = "formats"
     needs_image = False
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("formats"),
         Binding("v", "compare", "Compare", show=True, id="formats.compare"),
     ]
@@ -31,7 +33,7 @@ class FormatsScreen(ModeScreen):
         super().__init__()
         self.definitions: list[Definition] = []
         self.second: Definition | None = None
-        self._registry: Registry | None = None
+        self._shipped: Registry | None = None
 
     def body(self) -> ComposeResult:
         """List and layout."""
@@ -51,9 +53,9 @@ class FormatsScreen(ModeScreen):
         """The image's definitions, or those shipped."""
         if self.session is not None:
             return self.session.image.registry
-        if self._registry is None:
-            self._registry = load_registry([])
-        return self._registry
+        if self._shipped is None:
+            self._shipped = load_registry([])
+        return self._shipped
 
     def show_session(self) -> None:
         """Fill the list; start on the format under the cursor."""

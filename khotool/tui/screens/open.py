@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from textual.widgets import Input
+
 from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.state import load_recent
 from khotool.tui.text import Line, size_text, visible
-from textual.widgets import Input
+from khotool.tui.widgets.line_view import LineView
 
 MAX_FILES = 100
 
@@ -38,6 +40,7 @@ class OpenDialog(Lookup):
             title, self._look, value="", hint="a file or a folder; empty lists recent images"
         )
         self._now = now
+        self.chosen = ""
         self._paths: list[str] = []
 
     def on_mount(self) -> None:
@@ -65,9 +68,18 @@ class OpenDialog(Lookup):
         event.stop()
         text = event.value.strip()
         if text and os.path.isfile(os.path.expanduser(text)):
-            self.dismiss(os.path.expanduser(text))  # type: ignore[arg-type]
+            self._choose(os.path.expanduser(text))
             return
-        self._pick(self.query_one("#list").cursor if self.count else -1, text)  # type: ignore[attr-defined]
+        self._pick(self.query_one("#list", LineView).cursor if self.count else -1, text)
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """A double click chooses."""
+        event.stop()
+        self._pick(event.line, "")
+
+    def _choose(self, path: str) -> None:
+        self.chosen = path
+        self.dismiss(0)
 
     def _pick(self, index: int, text: str) -> None:
         path = self._paths[index] if 0 <= index < len(self._paths) else os.path.expanduser(text)
@@ -77,7 +89,7 @@ class OpenDialog(Lookup):
             field.value = f"{path.rstrip('/')}/"
             field.cursor_position = len(field.value)
         elif path:
-            self.dismiss(path)  # type: ignore[arg-type]
+            self._choose(path)
 
 
 def _is_copy(folder: str) -> bool:

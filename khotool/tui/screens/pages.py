@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
 from khotool.tui.cells import PageMap
@@ -33,7 +34,7 @@ class PagesScreen(ModeScreen):
     """Map, legend of owners, ranges of the chosen cell."""
 
     mode = "pages"
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pages"),
         Binding("enter", "show", "Show", show=True, id="pages.show"),
         Binding("0", "fit", "All", show=False, id="pages.fit"),

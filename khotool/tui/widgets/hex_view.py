@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -26,7 +28,7 @@ class HexView(Widget, can_focus=True):
     """Memory, 16 bytes a line; the cursor is a byte, its field stands in brackets."""
 
     COMPONENT_CLASSES = TOKENS
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "line(-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "line(1)", "Down", show=False, id="nav.down"),
         Binding("left,h", "byte(-1)", "Left", show=False, id="nav.left"),
@@ -35,7 +37,8 @@ class HexView(Widget, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False, id="nav.pagedown"),
         Binding("home", "edge(0)", "Top", show=False, id="nav.top"),
         Binding("end,G", "edge(1)", "Bottom", show=False, id="nav.bottom"),
-    ]  # type: list[BindingType]
+        Binding("enter", "screen.follow", "Follow", show=True, id="ref.follow"),
+    ]
 
     class Moved(Message):
         """The user moved to a byte, or selected ``size`` bytes."""
@@ -46,12 +49,12 @@ class HexView(Widget, can_focus=True):
             self.size = size
             self.follow = follow
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.session: Session | None = None
         self.lines: HexLines | None = None
         self.top: Key = (0, 0)
-        self.gutter = GUTTERS[0]
+        self.gutter_form = GUTTERS[0]
         self.wanted_width = 0
         self._drag: int | None = None
         self._visible: list[HexLine] = []
@@ -82,15 +85,15 @@ class HexView(Widget, can_focus=True):
             return
         width = self.wanted_width
         if not width:
-            room = self.size.width - self._gutter_width() - 3
-            width = 16 if room >= 16 * 4 + 3 else 8
+            room = self.size.width - self._gutter_width() - 1
+            width = 16 if room >= 16 * 4 + 4 else 8
         if width != self.lines.width:
             self.lines.set_width(width)
 
     def on_resize(self) -> None:
         """Another width may hold more bytes."""
         self._fit()
-        self.show_cursor()
+        self.show_cursor(center=True)
 
     def show_cursor(self, *, center: bool = False) -> None:
         """Scroll to the session's cursor if it is not seen."""
@@ -124,7 +127,7 @@ class HexView(Widget, can_focus=True):
         lines = self.lines
         if lines is None or lines.empty:
             return 12
-        return len(f"{min(lines.extents[-1][1], UNPLACED):x}") + 2
+        return len(f"{min(lines.extents[-1][1], UNPLACED):x}") + 1
 
     def _gutter_text(self, line: HexLine) -> str:
         assert self.session is not None
@@ -132,15 +135,15 @@ class HexView(Widget, can_focus=True):
         address = line.address
         if address >= UNPLACED:
             return f"?+{address - UNPLACED:x}".rjust(width)
-        if self.gutter == "page":
+        if self.gutter_form == "page":
             size = self.session.image.geometry.page_size
             return f"{address // size:x}:{address % size:03x}".rjust(width)
         group = self.session.group()
-        if self.gutter == "record" and group is not None:
+        if self.gutter_form == "record" and group is not None:
             offset = address - group.address
             if abs(offset) < 1 << 20:
                 return f"{'-' if offset < 0 else '+'}{abs(offset):x}".rjust(width)
-        return f"{address:0{width - 2}x}".rjust(width)
+        return f"{address:0{width - 1}x}".rjust(width)
 
     def render_line(self, y: int) -> Strip:
         """One line of the view."""
@@ -240,8 +243,9 @@ class HexView(Widget, can_focus=True):
                 kind = f"{kind} record"
             out.append((text, kind))
             chars.append((char, kind))
-        out.append(("]" if low < first + width == high or low <= first + width - 1 < high - 1
-                    else " ", ""))
+        out.append(
+            ("]" if low < first + width == high or low <= first + width - 1 < high - 1 else " ", "")
+        )
         return [*out, (" ", ""), *chars]
 
     @staticmethod
@@ -285,9 +289,11 @@ class HexView(Widget, can_focus=True):
             if line.kind is LineKind.DATA:
                 first = line.address - line.address % lines.width
                 last = line.address + line.size - 1
-                return self._go(min(max(first + column, line.address), last))
+                self._go(min(max(first + column, line.address), last))
+                return
             if line.kind in (LineKind.ZERO, LineKind.HOLE, LineKind.ERROR):
-                return self._go(line.address)
+                self._go(line.address)
+                return
 
     def action_byte(self, step: int) -> None:
         """A byte to the left or right; over a hole to its other side."""
@@ -340,10 +346,8 @@ class HexView(Widget, can_focus=True):
         first = line.address - line.address % width
         offset = x - left - 1
         chars = left + 3 * width + (width // 8 - 1) + 2
-        if x >= chars:
-            column = x - chars
-        else:
-            column = (offset - (offset // 25)) // 3 if offset >= 0 else 0
+        # Eight bytes take 25 cells: three each, and a gap.
+        column = x - chars if x >= chars else (offset - offset // 25) // 3
         address = first + min(max(column, 0), width - 1)
         return min(max(address, line.address), line.address + line.size - 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from rich.style import Style
 from textual import events
@@ -14,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from khotool.tui.text import Line
-from khotool.tui.widgets.tokens import TOKENS, strip_of, style_of
+from khotool.tui.widgets.tokens import TOKENS, component, strip_of
 
 Source = Callable[[int], Line]
 """Gives a line by its number; called for visible lines only."""
@@ -29,7 +30,7 @@ class LineView(ScrollView, can_focus=True):
     """
 
     COMPONENT_CLASSES = TOKENS | {"line-view--cursor", "line-view--blurred"}
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "move(1)", "Down", show=False, id="nav.down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="nav.pageup"),
@@ -37,7 +38,7 @@ class LineView(ScrollView, can_focus=True):
         Binding("home", "edge(0)", "Top", show=False, id="nav.top"),
         Binding("end,G", "edge(1)", "Bottom", show=False, id="nav.bottom"),
         Binding("enter", "choose", "Choose", show=False, id="list.choose"),
-    ]  # type: list[BindingType]
+    ]
 
     cursor: reactive[int] = reactive(0, repaint=False)
 
@@ -60,7 +61,7 @@ class LineView(ScrollView, can_focus=True):
     def __init__(
         self,
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         classes: str | None = None,
         empty: str = "",
         has_cursor: bool = True,
@@ -129,7 +130,7 @@ class LineView(ScrollView, can_focus=True):
 
     def _cursor_style(self) -> Style:
         name = "line-view--cursor" if self.has_focus else "line-view--blurred"
-        return self.get_component_rich_style(name, partial=True)
+        return component(self, name)
 
     def notify_style_update(self) -> None:
         """The theme has changed."""
@@ -169,6 +170,3 @@ class LineView(ScrollView, can_focus=True):
             self.cursor = line
             if event.chain == 2:
                 self.action_choose()
-
-
-__all__ = ["LineView", "Source", "style_of"]

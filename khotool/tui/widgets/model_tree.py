@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -31,15 +33,16 @@ class ModelTree(Tree[Item]):
     COMPONENT_CLASSES = TOKENS
     ICON_NODE = "▸ "
     ICON_NODE_EXPANDED = "▾ "
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "cursor_up", "Up", show=False, id="nav.up"),
         Binding("down,j", "cursor_down", "Down", show=False, id="nav.down"),
         Binding("left,h", "collapse_or_parent", "Close", show=False, id="nav.left"),
         Binding("right,l", "expand_or_child", "Open", show=False, id="nav.right"),
         Binding("home", "scroll_home", "Top", show=False, id="nav.top"),
         Binding("end,G", "scroll_end", "Bottom", show=False, id="nav.bottom"),
+        Binding("enter", "screen.follow", "Follow", show=True, id="ref.follow"),
         Binding("space", "toggle_node", "Open or close", show=False, id="tree.toggle"),
-    ]  # type: list[BindingType]
+    ]
 
     class Moved(Message):
         """The user moved the cursor to a place."""
@@ -51,13 +54,13 @@ class ModelTree(Tree[Item]):
     class Chosen(Moved):
         """The user wants to go where the place leads."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", id=id)
         self.auto_expand = False
         self.guide_depth = 2
         self.show_guides = True
         self.session: Session | None = None
-        self._nodes: dict[Item, TreeNode[Item]] = {}
+        self._node_of: dict[Item, TreeNode[Item]] = {}
         self._labels: dict[Item, Line] = {}
         self._quiet: Item | None = None
 
@@ -68,7 +71,7 @@ class ModelTree(Tree[Item]):
         self.session = session
         item = Item(Place(session.image.tree))
         self.clear()
-        self._nodes = {item: self.root}
+        self._node_of = {item: self.root}
         self._labels.clear()
         self.root.data = item
         self.root.expand()
@@ -93,7 +96,7 @@ class ModelTree(Tree[Item]):
         shown = self.session.shown
         for below in items_below(item, shown):
             more = below.is_bucket or has_children(below.place, shown)
-            self._nodes[below] = node.add("", below, allow_expand=more)
+            self._node_of[below] = node.add("", below, allow_expand=more)
 
     def on_tree_node_expanded(self, event: Tree.NodeExpanded[Item]) -> None:
         """Make the children of a line that was opened."""
@@ -110,7 +113,7 @@ class ModelTree(Tree[Item]):
                 self._load(node)
             if not node.is_expanded:
                 node.expand()
-            found = self._nodes.get(item)
+            found = self._node_of.get(item)
             if found is None:
                 break
             node = found

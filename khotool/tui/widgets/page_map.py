@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,7 +23,7 @@ class PageMapView(Widget, can_focus=True):
     """Cells in rows; the cursor is a cell."""
 
     COMPONENT_CLASSES = TOKENS
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(0,-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "move(0,1)", "Down", show=False, id="nav.down"),
         Binding("left,h", "move(-1,0)", "Left", show=False, id="nav.left"),
@@ -32,7 +34,7 @@ class PageMapView(Widget, can_focus=True):
         Binding("end,G", "edge(1)", "Bottom", show=False, id="nav.bottom"),
         Binding("plus,equals_sign", "zoom(-1)", "Finer", show=True, id="pages.finer"),
         Binding("minus", "zoom(1)", "Coarser", show=True, id="pages.coarser"),
-    ]  # type: list[BindingType]
+    ]
 
     class Moved(Message):
         """The cursor is on another cell, or was chosen."""
@@ -41,7 +43,7 @@ class PageMapView(Widget, can_focus=True):
             super().__init__()
             self.chosen = chosen
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, classes="pane")
         self.map: PageMap | None = None
         self.cell = 4096

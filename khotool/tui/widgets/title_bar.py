@@ -40,18 +40,17 @@ class TitleBar(Widget):
         return strip_of(self, [*left, (" " * fill, ""), *right], base, width)
 
     def _left(self, room: int) -> Line:
-        line: Line = [(" khotool ", "title"), (" ", "")]
+        line: Line = []
         for number, name in enumerate(MODE_NAMES, 1):
             mine = name.lower() == self.mode
             if room < 100 and not mine:
                 continue
-            line.append((f" {number} {name} " if mine else f" {number} {name} ",
-                         "title" if mine else "dim"))  # fmt: skip
+            line.append((f" {number} {name} ", "title hit" if mine else "dim"))
         line.append((f"  {visible(self.file)}", "name"))
         if self.session is None:
             return line
         image = self.session.image
-        used = [d.id for d in image.used if d.kind != "boot"]
+        used = [d.id for d in image.used if d.kind in ("root", "entry", "file")]
         fit = room - len(plain(line)) - 26
         shown: list[str] = []
         for name in used:

@@ -24,8 +24,21 @@ def style_of(widget: Widget, token: str) -> Style:
     """Style of a token, or of several with blanks between them, over nothing."""
     style = Style.null()
     for name in token.split():
-        style += widget.get_component_rich_style(f"t-{name}", partial=True)
+        style += component(widget, f"t-{name}")
     return style
+
+
+def component(widget: Widget, name: str) -> Style:
+    """What a component class says and no more; transparent colours mixed with the background."""
+    styles = widget.get_component_styles(name)
+    behind = widget.background_colors[1]
+    color = bgcolor = None
+    if styles.has_rule("background") and styles.background.a:
+        behind = behind + styles.background
+        bgcolor = behind.rich_color
+    if styles.has_rule("color"):
+        color = (behind + styles.color).rich_color
+    return Style(color=color, bgcolor=bgcolor) + styles.text_style
 
 
 def segments(widget: Widget, line: Line, base: Style) -> list[Segment]:

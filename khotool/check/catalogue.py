@@ -1,0 +1,99 @@
+"""The rules: their texts and severities, from ``catalogue.toml``."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from khotool.errors import UsageError
+from khotool.findings import Severity
+
+FAMILIES = {
+    "FDT": "device tree containers",
+    "KHO": "root and entries",
+    "MEM": "addresses and preservation",
+    "REC": "records in general",
+    "LUO": "sessions, files and FLBs",
+    "HND": "what handlers carry",
+    "ABI": "versions",
+    "LIM": "limits of this reader",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Args:
+        id: stable id, such as ``MEM302``.
+        slug: stable name, such as ``referenced-not-preserved``.
+        what, why, example, do: a sentence each, without capital and full stop.
+    """
+
+    id: str
+    slug: str
+    severity: Severity
+    what: str
+    why: str
+    example: str
+    do: str
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    """All rules by id, in order of their ids."""
+    text = files("khotool.check").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    return {
+        identifier: Rule(
+            identifier,
+            data["slug"],
+            Severity(data["severity"]),
+            data["what"],
+            data["why"],
+            data["example"],
+            data["do"],
+        )
+        for identifier, data in sorted(tomllib.loads(text).items())
+    }
+
+
+def find_rule(name: str) -> Rule:
+    """A rule by id or slug, in any case.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    known = rules()
+    by_name = {rule.id.lower(): rule for rule in known.values()}
+    by_name |= {rule.slug: rule for rule in known.values()}
+    found = by_name.get(name.lower())
+    if found is None:
+        near = difflib.get_close_matches(name.lower(), by_name, 1)
+        hint = f"did you mean {by_name[near[0]].id}?" if near else "see khotool rules"
+        raise UsageError(f"no rule {name!r}; {hint}")
+    return found
+
+
+def severity(identifier: str) -> Severity:
+    """Severity of a rule."""
+    return rules()[identifier].severity
+
+
+def matches(identifier: str, pattern: str) -> bool:
+    """True if a pattern of --select or --ignore means a rule: id, beginning of an id, or slug."""
+    rule = rules()[identifier]
+    return identifier.startswith(pattern.upper()) or rule.slug == pattern.lower()
+
+
+def check_patterns(patterns: list[str]) -> None:
+    """Refuse patterns that mean no rule.
+
+    Raises:
+        UsageError: names the pattern.
+    """
+    for pattern in patterns:
+        if pattern.upper() != "ALL" and not any(matches(rule, pattern) for rule in rules()):
+            raise UsageError(f"{pattern!r} is no rule, family or slug; see khotool rules")

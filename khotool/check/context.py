@@ -1,0 +1,70 @@
+"""What a rule sees, and where it says what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from khotool.findings import Finding
+from khotool.image.model import UNPLACED, Image, Node
+from khotool.memory.space import MemoryFault
+
+MAX_PER_RULE = 200
+"""Findings of one rule that are kept; more are counted in a last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A rule that could not be applied somewhere, and why."""
+
+    rule: str
+    path: str
+    why: str
+
+
+@dataclass(slots=True)
+class Context:
+    """One check of one image."""
+
+    image: Image
+    findings: list[Finding] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def report(
+        self,
+        rule: str,
+        where: Node | str,
+        message: str,
+        address: int | None = None,
+        **data: int | str,
+    ) -> None:
+        """Record a finding at a node or path."""
+        count = self.counts[rule] = self.counts.get(rule, 0) + 1
+        if count > MAX_PER_RULE:
+            return
+        if address is not None and address >= UNPLACED:
+            address = None
+        path = where if isinstance(where, str) else where.path
+        self.findings.append(Finding(rule, path, message, address, data))
+
+    def skip(self, rule: str, where: Node | str, why: str) -> None:
+        """Say that a rule could not be applied."""
+        self.skipped.append(Skipped(rule, where if isinstance(where, str) else where.path, why))
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Bytes of the image; None if they were not captured."""
+        try:
+            return bytes(self.image.space.read(address, size))
+        except (MemoryFault, OverflowError):
+            return None
+
+    def finish(self) -> None:
+        """Count what was left out."""
+        for rule, count in self.counts.items():
+            if count > MAX_PER_RULE:
+                message = f"{count - MAX_PER_RULE} more findings of this rule"
+                self.findings.append(Finding(rule, "/", message))
+
+
+Check = Callable[[Context], None]

@@ -1,0 +1,61 @@
+"""What stands behind the last counted record of a list: nothing, in a good image."""
+
+from __future__ import annotations
+
+from khotool.check.context import Context
+from khotool.image.model import Node, NodeKind
+from khotool.image.region import TableRegion
+
+
+def check_list_ends(context: Context) -> None:
+    """Records behind the end of arrays, blocks and tables."""
+    for node in context.image.tree.walk():
+        if node.kind is NodeKind.LIST and node.target is not None:
+            _array(context, node)
+    tables = {n.path: n for n in context.image.tree.walk() if n.table is not None}
+    for region in context.image.regions:
+        if isinstance(region, TableRegion) and region.path in tables:
+            _table(context, tables[region.path], region)
+
+
+def _array(context: Context, node: Node) -> None:
+    elements = node.elements()
+    blocks = [child for child in node.children if child.name == "blocks"]
+    header = node.get("header")
+    page = context.image.geometry.page_size
+    assert node.target is not None
+    if blocks:
+        for block in blocks:
+            if block.span is None:
+                continue
+            start, end = block.span.address, block.span.address + page
+            inside = [e for e in elements if e.span and start <= e.span.address < end]
+            last = max((e.span.end for e in inside if e.span), default=block.span.end)
+            _tail(context, node, last, end)
+        return
+    ends = [element.span.end for element in elements if element.span is not None]
+    if header is not None and header.span is not None:
+        ends.append(header.span.end)
+    if ends:
+        _tail(context, node, max(ends), node.target.end)
+
+
+def _tail(context: Context, node: Node, start: int, end: int) -> None:
+    raw = context.read(start, end - start) if end > start else None
+    if raw is not None and any(raw):
+        at = start + len(raw) - len(raw.lstrip(b"\0"))
+        context.report("REC405", node, "bytes stand behind the last counted record", at)
+
+
+def _table(context: Context, node: Node, region: TableRegion) -> None:
+    page = context.image.geometry.page_size
+    used = len(region.records) * region.compiled.size
+    pieces = region.pieces.tolist()
+    if not pieces or not used:
+        return
+    for address, size in pieces:
+        if used <= size:
+            end = -(-(address + used) // page) * page
+            _tail(context, node, address + used, end)
+            return
+        used -= size

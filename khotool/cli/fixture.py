@@ -1,0 +1,74 @@
+"""``khotool fixture``: build and check synthetic images from their recipes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from khotool.cli.options import add_output_options
+from khotool.cli.output import note, write_text
+from khotool.errors import UsageError
+
+NAME = "fixture"
+HELP = "build and check synthetic images from their recipes"
+EPILOG = """\
+examples:
+  khotool fixture build fixtures/good/7.2-two-sessions/recipe.toml -o image.elf
+  khotool fixture build fixtures/good          image.elf beside every recipe
+  khotool fixture check fixtures               build all in memory and compare
+  khotool fixture check fixtures --update      take what is built as what is expected
+
+A recipe is a manifest that may damage its image with [[mutate]]; docs/reference/manifest.md
+explains the keys. What is expected stands beside it: expect/image.sha256, expect/dump.json and,
+for a damaged image, expect/rules.txt with lines 'must RULE' and 'may RULE'.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("action", choices=("build", "check"), help="what to do")
+    parser.add_argument("places", metavar="RECIPE|DIR", nargs="+", help="recipes, or folders")
+    parser.add_argument(
+        "--update", action="store_true", help="with check: rewrite what is expected"
+    )
+    parser.add_argument(
+        "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
+    )
+    add_output_options(parser, json=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build or check."""
+    if args.update and args.action == "build":
+        raise UsageError("--update goes with check")
+    from khotool.abi.registry import load_registry
+    from khotool.encode.fixture import find_fixtures
+
+    registry = load_registry(args.formats)
+    fixtures = find_fixtures([Path(place) for place in args.places])
+    if args.action == "check":
+        from khotool.encode.fixture import check_fixture
+
+        problems = []
+        for fixture in fixtures:
+            problems += check_fixture(fixture, registry, args.update)
+        write_text("".join(f"{line}\n" for line in problems), args)
+        note(args, f"{len(fixtures)} fixtures, {len(problems)} lines of differences")
+        return 1 if problems else 0
+    if args.output is not None and len(fixtures) > 1:
+        raise UsageError(f"-o {args.output}: {len(fixtures)} recipes; one file takes one image")
+    from khotool.cli.output import refuse_same_file
+    from khotool.cli.written import describe_written, image_output
+    from khotool.encode.fixture import build_fixture
+    from khotool.encode.segments import write_image
+
+    for fixture in fixtures:
+        if args.output is None:
+            output = str(fixture.recipe.with_name("image.elf"))
+        else:
+            refuse_same_file(args, [str(fixture.recipe)])
+            output = image_output(args)
+        built = build_fixture(fixture, registry)
+        write_image(output, built)
+        describe_written(args, output, built)
+    return 0

@@ -1,0 +1,49 @@
+"""``khotool rules``: the rule catalogue."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_output_options
+from khotool.cli.output import write_json, write_lines
+
+NAME = "rules"
+HELP = "list the rules of check"
+EPILOG = """\
+examples:
+  khotool rules
+  khotool rules --json | jq '.rules[].id'
+  khotool explain MEM302
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare flags."""
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the rules by family."""
+    from khotool.check.catalogue import FAMILIES, rules
+    from khotool.render.lines import Line
+
+    if args.json:
+        from khotool.render.document import head
+
+        rows = [
+            {"id": r.id, "slug": r.slug, "severity": str(r.severity), "what": r.what, "why": r.why,
+             "example": r.example, "do": r.do}
+            for r in rules().values()
+        ]  # fmt: skip
+        write_json({**head("rules"), "rules": rows}, args)
+        return 0
+    lines = []
+    for family, title in FAMILIES.items():
+        lines.append(Line().add(f"{family}  {title}", "name"))
+        for rule in rules().values():
+            if rule.id.startswith(family):
+                line = Line(lead="  ", hang=" " * 46).add(f"{rule.id}  ", "label")
+                line.add(f"{rule.severity:<8} ", "dim").add(f"{rule.slug:<27} ")
+                lines.append(line.add(rule.what, "dim"))
+    write_lines(lines, args)
+    return 0

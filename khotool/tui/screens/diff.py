@@ -1,0 +1,160 @@
+"""Diff: what changed between two images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, side_bytes
+from khotool.tui.place import resolve
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.text import Line, count_text, plain, visible
+from khotool.tui.widgets.line_view import LineView
+
+
+class DiffScreen(ModeScreen):
+    """Changes, and the bytes of both sides."""
+
+    mode = "diff"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("diff"),
+        Binding("enter", "show", "Show", show=True, id="diff.show"),
+        Binding("c", "compare", "Compare with", show=True, id="diff.compare"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses = False
+        self.changes: list[ChangeLine] | None = None
+        self._of: tuple[object, object] = (None, None)
+
+    def body(self) -> ComposeResult:
+        """List above, bytes below."""
+        yield LineView(id="changes", classes="pane", empty="")
+        yield LineView(id="sides", classes="pane", has_cursor=False)
+
+    def on_mount(self) -> None:
+        """Start on the list."""
+        super().on_mount()
+        self.query_one("#changes").focus()
+
+    def show_session(self) -> None:
+        """Compare in a worker, once both images are open."""
+        first, second = self.session, self.khotool.other
+        view = self.query_one("#changes", LineView)
+        if first is None or second is None:
+            self.changes = None
+            view.empty = (
+                "opening the other image …" if "other" in self.khotool.jobs
+                else "no image to compare with; c opens one"
+            )  # fmt: skip
+            view.show_lines([])
+            self._titles()
+            self._sides()
+            return
+        if self._of == (first, second):
+            return
+        self._of = (first, second)
+        self.changes = None
+        view.empty = "comparing …"
+        view.show_lines([])
+        self._titles()
+        addresses = self.addresses
+
+        def job(stop: Callable[[], bool]) -> None:
+            found = compare_images(first.image, second.image, addresses=addresses, stop=stop)
+            if not stop():
+                self.app.call_from_thread(self._show, found)
+
+        self.khotool.run_job("diff", "comparing", job)
+
+    def _show(self, found: list[ChangeLine]) -> None:
+        self.changes = found
+        if not self.is_mounted:
+            return
+        view = self.query_one("#changes", LineView)
+        view.empty = "the same handover"
+        narrow = not self.has_class("-wide")
+        view.show(len(found), lambda number: self._line(found[number], narrow), 0)
+        self._titles()
+        self._sides()
+
+    def _titles(self) -> None:
+        view = self.query_one("#changes", LineView)
+        ignored = "addresses compared" if self.addresses else "addresses ignored"
+        title = "Diff"
+        if self.changes is not None:
+            title = f"Diff  {count_text(len(self.changes), 'change')}  {ignored}"
+        view.border_title = title
+
+    @staticmethod
+    def _line(change: ChangeLine, narrow: bool) -> Line:
+        glyph, token = GLYPHS.get(change.kind, ("?", "dim"))
+        path, room = visible(change.path), 40 if narrow else 58
+        if len(path) > room:
+            path = "…" + path[-room + 1 :]
+        old = plain(change.old)[: 14 if narrow else 26]
+        return [
+            (f" {glyph} ", token), (path.ljust(room), "name"), (" ", ""),
+            (old.ljust(14 if narrow else 26), "removed" if change.kind == "removed" else "dim"),
+            (" │ ", "dim"), *change.new,
+        ]  # fmt: skip
+
+    def _sides(self) -> None:
+        pane = self.query_one("#sides", LineView)
+        at = self.query_one("#changes", LineView).cursor
+        second = self.khotool.other
+        if self.session is None or second is None or not self.changes or at >= len(self.changes):
+            pane.show_lines([])
+            pane.border_title = "Bytes"
+            return
+        change = self.changes[at]
+        pane.border_title = visible(change.path).replace("[", "\\[")
+        lines: list[Line] = []
+        for head, session in (("A", self.session), ("B", second)):
+            for number, line in enumerate(side_bytes(session.image, change.path)):
+                lines.append([(f" {head if not number else ' '}  ", "title"), *line])
+            lines.append([])
+        pane.show_lines(lines[:-1])
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """Other bytes."""
+        self._sides()
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Show it in Explore."""
+        self.action_show()
+
+    def action_show(self) -> None:
+        """The change in Explore, where the first image has it."""
+        at = self.query_one("#changes", LineView).cursor
+        session = self.session
+        if session is None or not self.changes or at >= len(self.changes):
+            return
+        place = resolve(session.image.tree, self.changes[at].path)
+        if place is None:
+            self.notify("Only the other image has this", timeout=2)
+            return
+        session.select(place, jump=True)
+        self.khotool.show_mode("explore")
+
+    def action_compare(self) -> None:
+        """Open the image to compare with."""
+        self.khotool.open_compare()
+
+    def action_gutter(self) -> None:
+        """Compare addresses, or ignore them."""
+        self.addresses = not self.addresses
+        self._of = (None, None)
+        self.show_session()
+
+    def action_find_next(self, step: int) -> None:
+        """The next change."""
+        self.query_one("#changes", LineView).action_move(step)
+
+    def panes(self) -> list[tuple[str, str]]:
+        """List and bytes."""
+        return [("#changes", "Changes")]
