@@ -83,7 +83,9 @@ def sessions(draw: st.DrawFn, page: int, seals: bool) -> list[dict[str, Any]]:
 def regions(draw: st.DrawFn, page: int) -> list[dict[str, Any]]:
     """reserve_mem= regions."""
     made = []
-    for name in draw(st.lists(st.text(NODE_LETTERS, min_size=1, max_size=15), max_size=3, unique=True)):
+    for name in draw(
+        st.lists(st.text(NODE_LETTERS, min_size=1, max_size=15), max_size=3, unique=True)
+    ):
         size = page * draw(st.integers(1, 9))
         region = {"name": name, "size": size, "contents": draw(contents(size))}
         if draw(st.booleans()):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_image_options, add_output_options
@@ -25,6 +23,7 @@ examples:
   khotool dump vmcore '/LUO/sessions[vm-alpha]' --depth 2
   khotool dump vmcore '/LUO/sessions[vm-alpha]/files[0x1]/data/folios' --rows 100
   khotool dump --json vmcore | jq '.luo.sessions[].name'
+  khotool dump --json --full --blobs payload vmcore -o model.json
   khotool dump --dts vmcore /memblock | dtc -O dtb -o memblock.dtb
 
 PATH is a path as dump prints it; put it in quotes, brackets mean something to a shell.
@@ -46,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--full", action="store_true", help="with --json: everything that encode needs"
     )
+    group.add_argument(
+        "--blobs", metavar="DIR", help="with --full: write memfd contents and regions into DIR"
+    )
     add_output_options(parser)
     add_image_options(parser)
 
@@ -65,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and show it."""
     if args.full and not args.json:
         raise UsageError("--full goes with --json: the text has no form that encode reads")
+    if args.blobs is not None and not args.full:
+        raise UsageError("--blobs goes with --json --full: only that document names the files")
     if sum((args.summary, args.dts, args.json)) > 1:
         raise UsageError("--summary, --json and --dts are three answers; ask for one of them")
     image = open_with_progress(args.image, args)
@@ -105,9 +109,13 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> objec
         return path_document(image, node)
     made = dump_document(image, findings_of(image))
     if args.full:
-        if find_spec("khotool.encode.document") is None:
-            raise UsageError("--full is not part of this version")
-        made.update(import_module("khotool.encode.document").full_document(image))
+        from khotool.encode.document import full_document
+
+        made.update(full_document(image))
+    if args.blobs is not None:
+        from khotool.encode.blobs import write_blobs
+
+        made.update(write_blobs(image, args.blobs))
     return made
 
 

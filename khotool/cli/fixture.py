@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
 
+if TYPE_CHECKING:
+    from khotool.image.model import Image
+
 NAME = "fixture"
 HELP = "build and check synthetic images from their recipes"
+VOLATILE = ("khotool", "path", "findings")
+"""Keys of a dump that depend on the program or on where the file is, not on the image."""
 EPILOG = """\
 examples:
   khotool fixture build fixtures/good/7.2-two-sessions/recipe.toml -o image.elf
@@ -51,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
         problems = []
         for fixture in fixtures:
-            problems += check_fixture(fixture, registry, args.update)
+            problems += check_fixture(fixture, registry, dump_text, args.update)
         write_text("".join(f"{line}\n" for line in problems), args)
         note(args, f"{len(fixtures)} fixtures, {len(problems)} lines of differences")
         return 1 if problems else 0
@@ -72,3 +78,15 @@ def run(args: argparse.Namespace) -> int:
         write_image(output, built)
         describe_written(args, output, built)
     return 0
+
+
+def dump_text(image: Image) -> str:
+    """The dump of an image as JSON text, without what depends on the program."""
+    from khotool.render.document import dump_document
+    from khotool.render.json import json_chunks
+
+    document: dict[str, Any] = dump_document(image, [])
+    for part in (document, document["image"]):
+        for key in VOLATILE:
+            part.pop(key, None)
+    return "".join(json_chunks(document))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built
@@ -26,10 +23,12 @@ DIGEST = "image.sha256"
 DUMP = "dump.json"
 RULES = "rules.txt"
 VERBS = ("must", "may")
-VOLATILE = ("khotool", "path", "findings")
-"""Keys of a dump that depend on the program or on where the file is, not on the image."""
 SHOWN = 6
 """Lines of a difference that are shown."""
+
+
+Dump = Callable[[Image], str]
+"""Image to the text of its dump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +90,31 @@ def digest(built: Built) -> str:
     return total.hexdigest()
 
 
-def dump_text(image: Image) -> str:
-    """The dump of an image as JSON text, without what depends on the program."""
-    from khotool.render.document import dump_document
-    from khotool.render.json import json_chunks
-
-    document: dict[str, Any] = dump_document(image, [])
-    for part in (document, document["image"]):
-        for key in VOLATILE:
-            part.pop(key, None)
-    return "".join(json_chunks(document))
-
-
-def expectations(built: Built, registry: Registry) -> tuple[dict[str, str], Image | None]:
+def expectations(
+    built: Built, registry: Registry, dump: Dump
+) -> tuple[dict[str, str], Image | None]:
     """Text of each file of expectations, by name, and the image; None if it does not open."""
     texts = {DIGEST: f"{digest(built)}\n"}
     try:
         image = image_of(built, registry)
     except KhotoolError as error:
         return texts | {DUMP: json.dumps({"error": str(error)}) + "\n"}, None
-    return texts | {DUMP: dump_text(image)}, image
+    return texts | {DUMP: dump(image)}, image
 
 
-def check_fixture(fixture: Fixture, registry: Registry, update: bool = False) -> list[str]:
+def check_fixture(
+    fixture: Fixture, registry: Registry, dump: Dump, update: bool = False
+) -> list[str]:
     """What is wrong with a fixture, one line each; nothing if its image is as expected.
 
     Args:
+        dump: gives the text of the dump that is compared.
         update: write digest and dump instead of comparing them; rules are always compared.
 
     Raises:
         KhotoolError: the recipe is wrong, or a file cannot be written.
     """
-    texts, image = expectations(build_fixture(fixture, registry), registry)
+    texts, image = expectations(build_fixture(fixture, registry), registry, dump)
     problems: list[str] = []
     for name, text in texts.items():
         path = fixture.expect / name
@@ -185,11 +177,10 @@ def _check_rules(fixture: Fixture, image: Image | None) -> Iterator[str]:
         if not path.is_file():
             yield f"{fixture.recipe}: the image does not open"
         return
-    if find_spec("khotool.check.run") is None:
-        return
-    findings = import_module("khotool.check.run").check_image(image)
-    severity = import_module("khotool.check.catalogue").severity
-    fired = {finding.rule: finding for finding in findings}
+    from khotool.check.catalogue import severity
+    from khotool.check.run import check_image
+
+    fired = {finding.rule: finding for finding in check_image(image)}
     for verb, rule in rules:
         if verb == "must" and rule not in fired:
             yield f"{path}: {rule} must fire and does not"

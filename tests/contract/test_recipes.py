@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from khotool.cli.fixture import dump_text
 from khotool.encode.fixture import build_fixture, check_fixture, find_fixtures
 from khotool.encode.read_model import image_of
 from tests.builders import REGISTRY, SETS, worst
@@ -30,7 +31,7 @@ def set_id(path: Path) -> str:
 @every_fixture
 def test_image_is_as_expected(fixture: Any) -> None:
     """What the recipe builds is what is stored, and nothing above a note is found in it."""
-    assert check_fixture(fixture, REGISTRY) == []
+    assert check_fixture(fixture, REGISTRY, dump_text) == []
     assert worst(image_of(build_fixture(fixture, REGISTRY), REGISTRY)) == []
 
 

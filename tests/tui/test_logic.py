@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
 from khotool.errors import UsageError
-from khotool.image.model import Node, NodeKind, Table
+from khotool.image.model import Node, NodeKind, Scratch, Span, Table
 from khotool.tui.cells import PageMap
 from khotool.tui.changes import compare_images
 from khotool.tui.copies import copy_text, export_bytes
@@ -62,9 +63,7 @@ def test_queries_that_mean_nothing(text: str) -> None:
 def test_search_in_the_model(session: Session) -> None:
     """Names, values and numbers in tables are found, in the order of the model."""
     assert "/LUO/sessions[vm-alpha]" in found_paths(session, "vm-alpha")
-    assert found_paths(session, "F_SEAL_GROW") == [
-        "/LUO/sessions[vm-alpha]/files[0x2]/data/seals"
-    ]
+    assert found_paths(session, "F_SEAL_GROW") == ["/LUO/sessions[vm-alpha]/files[0x2]/data/seals"]
     rows = found_paths(session, "255")
     assert "/LUO/sessions[vm-beta]/files[0x1]/data/folios[255]/index" in rows
     assert found_paths(session, "\x00nothing") == []
@@ -188,8 +187,10 @@ def test_every_label_can_be_drawn(session: Session) -> None:
 
 def test_sections_of_memory(session: Session) -> None:
     """Owned, scratch, free: each address lies inside its section."""
+    areas = Scratch([Span(0xDC00000, 1 << 24)], "as the test says")
+    view = MemoryView(replace(session.image, scratch=areas), session.view.ownership)
     for address, use in ((0x4DE000, Use.OWNED), (0xDC00000, Use.SCRATCH), (0x1000, Use.FREE)):
-        section = session.view.section(address)
+        section = view.section(address)
         assert section.start <= address < section.end
         assert section.use is use
     before = MemoryView(session.image)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from khotool.cli.fixture import dump_text
 from khotool.cli.main import main
 from khotool.encode.fixture import build_fixture, check_fixture, digest, find_fixtures, read_rules
 from khotool.errors import EncodeError, InputError
@@ -39,9 +41,9 @@ def test_check_after_update(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_changed_recipe_is_seen(folder: Path) -> None:
     """Another image shows in the digest and, line by line, in the dump."""
     (fixture,) = find_fixtures([folder])
-    check_fixture(fixture, REGISTRY, update=True)
+    check_fixture(fixture, REGISTRY, dump_text, update=True)
     (folder / "recipe.toml").write_text(TEXT.replace("5000", "5001"), encoding="utf-8")
-    problems = check_fixture(fixture, REGISTRY)
+    problems = check_fixture(fixture, REGISTRY, dump_text)
     assert "image.sha256: the image is another" in problems[0]
     assert any(line.startswith("  +") and "5001" in line for line in problems)
 
@@ -50,8 +52,8 @@ def test_digest_sees_every_part() -> None:
     """Bytes, addresses, root, notes and byte order are all in the digest."""
     from tests.builders import build
 
-    base = {"abi": "7.2", "session": [{"name": "vm"}]}
-    changes = [
+    base: dict[str, Any] = {"abi": "7.2", "session": [{"name": "vm"}]}
+    changes: list[dict[str, Any]] = [
         {}, {"endian": "big"}, {"osrelease": "7.2.1"}, {"machine": "aarch64"},
         {"memory": [{"start": 1 << 32, "size": 1 << 30}]}, {"liveupdate_number": 2},
     ]  # fmt: skip
@@ -78,7 +80,7 @@ def test_build_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "2 recipes; one file takes one image" in capsys.readouterr().err
     assert main(["fixture", "build", "--update", str(recipe)]) == 2
     assert "--update goes with check" in capsys.readouterr().err
-    with pytest.raises(InputError, match="no recipe.toml here or below"):
+    with pytest.raises(InputError, match=r"no recipe\.toml here or below"):
         find_fixtures([folder.parent / "nowhere"])
 
 
@@ -95,7 +97,7 @@ def test_rules_are_read(tmp_path: Path) -> None:
     path.write_text("# why\n\nmust MEM301\nmay REC404  # also\n", encoding="utf-8")
     assert read_rules(path) == [("must", "MEM301"), ("may", "REC404")]
     path.write_text("must MEM301\nshould REC404\n", encoding="utf-8")
-    with pytest.raises(EncodeError, match="rules.txt:2: expected 'must RULE' or 'may RULE'"):
+    with pytest.raises(EncodeError, match=r"rules\.txt:2: expected 'must RULE' or 'may RULE'"):
         read_rules(path)
 
 
@@ -104,17 +106,18 @@ DANGLING = TEXT + '[[mutate]]\nop = "dangle"\npath = "/LUO/sessions[vm]/files"\n
 
 def test_rules_are_compared(folder: Path) -> None:
     """A rule that must fire and does not, and an error that nobody expects, are problems."""
-    pytest.importorskip("khotool.check.run")
     (folder / "recipe.toml").write_text(DANGLING, encoding="utf-8")
     (fixture,) = find_fixtures([folder])
-    unexpected = check_fixture(fixture, REGISTRY, update=True)
+    unexpected = check_fixture(fixture, REGISTRY, dump_text, update=True)
     assert any("MEM301 at /LUO/sessions[vm]/files" in line for line in unexpected)
     rules = fixture.expect / "rules.txt"
     fired = sorted({line.split(": ")[1].split()[0] for line in unexpected})
     rules.write_text("".join(f"must {rule}\n" for rule in fired), encoding="utf-8")
-    assert check_fixture(fixture, REGISTRY) == []
+    assert check_fixture(fixture, REGISTRY, dump_text) == []
     rules.write_text(rules.read_text(encoding="utf-8") + "must FDT101\n", encoding="utf-8")
-    assert check_fixture(fixture, REGISTRY) == [f"{rules}: FDT101 must fire and does not"]
+    assert check_fixture(fixture, REGISTRY, dump_text) == [
+        f"{rules}: FDT101 must fire and does not"
+    ]
 
 
 def test_image_that_does_not_open(folder: Path) -> None:
@@ -122,8 +125,8 @@ def test_image_that_does_not_open(folder: Path) -> None:
     text = DANGLING.replace('"dangle"', '"truncate"').replace("/LUO/sessions[vm]/files", "/")
     (folder / "recipe.toml").write_text(text, encoding="utf-8")
     (fixture,) = find_fixtures([folder])
-    assert check_fixture(fixture, REGISTRY, update=True) == [
+    assert check_fixture(fixture, REGISTRY, dump_text, update=True) == [
         f"{fixture.recipe}: the image does not open"
     ]
     (fixture.expect / "rules.txt").write_text("# nothing to decode\n", encoding="utf-8")
-    assert check_fixture(fixture, REGISTRY) == []
+    assert check_fixture(fixture, REGISTRY, dump_text) == []

@@ -1,0 +1,106 @@
+"""Run the app without a terminal and read what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from textual.pilot import Pilot
+
+from khotool.image.open import OpenOptions
+from khotool.tui.app import KhotoolApp
+from khotool.tui.keys import Config
+from tests.tui.conftest import CAPTURE
+
+WIDE, NARROW = (120, 36), (80, 24)
+SIZES = (WIDE, NARROW)
+T = TypeVar("T")
+
+
+class Driver:
+    """A running app."""
+
+    def __init__(self, app: KhotoolApp, pilot: Pilot[int]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def settle(self) -> None:
+        """Wait until no worker runs and all messages are handled."""
+        for _ in range(200):
+            await self.app.workers.wait_for_complete()
+            await self.pilot.pause()
+            if not self.app.jobs and not any(w.is_running for w in self.app.workers):
+                break
+        # The inspector waits for the cursor to rest.
+        await self.pilot.pause(0.04)
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.pilot.press(key)
+            await self.settle()
+
+    async def type(self, text: str) -> None:
+        names = {"/": "slash", "[": "left_square_bracket", "]": "right_square_bracket",
+                 " ": "space", "#": "number_sign", "+": "plus", '"': "quotation_mark",
+                 ":": "colon", "?": "question_mark", "-": "minus", ".": "full_stop",
+                 "_": "underscore"}  # fmt: skip
+        await self.pilot.press(*(names.get(char, char) for char in text))
+        await self.settle()
+
+    async def goto(self, text: str) -> None:
+        await self.press("g")
+        await self.type(text)
+        await self.press("enter")
+
+    def path(self) -> str:
+        assert self.app.session is not None
+        place = self.app.session.cursor.place
+        return place.path if place is not None else ""
+
+    def text(self, selector: str | None = None) -> str:
+        """What is on the screen, or in one widget, as plain text."""
+        screen = self.app.screen
+        if selector is None:
+            lines = screen._compositor.render_strips()
+            return "\n".join(strip.text.rstrip() for strip in lines)
+        widget = screen.query_one(selector)
+        return "\n".join(
+            "".join(s.text for s in widget.render_line(y)).rstrip()
+            for y in range(widget.size.height)
+        )
+
+    def focus(self) -> str:
+        focused = self.app.focused
+        return focused.id or "" if focused is not None else ""
+
+
+def drive(
+    story: Callable[[Driver], Coroutine[Any, Any, T]],
+    path: Path | str | None = CAPTURE,
+    *,
+    size: tuple[int, int] = WIDE,
+    other: Path | None = None,
+    config: Config | None = None,
+    options: OpenOptions | None = None,
+) -> T:
+    """Run a story in a fresh app."""
+
+    async def run() -> T:
+        app = KhotoolApp(
+            str(path) if path is not None else None,
+            str(other) if other is not None else None,
+            options,
+            config or Config(),
+        )
+        app.animation_level = "none"
+        async with app.run_test(size=size) as pilot:
+            driver = Driver(app, pilot)
+            await driver.settle()
+            return await story(driver)
+
+    return asyncio.run(run())
+
+
+Story = Callable[[Driver], Awaitable[None]]
