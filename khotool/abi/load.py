@@ -72,6 +72,10 @@ class _Table:
         table = self.table(key)
         return {name: _number(f"{table.where}.{name}", v) for name, v in table.data.items()}
 
+    def words(self) -> dict[str, str]:
+        """All that is left, each a string."""
+        return {key: self.take(key, str) for key in list(self.data)}
+
     def strings(self, key: str) -> tuple[str, ...]:
         value = self.take(key, list, [])
         if not all(isinstance(item, str) for item in value):
@@ -99,10 +103,6 @@ def load_definition(text: bytes, source: str) -> Definition:
     releases = top.table("releases")
     first, last = releases.take("first", str, ""), releases.take("last", str, "")
     releases.done()
-    match = {
-        key: (value,) if isinstance(value, str) else tuple(value)
-        for key, value in top.table("match").data.items()
-    }
     definition = Definition(
         id=top.take("id", str),
         title=top.take("title", str),
@@ -114,11 +114,11 @@ def load_definition(text: bytes, source: str) -> Definition:
         last=last,
         doc=top.take("doc", str, "").strip(),
         source=source,
-        match=match,
+        match=_match(top.table("match")),
         uses=top.strings("uses"),
         limits=top.numbers("limits"),
         literals=top.numbers("literals"),
-        depends=dict(top.table("depends").data),
+        depends=top.table("depends").words(),
         allocate=_allocate(top.table("allocate")),
         layouts={
             name: _layout(_Table(f"{source}.layouts.{name}", data), name)
@@ -153,12 +153,13 @@ def load_sets(text: bytes, source: str) -> list[AbiSet]:
                 last=releases.take("last", str),
                 root=table.take("root", str),
                 root_writer=table.choice("root_writer", ("sequential", "read-write"), "read-write"),
-                layouts=dict(table.table("layouts").data),
-                entries=dict(table.table("entries").data),
+                layouts=table.table("layouts").words(),
+                entries=table.table("entries").words(),
                 nodes=table.strings("nodes"),
                 files=table.strings("files"),
             )
         )
+        releases.done()
         table.done()
     top.done()
     return sets
@@ -181,6 +182,13 @@ def _number(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise DefinitionError(where, f"expected a number, found {type(value).__name__}")
     return value
+
+
+def _match(table: _Table) -> dict[str, tuple[str, ...]]:
+    return {
+        key: (table.take(key, str),) if isinstance(value, str) else table.strings(key)
+        for key, value in list(table.data.items())
+    }
 
 
 def _allocate(table: _Table) -> dict[str, int | str]:
@@ -214,7 +222,9 @@ def _struct(table: _Table, name: str) -> Struct:
         for number, data in enumerate(table.take("fields", list))
     )
     size = table.data.pop("size", None)
-    if size != "page" and (not isinstance(size, int) or not 0 < size <= 1 << 20):
+    if size != "page" and (
+        not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= 1 << 20
+    ):
         raise DefinitionError(f"{table.where}.size", "expected a number of bytes, or 'page'")
     struct = Struct(
         name=name,
@@ -268,7 +278,7 @@ def _bit_field(table: _Table) -> Field:
         part = _Table(f"{table.where}.parts[{number}]", data)
         width = part.data.pop("width", None)
         if width not in ("page_shift", "rest") and (
-            not isinstance(width, int) or not 0 < width <= word.size * 8
+            not isinstance(width, int) or isinstance(width, bool) or not 0 < width <= word.size * 8
         ):
             raise DefinitionError(f"{part.where}.width", "expected bits, 'page_shift' or 'rest'")
         parts.append(_common(part, None, width=width))

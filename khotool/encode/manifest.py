@@ -240,16 +240,26 @@ class Manifest:
         if "kho_test" not in self.data:
             return None
         where = "kho_test"
-        table = self.table(self.data[where], where, ("orders", "csum", "magic"))
+        table = self.table(self.data[where], where, ("orders", "csum", "magic", "contents"))
         orders = table.get("orders", [0])
         if not isinstance(orders, list) or not all(is_order(order, MAX_ORDER) for order in orders):
             raise self.error(
                 f"{where}.orders", f"expected a list of page orders from 0 to {MAX_ORDER}"
             )
         column = np.array(orders, np.uint64)
-        payload = Payload(np.uint64(self.geometry.page_size) << column)
+        sizes = np.uint64(self.geometry.page_size) << column
+        total = int(sizes.sum())
+        read, _ = contents_from(
+            table.get("contents"), f"{where}.contents", self.folder, total, self.geometry.page_size
+        )
+        payload = Payload(sizes)
+        csum = 0
+        if read is not None:
+            offsets = np.cumsum(sizes) - sizes
+            payload.contents = file_contents(read, offsets, total, self.geometry.page_size)
+            csum = folded_sum(read(0, total), self.geometry)
         values: dict[str, Any] = {
-            "csum": self.integer(table, "csum", where, 0),
+            "csum": self.integer(table, "csum", where, csum),
             "folios": Rows({"order": column}, payload),
         }
         if "magic" in table:
@@ -403,6 +413,14 @@ class Manifest:
 def is_order(value: Any, most: int) -> bool:
     """True for a page order of at most ``most``."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def folded_sum(data: bytes, geometry: Geometry) -> int:
+    """The kernel's csum_partial: the sum of native 32-bit words with its carries added back."""
+    total = int(np.frombuffer(data, f"{geometry.prefix}u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFF_FFFF) + (total >> 32)
+    return total
 
 
 def folio_layout(pages: int, order: int) -> tuple[Any, Any]:

@@ -34,7 +34,7 @@ def walk_map(walker: Walker, node: Node, shape: Shape, definition: Definition) -
         return
     walker.map = found
     for problem in found.problems:
-        walker.report(MAP_RULES.get(problem.code, "MEM310"), node, problem.message, problem.address)
+        walker.report(MAP_RULES.get(problem.code, "MEM313"), node, problem.message, problem.address)
     walker.regions.append(map_region(walker, node.path, found, shape, definition))
     pages = found.pages
     if len(pages):

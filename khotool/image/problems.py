@@ -17,16 +17,19 @@ SHAPE_RULES = {
 
 MAP_RULES = {
     "shared-node": "MEM311",
+    "shared-bitmap": "MEM311",
+    "chunk-cycle": "MEM311",
     "unaligned-child": "MEM312",
+    "unaligned-chunk": "MEM312",
+    "unaligned-root": "MEM312",
     "missing-node": "MEM313",
     "missing-bitmap": "MEM313",
     "missing-chunk": "MEM313",
     "bad-key": "MEM314",
-    "cycle": "MEM311",
     "too-many-elements": "MEM315",
     "bad-order": "MEM316",
     "unaligned-start": "MEM317",
-    "overflow": "MEM318",
+    "out-of-range": "MEM318",
     "limit": "LIM001",
 }
 """Rule by code of a ``MapProblem``."""

@@ -414,6 +414,10 @@ class Walker:
             return
         definition = self.forced_entry(node) or self.entry_by_bytes(node.name, data)
         if definition is None or definition.content not in definition.structs:
+            named = [d for d in self.registry if node.name in d.match.get("entry", ())]
+            if named and all(d.content == "fdt" for d in named):
+                self.report("FDT101", node, f"no device tree at {address:#x}", address)
+                return
             text = f"no definition for the blob of entry {node.name!r}"
             self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
             self.raw_blob(node, address, data if size else data[:0])

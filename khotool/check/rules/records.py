@@ -46,9 +46,6 @@ def _strings(context: Context, node: Node) -> None:
     field = node.field
     if field is None or field.type is None or not isinstance(node.value, str):
         return
-    if field.value and node.value != field.value:
-        text = f"{field.name} is {node.value!r}, expected {field.value!r}"
-        context.report("KHO209", node, text, node.span.address if node.span else None)
     if field.nonempty and not node.value:
         context.report("REC413", node, f"{field.name} is empty")
     if field.type.kind != "char" or node.span is None:
@@ -97,6 +94,9 @@ def _keys(context: Context, node: Node) -> None:
             unique = field is not None and field.unique
             region_name = field is None and child.name == "name"
             if not (unique or region_name) or isinstance(child.value, Absent):
+                continue
+            if child.value == "":
+                # An empty name is a fault of its own, and no name that two records share.
                 continue
             role = field.role if field is not None else "region"
             first = seen.setdefault((child.name, child.value), element)

@@ -17,7 +17,7 @@ from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
 from khotool.tui.memory_view import Use, address_text, section_text
 from khotool.tui.session import Session
 from khotool.tui.text import Line, count_text, size_text, visible
-from khotool.tui.widgets.tokens import TOKENS, strip_of, style_of
+from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTERS = ("physical", "page", "record")
 WIDTHS = (0, 8, 16, 32)
@@ -27,7 +27,6 @@ WIDTHS = (0, 8, 16, 32)
 class HexView(Widget, can_focus=True):
     """Memory, 16 bytes a line; the cursor is a byte, its field stands in brackets."""
 
-    COMPONENT_CLASSES = TOKENS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "line(-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "line(1)", "Down", show=False, id="nav.down"),

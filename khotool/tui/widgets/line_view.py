@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from khotool.tui.text import Line
-from khotool.tui.widgets.tokens import TOKENS, component, strip_of
+from khotool.tui.widgets.tokens import strip_of, style_of
 
 Source = Callable[[int], Line]
 """Gives a line by its number; called for visible lines only."""
@@ -29,7 +29,6 @@ class LineView(ScrollView, can_focus=True):
         cursor: whether a line can be chosen.
     """
 
-    COMPONENT_CLASSES = TOKENS | {"line-view--cursor", "line-view--blurred"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "move(1)", "Down", show=False, id="nav.down"),
@@ -129,8 +128,7 @@ class LineView(ScrollView, can_focus=True):
         return strip_of(self, self._source(number), base, width)
 
     def _cursor_style(self) -> Style:
-        name = "line-view--cursor" if self.has_focus else "line-view--blurred"
-        return component(self, name)
+        return style_of(self, "cursor" if self.has_focus else "blurred")
 
     def notify_style_update(self) -> None:
         """The theme has changed."""

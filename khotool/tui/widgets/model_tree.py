@@ -17,7 +17,7 @@ from khotool.tui.items import Item, chain_to, has_children, items_below
 from khotool.tui.place import Place
 from khotool.tui.session import Session
 from khotool.tui.text import Line
-from khotool.tui.widgets.tokens import TOKENS, style_of
+from khotool.tui.widgets.tokens import style_of
 
 BADGES = {
     Severity.ERROR: (" ✗", "error"),
@@ -30,7 +30,6 @@ BADGES = {
 class ModelTree(Tree[Item]):
     """The model as a tree with one cursor, which the session shares."""
 
-    COMPONENT_CLASSES = TOKENS
     ICON_NODE = "▸ "
     ICON_NODE_EXPANDED = "▾ "
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from khotool.tui.cells import Cell, PageMap
 from khotool.tui.text import size_text
-from khotool.tui.widgets.tokens import TOKENS, strip_of, style_of
+from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTER = 16
 
@@ -22,7 +22,6 @@ GUTTER = 16
 class PageMapView(Widget, can_focus=True):
     """Cells in rows; the cursor is a cell."""
 
-    COMPONENT_CLASSES = TOKENS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(0,-1)", "Up", show=False, id="nav.up"),
         Binding("down,j", "move(0,1)", "Down", show=False, id="nav.down"),

@@ -8,15 +8,13 @@ from textual.widget import Widget
 from khotool.findings import Severity
 from khotool.tui.session import Session
 from khotool.tui.text import Line, plain, visible
-from khotool.tui.widgets.tokens import TOKENS, strip_of
+from khotool.tui.widgets.tokens import strip_of
 
 MODE_NAMES = ("Explore", "Findings", "Pages", "Diff", "Formats")
 
 
 class TitleBar(Widget):
     """Name, definitions in use, geometry, phase on the left; findings on the right."""
-
-    COMPONENT_CLASSES = TOKENS
 
     def __init__(self, mode: str) -> None:
         super().__init__(id="title")

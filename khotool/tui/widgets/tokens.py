@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from textual.color import Color
 from textual.strip import Strip
 from textual.widget import Widget
 
 from khotool.tui.text import Line
 
-NAMES = (
-    "name", "key", "value", "string", "address", "pointer", "type", "text", "dim", "absent",
-    "unknown", "error", "warning", "note", "owner", "scratch", "zero", "printable", "other", "hole",
-    "border", "page", "field", "record", "title", "accent", "added", "removed", "hit",
-)  # fmt: skip
-OWNERS = 8
-"""Colours that tell owners apart."""
-TOKENS = {f"t-{name}" for name in NAMES} | {f"t-owner{number}" for number in range(OWNERS)}
+OWNERS = ("primary", "success", "accent", "secondary")
+"""Colours that tell owners apart; four more are the same, darker."""
+TOKENS: dict[str, tuple[str, int, str, int, str]] = {
+    "name": ("foreground", 100, "", 0, ""),
+    "key": ("secondary", 100, "", 0, ""),
+    "value": ("primary", 100, "", 0, ""),
+    "string": ("success", 100, "", 0, ""),
+    "address": ("primary", 100, "", 0, ""),
+    "pointer": ("accent", 100, "", 0, ""),
+    "type": ("secondary", 100, "", 0, ""),
+    "text": ("foreground", 85, "", 0, ""),
+    "dim": ("foreground", 52, "", 0, ""),
+    "absent": ("warning", 100, "", 0, "italic"),
+    "unknown": ("warning", 100, "", 0, ""),
+    "error": ("error", 100, "", 0, "bold"),
+    "warning": ("warning", 100, "", 0, "bold"),
+    "note": ("secondary", 100, "", 0, ""),
+    "owner": ("success", 100, "", 0, ""),
+    "scratch": ("secondary", 100, "", 0, ""),
+    "zero": ("foreground", 30, "", 0, ""),
+    "printable": ("success", 100, "", 0, ""),
+    "other": ("primary", 100, "", 0, ""),
+    "hole": ("foreground", 45, "", 0, "italic"),
+    "border": ("accent", 80, "", 0, ""),
+    "page": ("foreground", 38, "", 0, ""),
+    "field": ("foreground", 100, "accent", 40, "bold"),
+    "record": ("", 0, "foreground", 9, ""),
+    "title": ("accent", 100, "", 0, "bold"),
+    "accent": ("accent", 100, "", 0, ""),
+    "added": ("success", 100, "", 0, "bold"),
+    "removed": ("error", 100, "", 0, ""),
+    "hit": ("", 0, "", 0, "bold reverse"),
+    "cursor": ("", 0, "accent", 35, "bold"),
+    "blurred": ("", 0, "foreground", 8, ""),
+    **{f"owner{n}": (OWNERS[n % 4], 100 if n < 4 else 60, "", 0, "") for n in range(8)},
+}
+"""Per token: variable of the theme and per cent of it over the background, for text and for what
+is behind it, and a style. No colour is named here."""
 
 
 def style_of(widget: Widget, token: str) -> Style:
     """Style of a token, or of several with blanks between them, over nothing."""
+    app = widget.app
+    return _style(token, app.theme, widget.background_colors[1], _Variables(app.theme_variables))
+
+
+class _Variables:
+    """Variables of a theme, equal to any other: the theme's name tells them apart."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Variables)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=4096)
+def _style(token: str, theme: str, behind: Color, variables: _Variables) -> Style:
+    """The style of a token in a theme over a background."""
     style = Style.null()
     for name in token.split():
-        style += component(widget, f"t-{name}")
+        color, part, ground, share, text = TOKENS[name]
+        base = behind
+        bgcolor = None
+        if ground:
+            base = behind.blend(Color.parse(variables.values[ground]), share / 100)
+            bgcolor = base.rich_color
+        shown = None
+        if color:
+            shown = base.blend(Color.parse(variables.values[color]), part / 100).rich_color
+        style += Style(color=shown, bgcolor=bgcolor) + Style.parse(text or "none")
     return style
-
-
-def component(widget: Widget, name: str) -> Style:
-    """What a component class says and no more; transparent colours mixed with the background."""
-    styles = widget.get_component_styles(name)
-    behind = widget.background_colors[1]
-    color = bgcolor = None
-    if styles.has_rule("background") and styles.background.a:
-        behind = behind + styles.background
-        bgcolor = behind.rich_color
-    if styles.has_rule("color"):
-        color = (behind + styles.color).rich_color
-    return Style(color=color, bgcolor=bgcolor) + styles.text_style
 
 
 def segments(widget: Widget, line: Line, base: Style) -> list[Segment]:

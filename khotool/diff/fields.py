@@ -1,0 +1,121 @@
+"""Which values of a model are content, and which say only where content lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from khotool.absent import Absent, Reason
+from khotool.image.model import Image, Node, NodeKind
+from khotool.render.value import json_scalar, number_text
+
+ADDRESS_ROLES = frozenset({"address", "pfn"})
+ENTRY_PLACE = frozenset({"address", "size"})
+UNKNOWN = frozenset({Reason.NOT_CAPTURED, Reason.CONSUMED, Reason.LIMIT})
+"""Reasons that say nothing about the value itself."""
+PARTIAL = frozenset({"debugfs", "fdt"})
+"""Containers that hold some blobs and none of the memory that they point to."""
+SHOWN = 60
+
+
+def is_layout(child: Node, image: Image) -> bool:
+    """True for what another writer of the same content would lay out in another way."""
+    parent = child.parent
+    if parent is None or (child.name and child.key is not None) or parent.table is not None:
+        return True
+    if parent.kind is NodeKind.LIST and child.name:
+        return True
+    return (
+        parent.kind is NodeKind.ENTRY
+        and child.name in ENTRY_PLACE
+        and child.format == image.tree.format
+    )
+
+
+def is_address(node: Node) -> bool:
+    """True if the value is a physical address, or a handle that leads to memory."""
+    role = node.field.role if node.field is not None else ""
+    return role in ADDRESS_ROLES or (role == "handle" and node.target is not None)
+
+
+def is_version(node: Node) -> bool:
+    """True for the string by which a format is recognised."""
+    return node.key is None and (node.name == "compatible" or node.name.endswith("_compatible"))
+
+
+def is_group(node: Node) -> bool:
+    """True if there is something below the node, or could be."""
+    return bool(node.children) or node.table is not None or node.kind in GROUPS
+
+
+GROUPS = frozenset({NodeKind.LIST, NodeKind.TABLE, NodeKind.ENTRY, NodeKind.FDT_NODE})
+
+
+def is_unknown(value: object) -> bool:
+    """True for an absent value that may be there in the memory itself."""
+    return isinstance(value, Absent) and value.reason in UNKNOWN
+
+
+def unfollowed(node: Node, image: Image) -> bool:
+    """True for a pointer that leads out of a capture that holds only some blobs."""
+    return (
+        image.info.container in PARTIAL
+        and isinstance(node.value, int)
+        and bool(node.value)
+        and not node.children
+        and node.table is None
+    )
+
+
+def json_of(node: Node, *, addresses: bool = False) -> Any:
+    """The value of a leaf; of a group a few of its values."""
+    if not is_group(node):
+        return json_scalar(node.value, node.field)
+    if node.table is not None:
+        return {"rows": len(node.table)}
+    elements = len(node.elements())
+    if node.kind is NodeKind.LIST:
+        return {"elements": elements}
+    brief: dict[str, Any] = {}
+    for child in node.children[:64]:
+        if child.key is not None or child.kind is NodeKind.LIST or child.table is not None:
+            continue
+        if is_group(child):
+            brief[child.name] = json_of(child)
+        elif addresses or not is_address(child):
+            brief[child.name] = json_scalar(child.value, child.field)
+    return brief
+
+
+def text_of(node: Node) -> str:
+    """The value for a person; untrusted text."""
+    if is_group(node):
+        pairs = [f"{label} {_short(value)}" for label, value in _flat(json_of(node))]
+        return ", ".join(pairs[:6])
+    return scalar_text(node)
+
+
+def scalar_text(node: Node) -> str:
+    """The value of a leaf for a person."""
+    value = node.value
+    if isinstance(value, Absent):
+        return str(value.reason)
+    if isinstance(value, int):
+        return number_text(value, node.field)
+    return _short(json_scalar(value, node.field))
+
+
+def _flat(value: Any) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    stack = [("", value)]
+    while stack:
+        name, item = stack.pop()
+        if isinstance(item, dict):
+            stack += [(label, below) for label, below in reversed(item.items())]
+        else:
+            pairs.append((name, item))
+    return pairs
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
