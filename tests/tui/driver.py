@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from khotool.image.open import OpenOptions
 from khotool.tui.app import KhotoolApp
 from khotool.tui.keys import Config
+from khotool.tui.screens import explore
 from tests.tui.conftest import CAPTURE
 
 WIDE, NARROW = (120, 36), (80, 24)
@@ -34,7 +35,7 @@ class Driver:
             if not self.app.jobs and not any(w.is_running for w in self.app.workers):
                 break
         # The inspector waits for the cursor to rest.
-        await self.pilot.pause(0.04)
+        await self.pilot.pause(explore.DEBOUNCE)
 
     async def press(self, *keys: str) -> None:
         for key in keys:
@@ -95,6 +96,7 @@ def drive(
             config or Config(),
         )
         app.animation_level = "none"
+        explore.DEBOUNCE = 0.001
         async with app.run_test(size=size) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()

@@ -91,12 +91,24 @@ def _style(token: str, theme: str, behind: Color, variables: _Variables) -> Styl
 
 
 def segments(widget: Widget, line: Line, base: Style) -> list[Segment]:
-    """A line over a base style."""
-    return [
-        Segment(text, base + style_of(widget, token) if token else base)
-        for text, token in line
-        if text
-    ]
+    """A line over a base style; neighbours of one token are one segment."""
+    app = widget.app
+    theme, behind = app.theme, widget.background_colors[1]
+    variables = _Variables(app.theme_variables)
+    found: list[Segment] = []
+    pending: list[str] = []
+    last = ""
+    for text, token in line:
+        if token != last and pending:
+            style = base + _style(last, theme, behind, variables) if last else base
+            found.append(Segment("".join(pending), style))
+            pending = []
+        last = token
+        pending.append(text)
+    if pending:
+        style = base + _style(last, theme, behind, variables) if last else base
+        found.append(Segment("".join(pending), style))
+    return found
 
 
 def strip_of(widget: Widget, line: Line, base: Style, width: int) -> Strip:

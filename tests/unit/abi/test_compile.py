@@ -1,0 +1,168 @@
+"""Structs compiled: construct, numpy and the values by label are one and the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
+from khotool.abi.load import load_definition
+from khotool.abi.record import column, decode_record, decode_records, encode_record
+from khotool.errors import DefinitionError
+from tests.builders import REGISTRY
+
+STRUCTS = [(d.id, name) for d in REGISTRY for name in d.structs]
+ORDERS: tuple[ByteOrder, ...] = ("little", "big")
+GEOMETRIES = [Geometry(size, order) for size in PAGE_SIZES for order in ORDERS]
+
+
+def compiled_struct(identifier: str, name: str, geometry: Geometry) -> CompiledStruct:
+    return REGISTRY.compile(REGISTRY.get(identifier), name, geometry)
+
+
+@st.composite
+def structs(draw: st.DrawFn) -> tuple[CompiledStruct, bytes]:
+    """A struct of any definition and geometry, and bytes for it."""
+    identifier, name = draw(st.sampled_from(STRUCTS))
+    compiled = compiled_struct(identifier, name, draw(st.sampled_from(GEOMETRIES)))
+    seed = draw(st.binary(min_size=1, max_size=min(compiled.size, 300)))
+    return compiled, (seed * (compiled.size // len(seed) + 1))[: compiled.size]
+
+
+def by_construct(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
+    return {
+        key: nested_construct(value)
+        for key, value in compiled.construct.parse(data).items()
+        if not key.startswith(("_", "gap_"))
+    }
+
+
+def nested_construct(value: Any) -> Any:
+    if hasattr(value, "items"):
+        return [nested_construct(v) for k, v in value.items() if not k.startswith(("_", "gap_"))]
+    return list(value) if isinstance(value, list) else value
+
+
+def by_numpy(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
+    row = np.frombuffer(data, compiled.dtype)[0]
+    return {name: nested_numpy(row[name]) for name in compiled.dtype.names or ()}
+
+
+def nested_numpy(value: Any) -> Any:
+    if isinstance(value, np.void) and value.dtype.names:
+        return [nested_numpy(value[name]) for name in value.dtype.names]
+    return value.tobytes() if isinstance(value, np.void) else value.tolist()
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize(("identifier", "name"), STRUCTS, ids=lambda word: word)
+def test_every_struct_compiles(identifier: str, name: str, geometry: Geometry) -> None:
+    """Fields follow one another inside the declared size; both engines agree on it."""
+    compiled = compiled_struct(identifier, name, geometry)
+    assert compiled.construct.sizeof() == compiled.dtype.itemsize == compiled.size
+    end = 0
+    for placed in compiled.fields:
+        assert placed.offset >= end
+        end = placed.offset + placed.size
+        masks = [part.mask for part in placed.parts]
+        assert sum(masks) < 1 << placed.size * 8
+        assert all(a & b == 0 for i, a in enumerate(masks) for b in masks[:i])
+    assert end <= compiled.size
+    data = bytes(i * 37 & 0xFF for i in range(compiled.size))
+    assert by_construct(compiled, data) == by_numpy(compiled, data)
+
+
+@given(structs())
+def test_construct_and_numpy_are_equal(drawn: tuple[CompiledStruct, bytes]) -> None:
+    """Both give the same values of any bytes, and one record is the same as one of many."""
+    compiled, data = drawn
+    assert by_construct(compiled, data) == by_numpy(compiled, data)
+    assert decode_records(compiled, data * 2, 2) == [decode_record(compiled, data)] * 2
+
+
+@given(structs())
+def test_encode_is_the_inverse_of_decode(drawn: tuple[CompiledStruct, bytes]) -> None:
+    """encode(decode(bytes)) is the bytes, save string tails, and decode(encode(v)) is v."""
+    compiled, data = drawn
+    values = decode_record(compiled, data)
+    made = encode_record(compiled, values, "/x")
+    expected = bytearray(data)
+    for placed in compiled.fields:
+        kind = placed.field.type
+        if kind is not None and kind.kind == "char":
+            text, _, _ = data[placed.offset : placed.offset + placed.size].partition(b"\0")
+            expected[placed.offset : placed.offset + placed.size] = text.ljust(placed.size, b"\0")
+    assert made == bytes(expected)
+    assert decode_record(compiled, made) == values
+
+
+@given(structs())
+def test_columns_are_the_values(drawn: tuple[CompiledStruct, bytes]) -> None:
+    """A column of a table has the value of the record, whatever the byte order."""
+    compiled, data = drawn
+    values = decode_record(compiled, data)
+    records = np.frombuffer(data, compiled.dtype)
+    for placed in compiled.fields:
+        kind = placed.field.type
+        if placed.nested or placed.field.fill or kind is None or kind.kind != "int":
+            continue
+        for field in placed.field.parts or (placed.field,):
+            assert column(compiled, records, field.label).tolist() == [values[field.label]]
+
+
+SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "s8": 1, "s16": 2, "s32": 4, "s64": 8,
+         "beu16": 2, "beu32": 4, "beu64": 8, "char[5]": 5}  # fmt: skip
+
+
+def made_of(types: list[str], size: int, packed: bool) -> CompiledStruct:
+    fields = ",".join(f'{{ name = "f{i}", type = "{kind}" }}' for i, kind in enumerate(types))
+    text = (
+        'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
+        f"[struct.x]\nsize = {size}\npacked = {str(packed).lower()}\nfields = [{fields}]\n"
+    )
+    definition = load_definition(text.encode(), "x.toml")
+    return CompiledStruct(definition.structs["x"], Geometry(), lambda name: None)  # type: ignore[arg-type, return-value]
+
+
+@given(st.lists(st.sampled_from(sorted(SIZES)), min_size=1, max_size=6), st.booleans(), st.data())
+def test_natural_alignment_is_that_of_c(
+    types: list[str], packed: bool, data: st.DataObject
+) -> None:
+    """Unpacked structs have the padding a C compiler gives them; packed ones have none."""
+    offsets, at, most = [], 0, 1
+    for kind in types:
+        align = 1 if packed or kind.startswith("char") else SIZES[kind]
+        most = max(most, align)
+        at = -(-at // align) * align
+        offsets.append(at)
+        at += SIZES[kind]
+    size = -(-at // most) * most
+    compiled = made_of(types, size, packed)
+    assert [placed.offset for placed in compiled.fields] == offsets
+    raw = data.draw(st.binary(min_size=size, max_size=size))
+    assert by_construct(compiled, raw) == by_numpy(compiled, raw)
+    values = decode_record(compiled, raw)
+    assert decode_record(compiled, encode_record(compiled, values, "/")) == values
+
+
+@pytest.mark.parametrize("wrong", [7, 9, 16])
+def test_declared_size_is_asserted(wrong: int) -> None:
+    """A size that is not that of the fields is an error with both numbers."""
+    message = f"struct x: fields end at 8 bytes, declared size is {wrong}"
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        made_of(["u32", "u32"], wrong, True)
+
+
+def test_labels_find_fields_and_parts() -> None:
+    """A label is that of a field, an alias, or a part of a word; anything else is a KeyError."""
+    compiled = compiled_struct("memfd-v2", "memfd_luo_folio_ser", Geometry())
+    assert compiled.by_label("pfn") is compiled.by_label("flags")
+    assert compiled.by_label("index").offset == 8
+    with pytest.raises(KeyError):
+        compiled.by_label("nothing")
