@@ -1,8 +1,8 @@
 """Write the generated parts of the documentation, or say which are out of date.
 
 Run it from a checkout: ``python docs/generate.py``; ``--check`` changes nothing and exits with 1
-if a file would change. Generated are: the pages of formats, rules and commands, the tables of the
-README, and the picture of a dump.
+if a file would change. Generated are: the pages of formats, rules, keys and commands, the table of
+the README, and the picture of a dump.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from khotool.render.reference import (
     rule_pages,
     table,
 )
+from khotool.tui.keys import KEYS
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = "fixtures/real/linux-7.3.4/image.elf.xz"
 PICTURE = "docs/pictures/dump.svg"
 PICTURE_WIDTH = 100
+NAMES = {
+    "slash": "/", "question_mark": "?", "apostrophe": "'", "semicolon": ";",
+    "right_curly_bracket": "}", "left_curly_bracket": "{", "plus": "+", "minus": "-",
+}  # fmt: skip
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 SVG = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -113,6 +118,7 @@ def generated() -> dict[str, str]:
     pages["docs/reference/cli.md"] = between(
         "docs/reference/cli.md", "commands", "\n".join(commands_text())
     )
+    pages["docs/reference/keys.md"] = "\n".join(keys_text()) + "\n"
     kernels = kernel_table(registry, "docs/reference/formats/", tested_kernels(registry))
     pages["README.md"] = between("README.md", "kernels", "\n".join(kernels))
     return pages
@@ -236,6 +242,32 @@ def flags_text() -> dict[str, list[tuple[str, str]]]:
                 rows = found.setdefault(title, [])
                 rows += [row for row in map(action_row, group._group_actions) if row not in rows]
     return found
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+def keys_text() -> Iterator[str]:
+    """Keys of the TUI by screen, from its table."""
+    yield "# Keys of the TUI"
+    yield ""
+    yield "`?` shows the keys of the current screen."
+    yield "The id is what the `[keys]` table of `~/.config/khotool/config.toml` changes."
+    for where in dict.fromkeys(key.where for key in KEYS):
+        yield ""
+        yield "## Everywhere" if where == "all" else f"## {where.capitalize()}"
+        yield ""
+        rows = [
+            (", ".join(code(shown(name)) for name in key.keys.split(",")), key.help, code(key.id))
+            for key in KEYS
+            if key.where == where
+        ]
+        yield from table(("key", "does", "id"), rows)
+
+
+def shown(name: str) -> str:
+    """A key as it is printed on a keyboard."""
+    return NAMES.get(name, name)
 
 
 # -- picture ---------------------------------------------------------------------------------

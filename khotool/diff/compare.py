@@ -155,9 +155,9 @@ class TreeComparison:
                 self._changed(a, b)
             return False
         if is_address(a) or is_address(b):
-            if self.options.addresses and a.value != b.value:
-                self._changed(a, b)
-            elif bool(a.value) != bool(b.value) and not is_group(a):
+            # Whether there is anything at all is no matter of addresses.
+            appeared = bool(a.value) != bool(b.value) and not is_group(a)
+            if appeared or (self.options.addresses and a.value != b.value):
                 self._changed(a, b)
         elif is_version(a) and a.format and b.format and a.format != b.format:
             return True
@@ -176,15 +176,16 @@ class TreeComparison:
     def _tables(self, a: Node, b: Node) -> None:
         assert a.table is not None
         assert b.table is not None
+        found, longer = compare_tables(a, b, addresses=self.options.addresses)
         if len(a.table) < a.table.declared or len(b.table) < b.table.declared:
             self._note(f"{a.path}: not all records are captured")
+            found = [change for change in found if change.kind is ChangeKind.CHANGED]
         self._remember_payload(a, b)
-        found, longer = compare_tables(a, b, addresses=self.options.addresses)
-        counts = _count_of(a), _count_of(b)
-        if longer and counts[0] is not None and counts[1] is not None:
-            if counts[0].value != counts[1].value:
-                self._changed(counts[0], counts[1])
-                return
+        old, new = _count_of(a), _count_of(b)
+        if longer and old is not None and new is not None and old.value != new.value:
+            # The number of rows says it all.
+            self._changed(old, new)
+            return
         self.changes += found
 
     def _children(self, a: Node, b: Node, skip: str) -> list[tuple[Node, Node]]:
@@ -262,10 +263,9 @@ class TreeComparison:
         if is_unknown(node.value) or (partial and other.phase is Phase.CONSUMED):
             self._note(f"{node.path}: unknown")
             return
-        if other_format and not is_group(node):
-            # The other format has no such field; a zero there says the same.
-            if is_version(node) or is_address(node) or not node.value or _counts(node):
-                return
+        # A format without this field says the same as a zero in it.
+        if other_format and not is_group(node) and _says_nothing(node):
+            return
         value, text = json_of(node), text_of(node)
         if kind is ChangeKind.REMOVED:
             self.changes.append(Change(kind, node.path, value, None, (text, "")))
@@ -278,9 +278,8 @@ class TreeComparison:
         self.changes.append(Change(ChangeKind.CHANGED, a.path, old, new, text))
 
     def _remember_payload(self, a: Node, b: Node) -> None:
-        if self.options.contents and a.key is not None and not a.name:
-            self.payload.append((a, b))
-        elif self.options.contents and a.table is not None:
+        element = a.key is not None and not a.name
+        if self.options.contents and (element or a.table is not None):
             self.payload.append((a, b))
 
     def _note(self, text: str) -> None:
@@ -294,8 +293,9 @@ def _length(node: Node | None) -> int:
     return len(node.table) if node.table is not None else len(node.elements())
 
 
-def _counts(node: Node) -> bool:
-    return node.field is not None and bool(node.field.counts)
+def _says_nothing(node: Node) -> bool:
+    counts = node.field is not None and bool(node.field.counts)
+    return counts or is_version(node) or is_address(node) or not node.value
 
 
 def _count_of(node: Node) -> Node | None:

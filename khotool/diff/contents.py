@@ -95,10 +95,13 @@ def _compare(old: Image, new: Image, node: Node, left: Plan, right: Plan) -> Cha
     if hashes[0] == hashes[1]:
         return None
     offset = first_difference(left, old.space, right, new.space)
-    values = [{"sha256": hashes[0], "size": left.size}, {"sha256": hashes[1], "size": right.size}]
+    values: list[dict[str, object]] = [
+        {"sha256": hashes[0], "size": left.size},
+        {"sha256": hashes[1], "size": right.size},
+    ]
     text = (f"sha256 {hashes[0][:12]}", f"sha256 {hashes[1][:12]}, from byte {offset:#x} on")
     path = f"{node.path}/contents"
-    return Change(ChangeKind.CHANGED, path, *values, text, {"offset": offset})
+    return Change(ChangeKind.CHANGED, path, values[0], values[1], text, {"offset": offset})
 
 
 def first_difference(left: Plan, a: AddressSpace, right: Plan, b: AddressSpace) -> int:

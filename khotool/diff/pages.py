@@ -56,10 +56,10 @@ def pages_by_owner(image: Image, renamed: dict[str, str]) -> dict[str | None, in
     if ownership is None:
         return {}
     ranges = ownership.ranges
-    count = np.zeros(len(ownership.claims.owners) + 1, np.int64)
+    count = np.zeros(len(ownership.owners) + 1, np.int64)
     np.add.at(count, ranges.owner + 1, ranges.pages)
     pages: dict[str | None, int] = {None: int(count[0])} if count[0] else {}
-    for path, number in zip(ownership.claims.owners, count[1:].tolist(), strict=True):
+    for path, number in zip(ownership.owners, count[1:].tolist(), strict=True):
         name = _old_path(path, renamed)
         if number:
             pages[name] = pages.get(name, 0) + number

@@ -71,6 +71,9 @@ def _probe_bitmaps(
     address = int.from_bytes(prop.value, walker.geometry.byteorder)
     if not address:
         return None
+    if not walker.space.contains(address) and not walker.writer:
+        why = "the map is not in this capture, so the size of its bitmaps decides nothing"
+        return Choice(definition.id, "bitmap-page", why, True)
     wanted = [base] if base < UNPLACED else []
     for child in fdt.children:
         entry = child.get("fdt")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from khotool.abi.registry import load_registry
+from khotool.check.catalogue import rules
 from khotool.image.open import open_image
 from tests.contract.repository import ROOT
 
@@ -65,3 +66,19 @@ def test_every_merged_definition_has_a_fixture() -> None:
     merged = {definition.id for definition in registry if definition.status == "merged"}
 
     assert merged - used == set()
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "fixtures/bad").iterdir()), ids=lambda p: p.name)
+def test_name_of_a_bad_fixture(folder: Path) -> None:
+    """A bad fixture is called after the rule that has to fire, and says so."""
+    rule = folder.name.partition("-")[0]
+    lines = (folder / "expect/rules.txt").read_text(encoding="utf-8").splitlines()
+
+    assert rule in rules()
+    assert f"must {rule}" in lines
+
+
+def test_every_recipe_says_what_it_is() -> None:
+    """A recipe begins with a sentence for people."""
+    for recipe in recipes():
+        assert tomllib.loads(recipe.read_text(encoding="utf-8")).get("about"), recipe

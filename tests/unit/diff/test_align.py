@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from khotool.diff.align import longest_ascending, moved, numbered
+from khotool.diff.changes import DiffOptions, PathFilter
+
+
+@given(st.permutations(range(7)))
+def test_moves_are_the_fewest(order: list[int]) -> None:
+    """What is not said to move keeps its order, and no smaller set would do."""
+    gone = {key for key, _, _ in moved(list(range(7)), order)}
+    kept = [key for key in order if key not in gone]
+    assert kept == sorted(kept)
+    longest = max(
+        n for n in range(8) for part in combinations(order, n) if list(part) == sorted(part)
+    )
+    assert len(kept) == longest
+
+
+def test_a_long_list_in_another_order() -> None:
+    """A long list takes no quadratic time."""
+    values = np.random.default_rng(1).permutation(100_000).tolist()
+    found = longest_ascending(values)
+    assert all(values[a] < values[b] for a, b in zip(found, found[1:], strict=False))
+
+
+def test_repeated_keys_are_numbered() -> None:
+    """The n-th of a name is aligned with the n-th of that name."""
+    assert numbered(["a", "b", "a"]) == [("a", 0), ("b", 0), ("a", 1)]
+
+
+def test_filter_stops_at_names() -> None:
+    """A path means itself and what is below, not names that begin alike."""
+    shown = PathFilter(DiffOptions(only=("/LUO/sessions[vm]", "/kho*")))
+    assert shown("/LUO/sessions[vm]/files[0x1]")
+    assert shown("/kho_test/csum")
+    assert not shown("/LUO/sessions[vm2]")
+    assert not PathFilter(DiffOptions(ignore=("/",)))("/LUO")
+    assert PathFilter(DiffOptions(only=("/" + "*" * 30 + "x",)))("/" + "a" * 40 + "x")

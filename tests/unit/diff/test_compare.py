@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from khotool.abi.registry import load_registry
+from khotool.cli.main import main
+from khotool.diff.changes import Comparison, DiffOptions
+from khotool.diff.compare import compare
+from khotool.encode.load import load_image
+from khotool.encode.mutate import apply_mutations
+from khotool.encode.read_model import build_model, image_of, read_model
+from khotool.image.model import Image, Node, NodeKind
+from khotool.image.open import open_image
+
+REAL = Path(__file__).parents[3] / "fixtures" / "real"
+RELEASES = sorted(path.name.removeprefix("linux-") for path in REAL.iterdir())
+MANIFEST = """
+abi = "7.3"
+liveupdate_number = 3
+[[session]]
+name = "one"
+[[session.file]]
+token = 1
+size = 40000
+pos = 5
+contents = { pattern = "page" }
+[[session.file]]
+token = 2
+size = 8192
+[[session]]
+name = "two"
+[[session.file]]
+token = 1
+size = 4096
+[[reserve_mem]]
+name = "trace"
+size = "2M"
+"""
+Change = tuple[str, str, Any, Any]
+
+
+def capture(release: str) -> Path:
+    return REAL / f"linux-{release}" / "image.elf.xz"
+
+
+def changes(result: Comparison) -> list[Change]:
+    return [(str(c.kind), c.path, c.old, c.new) for c in result.changes]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Image]:
+    registry = load_registry()
+
+    def make(text: str = MANIFEST, mutations: list[dict[str, Any]] | None = None) -> Image:
+        path = tmp_path / "model.toml"
+        path.write_text(text)
+        built = build_model(read_model(str(path)), registry)
+        return image_of(apply_mutations(built, mutations or [], registry, "test"), registry)
+
+    return make
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_packed_and_encoded_again_are_equal(release: str, tmp_path: Path) -> None:
+    """A capture equals itself, its packed form, its full dump and a fresh encoding of that."""
+    image, packed = capture(release), tmp_path / "packed.elf"
+    full, fresh = tmp_path / "full.json", tmp_path / "fresh.elf"
+    assert main(["pack", str(image), "-o", str(packed), "-q"]) == 0
+    assert main(["dump", "--json", "--full", str(image), "-o", str(full), "-q"]) == 0
+    assert main(["encode", str(full), "--mode", "fresh", "-o", str(fresh), "-q"]) == 0
+    first = open_image(image)
+    for other in (image, packed, full, fresh):
+        result = compare(first, load_image(other))
+        assert changes(result) == []
+        assert result.owners == []
+        assert result.equal
+
+
+def test_two_kernels_carry_the_same_files() -> None:
+    """6.19 and 7.3: the ABI changed, no session or file did, and their contents are the same."""
+    old, new = open_image(capture("6.19.11")), open_image(capture("7.3.4"))
+    result = compare(old, new, DiffOptions(contents=True))
+    found = changes(result)
+    assert found[0] == (
+        "changed", "/abi", ["kho-v1", "luo-session-v2", "luo-v1"], ["kho-v4", "luo-v5"]
+    )  # fmt: skip
+    sessions = [change for change in found if change[1].startswith("/LUO/sessions")]
+    handlers = [change for change in sessions if change[1].endswith("/handler")]
+    assert len(handlers) == 7
+    assert all(change[2:] == ("memfd-v1", "memfd-v2") for change in handlers)
+    # Seals are not carried by the older format.
+    seals = [change for change in sessions if change not in handlers]
+    assert [(change[0], change[1][-5:], change[3]) for change in seals] == [
+        ("added", "seals", 7), ("added", "seals", 2)
+    ]  # fmt: skip
+
+
+def leaves(image: Image) -> list[Node]:
+    """Fields that are content of their own: no address, no count of what is listed."""
+    found = []
+    for node in image.tree.walk():
+        if node.kind is not NodeKind.VALUE or node.span is None or node.children:
+            continue
+        role = node.field.role if node.field is not None else ""
+        path = node.path
+        if role in ("address", "pfn", "handle") or "/folios/" in path or "/blocks" in path:
+            continue
+        if "/header" in path or path.endswith(("compatible", "handler")) or "[" not in path:
+            continue
+        found.append(node)
+    return found
+
+
+@pytest.mark.parametrize("release", ["6.19.11", "7.3.4", "7.3.4-arm64-16k"])
+def test_any_field_of_a_record_shows_as_exactly_that_change(release: str) -> None:
+    """Names, tokens, positions, seals, counts: one byte changed gives one change, at its path."""
+    from khotool.image.open import OpenOptions, open_memory
+    from khotool.memory.overlay import OverlaySpace
+
+    image = open_image(capture(release))
+    order = image.geometry.byteorder
+    seen = 0
+    for node in leaves(image):
+        span = node.span
+        assert span is not None
+        if node.path.startswith("/memblock"):
+            continue  # a byte of a device tree's name is part of its structure
+        at = 0 if isinstance(node.value, str) or order == "little" else span.size - 1
+        byte = bytes(image.space.read(span.address + at, 1))
+        new = bytes([byte[0] ^ 0x40])
+        other = open_memory(
+            OverlaySpace(image.space, {span.address + at: new}), image.registry, OpenOptions()
+        )
+        result = compare(image, other)
+        if node.field is not None and node.field.counts:
+            # A count that a list is read by takes its last element along.
+            assert result.changes
+            continue
+        assert [(str(c.kind), c.path) for c in result.changes] == [("changed", node.path)]
+        assert result.owners == []
+        seen += 1
+    assert seen > 15
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "old", "new"),
+    [
+        ("/LUO/liveupdate_number", 4, 3, 4),
+        ("/LUO/sessions[one]/files[0x1]/data/pos", 6, 5, 6),
+        ("/LUO/sessions[one]/files[0x1]/data/size", 39999, 40000, 39999),
+        ("/LUO/sessions[one]/files[0x1]/data/seals", 7, 0, 7),
+        ("/LUO/sessions[one]/files[0x1]/data/nr_folios", 9, 10, 9),
+        ("/LUO/sessions[one]/files[0x1]/data/folios[3]/flags", 1, 3, 1),
+        ("/LUO/sessions[one]/files[0x2]/token", 9, "0x2", "0x9"),
+        ("/LUO/sessions[two]/name", "zwei", "two", "zwei"),
+        ("/kexec-metadata/kexec_count", 5, 1, 5),
+    ],
+)
+def test_poke(build: Callable[..., Image], path: str, value: Any, old: Any, new: Any) -> None:
+    """A mutation of one field shows as exactly that change."""
+    result = compare(build(), build(MANIFEST, [{"op": "poke", "path": path, "value": value}]))
+    assert changes(result) == [("changed", path, old, new)]
+
+
+def test_order_and_presence(build: Callable[..., Image]) -> None:
+    """What another order has is moved; what is gone is removed; what is new is added."""
+    one, two = (
+        MANIFEST.index('[[session]]\nname = "one"'),
+        MANIFEST.index('[[session]]\nname = "two"'),
+    )
+    end = MANIFEST.index("[[reserve_mem]]")
+    swapped = MANIFEST[:one] + MANIFEST[two:end] + MANIFEST[one:two] + MANIFEST[end:]
+    result = compare(build(), build(swapped))
+    assert [(kind, path) for kind, path, *_ in changes(result)] == [
+        ("moved", "/LUO/sessions[two]")
+    ] or [(kind, path) for kind, path, *_ in changes(result)] == [("moved", "/LUO/sessions[one]")]
+    fewer = MANIFEST[:two] + MANIFEST[end:]
+    result = compare(build(), build(fewer))
+    assert [(kind, path) for kind, path, *_ in changes(result)] == [
+        ("removed", "/LUO/sessions[two]")
+    ]
+    assert result.pages_removed > 0
+    result = compare(build(fewer), build())
+    assert [(kind, path) for kind, path, *_ in changes(result)] == [("added", "/LUO/sessions[two]")]
+
+
+def test_contents(build: Callable[..., Image]) -> None:
+    """A byte of payload is found only with contents, with its offset in the file."""
+    from khotool.extract.select import payload_plan
+    from khotool.image.lookup import find_node
+
+    image = build()
+    file = "/LUO/sessions[one]/files[0x1]"
+    plan = payload_plan(image, find_node(image, file))
+    address = int(plan.address[0]) + 12345
+    poke = {"op": "poke", "address": hex(address), "bytes": "ff"}
+    other = build(MANIFEST, [poke])
+    assert compare(image, other).equal
+    result = compare(image, other, DiffOptions(contents=True))
+    assert [(c.path, c.detail) for c in result.changes] == [(f"{file}/contents", {"offset": 12345})]
+
+
+def test_only_and_ignore(build: Callable[..., Image]) -> None:
+    """Paths choose what is reported, and with it the exit code."""
+    path = "/LUO/sessions[one]/files[0x1]/data/pos"
+    pair = build(), build(MANIFEST, [{"op": "poke", "path": path, "value": 6}])
+    assert not compare(*pair, DiffOptions(only=("/LUO/sessions[one]",))).equal
+    assert compare(*pair, DiffOptions(only=("/LUO/sessions[two]",))).equal
+    assert compare(*pair, DiffOptions(only=("/LUO/sess",))).equal
+    assert compare(*pair, DiffOptions(ignore=("/LUO/sessions[*]/files[*]/data/pos",))).equal
+
+
+def test_addresses_and_pages() -> None:
+    """Another place is a change only when it is asked for."""
+    old, new = open_image(capture("6.19.11")), open_image(capture("7.3.4"))
+    plain = compare(old, new)
+    strict = compare(old, new, DiffOptions(addresses=True, pages=True))
+    assert len(strict.changes) > len(plain.changes)
+    assert strict.added
+    assert strict.removed
+    assert plain.added == []
+
+
+def test_incoming_values_are_notes() -> None:
+    """What the booted kernel used up is said, and is no loss."""
+    old = open_image(capture("7.3.4"))
+    copy = open_image(capture("7.3.4").with_name("debugfs.tar.xz"))
+    result = compare(old, copy)
+    assert result.equal
+    assert any("consumed" in note for note in result.notes)
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit codes, the JSON of the contract, and text that names what changed."""
+    old, new = str(capture("6.19.11")), str(capture("7.3.4"))
+    assert main(["diff", old, old]) == 0
+    assert capsys.readouterr().out.endswith("equal\n")
+    assert main(["diff", old, new, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "khotool.diff/1"
+    assert document["equal"] is False
+    assert set(document["changes"][0]) == {"kind", "path", "old", "new"}
+    assert set(document["pages"]) == {"added", "removed"}
+    assert main(["diff", old, new]) == 1
+    text = capsys.readouterr().out
+    assert "memfd-v1 -> memfd-v2  (7 times)" in text
+    assert len(text.splitlines()) < 30
+    assert main(["diff", old, new, "--stat"]) == 1
+    assert "/LUO/sessions[vm-alpha]" in capsys.readouterr().out
+    assert main(["diff", old, new, "--output-format", "markdown"]) == 1
+    assert "| changed | /abi |" in capsys.readouterr().out
+    assert main(["diff", old, new, "--only", "/memblock"]) == 0
+    assert main(["diff", old, new, "--only", "memblock"]) == 2
+    assert main(["diff", old, str(tmp_path / "none")]) == 3
