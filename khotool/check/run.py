@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from khotool.check.catalogue import severity
 from khotool.check.context import Check, Context, Skipped
-from khotool.check.rules import lists, memory, payload, records, sessions, versions
+from khotool.check.rules import folios, lists, memory, payload, records, sessions, versions
 from khotool.findings import Finding, Severity
 from khotool.image.model import Image, Phase
 
@@ -18,8 +18,8 @@ CHECKS: tuple[Check, ...] = (
     memory.check_scratch,
     sessions.check_flbs,
     sessions.check_limits,
-    payload.check_tables,
-    payload.check_empty_files,
+    folios.check_tables,
+    folios.check_empty_files,
     payload.check_regions,
     payload.check_kho_test,
 )

@@ -30,6 +30,9 @@ LOWEST = 1 << 20
 HIGHEST = 1 << 46
 """End of memory where a model does not limit it."""
 
+NO_PAGE_TABLES = {"SYMBOL(swapper_pg_dir)": "1"}
+"""drgn opens no core whose note lacks this symbol, or has it as 0; there is no page table."""
+
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -95,7 +98,7 @@ def build_fresh(
 def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
     """The note that tells readers release and page size."""
     release = handover.osrelease or first_release(abi)
-    return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)}
+    return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)} | NO_PAGE_TABLES
 
 
 def default_scratch(geometry: Geometry) -> list[Span]:

@@ -10,7 +10,7 @@ import numpy as np
 from khotool.abi.record import encode_text
 from khotool.encode.blobs import payload_ranges
 from khotool.encode.document import captured_pages, metadata_pages, render
-from khotool.encode.fresh import Built
+from khotool.encode.fresh import NO_PAGE_TABLES, Built
 from khotool.encode.handover import Buffer
 from khotool.errors import InputError
 from khotool.image.model import UNPLACED, Image, NodeKind
@@ -49,7 +49,7 @@ def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) 
         segments=segments,
         root=image.tree.span.address if image.tree.span else 0,
         geometry=image.geometry,
-        vmcoreinfo=notes or {"PAGESIZE": str(image.geometry.page_size)},
+        vmcoreinfo={"PAGESIZE": str(image.geometry.page_size)} | notes | NO_PAGE_TABLES,
         machine=image.info.machine,
         lost=_unexplained(image) if anonymize else [],
     )

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 
+from khotool.check.catalogue import Rule, rules
 from khotool.findings import Finding, Severity
 from khotool.image.model import Image, Node
 from khotool.tui.place import Place, nearest
 
 ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
-_MILD = ("ABI", "KHO205", "KHO206", "KHO208", "REC405", "REC406", "LIM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +28,25 @@ class RuleText:
     parts: tuple[tuple[str, str], ...] = ()
 
 
-def _catalogue() -> Any:
-    name = "khotool.check.catalogue"
-    return import_module(name) if find_spec(name) is not None else None
+def _rule(rule: str) -> Rule | None:
+    return rules().get(rule)
 
 
 def severity_of(rule: str) -> Severity:
-    """How bad a rule's findings are."""
-    entry = _entry(rule)
-    found = getattr(entry, "severity", None)
-    if found is not None:
-        return Severity(found)
-    return Severity.WARNING if rule.startswith(_MILD) else Severity.ERROR
-
-
-def _entry(rule: str) -> Any:
-    catalogue = _catalogue()
-    for name in ("RULES", "CATALOGUE", "CATALOG"):
-        table = getattr(catalogue, name, None)
-        if isinstance(table, dict):
-            return table.get(rule)
-    return None
+    """How bad a rule's findings are; an error for a rule that is not in the catalogue."""
+    found = _rule(rule)
+    return found.severity if found is not None else Severity.ERROR
 
 
 def rule_text(rule: str) -> RuleText:
-    """Title and explanation of a rule; the id alone where there is no catalogue."""
-    entry = _entry(rule)
-    if entry is None:
+    """Name and explanation of a rule; the id alone where the catalogue lacks it."""
+    found = _rule(rule)
+    if found is None:
         return RuleText(rule)
-    title = getattr(entry, "title", "") or getattr(entry, "slug", "") or rule
-    parts = []
-    for name, heading in (
-        ("what", "What"), ("meaning", "What"), ("summary", "What"), ("why", "Why"),
-        ("consequence", "Then"), ("do", "Do"), ("fix", "Do"), ("action", "Do"), ("doc", "About"),
-    ):  # fmt: skip
-        text = getattr(entry, name, "")
-        if isinstance(text, str) and text:
-            parts.append((heading, " ".join(text.split())))
-    return RuleText(str(title), tuple(parts))
+    parts = (
+        ("What", found.what), ("Why", found.why), ("Such as", found.example), ("Do", found.do),
+    )  # fmt: skip
+    return RuleText(found.slug, tuple((head, text) for head, text in parts if text))
 
 
 def rate(findings: list[Finding]) -> list[Rated]:
@@ -83,12 +61,10 @@ def rate(findings: list[Finding]) -> list[Rated]:
 
 
 def check(image: Image) -> list[Finding]:
-    """All findings of an image: those of decoding, and of the rules where there are any."""
-    if find_spec("khotool.check.run") is None:
-        return list(image.findings)
-    found: Any = import_module("khotool.check.run").check_image(image)
-    findings = getattr(found, "findings", found)
-    return list(findings)
+    """All findings of an image: those of decoding and those of the rules."""
+    from khotool.check.run import check_image
+
+    return check_image(image)
 
 
 class Badges:

@@ -6,8 +6,8 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rules.folios import covered_pages, folio_extents
 from khotool.check.rules.lists import check_list_ends
-from khotool.check.rules.payload import covered_pages, folio_extents
 from khotool.image.model import Node
 
 DIRTY_UPTODATE = 3
@@ -82,7 +82,7 @@ def restore_folios(context: Context, data: Node, folios: Node) -> Result:
     found = folio_extents(context, folios)
     if found is None or not isinstance(size, int):
         return "ok", ""
-    _, places, pages = found
+    places, pages = found
     again = np.flatnonzero(places[1:] < (places + pages)[:-1])
     if len(again):
         # Rows go in as they stand, so the clash shows where the later of the two stands.

@@ -214,6 +214,10 @@ class HexView(Widget, can_focus=True):
         width = self.lines.width
         first = line.address - line.address % width
         low, high = (span.address, span.end) if span is not None else (-1, -1)
+        place = session.cursor.place
+        if place is not None and (place.value is None or place.row >= 0 > len(place.label) - 1):
+            # A group is tinted as a whole; only a value stands in brackets.
+            group, low, high = span, -1, -1
         out: Line = [(self._gutter_text(line), "dim"), (" ", "")]
         chars: Line = []
         for column in range(width):

@@ -1,0 +1,199 @@
+"""Folio tables of files: flags, places in the file, coverage.
+
+A table can have millions of rows, so that it is read in pieces: arrays of a whole column cost
+more time in fresh memory than in arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Field, Shape
+from khotool.abi.record import column
+from khotool.absent import Absent
+from khotool.check.context import Context
+from khotool.image.model import Node, Table
+
+U64 = np.ndarray[Any, Any]
+Piece = tuple[U64, U64, U64]
+"""Row numbers, page index in the file, and pages of used folios, ascending by index."""
+ROWS = 1 << 17
+"""Rows of one piece: a few megabytes of columns, which stay in the cache."""
+
+
+def check_tables(context: Context) -> None:
+    """Every table with rows."""
+    for node in context.image.tree.walk():
+        if node.table is not None and len(node.table):
+            fields = table_fields(node.table)
+            for field in fields:
+                if field.flags:
+                    _flags(context, node, node.table, field)
+            if any(field.role == "page-index" for field in fields):
+                _places(context, node)
+
+
+def table_fields(table: Table) -> list[Field]:
+    """Fields of a row, parts of bit-field words among them."""
+    return [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
+
+
+def _pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
+    """A column piece by piece: number of the first row, values."""
+    for first in range(0, len(table), ROWS):
+        yield first, column(table.compiled, table.records[first : first + ROWS], label)
+
+
+def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
+    known = np.uint64(sum(field.flags.values()))
+    strange, weak = Rows(), Rows()
+    for first, values in _pieces(table, field.label):
+        strange.note(first, values & ~known != 0)
+        weak.note(first, values & known != known)
+    if strange.count:
+        text = f"{strange.count} rows have unknown {field.name}, the first [{strange.first}]"
+        context.report("REC412", node, text)
+    if weak.count:
+        text = f"{weak.count} rows lack {field.name} that are always set, the first [{weak.first}]"
+        context.report("HND601", node, text, table.span(weak.first).address, row=weak.first)
+
+
+@dataclass(slots=True)
+class Rows:
+    """How many rows a fault has, and the first of them."""
+
+    count: int = 0
+    first: int = 0
+
+    def note(self, base: int | U64, faulty: U64) -> None:
+        """Count the faulty rows of a piece; ``base`` is its first row, or all row numbers."""
+        number = int(np.count_nonzero(faulty))
+        if number and not self.count:
+            at = int(faulty.argmax())
+            self.first = base + at if isinstance(base, int) else int(base[at])
+        self.count += number
+
+
+def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
+    """The folios of a table, ascending by index; None where their orders are not known."""
+    table = node.table
+    assert table is not None
+    fields = table_fields(table)
+    index = next((f for f in fields if f.role == "page-index"), None)
+    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    if index is None or folio is None or isinstance(context.image.map, Absent):
+        return None
+    if _ascending(table, index.label):
+        return (
+            _sized(context, np.arange(first, first + len(places)), frames, places)
+            for (first, frames), (_, places) in zip(
+                _pieces(table, folio.label), _pieces(table, index.label), strict=True
+            )
+        )
+    places = table.column(index.label)
+    order = np.argsort(places, kind="stable")
+    frames = table.column(folio.label)[order]
+    places = places[order]
+    return (
+        _sized(context, order[at : at + ROWS], frames[at : at + ROWS], places[at : at + ROWS])
+        for at in range(0, len(order), ROWS)
+    )
+
+
+def _ascending(table: Table, label: str) -> bool:
+    last = None
+    for _, values in _pieces(table, label):
+        if (last is not None and values[0] < last) or bool((values[1:] < values[:-1]).any()):
+            return False
+        last = values[-1]
+    return True
+
+
+def _sized(context: Context, rows: U64, frames: U64, places: U64) -> Piece:
+    assert not isinstance(context.image.map, Absent)
+    if not frames.all():
+        used = frames != 0
+        rows, frames, places = rows[used], frames[used], places[used]
+    addresses = frames << np.uint64(context.image.geometry.page_shift)
+    _, orders = context.image.map.blocks.blocks_of(addresses)
+    return rows, places, np.uint64(1) << np.maximum(orders, 0).astype(np.uint64)
+
+
+def folio_extents(context: Context, node: Node) -> tuple[U64, U64] | None:
+    """Page index and pages of all used folios, ascending by index."""
+    pieces = folio_pieces(context, node)
+    if pieces is None:
+        return None
+    found = list(pieces)
+    return (
+        np.concatenate([places for _, places, _ in found]),
+        np.concatenate([pages for _, _, pages in found]),
+    )
+
+
+def _places(context: Context, node: Node) -> None:
+    pieces = folio_pieces(context, node)
+    if pieces is None:
+        context.skip("HND602", node, "the orders of its folios are not known")
+        return
+    size = node.parent.value_of("size") if node.parent is not None else None
+    page = context.image.geometry.page_size
+    wanted = -(-size // page) if isinstance(size, int) else None
+    again, skew, beyond = Rows(), Rows(), Rows()
+    reach = covered = 0
+    for rows, places, pages in pieces:
+        if not len(rows):
+            continue
+        ends = places + pages
+        before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
+        before = np.maximum(before, np.uint64(reach))
+        again.note(rows, places < before)
+        skew.note(rows, places & (pages - np.uint64(1)) != 0)
+        if wanted is not None:
+            beyond.note(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
+            covered += _covered(np.maximum(places, before), ends, wanted)
+        reach = max(reach, int(ends.max()))
+    if again.count:
+        text = f"row [{again.first}] stands where another folio of the file does"
+        context.report("HND602", node, text, rows=again.count)
+    if skew.count:
+        text = f"{skew.count} folios start at an index their order does not divide, as "
+        context.report("HND604", node, f"{text}[{skew.first}]")
+    if beyond.count:
+        text = f"{beyond.count} folios lie behind the end of {size} bytes, the first "
+        context.report("HND603", node, f"{text}[{beyond.first}]")
+    whole = node.table is not None and node.table.declared == len(node.table)
+    if wanted is not None and covered < wanted and whole:
+        text = f"{wanted - covered} of {wanted} pages of the file have no folio"
+        context.report("HND605", node, text, pages=wanted - covered)
+
+
+def _covered(starts: U64, ends: U64, wanted: int) -> int:
+    """Pages below ``wanted`` in half-open ranges that do not overlap."""
+    limit = np.uint64(min(wanted, 1 << 62))
+    low = np.minimum(starts, limit).astype(np.int64)
+    high = np.minimum(ends, limit).astype(np.int64)
+    return int(np.maximum(high - low, 0).sum())
+
+
+def covered_pages(places: U64, pages: U64, wanted: int) -> int:
+    """Pages of a file that folios cover; both columns ascending by place."""
+    if not len(places):
+        return 0
+    ends = places + pages
+    before = np.concatenate((np.zeros(1, np.uint64), np.maximum.accumulate(ends)[:-1]))
+    return _covered(np.maximum(places, before), ends, wanted)
+
+
+def check_empty_files(context: Context) -> None:
+    """Files with a size and no folio at all."""
+    for node in context.image.tree.walk():
+        if node.table is None or len(node.table) or node.table.declared or node.parent is None:
+            continue
+        size = node.parent.value_of("size")
+        if isinstance(size, int) and size and node.parent.get("pos") is not None:
+            context.report("HND605", node, f"a file of {size} bytes has no folio")
