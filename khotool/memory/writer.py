@@ -38,7 +38,7 @@ def write_elf(
     vmcoreinfo: dict[str, str] | None = None,
     align: int = 4096,
 ) -> None:
-    """Write an ELF64 core: a VMCOREINFO note and one PT_LOAD per segment.
+    """Write an ELF64 core: a VMCOREINFO note and one PT_LOAD per run of segments.
 
     The same arguments give the same bytes. The file appears complete or not at all.
 
@@ -67,15 +67,24 @@ def write_elf(
         raise KhotoolError(f"{where}: cannot be written: {error.strerror or error}") from error
 
 
-def _ordered(segments: Iterable[tuple[int, Contents]]) -> list[tuple[int, memoryview]]:
-    loads = [(start, memoryview(buffer).cast("B")) for start, buffer in segments]
-    loads = sorted((load for load in loads if len(load[1])), key=lambda load: load[0])
+Load = tuple[int, list[memoryview]]
+"""Physical address, and the contents that follow one another from there."""
+
+
+def _ordered(segments: Iterable[tuple[int, Contents]]) -> list[Load]:
+    """Segments by address; neighbours become one, since readers slow down with each."""
+    parts = [(start, memoryview(buffer).cast("B")) for start, buffer in segments]
+    loads: list[Load] = []
     reach = 0
-    for start, data in loads:
+    for start, data in sorted((part for part in parts if len(part[1])), key=lambda part: part[0]):
         if start < 0 or start + len(data) > ADDRESS_LIMIT:
             raise EncodeError(f"{start:#x}", "the segment is outside the 64-bit address space")
         if start < reach:
             raise EncodeError(f"{start:#x}", f"the segment overlaps the one before, to {reach:#x}")
+        if loads and start == reach:
+            loads[-1][1].append(data)
+        else:
+            loads.append((start, [data]))
         reach = start + len(data)
     return loads
 
@@ -108,7 +117,7 @@ def _note(vmcoreinfo: dict[str, str], endian: Endian) -> bytes:
 
 def _write(
     file: IO[bytes],
-    loads: list[tuple[int, memoryview]],
+    loads: list[Load],
     endian: Endian,
     machine: int,
     note: bytes,
@@ -147,12 +156,13 @@ def _write(
         file.write(header.pack(PT_NOTE, 0, position, 0, 0, len(note), len(note), 4))
         position += len(note)
     offset = -(-position // align) * align
-    for start, data in loads:
-        size = len(data)
+    for start, pieces in loads:
+        size = sum(len(piece) for piece in pieces)
         file.write(header.pack(PT_LOAD, 7, offset, 0, start, size, size, align))
         offset = -(-(offset + size) // align) * align
     file.write(note)
-    for _, data in loads:
+    for _, pieces in loads:
         file.seek(-(-file.tell() // align) * align)
-        for at in range(0, len(data), _PIECE):
-            file.write(data[at : at + _PIECE])
+        for piece in pieces:
+            for at in range(0, len(piece), _PIECE):
+                file.write(piece[at : at + _PIECE])

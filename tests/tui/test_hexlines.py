@@ -104,7 +104,7 @@ def test_lines_tile_memory_and_steps_reverse(
     lines.set_width(width)
     keys = walk(lines)
     assert keys == sorted(set(keys))
-    found = [line for line in lines.window(keys[0], len(keys) + 1)]
+    found = lines.window(keys[0], len(keys) + 1)
     assert [line.key for line in found] == keys
     position = pieces[0][0]
     for line in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,13 @@ from tests.tui.conftest import CAPTURE, OLDER, opened
 
 
 def found_paths(session: Session, text: str) -> list[str]:
-    hits = search(session.image, parse_query(text))
-    return [hit.place.path if hit.place else hex(hit.span.address) for hit in hits if hit.place or hit.span]  # fmt: skip  # noqa: E501
+    found = []
+    for hit in search(session.image, parse_query(text)):
+        if hit.place is not None:
+            found.append(hit.place.path)
+        elif hit.span is not None:
+            found.append(hex(hit.span.address))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_sixteen_million_rows_stay_an_array() -> None:
     chain = chain_to(place)
     assert chain[-1] == Item(place)
     seen = 0
-    for above, below in zip(chain, chain[1:], strict=False):
+    for above, below in pairwise(chain):
         items = items_below(above)
         seen += len(items)
         assert len(items) <= BUCKET

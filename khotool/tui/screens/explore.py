@@ -255,7 +255,10 @@ class ExploreScreen(ModeScreen):
         """Open, or follow the pointer under the cursor."""
         session = self.session
         tree = self.query_one(ModelTree)
-        if session is None or (self.focused is tree and tree.open_or_follow()):
+        if session is None:
+            return
+        on_tree = self.focused is tree and session.cursor.place is not None
+        if on_tree and tree.open_or_follow():
             return
         if not session.follow():
             self.notify("Nothing to follow here", timeout=2)

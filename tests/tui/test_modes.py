@@ -1,0 +1,362 @@
+"""Findings, Pages, Diff, Formats and the states every screen has."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from khotool.findings import Finding
+from khotool.image.open import OpenOptions
+from khotool.limits import Limits
+from khotool.tui.app import KhotoolApp
+from khotool.tui.keys import Config
+from khotool.tui.screens.formats import FormatsScreen
+from khotool.tui.screens.pages import PagesScreen
+from khotool.tui.widgets.page_map import PageMapView
+from tests.tui.conftest import CAPTURE, OLDER
+from tests.tui.driver import SIZES, Driver, drive
+
+sizes = pytest.mark.parametrize("size", SIZES, ids=["wide", "narrow"])
+DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
+FOUND = [
+    Finding("MEM302", DATA, "target page is not preserved", 0xC66000, {"pages": 1}),
+    Finding("ABI904", "/LUO/flbs[liveupdate-test-flb-v0]/data", "no definition [b]\x1b for it"),
+]
+
+
+@sizes
+def test_findings(size: tuple[int, int]) -> None:
+    """Findings stand worst first with the words of their rule; enter shows the place."""
+
+    async def story(d: Driver) -> None:
+        assert d.app.session is not None
+        d.app.session.set_findings(FOUND)
+        await d.press("2")
+        text = d.text("#list-findings").splitlines()
+        assert "MEM302" in text[0]
+        assert "ABI904" in text[1]
+        assert "[b]␛" in d.text() or size[0] < 100
+        assert "target page is not preserved" in d.text("#explain")
+        await d.press("down")
+        assert "no definition" in d.text("#explain")
+        await d.press("enter")
+        assert d.app.current_mode == "explore"
+        assert d.path() == FOUND[1].path
+        await d.press("e")
+        assert d.path() == DATA
+        assert "✗" in d.text("#tree")
+        await d.press("E")
+        assert d.path() == FOUND[1].path
+        await d.press("2", "s", "s")
+        assert "from error up" in d.text()
+        assert len(d.text("#list-findings").split("ABI904")) == 1
+        await d.press("s", "slash")
+        await d.fill("flb")
+        await d.press("enter")
+        assert "1 of 2" in d.text()
+
+    drive(story, size=size)
+
+
+@sizes
+def test_pages(size: tuple[int, int]) -> None:
+    """The map shows owners; cells are moved over, zoomed, filtered, and lead to Explore."""
+
+    async def story(d: Driver) -> None:
+        await d.press("3")
+        screen = d.app.screen
+        assert isinstance(screen, PagesScreen)
+        view = screen.query_one(PageMapView)
+        assert "█" in d.text("#map")
+        assert view.cell > 4096
+        start = view.at
+        await d.press("right", "down", "left", "up")
+        assert view.at == start
+        before = view.cell
+        await d.press("plus")
+        assert view.cell == before // 4
+        await d.press("minus")
+        assert view.cell == before
+        await d.press("right_curly_bracket")
+        assert screen.ranges
+        assert "order" in d.text("#ranges")
+        await d.press("left_curly_bracket", "f")
+        assert "only" in d.text()
+        for _ in screen.map.groups if screen.map is not None else []:
+            await d.press("f")
+        assert view.only == -1
+        await d.press("end", "home", "0", "pagedown", "pageup")
+        await d.press("right_curly_bracket")
+        first = screen.ranges[0]
+        await d.press("enter")
+        assert d.app.current_mode == "explore"
+        assert d.app.session is not None
+        address = d.app.session.cursor.address or 0
+        assert first.start <= address < first.end
+
+    drive(story, size=size)
+
+
+@sizes
+def test_diff(size: tuple[int, int]) -> None:
+    """Two images: changes, bytes of both, next and previous, addresses on and off."""
+
+    async def story(d: Driver) -> None:
+        await d.press("4")
+        lines = d.text("#changes").splitlines()
+        assert lines[0].lstrip()[0] in "~+->#"
+        assert "addresses ignored" in d.text()
+        assert " A " in d.text("#sides")
+        await d.press("n", "n", "N")
+        await d.press("a")
+        assert "addresses compared" in d.text()
+        await d.press("a", "enter")
+
+    drive(story, size=size, other=OLDER)
+
+
+def test_diff_with_nothing_to_compare() -> None:
+    """Without a second image the screen says how to get one."""
+
+    async def story(d: Driver) -> None:
+        await d.press("4")
+        assert "no image to compare with" in d.text()
+        await d.press("c")
+        await d.fill(str(CAPTURE))
+        await d.press("enter")
+        assert "the same handover" in d.text()
+
+    drive(story)
+
+
+@sizes
+def test_formats(size: tuple[int, int]) -> None:
+    """The definition under the cursor is drawn; v compares it with another."""
+
+    async def story(d: Driver) -> None:
+        await d.goto(f"{DATA}/size")
+        await d.press("5")
+        screen = d.app.screen
+        assert isinstance(screen, FormatsScreen)
+        assert "memfd_luo_ser" in d.text("#layout")
+        assert "+0x0008" in d.text("#layout")
+        await d.press("v")
+        assert "memfd-v1" in d.text()
+        await d.press("enter")
+        assert "breaking" in d.text("#layout")
+        await d.press("v")
+        assert "breaking" not in d.text("#layout")
+        await d.press("down")
+        assert "memfd_luo_ser" not in d.text("#layout")
+
+    drive(story, size=size)
+
+
+def test_formats_without_an_image() -> None:
+    """The definitions can be read with no image open."""
+
+    async def story(d: Driver) -> None:
+        await d.press("5")
+        assert "kho-v4" in d.text("#formats")
+
+    drive(story, None)
+
+
+@sizes
+@pytest.mark.parametrize("mode", ["1", "2", "3", "4"])
+def test_no_image(size: tuple[int, int], mode: str) -> None:
+    """Every mode says that no image is open and what to do; keys do nothing."""
+
+    async def story(d: Driver) -> None:
+        await d.press(mode)
+        assert "No image is open" in d.text()
+        await d.press("enter", "g", "slash", "e", "n", "m", "f", "y", "X", "r", "L", "a", "z")
+        assert "No image is open" in d.text()
+
+    drive(story, None, size=size)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    """A file that is no image says what was tried; it can be tried again, or another opened."""
+    bad = tmp_path / "bad[red].bin"
+    bad.write_bytes(b"\x7fELF" + bytes(100))
+
+    async def story(d: Driver) -> None:
+        assert "could not be opened" in d.text()
+        assert "bad[red].bin" in d.text()
+        await d.press("r")
+        assert "could not be opened" in d.text()
+        await d.press("o")
+        await d.fill(str(CAPTURE.parent) + "/ima")
+        await d.press("enter")
+        assert "kho-v4" in d.text()
+        await d.press("o")
+        assert "bad[red].bin" not in d.text("#list")
+        await d.press("escape")
+
+    drive(story, bad)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is an error on the screen, not a crash."""
+
+    async def story(d: Driver) -> None:
+        assert "no such file" in d.text()
+
+    drive(story, tmp_path / "none.elf")
+
+
+def test_damaged_image(tmp_path: Path) -> None:
+    """An image with a wrecked pointer is shown as far as it goes, the absent value with why."""
+    raw = bytearray(lzma.decompress(CAPTURE.read_bytes()))
+    at = raw.find((0xC66000).to_bytes(8, "little"))
+    raw[at : at + 8] = (0x123456789000).to_bytes(8, "little")
+    bad = tmp_path / "damaged.elf"
+    bad.write_bytes(raw)
+
+    async def story(d: Driver) -> None:
+        await d.press("e")
+        assert d.path().startswith("/LUO/sessions[vm-alpha]")
+        await d.goto(f"{DATA}/target")
+        assert "not-captured" in d.text("#field")
+        assert "✗" in d.text()
+
+    drive(story, bad)
+
+
+def test_reload_when_the_file_changes(tmp_path: Path) -> None:
+    """A banner says that the file changed; r reads it and keeps the place."""
+    copy = tmp_path / "copy.elf.xz"
+    shutil.copy(CAPTURE, copy)
+
+    async def story(d: Driver) -> None:
+        await d.goto(DATA)
+        copy.write_bytes(copy.read_bytes() + bytes(0))
+        d.app.source = replace(d.app.source, stamp=(0, 0)) if d.app.source else None
+        d.app._look_at_file()
+        await d.settle()
+        assert "has changed on disk" in d.text()
+        await d.press("r")
+        assert "has changed on disk" not in d.text()
+        assert d.path() == DATA
+
+    drive(story, copy)
+
+
+def test_limit_reached() -> None:
+    """A limit that was hit is a banner; L reads on."""
+
+    async def story(d: Driver) -> None:
+        assert "stopped at" in d.text()
+        await d.press("L", "L")
+        assert "stopped at" not in d.text()
+
+    drive(story, options=OpenOptions(limits=Limits(nodes=40)))
+
+
+def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in a worker is a message with details to copy; the app lives on."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("[bold]oops")
+
+    monkeypatch.setattr("khotool.tui.work.findings_of", broken)
+
+    async def story(d: Driver) -> None:
+        assert "oops" in d.text()
+        d.app.copy_details()
+        assert "ZeroDivisionError" in d.app.clipboard
+        await d.press("down")
+        assert d.path() == "/compatible"
+
+    drive(story)
+
+
+def test_cancel_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escape stops an opening; the screen says so."""
+    import threading
+
+    begun = threading.Event()
+
+    def slow(source: object, report: object, stop: object) -> None:
+        from khotool.tui.work import Cancelled
+
+        begun.set()
+        while not stop():  # type: ignore[operator]
+            threading.Event().wait(0.005)
+        raise Cancelled
+
+    async def story() -> None:
+        app = KhotoolApp(str(CAPTURE), config=Config())
+        async with app.run_test(size=(80, 24)) as pilot:
+            while not begun.is_set():
+                await pilot.pause()
+            d = Driver(app, pilot)
+            assert "Opening" in d.text()
+            await pilot.press("escape")
+            await d.settle()
+            assert "cancelled" in d.text()
+
+    monkeypatch.setattr("khotool.tui.work.open_session", slow)
+    import asyncio
+
+    asyncio.run(story())
+
+
+@sizes
+def test_help_and_palette(size: tuple[int, int]) -> None:
+    """? lists the keys of the screen with their ids; the palette holds every action."""
+
+    async def story(d: Driver) -> None:
+        await d.press("question_mark")
+        assert "Keys of Explore" in d.text()
+        assert "ref.follow" in d.text() or size[0] < 100
+        await d.press("escape", "ctrl+p")
+        await d.type("bookmark")
+        assert "bookmark" in d.text()
+        await d.press("escape")
+        commands = {c.help for c in d.app.get_system_commands(d.app.screen)}
+        assert {"goto.open", "export", "quit"} <= commands
+        d.app.debug_info()
+        await d.settle()
+        assert "textual" in d.text()
+
+    drive(story, size=size)
+
+
+@pytest.mark.parametrize("theme", ["khotool-light", "textual-light", "nord", "textual-ansi"])
+def test_themes(theme: str) -> None:
+    """Every theme draws every mode."""
+
+    async def story(d: Driver) -> None:
+        for mode in "2345":
+            await d.press(mode)
+        assert d.app.theme == theme
+
+    drive(story, config=Config(theme=theme))
+
+
+def test_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR leaves brackets, glyphs and words that say the same."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def story(d: Driver) -> None:
+        await d.goto("0xc64040")
+        assert "[00 60 c6 00 00 00 00 00]" in d.text("#hex")
+        assert d.app.no_color
+
+    drive(story)
+
+
+def test_quit() -> None:
+    """q leaves with exit code 0."""
+
+    async def story(d: Driver) -> None:
+        await d.pilot.press("q")
+        assert d.app.return_code == 0
+
+    drive(story)

@@ -1,0 +1,97 @@
+"""The program in a real terminal: tmux types, and the screen is read back."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tui.conftest import CAPTURE
+
+TMUX = shutil.which("tmux")
+pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+PATIENCE = 20.0
+"""Seconds until a screen must have come."""
+
+
+class Terminal:
+    """A tmux server of its own with one pane."""
+
+    def __init__(self, socket: Path, size: tuple[int, int]) -> None:
+        self.socket = str(socket)
+        self.size = size
+
+    def tmux(self, *args: str) -> str:
+        assert TMUX is not None
+        done = subprocess.run(
+            [TMUX, "-S", self.socket, "-f", "/dev/null", *args],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        return done.stdout
+
+    def start(self, command: str) -> None:
+        width, height = self.size
+        self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), command)
+
+    def wait_for(self, text: str) -> str:
+        """The screen once it holds a text."""
+        limit = time.monotonic() + PATIENCE
+        screen = ""
+        while time.monotonic() < limit:
+            screen = self.tmux("capture-pane", "-p")
+            if text in screen:
+                return screen
+            time.sleep(0.05)
+        raise AssertionError(f"no {text!r} on the screen:\n{screen}")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    socket = Path("/tmp") / f"khotool-{uuid.uuid4().hex[:8]}"
+    made = Terminal(socket, getattr(request, "param", (100, 30)))
+    yield made
+    subprocess.run([str(TMUX), "-S", str(socket), "kill-server"], check=False, capture_output=True)
+    socket.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("terminal", [(80, 24), (120, 36)], indirect=True, ids=["80x24", "120x36"])
+@pytest.mark.parametrize("color", ["", "NO_COLOR=1 "], ids=["colour", "no-colour"])
+def test_in_a_terminal(terminal: Terminal, color: str, tmp_path: Path) -> None:
+    """Start, move, go to a path, follow, show help, quit; the terminal is left as it was."""
+    program = f"{color}XDG_STATE_HOME={tmp_path} {sys.executable} -m khotool tui {CAPTURE}"
+    terminal.start(f"sh -c '{program}; echo exit $?; exec sh'")
+    screen = terminal.wait_for("KHO root")
+    assert "image.elf.xz" in screen
+    terminal.wait_for("no finding")
+    terminal.tmux("send-keys", "g")
+    terminal.wait_for("Go to")
+    terminal.tmux("send-keys", "-l", "vm-alpha]/files[0x1]/data")
+    terminal.wait_for("memfd_luo_ser")
+    terminal.tmux("send-keys", "Enter")
+    terminal.tmux("send-keys", "Enter")
+    terminal.wait_for("/LUO/sessions[vm-alpha]/files[0x1]/data/pos")
+    terminal.tmux("send-keys", "BSpace")
+    terminal.wait_for("read by handler")
+    terminal.tmux("send-keys", "?")
+    terminal.wait_for("Keys of Explore")
+    terminal.tmux("send-keys", "Escape")
+    terminal.tmux("send-keys", "3")
+    terminal.wait_for("Physical memory")
+    terminal.tmux("send-keys", "q")
+    assert "exit 0" in terminal.wait_for("exit")
+
+
+def test_no_terminal() -> None:
+    """Without a terminal the command says so, and what to use."""
+    done = subprocess.run(
+        [sys.executable, "-m", "khotool", "tui", str(CAPTURE)],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
