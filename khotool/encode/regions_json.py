@@ -227,9 +227,11 @@ def _column(data: Any, where: str) -> np.ndarray[Any, Any]:
     if not isinstance(data, list):
         raise EncodeError(where, "expected a list of numbers")
     try:
-        return np.array(data, np.uint64)
-    except (ValueError, TypeError, OverflowError):
-        return np.array([word(v, where) for v in data], np.uint64)
+        if all(type(value) is int for value in data):
+            return np.array(data, np.uint64)
+    except OverflowError:
+        pass
+    return np.array([word(value, where) for value in data], np.uint64)
 
 
 def pack_columns(

@@ -414,3 +414,15 @@ def test_output_is_a_file(flags: list[str], tmp_path: Path) -> None:
     model = tmp_path / "m.toml"
     model.write_text('abi = "7.2"\n', encoding="utf-8")
     assert main(["encode", str(model), *flags]) == 2
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], [1.5], [True], [-1], [1 << 64], ["x"], [[1]], "x", None])
+def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
+    """Another length, a fraction, a list inside: an error with the path of the column."""
+    document = json.loads(dumped("linux-6.19.11"))
+    table = next(r for r in document["model"]["regions"] if "table" in r and r["columns"]["pfn"])
+    table["columns"]["index"] = wrong
+    table["columns"]["pfn"] = [1]
+    table["columns"]["flags"] = [0]
+    with pytest.raises(EncodeError, match=re.escape(table["path"])):
+        build_model(Model(Path("m.json"), document, True), REGISTRY)
