@@ -1,0 +1,1 @@
+"""khotool: decode, encode, diff and validate Linux kexec handover images."""

@@ -34,6 +34,9 @@ class Shape(StrEnum):
     RANGE = "range"
 
 
+HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic"})
+"""Roles whose numbers stand as hexadecimal strings in JSON."""
+
 Null = Literal["error", "empty", "allowed", "handler"]
 """What 0 in a pointer means: a fault, an empty list, nothing yet, or as the handler says."""
 

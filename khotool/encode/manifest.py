@@ -15,6 +15,7 @@ from khotool.encode.build import MAX_ORDER
 from khotool.encode.contents import ReadAt, contents_from, file_contents
 from khotool.encode.handover import EntryValue, Handle, Handover, Payload, Rows
 from khotool.encode.json_input import number
+from khotool.encode.sets import default_release
 from khotool.errors import EncodeError
 from khotool.image.model import Span
 
@@ -137,12 +138,6 @@ class Manifest:
             raise self.error("endian", f"{order!r} is neither 'little' nor 'big'")
         return Geometry(size, order)
 
-    def default_release(self) -> str:
-        """The release that ``abi`` names, or the first that writes the set."""
-        name = str(self.data["abi"])
-        base = self.abi.first if name in self.registry.sets and not name[:1].isdigit() else name
-        return f"{base}.0" if base.count(".") == 1 and "-" not in base else base
-
     def spans(self, key: str) -> list[Span]:
         """Ranges of memory: tables of ``start`` and ``size``."""
         spans = []
@@ -164,7 +159,9 @@ class Manifest:
         Raises:
             EncodeError: names file, key and what was expected.
         """
-        release = self.text(self.data, "osrelease", "", self.default_release(), 64)
+        release = self.text(
+            self.data, "osrelease", "", default_release(str(self.data["abi"]), self.abi), 64
+        )
         small = self.geometry.page_size == 4096 and self.geometry.byteorder == "little"
         default_machine = "x86_64" if small else "aarch64"
         handover = Handover(

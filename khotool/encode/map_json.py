@@ -78,6 +78,8 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
         )
         if len(pages) and int(pages.size.max()) > geometry.page_size:
             raise ValueError("a page is larger than the page size")
+        if len(pages) and not -1 <= int(pages.parent.min()) <= int(pages.parent.max()) < len(pages):
+            raise ValueError("a parent is no row of pages")
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise EncodeError(where, f"blocks or pages are not as dump writes them: {error}") from None
     chunks = [

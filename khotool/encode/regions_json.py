@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.abi.definition import HEX_ROLES
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.encode.fdt_json import blob_from_json, blob_to_json
@@ -23,9 +24,6 @@ from khotool.image.region import (
     Region,
     TableRegion,
 )
-
-HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic"})
-"""Roles whose numbers stand as hexadecimal strings."""
 
 
 def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> dict[str, Any]:

@@ -29,6 +29,12 @@ def first_release(abi: AbiSet) -> str:
     return f"{version}.0{dash}{rest}" if version.count(".") == 1 else abi.first
 
 
+def default_release(name: str, abi: AbiSet) -> str:
+    """The kernel release that a name of a set stands for: the name itself, or the set's first."""
+    base = name if name[:1].isdigit() else abi.first
+    return f"{base}.0" if base.count(".") == 1 and "-" not in base else base
+
+
 def set_of(image: Image) -> AbiSet:
     """The set that explains what an image uses; its release decides between equals.
 

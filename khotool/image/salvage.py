@@ -19,8 +19,10 @@ from khotool.image.follow import BLOCK_LIST
 from khotool.image.model import Image, Node, NodeKind
 from khotool.image.walk import Walker
 from khotool.memory.space import MemoryFault
-from khotool.shapes.blocks import capacity, walk_blocks
+from khotool.shapes.blocks import capacity
 
+Scores = dict[tuple[str, int], int]
+"""Records in and below the list whose first block is at an address, by struct and address."""
 MAX_CANDIDATES = 20_000
 """Pages whose first two words may start a list; each is read once."""
 
@@ -43,9 +45,10 @@ def _salvage_entry(walker: Walker, entry: Node, definition: Definition) -> bool:
     found: list[tuple[Field, int]] = []
     fields = definition.structs[definition.content].fields
     lists = [f for f in fields if f.points_to and f.points_to.shape in (Shape.BLOCKS, Shape.ARRAY)]
+    known: Scores = {}
     for field in lists:
         assert field.points_to is not None
-        heads = list(_heads(walker, definition, field.points_to))
+        heads = list(_heads(walker, definition, field.points_to, known))
         if heads:
             found.append((field, max(heads)[1]))
     if not found:
@@ -65,7 +68,7 @@ def _salvage_entry(walker: Walker, entry: Node, definition: Definition) -> bool:
 
 
 def _heads(
-    walker: Walker, definition: Definition, reference: Reference
+    walker: Walker, definition: Definition, reference: Reference, known: Scores
 ) -> Iterator[tuple[int, int]]:
     """Score and address of each page that starts a sound list."""
     geometry = walker.geometry
@@ -80,7 +83,7 @@ def _heads(
     else:
         return
     for address in _candidates(walker, header, most):
-        score = _score(walker, definition, reference, header, record, address)
+        score = _score(walker, definition, reference, header, record, address, known)
         if score:
             yield score, address
 
@@ -110,47 +113,105 @@ def _score(
     header: CompiledStruct,
     record: CompiledStruct,
     address: int,
+    known: Scores,
 ) -> int:
     """Records in the list at ``address`` and below it; 0 if anything about it is unsound."""
+    if reference.shape is Shape.BLOCKS:
+        return _list_score(walker, definition, header, record, address, known)
     try:
-        if reference.shape is Shape.BLOCKS:
-            walked = walk_blocks(
-                walker.space.read, address, header, record, max_blocks=walker.limits.chain
-            )
-            if walked.problems:
-                return 0
-            rows = [
-                row
-                for block in walked.blocks
-                for row in decode_records(record, block.data[header.size :], block.used)
-            ]
-            raw = [bytes(block.data[header.size :]) for block in walked.blocks]
-        else:
-            top = decode_record(header, walker.space.read(address, header.size))
-            count = top[reference.count]
-            body = walker.space.read(address + header.size, count * record.size)
-            rows = decode_records(record, body, count)
-            raw = [bytes(body)]
+        top = decode_record(header, walker.space.read(address, header.size))
+        count = top[reference.count]
+        body = walker.space.read(address + header.size, count * record.size)
     except MemoryFault:
         return 0
-    if not rows or not all(_clean_text(record, part, len(rows)) for part in raw):
-        return 0
+    return _rows_score(walker, definition, record, body, count, known) or 0
+
+
+def _list_score(
+    walker: Walker,
+    definition: Definition,
+    header: CompiledStruct,
+    record: CompiledStruct,
+    address: int,
+    known: Scores,
+) -> int:
+    """As ``_score`` for a list of blocks; every block is looked at once, however many lead to it.
+
+    A list is sound if its first block and the list behind that are.
+    """
+    name = record.struct.name
+    path: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    total: int | None = 0
+    at = address
+    while at:
+        if (name, at) in known:
+            total = known[name, at] or None
+            break
+        found = None if at in seen else _block_score(walker, definition, header, record, at, known)
+        if found is None:
+            known[name, at] = 0
+            total = None
+            break
+        seen.add(at)
+        path.append((at, found[0]))
+        at = found[1]
+    for at, score in reversed(path):
+        total = None if total is None else total + score
+        known[name, at] = total or 0
+    return known[name, address]
+
+
+def _block_score(
+    walker: Walker,
+    definition: Definition,
+    header: CompiledStruct,
+    record: CompiledStruct,
+    address: int,
+    known: Scores,
+) -> tuple[int, int] | None:
+    """Records in and below one block, and the block behind it; None if it is unsound."""
+    page = walker.geometry.page_size
+    try:
+        data = walker.space.read(address, page)
+    except MemoryFault:
+        return None
+    top = decode_record(header, data)
+    count, following = top["count"], top["next"]
+    fits = capacity(header, record)
+    if not 1 <= count <= fits or address % page or (following and count < fits):
+        return None
+    score = _rows_score(walker, definition, record, data[header.size :], count, known)
+    return None if score is None else (score, following)
+
+
+def _rows_score(
+    walker: Walker,
+    definition: Definition,
+    record: CompiledStruct,
+    body: memoryview,
+    count: int,
+    known: Scores,
+) -> int | None:
+    """Records in an array and below it; None if one of them is unsound."""
+    if not count or not _clean_text(record, bytes(body[: count * record.size])):
+        return None
     score = 0
-    for row in rows:
-        below = _row_score(walker, definition, record, row)
+    for row in decode_records(record, body, count):
+        below = _row_score(walker, definition, record, row, known)
         if below is None:
-            return 0
+            return None
         score += 1 + below
     return score
 
 
-def _clean_text(record: CompiledStruct, data: bytes, count: int) -> bool:
+def _clean_text(record: CompiledStruct, data: bytes) -> bool:
     """True if every fixed string is printable and zero behind its end."""
     for placed in record.fields:
         kind = placed.field.type
         if kind is None or kind.kind != "char":
             continue
-        for row in range(min(count, len(data) // record.size)):
+        for row in range(len(data) // record.size):
             at = row * record.size + placed.offset
             text, _, tail = data[at : at + placed.size].partition(b"\0")
             if any(tail) or (placed.field.nonempty and not text):
@@ -164,7 +225,11 @@ def _clean_text(record: CompiledStruct, data: bytes, count: int) -> bool:
 
 
 def _row_score(
-    walker: Walker, definition: Definition, record: CompiledStruct, row: dict[str, Any]
+    walker: Walker,
+    definition: Definition,
+    record: CompiledStruct,
+    row: dict[str, Any],
+    known: Scores,
 ) -> int | None:
     """Records below one record; None if a pointer or a count cannot be right."""
     total = 0
@@ -185,7 +250,7 @@ def _row_score(
             blocks = walker.registry.get(BLOCK_LIST)
             header = walker.registry.compile(blocks, blocks.content, walker.geometry)
             below = walker.registry.compile(definition, reference.of, walker.geometry)
-            number = _score(walker, definition, reference, header, below, address)
+            number = _list_score(walker, definition, header, below, address, known)
             if not number or (counted and number != row[counted]):
                 return None
             total += number

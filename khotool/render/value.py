@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from khotool.abi.definition import Field
+from khotool.abi.definition import HEX_ROLES, Field
 from khotool.absent import Absent
 from khotool.image.model import Node, NodeKind
 from khotool.render.lines import Segment
 from khotool.render.text import bytes_text, flags_text, quoted, visible
-
-HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic"})
-"""Roles whose numbers are hexadecimal strings in JSON."""
 
 RAW_SHOWN = 16
 """Bytes of an unexplained value that stand in a line."""

@@ -1,0 +1,1 @@
+"""Structures that need an algorithm: maps, lists, vmalloc areas; walked and built."""

@@ -71,9 +71,7 @@ def walk_blocks(
             )
             break
         if address % page:
-            found.problems.append(
-                ShapeProblem("unaligned", address, "a block is not page aligned")
-            )
+            found.problems.append(ShapeProblem("unaligned", address, "a block is not page aligned"))
         try:
             data = read(address, page)
         except MemoryFault as fault:

@@ -23,7 +23,8 @@ LAYERS = (
     ("shapes",),
     ("image",),
     ("extract",),
-    ("check", "diff", "encode"),
+    ("check", "diff"),
+    ("encode",),
     ("handlers",),
     ("render",),
     ("tui",),
@@ -36,8 +37,6 @@ ALLOWED = {
     ("khotool/diff/compare.py", "render"): "a change holds values in the notation of dump --json",
     ("khotool/diff/fields.py", "render"): "a change holds values in the notation of dump --json",
     ("khotool/image/open.py", "handlers"): "names of files, only for images with such a session",
-    ("khotool/encode/fuzz.py", "check"): "lists the rules that see each mutant",
-    ("khotool/encode/fixture.py", "check"): "compares the rules that fire with those expected",
 }
 """Imports by file and package that do not point down, and why."""
 

@@ -328,7 +328,7 @@ def test_help_and_palette(size: tuple[int, int]) -> None:
     drive(story, size=size)
 
 
-@pytest.mark.parametrize("theme", ["khotool-light", "textual-light", "nord", "textual-ansi"])
+@pytest.mark.parametrize("theme", ["khotool-light", "textual-light", "nord", "dracula"])
 def test_themes(theme: str) -> None:
     """Every theme draws every mode."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,8 +15,27 @@ from textual.widgets import Input, Static
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
 
+Answer = TypeVar("Answer")
 
-class Prompt(ModalScreen[str | None]):
+
+class Dialog(ModalScreen[Answer | None]):
+    """A dialog that is left once, however often its key is pressed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
+    left = False
+
+    def leave(self, answer: Answer | None) -> None:
+        """Give the answer and go."""
+        if not self.left:
+            self.left = True
+            self.dismiss(answer)
+
+    def action_leave(self) -> None:
+        """Leave without an answer."""
+        self.leave(None)
+
+
+class Prompt(Dialog[str]):
     """One line of text; None when it is left.
 
     Args:
@@ -24,8 +43,6 @@ class Prompt(ModalScreen[str | None]):
         value: text to start with.
         note: a sentence below.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
 
     def __init__(self, title: str, value: str = "", note: str = "") -> None:
         super().__init__(classes="dialog")
@@ -45,22 +62,16 @@ class Prompt(ModalScreen[str | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Done."""
         event.stop()
-        self.dismiss(event.value)
-
-    def action_leave(self) -> None:
-        """Leave without an answer."""
-        self.dismiss(None)
+        self.leave(event.value)
 
 
-class Picker(ModalScreen[int | None]):
+class Picker(Dialog[int]):
     """A list to pick from; the index of the line, or None.
 
     Args:
         lines: what to pick from.
         marks: keys that pick a line at once, one per line.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
 
     def __init__(
         self, title: str, lines: Sequence[Line], *, marks: str = "", center: bool = False,
@@ -86,16 +97,12 @@ class Picker(ModalScreen[int | None]):
         """A mark picks its line."""
         if event.character and event.character in self._marks:
             event.stop()
-            self.dismiss(self._marks.index(event.character))
+            self.leave(self._marks.index(event.character))
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """Done."""
         event.stop()
-        self.dismiss(event.line)
-
-    def action_leave(self) -> None:
-        """Leave without an answer."""
-        self.dismiss(None)
+        self.leave(event.line)
 
 
 class Reader(Picker):
@@ -103,13 +110,10 @@ class Reader(Picker):
 
     def on_mount(self) -> None:
         """The list has no cursor."""
-        super().on_mount()
-        view = self.query_one("#list", LineView)
-        view.has_cursor = False
-        view.refresh()
+        self.query_one("#list", LineView).has_cursor = False
 
 
-class Lookup(ModalScreen[int | None]):
+class Lookup(Dialog[int]):
     """A line to type with a list of what it finds; the index of the choice, or None.
 
     Args:
@@ -118,7 +122,6 @@ class Lookup(ModalScreen[int | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", show=False),
         Binding("down", "step(1)", "Down", show=False, priority=True),
         Binding("up", "step(-1)", "Up", show=False, priority=True),
         Binding("pagedown", "step(10)", "Down", show=False, priority=True),
@@ -178,7 +181,7 @@ class Lookup(ModalScreen[int | None]):
         """Choose."""
         event.stop()
         if self.count:
-            self.dismiss(self.query_one("#list", LineView).cursor)
+            self.leave(self.query_one("#list", LineView).cursor)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         """Preview."""
@@ -189,12 +192,8 @@ class Lookup(ModalScreen[int | None]):
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """A double click chooses."""
         event.stop()
-        self.dismiss(event.line)
+        self.leave(event.line)
 
     def action_step(self, step: int) -> None:
         """Move in the list."""
         self.query_one("#list", LineView).action_move(step)
-
-    def action_leave(self) -> None:
-        """Leave without a choice."""
-        self.dismiss(None)

@@ -38,7 +38,6 @@ class DiffScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Start on the list."""
-        super().on_mount()
         self.query_one("#changes").focus()
 
     def show_session(self) -> None:
@@ -65,7 +64,7 @@ class DiffScreen(ModeScreen):
         addresses = self.addresses
 
         def job(stop: Callable[[], bool]) -> None:
-            found = compare_images(first.image, second.image, addresses=addresses, stop=stop)
+            found = compare_images(first.image, second.image, addresses=addresses)
             if not stop():
                 self.app.call_from_thread(self._show, found)
 

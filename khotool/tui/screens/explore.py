@@ -52,7 +52,6 @@ class ExploreScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Start on the tree."""
-        super().on_mount()
         self.query_one("#field", LineView).can_focus = True
         self._show_tab()
         self.query_one(ModelTree).focus()
@@ -206,7 +205,7 @@ class ExploreScreen(ModeScreen):
         for item in self._found:
             glyph, token = BADGES[item.severity]
             lines.append([
-                (f"{glyph} {item.finding.rule} ", token),
+                (f" {glyph} {item.finding.rule} ", token),
                 (visible(item.finding.message), "text"),
             ])  # fmt: skip
         self.query_one("#found", LineView).show_lines(lines, 0)

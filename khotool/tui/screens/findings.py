@@ -35,6 +35,7 @@ class FindingsScreen(ModeScreen):
         self.least = Severity.NOTE
         self.text = ""
         self.items: list[Rated] = []
+        self._shown: object = None
 
     def body(self) -> ComposeResult:
         """List above, explanation below."""
@@ -43,7 +44,6 @@ class FindingsScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Start on the list."""
-        super().on_mount()
         self.query_one("#list-findings").focus()
 
     def show_session(self) -> None:
@@ -57,8 +57,12 @@ class FindingsScreen(ModeScreen):
         view = self.query_one("#list-findings", LineView)
         view.empty = "no finding" if session.checked else "the check is still running"
         narrow = not self.has_class("-wide")
-        all_shown = self.least is Severity.NOTE and not self.text
-        at = max(session.finding, 0) if all_shown else 0
+        state = (session.findings, self.least, self.text, session.finding)
+        at = None
+        if state != self._shown:
+            all_shown = self.least is Severity.NOTE and not self.text
+            at = max(session.finding, 0) if all_shown else 0
+            self._shown = state
         view.show(len(self.items), lambda n: self._line(self.items[n], narrow), at)
         shown = f"{count_text(len(self.items))} of {count_text(len(session.findings))}"
         title = f"Findings  {shown}  from {self.least} up"
@@ -82,7 +86,7 @@ class FindingsScreen(ModeScreen):
         if len(path) > room:
             path = "…" + path[-room + 1 :]
         return [
-            (f"{glyph} {finding.rule}  ", token),
+            (f" {glyph} {finding.rule}  ", token),
             (path.ljust(room), "name"),
             (f"  {visible(finding.message)}", "text"),
         ]

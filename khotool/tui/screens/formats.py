@@ -34,6 +34,7 @@ class FormatsScreen(ModeScreen):
         self.definitions: list[Definition] = []
         self.second: Definition | None = None
         self._shipped: Registry | None = None
+        self._shown: object = None
 
     def body(self) -> ComposeResult:
         """List and layout."""
@@ -43,7 +44,6 @@ class FormatsScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Start on the list."""
-        super().on_mount()
         self.query_one("#formats").border_title = "Formats"
         self.query_one("#layout", LineView).can_focus = True
         self.query_one("#formats").focus()
@@ -59,6 +59,11 @@ class FormatsScreen(ModeScreen):
 
     def show_session(self) -> None:
         """Fill the list; start on the format under the cursor."""
+        cursor = self.session.cursor.place if self.session is not None else None
+        state = (self.session, cursor.node.format if cursor is not None else "")
+        if state == self._shown:
+            return
+        self._shown = state
         used = {d.id for d in self.session.image.used} if self.session is not None else set()
         order = sorted(self.registry, key=lambda d: (d.id not in used, d.kind, d.id))
         self.definitions = order

@@ -154,7 +154,7 @@ class ModeScreen(Screen[None]):
         """The focused pane alone, or all panes."""
         if self.maximized is not None:
             self.minimize()
-        elif self.focused is not None:
+        elif self.focused is not None and not self.has_class("-blank"):
             self.maximize(self.focused, container=False)
 
     def action_gutter(self) -> None:

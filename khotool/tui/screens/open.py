@@ -45,8 +45,7 @@ class OpenDialog(Lookup):
 
     def on_mount(self) -> None:
         """Begin with the recent images."""
-        super().on_mount()
-        self._look(self, "")
+        self.call_after_refresh(self._look, self, "")
 
     def _look(self, dialog: Lookup, text: str) -> None:
         lines: list[Line] = []
@@ -66,6 +65,7 @@ class OpenDialog(Lookup):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """A folder is entered, anything else opened."""
         event.stop()
+        event.prevent_default()
         text = event.value.strip()
         if text and os.path.isfile(os.path.expanduser(text)):
             self._choose(os.path.expanduser(text))
@@ -75,11 +75,12 @@ class OpenDialog(Lookup):
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """A double click chooses."""
         event.stop()
+        event.prevent_default()
         self._pick(event.line, "")
 
     def _choose(self, path: str) -> None:
         self.chosen = path
-        self.dismiss(0)
+        self.leave(0)
 
     def _pick(self, index: int, text: str) -> None:
         path = self._paths[index] if 0 <= index < len(self._paths) else os.path.expanduser(text)

@@ -45,6 +45,7 @@ class PagesScreen(ModeScreen):
         self.map: PageMap | None = None
         self.ranges: list[Section] = []
         self._of: object = None
+        self._seen: object = None
 
     def body(self) -> ComposeResult:
         """Map and legend above, ranges below."""
@@ -56,7 +57,6 @@ class PagesScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Start on the map."""
-        super().on_mount()
         self.query_one("#legend").border_title = "Owners"
         self.query_one(PageMapView).focus()
 
@@ -97,6 +97,9 @@ class PagesScreen(ModeScreen):
         """The cell of the session's cursor."""
         view = self.query_one(PageMapView)
         address = self.session.cursor.address if self.session is not None else None
+        if (self.map, address) == self._seen:
+            return
+        self._seen = (self.map, address)
         if view.map is not None and address is not None and address < view.map.end:
             view.go(address)
         self._cell()

@@ -20,9 +20,9 @@ from khotool.tui.text import Line
 from khotool.tui.widgets.tokens import style_of
 
 BADGES = {
-    Severity.ERROR: (" ✗", "error"),
-    Severity.WARNING: (" !", "warning"),
-    Severity.NOTE: (" ·", "note"),
+    Severity.ERROR: ("✗", "error"),
+    Severity.WARNING: ("!", "warning"),
+    Severity.NOTE: ("·", "note"),
 }
 """Glyph and token of the worst finding of a line."""
 
@@ -139,13 +139,13 @@ class ModelTree(Tree[Item]):
             if len(self._labels) > 5000:
                 self._labels.clear()
             label = self._labels[item] = label_line(item, self.session.image)
-        for piece, token in label:
-            text.append(piece, base_style + (style_of(self, token) if token else Style.null()))
         if not item.is_bucket:
             worst = self.session.badges.worst(item.place, below=not node.is_expanded)
             if worst is not None:
                 glyph, token = BADGES[worst]
-                text.append(glyph, base_style + style_of(self, token))
+                text.append(f"{glyph} ", base_style + style_of(self, token))
+        for piece, token in label:
+            text.append(piece, base_style + (style_of(self, token) if token else Style.null()))
         if style.bgcolor is not None or style.reverse:
             text.stylize(
                 Style(bgcolor=style.bgcolor, bold=style.bold, reverse=style.reverse or None)

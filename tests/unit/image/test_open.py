@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder
 from khotool.absent import Absent, Reason
-from khotool.encode.read_model import image_of
+from khotool.encode.document import full_document, preserved_segments
+from khotool.encode.from_image import handover_of
+from khotool.encode.pack import pack_image
+from khotool.encode.read_model import Model, build_model, image_of
 from khotool.encode.segments import page_segments, write_image
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
@@ -18,6 +22,7 @@ from khotool.fdt.write import build_sequential
 from khotool.image.model import Image, Phase, Role, Scratch, Span
 from khotool.image.open import OpenOptions, open_image
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid
+from tests.strategies import meaning
 
 FILE: dict[str, Any] = {"token": 1, "size": 9000, "contents": {"random": 1}}
 MODEL: dict[str, Any] = {
@@ -338,3 +343,63 @@ def test_lists_of_test_folios_are_told_apart(abi: str, layout: str, count: int) 
     assert folios.table is not None
     assert len(folios.table) == count
     assert image.findings == []
+
+
+@pytest.mark.parametrize("consumed", [False, True])
+def test_a_booted_image_packs_and_comes_back(consumed: bool, tmp_path: Path) -> None:
+    """Packing and the full document keep what gives a booted image its roles and its phase."""
+    first = decode(MODEL)
+    assert not isinstance(first.map, Absent)
+    noise = bytes(range(1, 256)) * 17
+    pages = [(int(address), noise[:4096]) for address in first.map.pages.address]
+    image = booted(first, pages if consumed else [])
+    path = tmp_path / "packed.elf"
+    write_image(path, pack_image(image))
+    packed = open_image(path)
+    assert packed.phase is image.phase
+    assert packed.phase is (Phase.CONSUMED if consumed else Phase.INCOMING)
+    assert roles(packed) == roles(image)
+    assert packed.scratch == image.scratch
+    document = json.loads(json.dumps(full_document(image)))
+    segments, _, _ = preserved_segments(document, REGISTRY)
+    for address, data in segments:
+        assert bytes(image.space.read(address, len(data))) == bytes(data)
+    again = image_of(build_model(Model(Path("m.json"), document, True), REGISTRY), REGISTRY)
+    assert again.phase is image.phase
+    assert meaning(handover_of(packed)).keys() == meaning(handover_of(image)).keys()
+
+
+def roles(image: Image) -> list[tuple[int | None, Role, bool]]:
+    return [(root.address, root.role, root.selected) for root in image.roots]
+
+
+def test_consumed_record_of_sessions() -> None:
+    """The LUO record itself is reused too: its lists are found by their shape."""
+    first = decode(MODEL | {"session": [{"name": f"vm{i}", "file": [FILE]} for i in range(60)]})
+    assert not isinstance(first.map, Absent)
+    entry = first.entry("LUO")
+    assert entry is not None
+    assert entry.target is not None
+    noise = bytes(range(1, 256)) * 17
+    pages = [(int(address), noise[:4096]) for address in first.map.pages.address]
+    image = booted(first, [*pages, (entry.target.address, noise[:4096])])
+    assert image.phase is Phase.CONSUMED
+    luo = image.entry("LUO")
+    assert luo is not None
+    assert "found by their shape" in luo.note
+    sessions = luo.get("sessions")
+    assert sessions is not None
+    assert [session.key for session in sessions.elements()] == [f"vm{i}" for i in range(60)]
+    assert isinstance(luo.get("liveupdate_number").value, Absent)  # type: ignore[union-attr]
+
+
+def test_damage_is_not_consumption() -> None:
+    """A damaged map of an outgoing root is reported, not taken for memory that was reused."""
+    first = decode(MODEL)
+    assert not isinstance(first.map, Absent)
+    leaf = int(first.map.pages.address[-1])
+    image = overlaid(first, [(leaf, bytes(4096))])
+    assert image.phase is not Phase.CONSUMED
+    ownership = image.ownership()
+    assert ownership is not None
+    assert ownership.unpreserved_pages > 0
