@@ -10,9 +10,15 @@ from khotool.errors import UsageError
 
 NAME = "tui"
 HELP = "explore an image in the terminal"
+SWITCH = 0.0005
+"""Seconds a thread may keep the interpreter while another wants it."""
 EPILOG = """\
-Keys: 1-5 modes, g goto, / find, enter follow, backspace back, e next finding,
-ctrl+p palette, ? help. Keys and theme are set in ~/.config/khotool/config.toml.
+examples:
+  khotool tui image.elf.xz
+  khotool tui before.elf after.elf
+
+Keys: 1-5 modes, g goto, / find, enter follow, backspace back, e next finding, ctrl+p palette,
+? help. Keys and theme are set in ~/.config/khotool/config.toml.
 """
 
 
@@ -33,5 +39,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("tui needs a terminal; dump, pages and hex write to a pipe")
     from khotool.tui.app import KhotoolApp
 
+    # Keys are handled at once even while a worker keeps the interpreter busy.
+    sys.setswitchinterval(SWITCH)
     app = KhotoolApp(args.image, args.other, options_from(args))
     return app.run() or 0

@@ -149,8 +149,8 @@ def preserved_segments(
         np.uint64,
     ).reshape(-1, 2)  # fmt: skip
     pages = normalise(pages)
-    if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 64 << 30:
-        raise EncodeError("model.pages", "more than 64 GiB of metadata")
+    if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 8 << 30:
+        raise EncodeError("model.pages", "more than 8 GiB of metadata")
 
     def writes() -> Iterator[Write]:
         for index, data in enumerate(take(model, "regions", list, "model")):

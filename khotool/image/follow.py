@@ -209,7 +209,13 @@ class Follower:
         """A key for a list element; the second element with the same key is ``key~2``."""
         taken = self.keys.setdefault(id(holder), {})
         count = taken[key] = taken.get(key, 0) + 1
-        return key if count == 1 else f"{key}~{count}"
+        result = key
+        while count > 1 and (result == key or result in taken):
+            result = f"{key}~{count}"
+            count += 1
+        taken.setdefault(result, 1)
+        taken[key] = max(taken[key], count - 1)
+        return result
 
     def key(self, holder: Node, fdt_name: str) -> str:
         """A key for a list element that is a node of a device tree."""

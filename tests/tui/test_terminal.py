@@ -68,7 +68,8 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
 @pytest.mark.parametrize("color", ["", "NO_COLOR=1 "], ids=["colour", "no-colour"])
 def test_in_a_terminal(terminal: Terminal, color: str, tmp_path: Path) -> None:
     """Start, move, go to a path, follow, show help, quit; the terminal is left as it was."""
-    program = f"env -u COLUMNS -u LINES {color}XDG_STATE_HOME={tmp_path} {sys.executable} -m khotool tui {CAPTURE}"
+    khotool = f"{sys.executable} -m khotool tui {CAPTURE}"
+    program = f"env -u COLUMNS -u LINES {color}XDG_STATE_HOME={tmp_path} {khotool}"
     terminal.start(f"sh -c '{program}; echo exit $?; exec sh'")
     screen = terminal.wait_for("KHO root")
     assert "image.elf.xz" in screen

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from khotool.diff.changes import Comparison, DiffOptions
+from khotool.diff.compare import compare
+from khotool.image.lookup import find_node
+from khotool.image.model import Image
+from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.memory.overlay import OverlaySpace
+from khotool.memory.space import AddressSpace
+
+REAL = Path(__file__).parents[3] / "fixtures" / "real"
+ALPHA = "/LUO/sessions[vm-alpha]"
+NOWHERE = 0x7FFF_F000
+
+
+def capture(release: str, name: str = "image.elf.xz") -> Image:
+    return open_image(REAL / f"linux-{release}" / name)
+
+
+def changes(result: Comparison) -> list[tuple[str, str, Any, Any]]:
+    return [(str(c.kind), c.path, c.old, c.new) for c in result.changes]
+
+
+def paths(result: Comparison) -> list[tuple[str, str]]:
+    return [(str(c.kind), c.path) for c in result.changes]
+
+
+def overlaid(image: Image, address: int, data: bytes) -> Image:
+    space = OverlaySpace(image.space, {address: data})
+    return open_memory(space, image.registry, OpenOptions())
+
+
+def number(image: Image, path: str, value: int) -> Image:
+    """The image with another number in a field."""
+    span = find_node(image, path).span
+    assert span is not None
+    return overlaid(image, span.address, value.to_bytes(span.size, image.geometry.byteorder))
+
+
+def text(image: Image, path: str, value: str) -> Image:
+    """The image with other text in a field, filled up with zeros."""
+    span = find_node(image, path).span
+    assert span is not None
+    return overlaid(image, span.address, value.encode().ljust(span.size, b"\0"))
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return capture("7.3.4")
+
+
+@pytest.mark.parametrize("release", ["6.18.15", "6.19.11", "7.1.13", "7.3.4"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_a_debugfs_copy_lacks_is_not_lost(release: str, swapped: bool) -> None:
+    """debugfs shows blobs alone: sessions and FLBs behind them are notes, and no change."""
+    pair = capture(release), capture(release, "debugfs.tar.xz")
+    result = compare(*(reversed(pair) if swapped else pair))
+    assert changes(result) == []
+    assert result.equal
+    if release != "6.18.15":
+        assert any("/LUO" in note for note in result.notes)
+
+
+def without_page(image: Image, address: int) -> Image:
+    """The capture without one page of memory."""
+
+    class Lacking(OverlaySpace):
+        def __init__(self, space: AddressSpace, low: int, high: int) -> None:
+            super().__init__(space, {})
+            self.low, self.high = low, high
+
+        def read(self, address: int, length: int) -> memoryview:
+            from khotool.absent import Reason
+            from khotool.memory.space import MemoryFault
+
+            if address < self.high and address + length > self.low:
+                raise MemoryFault(max(address, self.low), Reason.NOT_CAPTURED)
+            return super().read(address, length)
+
+    page = image.geometry.page_size
+    low = address // page * page
+    space = Lacking(image.space, low, low + page)
+    return open_memory(space, image.registry, OpenOptions())
+
+
+@pytest.mark.parametrize(
+    "path", ["/LUO/sessions", f"{ALPHA}/files", "/LUO/flbs", f"{ALPHA}/files[0x10]/data"]
+)
+def test_a_page_that_is_not_captured_is_a_note(image: Image, path: str) -> None:
+    """Records on a page outside the capture are neither removed nor lost by their owners."""
+    target = find_node(image, path).target
+    assert target is not None
+    other = without_page(image, target.address)
+    for result in (compare(image, other), compare(other, image)):
+        assert changes(result) == []
+        assert result.owners == []
+        assert any(note.startswith(f"{path}:") and "not-captured" in note for note in result.notes)
+
+
+def test_a_pointer_to_nowhere_is_that_one_change(image: Image) -> None:
+    """A list that another address leads away from is one change, not one for each element."""
+    old = find_node(image, f"{ALPHA}/files").value
+    result = compare(image, number(image, f"{ALPHA}/files", NOWHERE))
+    assert changes(result) == [("changed", f"{ALPHA}/files", hex(old), hex(NOWHERE))]
+
+
+def test_an_unknown_handler_is_that_one_change(image: Image) -> None:
+    """The handler changed; that its record can no longer be read is a note."""
+    path = f"{ALPHA}/files[0x1]/handler"
+    result = compare(image, text(image, path, "memfd-v9"))
+    assert changes(result) == [("changed", path, "memfd-v2", "memfd-v9")]
+    assert any(f"{ALPHA}/files[0x1]/data" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("release", "path", "new"),
+    [
+        ("7.3.4", "/LUO/compatible", "luo-v4"),
+        ("7.3.4", "/memblock/compatible", "memblock-v7"),
+        ("7.3.4", "/memblock/regions[trace]/compatible", "reserve-mem-v7"),
+        ("7.3.4", "/kho_test/compatible", "kho-test-v7"),
+        ("6.19.11", "/LUO/compatible", "luo-v7"),
+        ("6.19.11", "/LUO/session_compatible", "luo-session-v7"),
+    ],
+)
+def test_an_unknown_version_is_that_one_change(release: str, path: str, new: str) -> None:
+    """A format that is not known any longer is one change, of the string that names it."""
+    old = capture(release)
+    value = find_node(old, path).value
+    for addresses in (False, True):
+        result = compare(old, text(old, path, new), DiffOptions(addresses=addresses))
+        assert changes(result) == [("changed", path, value, new)]
+        assert any("not known in the second image" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("token", [1, 3, 0x10])
+@pytest.mark.parametrize("changed", ["0x1", "0x2", "0x3", "0x10"])
+def test_a_token_twice_is_that_one_change(image: Image, changed: str, token: int) -> None:
+    """A token that another file has already, before or behind it, moves nothing else."""
+    path = f"{ALPHA}/files[{changed}]/token"
+    expected = [] if hex(token) == changed else [("changed", path, changed, hex(token))]
+    other = number(image, path, token)
+    assert changes(compare(image, other)) == expected
+    back = [(kind, new, old) for kind, _, old, new in expected]
+    assert [(kind, old, new) for kind, _, old, new in changes(compare(other, image))] == back
+
+
+def test_a_name_twice_is_that_one_change(image: Image) -> None:
+    """A session with the name of a later one is aligned by its place."""
+    other = text(image, f"{ALPHA}/name", "vm-beta")
+    assert changes(compare(image, other)) == [
+        ("changed", f"{ALPHA}/name", "vm-alpha", "vm-beta")
+    ]  # fmt: skip
+
+
+def test_a_folio_that_became_a_hole(image: Image) -> None:
+    """A page frame of 0 is no address but the absence of a folio."""
+    path = f"{ALPHA}/files[0x2]/data/folios[1]/pfn"
+    span, value = find_node(image, path).span, find_node(image, path).value
+    assert span is not None
+    flags = int.from_bytes(image.space.read(span.address, 8), "little") >> 52 << 52
+    other = overlaid(image, span.address, flags.to_bytes(8, "little"))
+    assert changes(compare(image, other)) == [("changed", path, value, 0)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{ALPHA}/files[0x2]/data/folios/total_pages",
+        f"{ALPHA}/files[0x2]/data/folios/flags",
+        f"{ALPHA}/files[0x2]/data/folios/order",
+        "/kho_test/folios/order",
+        "/LUO/flbs/header/pgcnt",
+        "/memblock/size",
+        "/kexec-metadata/size",
+    ],
+)
+@pytest.mark.parametrize("addresses", [False, True])
+def test_layout_at_the_same_place_is_content(image: Image, path: str, addresses: bool) -> None:
+    """Sizes, orders and counts of one and the same list or blob show as that change."""
+    old = find_node(image, path).value
+    other = number(image, path, old + 1)
+    result = compare(image, other, DiffOptions(addresses=addresses))
+    assert [(c.kind, c.path) for c in result.changes] == [("changed", path)]
+
+
+def test_a_list_that_ends_in_itself(image: Image) -> None:
+    """A block that is followed by itself is a change, though no element differs."""
+    first = find_node(image, "/LUO/sessions").value
+    path = "/LUO/sessions/blocks[0]/next"
+    assert changes(compare(image, number(image, path, first))) == [
+        ("changed", path, "0x0", hex(first))
+    ]
+
+
+def test_an_entry_without_its_size(image: Image) -> None:
+    """A property that is gone is removed, even one that only says how large a blob is."""
+    span, blob = find_node(image, "/memblock/size").span, image.regions[0]
+    assert span is not None
+    data = bytes(image.space.read(blob.address, 4096))
+    # The name's offset in the strings is the word in front of the value.
+    at = span.address - blob.address - 4
+    where = int.from_bytes(data[at : at + 4], "big")
+    other = overlaid(image, blob.address + at, (where + 1).to_bytes(4, "big"))
+    assert ("removed", "/memblock/size") in paths(compare(image, other))
+
+
+def test_every_field_at_another_place_is_still_layout(
+    image: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fresh encoding has other lists and areas, and is equal all the same."""
+    from khotool.cli.main import main
+
+    full, fresh = tmp_path / "full.json", tmp_path / "fresh.elf"
+    source = str(REAL / "linux-7.3.4" / "image.elf.xz")
+    assert main(["dump", "--json", "--full", source, "-o", str(full), "-q"]) == 0
+    assert main(["encode", str(full), "--mode", "fresh", "-o", str(fresh), "-q"]) == 0
+    other = open_image(fresh)
+    assert compare(image, other).equal
+    assert not compare(image, other, DiffOptions(addresses=True)).equal
+
+
+def test_limits_are_notes(image: Image) -> None:
+    """What lies beyond a limit of one image is unknown, and not removed."""
+    from khotool.limits import Limits
+
+    short = open_image(
+        REAL / "linux-7.3.4" / "image.elf.xz", OpenOptions(limits=Limits(nodes=60))
+    )
+    result = compare(image, short)
+    assert [c for c in result.changes if c.kind != "changed"] == []
+    assert result.owners == []
+    assert any("limit" in note for note in result.notes)
