@@ -11,11 +11,13 @@ from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
+from khotool.image.assemble import build_image
 from khotool.image.model import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
+from khotool.image.names import text_property
 from khotool.image.phase import consume
 from khotool.image.recover import recover_names, root_definition
 from khotool.image.region import FdtRegion
-from khotool.image.walk import Walker, text_property
+from khotool.image.walk import Walker
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.overlay import OverlaySpace
@@ -68,7 +70,7 @@ def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) ->
             areas = [Span(address, size) for address, size in tree.scratch]
             scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
             break
-    image = _image(walker, roots, scratch)
+    image = build_image(walker, roots, scratch)
     image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
     image.phase, image.phase_why = _phase(chosen, image)
     if image.phase is Phase.CONSUMED:
@@ -145,7 +147,7 @@ def _walk_tree(
         node = walker.tree.get(name)
         if node is None or node.target is None:
             node = node or walker.tree.add(Node(name, NodeKind.ENTRY))
-            walker.entry_blob(node, address, len(tree.subtrees[name]))
+            walker.entries.entry_blob(node, address, len(tree.subtrees[name]))
             node.note = node.note or "not in the part of the root that is here"
     return walker
 
@@ -195,32 +197,13 @@ def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Imag
         roots.append(Root(None, compatible or "", Role.OUTGOING, why, True))
     elif entry := registry.match(Kind.ENTRY, "compatible", compatible or ""):
         node = walker.tree.add(Node(entry.match.get("entry", (entry.id,))[0], NodeKind.ENTRY))
-        walker.entry_blob(node, UNPLACED, None)
+        walker.entries.entry_blob(node, UNPLACED, None)
     else:
         raise InputError(
             f"{source.info.path}: a device tree, but neither a KHO root nor the blob of a known "
             f"entry (compatible is {compatible!r}); see khotool formats list"
         )
     absent = Absent(Reason.NOT_CAPTURED, "the file is one device tree")
-    image = _image(walker, roots, absent)
+    image = build_image(walker, roots, absent)
     image.map = absent
     return image
-
-
-def _image(walker: Walker, roots: list[Root], scratch: Scratch | Absent) -> Image:
-    return Image(
-        info=walker.space.info,
-        space=walker.space,
-        registry=walker.registry,
-        geometry=walker.geometry,
-        tree=walker.tree,
-        roots=roots,
-        map=walker.map,
-        scratch=scratch,
-        phase=Phase.UNKNOWN,
-        claims=walker.claims,
-        regions=walker.regions,
-        used=list(walker.used.values()),
-        choices=list(walker.choices.values()),
-        findings=walker.findings,
-    )

@@ -59,7 +59,9 @@ class Follower:
         elif reference.shape is Shape.ENTRY:
             assert node.parent is not None
             size = siblings.get(reference.size)
-            self.walker.entry_blob(node.parent, node.value, size if isinstance(size, int) else None)
+            self.walker.entries.entry_blob(
+                node.parent, node.value, size if isinstance(size, int) else None
+            )
         elif reference.shape is Shape.ARRAY:
             self.array(node, reference, definition, siblings)
         elif reference.shape is Shape.BLOCKS:

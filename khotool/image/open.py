@@ -10,8 +10,9 @@ from khotool.abi.geometry import ByteOrder
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
+from khotool.image.assemble import build_image
 from khotool.image.blobs import open_blob, open_debugfs
-from khotool.image.model import Image, Phase, Role, Root, Scratch, Span
+from khotool.image.model import Image, Phase, Role, Scratch, Span
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
 from khotool.image.region import FdtRegion, MapRegion
@@ -132,7 +133,7 @@ def open_memory(
     if forced is not None:
         chosen.root.why = f"named by --root; {chosen.root.why}".removesuffix("; ")
     scratch = find_scratch(space, registry, options, found, chosen)
-    image = build_image(chosen, [item.root for item in judged], scratch)
+    image = build_image(chosen.walker, [item.root for item in judged], scratch)
     image.anchors = _anchors(found, judged)
     settle_phase(image)
     if image.phase is Phase.CONSUMED:
@@ -169,27 +170,6 @@ def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
             if own_map or (isinstance(region, FdtRegion) and region.path == "/"):
                 spans += [Span(address, size) for address, size in region.extents()]
     return spans
-
-
-def build_image(chosen: Judged, roots: list[Root], scratch: Scratch | Absent) -> Image:
-    """The image of a finished walk."""
-    walker = chosen.walker
-    return Image(
-        info=walker.space.info,
-        space=walker.space,
-        registry=walker.registry,
-        geometry=walker.geometry,
-        tree=walker.tree,
-        roots=roots,
-        map=walker.map,
-        scratch=scratch,
-        phase=Phase.UNKNOWN,
-        claims=walker.claims,
-        regions=walker.regions,
-        used=list(walker.used.values()),
-        choices=list(walker.choices.values()),
-        findings=walker.findings,
-    )
 
 
 def _forced_root(space: AddressSpace, options: OpenOptions, found: Scan) -> int | None:

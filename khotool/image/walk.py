@@ -18,23 +18,21 @@ from khotool.fdt.blob import Blob, FdtError, Property
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.parse import parse
 from khotool.findings import Finding
+from khotool.image.entries import FDT_HEADER, FDT_MAGIC, EntryReader
 from khotool.image.follow import Follower
 from khotool.image.model import UNPLACED, Choice, Node, NodeKind, Span
+from khotool.image.names import latin1_text, text_property
 from khotool.image.probes import choose_layout
 from khotool.image.problems import FDT_RULES
 from khotool.image.recover import recover_names, root_definition
-from khotool.image.region import FdtRegion, RawRegion, RecordRegion, Region
+from khotool.image.region import FdtRegion, RecordRegion, Region
 from khotool.limits import Budget, Limits
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.claims import ClaimsBuilder
 from khotool.shapes.preserved import PreservedMap
 
-FDT_MAGIC = b"\xd0\x0d\xfe\xed"
-FDT_HEADER = 40
 MAX_FDT = 64 << 20
 """Bytes of one device tree that are read; the kernel's own are a page to a few megabytes."""
-RAW_LIMIT = 1 << 20
-"""Bytes of an unknown blob that are kept."""
 
 
 class Walker:
@@ -72,7 +70,7 @@ class Walker:
         self.used: dict[str, Definition] = {}
         self.choices: dict[str, Choice] = {}
         self.map: PreservedMap | Absent = Absent(Reason.UNPARSABLE, "no preserved-page map")
-        self.entry_names: set[str] = set()
+        self.entries = EntryReader(self)
         self.follower = Follower(self)
 
     # -- results of the walk -------------------------------------------------------------
@@ -233,7 +231,7 @@ class Walker:
                 node = parent.add(Node(child.name, NodeKind.FDT_NODE))
                 self.raw_fdt(node, child, base)
             elif kind.any_node.kind == Kind.ENTRY:
-                self.entry(parent, child, kind.any_node, definition, base)
+                self.entries.entry(parent, child, kind.any_node, definition, base)
             else:
                 node = holder.add(
                     Node(
@@ -354,124 +352,6 @@ class Walker:
             for child in source.children:
                 stack.append((node.add(Node(child.name, NodeKind.FDT_NODE)), child))
 
-    # -- entries -------------------------------------------------------------------------
-
-    def entry(
-        self, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
-    ) -> None:
-        """One entry of the KHO root: its properties, then the blob they point to."""
-        node = parent.add(Node(latin1_text(fdt.name), NodeKind.ENTRY))
-        if node.name in self.entry_names:
-            self.report("KHO208", node, "two entries have this name")
-        self.entry_names.add(node.name)
-        node.span = Span(base + fdt.tag_offset, 4)
-        self.fdt_fields(node, fdt, kind, definition, base)
-
-    def entry_blob(self, node: Node, address: int, size: int | None) -> None:
-        """The blob of an entry, by the definition that its own bytes or its name select."""
-        head = self.read_some(address, FDT_HEADER, short=True)
-        if isinstance(head, Absent):
-            self.absent(node, address, head)
-            node.value = head
-            return
-        if bytes(head[:4]) == FDT_MAGIC:
-            self.entry_fdt(node, address, size)
-        else:
-            self.entry_record(node, address, size)
-
-    def entry_fdt(self, node: Node, address: int, size: int | None) -> None:
-        """An entry whose blob is a device tree."""
-        blob = self.read_fdt(node, address)
-        if blob is None or blob.root is None:
-            return
-        node.target = Span(address, len(blob.data))
-        self.claim(node.path, address, max(size or 0, len(blob.data)))
-        if size is not None and blob.totalsize > size:
-            self.report(
-                "KHO207", node, f"totalsize {blob.totalsize} is more than blob-size {size}", address
-            )
-        compatible = text_property(blob.root, "compatible") or ""
-        definition = self.forced_entry(node) or self.registry.match(
-            Kind.ENTRY, "compatible", compatible
-        )
-        if definition is None or definition.fdt is None:
-            self.unknown(node, f"no definition for {compatible!r}", address)
-            self.raw_fdt(node, blob.root, address)
-            return
-        self.use(definition)
-        node.format = definition.id
-        self.fdt_fields(node, blob.root, definition.fdt, definition, address)
-        self.fdt_children(node, blob.root, definition.fdt, definition, address)
-
-    def entry_record(self, node: Node, address: int, size: int | None) -> None:
-        """An entry whose blob is a record."""
-        node.target = Span(address, size or 0)
-        if size:
-            self.claim(node.path, address, size)
-        data = self.read_some(address, min(size or RAW_LIMIT, RAW_LIMIT), short=True)
-        if isinstance(data, Absent):
-            self.absent(node, address, data)
-            return
-        definition = self.forced_entry(node) or self.entry_by_bytes(node.name, data)
-        if definition is None or definition.content not in definition.structs:
-            named = [d for d in self.registry if node.name in d.match.get("entry", ())]
-            if named and all(d.content == "fdt" for d in named):
-                self.report("FDT101", node, f"no device tree at {address:#x}", address)
-                return
-            text = f"no definition for the blob of entry {node.name!r}"
-            self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
-            self.raw_blob(node, address, data if size else data[:0])
-            return
-        compiled = self.registry.compile(definition, definition.content, self.geometry)
-        if len(data) < compiled.size or (size is not None and size < compiled.size):
-            have = min(len(data), size if size is not None else len(data))
-            self.report(
-                "KHO207", node, f"blob has {have} bytes, {definition.id} needs {compiled.size}",
-                address,
-            )  # fmt: skip
-            self.raw_blob(node, address, data[:have])
-            return
-        if size is None:
-            self.claim(node.path, address, compiled.size)
-        self.use(definition)
-        self.record(node, compiled, data, address, definition)
-
-    def forced_entry(self, node: Node) -> Definition | None:
-        """The definition that --abi names for this entry."""
-        for identifier in self.abi:
-            definition = self.registry.definitions.get(identifier)
-            if definition is not None and node.name in definition.match.get("entry", ()):
-                return definition
-        return None
-
-    def entry_by_bytes(self, name: str, data: memoryview) -> Definition | None:
-        """The definition for a raw blob: by its own string, else by the name of its entry."""
-        for definition in self.registry:
-            if definition.kind is not Kind.ENTRY or definition.content not in definition.structs:
-                continue
-            if name not in definition.match.get("entry", ()):
-                continue
-            compiled = self.registry.compile(definition, definition.content, self.geometry)
-            literal = [f for f in compiled.fields if f.field.value]
-            if all(
-                decode_text(bytes(data[f.offset : f.offset + f.size])) == f.field.value
-                for f in literal
-            ):
-                return definition
-        return None
-
-    def unknown(self, node: Node, message: str, address: int) -> None:
-        """Say that a format is not known."""
-        known = any(node.name in d.match.get("entry", ()) for d in self.registry)
-        self.report("ABI901" if known else "ABI902", node, message, address)
-        node.note = "unknown format"
-
-    def raw_blob(self, node: Node, address: int, data: memoryview) -> None:
-        """Bytes that no definition explains."""
-        if len(data):
-            self.regions.append(RawRegion(node.path, address, bytes(data)))
-            node.add(Node("bytes", NodeKind.RAW, value=bytes(data), span=Span(address, len(data))))
-
     # -- records -------------------------------------------------------------------------
 
     def record(
@@ -552,14 +432,3 @@ class Walker:
         """Say that a pointer leads to memory that is not there."""
         if self.space.info.container not in ("debugfs", "fdt"):
             self.report("MEM301", node, f"{address:#x}: {absent.detail}", address)
-
-
-def text_property(node: FdtNode, name: str) -> str | None:
-    """A string property; None if it is missing."""
-    prop = node.get(name)
-    return None if prop is None else decode_text(prop.value)
-
-
-def latin1_text(name: str) -> str:
-    """A node name, which the tokenizer gives byte by byte, as UTF-8 text."""
-    return decode_text(name.encode("latin-1"))

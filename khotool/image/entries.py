@@ -1,0 +1,156 @@
+"""Entries of a KHO root: what each blob is, and what is in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Kind, NodeType
+from khotool.abi.record import decode_text
+from khotool.absent import Absent
+from khotool.fdt.blob import Node as FdtNode
+from khotool.image.model import Node, NodeKind, Span
+from khotool.image.names import latin1_text, text_property
+from khotool.image.region import RawRegion
+
+if TYPE_CHECKING:
+    from khotool.image.walk import Walker
+
+FDT_MAGIC = b"\xd0\x0d\xfe\xed"
+FDT_HEADER = 40
+"""Bytes of a device tree's header."""
+RAW_LIMIT = 1 << 20
+"""Bytes of an unknown blob that are kept."""
+
+
+class EntryReader:
+    """The part of a walk that reads the blobs of entries."""
+
+    def __init__(self, walker: Walker) -> None:
+        """Work for one walk."""
+        self.walker = walker
+        self.names: set[str] = set()
+
+    def entry(
+        self, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
+    ) -> None:
+        """One entry of the KHO root: its properties, then the blob they point to."""
+        node = parent.add(Node(latin1_text(fdt.name), NodeKind.ENTRY))
+        if node.name in self.names:
+            self.walker.report("KHO208", node, "two entries have this name")
+        self.names.add(node.name)
+        node.span = Span(base + fdt.tag_offset, 4)
+        self.walker.fdt_fields(node, fdt, kind, definition, base)
+
+    def entry_blob(self, node: Node, address: int, size: int | None) -> None:
+        """The blob of an entry, by the definition that its own bytes or its name select."""
+        head = self.walker.read_some(address, FDT_HEADER, short=True)
+        if isinstance(head, Absent):
+            self.walker.absent(node, address, head)
+            node.value = head
+            return
+        if bytes(head[:4]) == FDT_MAGIC:
+            self.entry_fdt(node, address, size)
+        else:
+            self.entry_record(node, address, size)
+
+    def entry_fdt(self, node: Node, address: int, size: int | None) -> None:
+        """An entry whose blob is a device tree."""
+        blob = self.walker.read_fdt(node, address)
+        if blob is None or blob.root is None:
+            return
+        node.target = Span(address, len(blob.data))
+        self.walker.claim(node.path, address, max(size or 0, len(blob.data)))
+        if size is not None and blob.totalsize > size:
+            self.walker.report(
+                "KHO207", node, f"totalsize {blob.totalsize} is more than blob-size {size}", address
+            )
+        compatible = text_property(blob.root, "compatible") or ""
+        definition = self.forced_entry(node) or self.walker.registry.match(
+            Kind.ENTRY, "compatible", compatible
+        )
+        if definition is None or definition.fdt is None:
+            self.unknown(node, f"no definition for {compatible!r}", address)
+            self.walker.raw_fdt(node, blob.root, address)
+            return
+        self.walker.use(definition)
+        node.format = definition.id
+        self.walker.fdt_fields(node, blob.root, definition.fdt, definition, address)
+        self.walker.fdt_children(node, blob.root, definition.fdt, definition, address)
+
+    def entry_record(self, node: Node, address: int, size: int | None) -> None:
+        """An entry whose blob is a record."""
+        node.target = Span(address, size or 0)
+        if size:
+            self.walker.claim(node.path, address, size)
+        data = self.walker.read_some(address, min(size or RAW_LIMIT, RAW_LIMIT), short=True)
+        if isinstance(data, Absent):
+            self.walker.absent(node, address, data)
+            return
+        definition = self.forced_entry(node) or self.entry_by_bytes(node.name, data)
+        if definition is None or definition.content not in definition.structs:
+            named = [d for d in self.walker.registry if node.name in d.match.get("entry", ())]
+            if named and all(d.content == "fdt" for d in named):
+                self.walker.report("FDT101", node, f"no device tree at {address:#x}", address)
+                return
+            text = f"no definition for the blob of entry {node.name!r}"
+            self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
+            self.raw_blob(node, address, data if size else data[:0])
+            return
+        compiled = self.walker.registry.compile(
+            definition, definition.content, self.walker.geometry
+        )
+        if len(data) < compiled.size or (size is not None and size < compiled.size):
+            have = min(len(data), size if size is not None else len(data))
+            self.walker.report(
+                "KHO207", node, f"blob has {have} bytes, {definition.id} needs {compiled.size}",
+                address,
+            )  # fmt: skip
+            self.raw_blob(node, address, data[:have])
+            return
+        if size is None:
+            self.walker.claim(node.path, address, compiled.size)
+        self.walker.use(definition)
+        self.walker.record(node, compiled, data, address, definition)
+
+    def compile(self, definition: Definition) -> CompiledStruct:
+        """The record that a definition's content is."""
+        return self.walker.registry.compile(definition, definition.content, self.walker.geometry)
+
+    def forced_entry(self, node: Node) -> Definition | None:
+        """The definition that --abi names for this entry."""
+        for identifier in self.walker.abi:
+            definition = self.walker.registry.definitions.get(identifier)
+            if definition is not None and node.name in definition.match.get("entry", ()):
+                return definition
+        return None
+
+    def entry_by_bytes(self, name: str, data: memoryview) -> Definition | None:
+        """The definition for a raw blob: by its own string, else by the name of its entry."""
+        for definition in self.walker.registry:
+            if definition.kind is not Kind.ENTRY or definition.content not in definition.structs:
+                continue
+            if name not in definition.match.get("entry", ()):
+                continue
+            compiled = self.walker.registry.compile(
+                definition, definition.content, self.walker.geometry
+            )
+            literal = [f for f in compiled.fields if f.field.value]
+            if all(
+                decode_text(bytes(data[f.offset : f.offset + f.size])) == f.field.value
+                for f in literal
+            ):
+                return definition
+        return None
+
+    def unknown(self, node: Node, message: str, address: int) -> None:
+        """Say that a format is not known."""
+        known = any(node.name in d.match.get("entry", ()) for d in self.walker.registry)
+        self.walker.report("ABI901" if known else "ABI902", node, message, address)
+        node.note = "unknown format"
+
+    def raw_blob(self, node: Node, address: int, data: memoryview) -> None:
+        """Bytes that no definition explains."""
+        if len(data):
+            self.walker.regions.append(RawRegion(node.path, address, bytes(data)))
+            node.add(Node("bytes", NodeKind.RAW, value=bytes(data), span=Span(address, len(data))))
