@@ -26,16 +26,16 @@ PATIENCE = 0.5
 
 
 def open_with_progress(path: str, args: argparse.Namespace) -> Image:
-    """Open a capture as the flags say, with progress on a terminal if it takes a while.
+    """Open a capture or a model as the flags say, with progress on a terminal if it takes a while.
 
     Raises:
         KhotoolError: see ``open_image``.
     """
     refuse_same_file(args, [path])
-    from khotool.image.open import open_image
+    from khotool.encode.load import load_image
 
     with progress(args) as report:
-        return open_image(path, options_from(args), report)
+        return load_image(path, options_from(args), report)
 
 
 def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 
-from khotool.abi.registry import load_registry
-from khotool.encode.read_model import build_model, image_of, looks_like_model, read_model
+from khotool.encode.recognise import looks_like_model
 from khotool.image.model import Image
 from khotool.image.open import OpenOptions, Progress, open_image
 
@@ -18,10 +18,11 @@ def load_image(
     Raises:
         KhotoolError: as ``open_image`` and ``build_model``.
     """
-    import os
-
     if not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
         return open_image(path, options, progress)
+    from khotool.abi.registry import load_registry
+    from khotool.encode.read_model import build_model, image_of, read_model
+
     options = options or OpenOptions()
     registry = load_registry(options.formats)
     image = image_of(build_model(read_model(os.fspath(path)), registry), registry)

@@ -41,18 +41,6 @@ class Model:
     is_dump: bool
 
 
-def looks_like_model(path: str | Path) -> bool:
-    """True for a file that holds JSON or TOML rather than memory."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return False
-    if Path(path).suffix in (".toml", ".json"):
-        return True
-    return head.lstrip()[:1] == b"{" and b"\0" not in head
-
-
 def read_model(path: str | Path) -> Model:
     """Parse a model file.
 

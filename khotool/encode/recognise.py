@@ -1,0 +1,17 @@
+"""Tell a model from a capture, without importing what reads either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def looks_like_model(path: str | Path) -> bool:
+    """True for a file that holds JSON or TOML rather than memory."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    if Path(path).suffix in (".toml", ".json"):
+        return True
+    return head.lstrip()[:1] == b"{" and b"\0" not in head
