@@ -18,7 +18,8 @@ def load_image(
     Raises:
         KhotoolError: as ``open_image`` and ``build_model``.
     """
-    if not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
+    raw = options is not None and options.base is not None
+    if raw or not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
         return open_image(path, options, progress)
     from khotool.abi.registry import load_registry
     from khotool.encode.read_model import build_model, image_of, read_model
