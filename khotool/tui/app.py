@@ -22,7 +22,7 @@ from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.screens.explore import ExploreScreen
 from khotool.tui.screens.findings import FindingsScreen
 from khotool.tui.screens.formats import FormatsScreen
-from khotool.tui.screens.mode import ModeScreen
+from khotool.tui.screens.mode import WIDE, ModeScreen
 from khotool.tui.screens.pages import PagesScreen
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder
@@ -70,7 +70,7 @@ class KhotoolApp(Actions):
     }
     DEFAULT_MODE = "explore"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - the base class does not say ClassVar
-        (0, "-tiny"), (60, "-narrow"), (110, "-wide"),
+        (0, "-tiny"), (60, "-narrow"), (WIDE, "-wide"),
     ]  # fmt: skip
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-short"),
@@ -219,6 +219,8 @@ class KhotoolApp(Actions):
             if group in self.jobs:
                 self.workers.cancel_group(self, group)
                 self.jobs.pop(group, None)
+                for screen in self.mode_screens():
+                    screen.job_failed(group)
                 stopped = True
         if stopped:
             self.progress = ""
@@ -325,6 +327,8 @@ class KhotoolApp(Actions):
     def _failed(self, group: str, text: str, details: str) -> None:
         self.jobs.pop(group, None)
         self.details = details
+        for screen in self.mode_screens():
+            screen.job_failed(group)
         if group == "open":
             self.error = text
             if self.session is not None:

@@ -63,7 +63,7 @@ def side_bytes(image: Image, path: str, size: int = 64) -> list[Line]:
     place = resolve(image.tree, path)
     span = place.node.span if place is not None and place.row < 0 else None
     if span is None:
-        return [[("not here" if place is None else "no bytes of its own", "dim")]]
+        return [[("no bytes of its own", "dim")]]
     lines: list[Line] = []
     for start in range(span.address, span.address + min(span.size, size), 16):
         stop = min(start + 16, span.end)

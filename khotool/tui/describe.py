@@ -11,7 +11,7 @@ from khotool.tui.find import flag_names
 from khotool.tui.items import Item
 from khotool.tui.memory_view import MemoryView, Use, address_text
 from khotool.tui.place import Place, group_span, labels_of, span_of
-from khotool.tui.text import Line, count_text, size_text, visible
+from khotool.tui.text import Line, count_text, plain, size_text, visible
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Field
@@ -21,6 +21,8 @@ Fact = tuple[str, Line]
 
 RADIXES = ("hex", "decimal", "binary")
 _HEX_ROLES = {"address", "pfn", "token", "handle", "magic", "checksum", "bits"}
+CELL = 18
+"""Characters of a column."""
 PREVIEW = 16
 """Elements or bytes shown of a long value."""
 
@@ -60,6 +62,12 @@ def _number_line(field: Field | None, value: int) -> Line:
     if role in _HEX_ROLES or value >= 1 << 40:
         return [(f"{value:#x}", "value")]
     return [(str(value), "value")]
+
+
+def cell_text(field: Field | None, value: Any) -> str:
+    """A value in the column of a table; flags whose names are long as a number."""
+    text = plain(value_line(field, value)[:1])
+    return f"{value:#x}" if len(text) > CELL and isinstance(value, int) else text
 
 
 def radix_text(value: int, radix: str, size: int) -> str:
@@ -116,7 +124,7 @@ def _row_summary(place: Place) -> Line:
         if line:
             line.append(("  ", ""))
         field = Place(place.node, 0, label).field
-        line += [(f"{label} ", "dim"), *value_line(field, values[label])]
+        line += [(f"{label} ", "dim"), (cell_text(field, values[label]), "value")]
     return line
 
 
@@ -224,7 +232,7 @@ def value_facts(field: Field | None, value: int, size: int, radix: str, image: I
     role = field.role if field is not None else ""
     shown = radix_text(value, radix, min(max(size, 1), 8))
     line: Line = [(shown, "value")]
-    plain = "".join(text for text, _ in value_line(field, value))
+    read = plain(value_line(field, value))
     if role == "address" and radix == "hex":
         if value < UNPLACED:
             line.append((f"  PFN {value >> image.geometry.page_shift:#x}", "dim"))
@@ -232,8 +240,8 @@ def value_facts(field: Field | None, value: int, size: int, radix: str, image: I
             line = [(address_text(value), "value")]
     elif role == "pfn":
         line.append((f"  address {value << image.geometry.page_shift:#x}", "dim"))
-    elif plain not in (shown, f"{value:#x}"):
-        line.append((f"  {plain}", "dim"))
+    elif read not in (shown, f"{value:#x}"):
+        line.append((f"  {read}", "dim"))
     elif radix == "hex":
         line.append((f"  {value}", "dim"))
     return line

@@ -22,7 +22,7 @@ _MOVES = (
 _EXTRA = {
     "pages": (("+ -", "finer and coarser cells"), ("enter", "show the range in Explore")),
     "findings": (("s", "least severity shown"), ("enter", "show in Explore")),
-    "diff": (("u", "A or B in Explore"), ("c", "open the image to compare with")),
+    "diff": (("c", "open the image to compare with"),),
     "formats": (("v", "compare with a second definition"),),
 }
 

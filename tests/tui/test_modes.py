@@ -360,3 +360,52 @@ def test_quit() -> None:
         assert d.app.return_code == 0
 
     drive(story)
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    """Markup and control characters of an image are shown, not obeyed, in every view."""
+    raw = bytearray(lzma.decompress(CAPTURE.read_bytes()))
+    name = b"[@click=app.quit]\x1b[31m\xff[/x]"
+    for at in (raw.find(b"vm-alpha"), raw.find(b"vm-beta\0")):
+        raw[at : at + len(name)] = name
+    bad = tmp_path / "hostile.elf"
+    bad.write_bytes(raw)
+
+    async def story(d: Driver) -> None:
+        await d.goto("/LUO/sessions")
+        await d.press("right", "right", "down", "right", "right")
+        text = d.text()
+        assert "[@click=app.quit]␛[31m\\xff[/x]" in text
+        assert "\x1b" not in text
+        await d.press("f")
+        await d.fill("[/x]")
+        await d.press("enter", "m")
+        await d.fill("[bold]")
+        await d.press("enter", "apostrophe", "escape", "slash")
+        await d.fill("[/x]")
+        await d.press("enter", "g")
+        await d.fill("[/x]")
+        await d.press("enter", "2", "3", "4", "5", "1", "y")
+        assert "\x1b" not in d.text()
+
+    drive(story, bad)
+
+
+CAPTURES = sorted((CAPTURE.parents[1]).glob("*/*.xz"))
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_every_capture_in_every_mode(path: Path) -> None:
+    """Captures of all kernels, page sizes and containers can be walked through."""
+
+    async def story(d: Driver) -> None:
+        assert d.app.session is not None
+        await d.press("down", "down", "down", "right", "right", "enter", "t", "t")
+        d.app.screen.query_one("#hex").focus()
+        await d.press("down", "pagedown", "end", "home", "a", "a")
+        for mode in "2345":
+            await d.press(mode, "down", "enter")
+        await d.press("1")
+        assert d.app.session.cursor is not None
+
+    drive(story, path)

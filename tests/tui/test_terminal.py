@@ -79,6 +79,7 @@ def test_in_a_terminal(terminal: Terminal, color: str, tmp_path: Path) -> None:
     terminal.tmux("send-keys", "-l", "vm-alpha]/files[0x1]/data")
     terminal.wait_for("0xc66000")
     terminal.tmux("send-keys", "Enter")
+    terminal.wait_for_not("Go to")
     terminal.tmux("send-keys", "Enter")
     terminal.wait_for("/LUO/sessions[vm-alpha]/files[0x1]/data/pos")
     terminal.tmux("send-keys", "BSpace")

@@ -76,10 +76,18 @@ class DiffScreen(ModeScreen):
             return
         view = self.query_one("#changes", LineView)
         view.empty = "the same handover"
-        narrow = not self.has_class("-wide")
+        narrow = self.narrow
         view.show(len(found), lambda number: self._line(found[number], narrow), 0)
         self._titles()
         self._sides()
+
+    def job_failed(self, group: str) -> None:
+        """Say that there is no comparison."""
+        if group in ("diff", "other"):
+            self._of = (None, None)
+            view = self.query_one("#changes", LineView)
+            view.empty = "not compared; a tries again, c opens another image"
+            view.refresh()
 
     def _titles(self) -> None:
         view = self.query_one("#changes", LineView)

@@ -9,11 +9,11 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
-from khotool.tui.describe import RADIXES, facts, value_line
+from khotool.tui.describe import RADIXES, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
-from khotool.tui.text import Line, count_text, plain, visible
+from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.hex_view import GUTTERS, WIDTHS, HexView
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.model_tree import BADGES, ModelTree
@@ -118,7 +118,7 @@ class ExploreScreen(ModeScreen):
 
     def _strip(self, name: str, title: str) -> str:
         """The tabs of the lower pane as a title; the one shown in brackets."""
-        narrow = not self.has_class("-wide")
+        narrow = self.narrow
         if name == "hex" and not narrow:
             return title
         names = NARROW_TABS if narrow else TABS
@@ -183,7 +183,7 @@ class ExploreScreen(ModeScreen):
             values = table.row(number)
             line: Line = [(f" [{count_text(number)}]".ljust(12), "key")]
             for label in labels:
-                text = plain(value_line(fields[label], values[label]))
+                text = cell_text(fields[label], values[label])
                 line += [(f"{label} ", "dim"), (text.ljust(14) + " ", "value")]
             return line
 
@@ -264,7 +264,7 @@ class ExploreScreen(ModeScreen):
 
     def action_tab(self) -> None:
         """The next tab of the lower pane."""
-        names = TABS if self.has_class("-wide") else NARROW_TABS
+        names = NARROW_TABS if self.narrow else TABS
         at = names.index(self.tab) if self.tab in names else -1
         focused = self.focused is not None and self.focused.id in NARROW_TABS
         self.tab = names[(at + 1) % len(names)]
@@ -273,7 +273,7 @@ class ExploreScreen(ModeScreen):
             self.query_one(f"#{self.tab}").focus()
 
     def _show_tab(self) -> None:
-        wide = self.has_class("-wide")
+        wide = not self.narrow
         if wide and self.tab == "hex":
             self.tab = "field"
         for name in NARROW_TABS:

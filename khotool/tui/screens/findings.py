@@ -56,7 +56,7 @@ class FindingsScreen(ModeScreen):
         ]  # fmt: skip
         view = self.query_one("#list-findings", LineView)
         view.empty = "no finding" if session.checked else "the check is still running"
-        narrow = not self.has_class("-wide")
+        narrow = self.narrow
         state = (session.findings, self.least, self.text, session.finding)
         at = None
         if state != self._shown:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from khotool.tui.app import KhotoolApp
 
 
+WIDE = 110
+"""Columns from which on panes stand side by side."""
+
+
 def bindings(mode: str) -> list[BindingType]:
     """Bindings of a mode's screen, from the table of keys."""
     return [
@@ -45,6 +49,11 @@ class ModeScreen(Screen[None]):
     def session(self) -> Session | None:
         """The session of the open image."""
         return self.khotool.session
+
+    @property
+    def narrow(self) -> bool:
+        """Whether there is no room for everything at once."""
+        return self.app.size.width < WIDE
 
     def compose(self) -> ComposeResult:
         """Title, banner, body, state, footer."""
@@ -97,6 +106,9 @@ class ModeScreen(Screen[None]):
     def session_changed(self, change: Change) -> None:
         """Follow a change of the session."""
         self.update_frame()
+
+    def job_failed(self, group: str) -> None:
+        """Work of a group has failed or was cancelled."""
 
     # -- actions of every mode -------------------------------------------------------------
 

@@ -126,7 +126,7 @@ class PageMapView(Widget, can_focus=True):
             token, glyph = "zero", "·" if glyph != " " else " "
         style = base + style_of(self, token)
         if cell.start == self.at:
-            style += Style(reverse=True, bold=True)
+            style = base + style_of(self, "accent hit")
             glyph = glyph if glyph.strip() else "×"
         return Segment(glyph, style)
 
