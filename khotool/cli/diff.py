@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("old", metavar="A", help="capture, packed image, debugfs copy or model")
     parser.add_argument("new", metavar="B", help="what to compare it with")
-    parser.add_argument("--addresses", action="store_true", help="compare physical addresses too")
+    parser.add_argument(
+        "--addresses", action="store_true", help="compare addresses and layout of lists too"
+    )  # fmt: skip
     parser.add_argument("--pages", action="store_true", help="list preserved ranges that differ")
     parser.add_argument("--contents", action="store_true", help="compare payload too")
     parser.add_argument("--stat", action="store_true", help="count changes, do not list them")

@@ -20,6 +20,35 @@ def numbered(keys: Sequence[Key]) -> list[tuple[Key, int]]:
     return result
 
 
+def paired(
+    old: Sequence[Key], new: Sequence[Key]
+) -> tuple[list[tuple[Key, int]], list[tuple[Key, int]]]:
+    """Keys of two lists made distinct; of a repeated key, those at one place correspond.
+
+    What has no partner at its own place takes the first one that is left.
+    """
+    left = numbered(old)
+    if len(set(old)) == len(old) and len(set(new)) == len(new):
+        return left, numbered(new)
+    counts: dict[Key, int] = {}
+    for key in old:
+        counts[key] = counts.get(key, 0) + 1
+    numbers: list[int | None] = [
+        left[at][1] if at < len(old) and old[at] == key else None for at, key in enumerate(new)
+    ]
+    used = {(key, number) for key, number in zip(new, numbers, strict=True) if number is not None}
+    following: dict[Key, int] = {}
+    right = []
+    for key, number in zip(new, numbers, strict=True):
+        if number is None:
+            number = following.get(key, 0)
+            while number < counts.get(key, 0) and (key, number) in used:
+                number += 1
+            following[key] = number + 1
+        right.append((key, number))
+    return left, right
+
+
 def moved(old: Sequence[Key], new: Sequence[Key]) -> list[tuple[Key, int, int]]:
     """The fewest keys whose move explains another order.
 

@@ -8,29 +8,38 @@ from typing import Any
 
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
-from khotool.diff.align import moved, numbered
+from khotool.diff.align import moved, paired
 from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, PathFilter
 from khotool.diff.fields import (
+    KEY_FIELDS,
+    changed,
+    count_of,
+    handler_of,
     is_address,
     is_group,
     is_layout,
     is_unknown,
     is_version,
     json_of,
-    scalar_text,
+    length_of,
+    plain_key,
+    pointer_of,
+    says_nothing,
     text_of,
     unfollowed,
 )
+from khotool.diff.gaps import Gaps, Hidden, is_marker
+from khotool.diff.layout import compare_layout
 from khotool.diff.tables import compare_tables
+from khotool.diff.versions import known_on_one_side, unknown_nodes, version_change
 from khotool.image.model import Image, Node, NodeKind, Phase
-from khotool.render.value import json_scalar
 
-KEY_FIELDS = ("name", "token")
 MOST_RENAMES = 16
 """Elements of one list that are looked at for having got another name."""
 MOST_NOTES = 1000
 
-Key = tuple[str, str | None, int]
+Key = tuple[tuple[str, str | None], int]
+SIDES = ("first", "second")
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -40,14 +49,15 @@ def compare(
     """Everything that differs between two images.
 
     Nodes are aligned by their names and keys. Addresses, the lists and areas that records are
-    kept in, and sizes of blobs are not content. What one image does not have because it was not
-    captured, or because the booted kernel reused it, is a note and no change.
+    kept in, and sizes of blobs are not content, unless they lie at the same place. What one image
+    does not have because it was not captured, or because the booted kernel reused it, is a note
+    and no change.
     """
     from khotool.diff.contents import compare_contents
     from khotool.diff.pages import compare_pages, compare_scratch
 
     options = options or DiffOptions()
-    walk = TreeComparison(old, new, options)
+    walk = TreeComparison(old, new, options, (Gaps(old), Gaps(new)))
     walk.run(old.tree, new.tree)
     result = Comparison(addresses=options.addresses)
     result.changes = [*_image_changes(old, new), *walk.abi_change(), *walk.changes]
@@ -56,7 +66,8 @@ def compare(
         compare_contents(old, new, walk.payload, result, progress)
     shown = PathFilter(options)
     result.changes = [change for change in result.changes if shown(change.path)]
-    compare_pages(old, new, walk.renamed, shown, result, options)
+    hidden = Hidden(walk.hidden)
+    compare_pages(old, new, walk.renamed, lambda path: path not in hidden, shown, result, options)
     result.notes = [*_phase_notes(old, new), *walk.notes, *result.notes]
     return result
 
@@ -84,17 +95,21 @@ class TreeComparison:
     """The walk over two trees.
 
     Args:
+        gaps: what each image could not read.
         payload: pairs of nodes whose contents correspond.
         renamed: paths of elements that have another name in the second image: new to old.
+        hidden: paths below which one image was not read.
     """
 
     old: Image
     new: Image
     options: DiffOptions
+    gaps: tuple[Gaps, Gaps]
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     payload: list[tuple[Node, Node]] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
     formats: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
     probing: bool = False
 
@@ -119,29 +134,71 @@ class TreeComparison:
         self._note_formats(a, b)
         if a.parent is not None and not self._values(a, b):
             return []
+        if known_on_one_side(a, b):
+            self._unknown_format(a, b)
+            return []
+        lost = self._lost(a, b)
         if a.table is not None and b.table is not None:
-            self._tables(a, b)
+            self._tables(a, b, lost)
             return []
         if is_group(a) and is_group(b):
             self._remember_payload(a, b)
-            return self._children(a, b, skip)
+            below = self._children(a, b, skip, lost)
+            self._layout(a, b, lost)
+            return below
         return []
 
-    def _note_formats(self, a: Node, b: Node) -> None:
-        if a.format and b.format and a.format != b.format:
-            for side, node in enumerate((a, b)):
-                if self._kind(side, node.format) not in (Kind.FILE, Kind.FLB):
-                    self.formats[side].add(node.format)
+    def _layout(self, a: Node, b: Node, lost: tuple[bool, bool]) -> None:
+        addresses = self.options.addresses
+        faulty = self.gaps[0].rules(a) != self.gaps[1].rules(b)
+        images = self.old, self.new
+        self.changes += compare_layout(a, b, images, lost, addresses=addresses, faulty=faulty)
 
-    def _kind(self, side: int, identifier: str) -> Kind:
-        return (self.old, self.new)[side].registry.get(identifier).kind
+    def _unknown_format(self, a: Node, b: Node) -> None:
+        before = len(self.changes)
+        self._layout(a, b, (False, False))
+        change = version_change(a, b)
+        # A blob of another size is reason enough not to be known.
+        if change is not None and (before == len(self.changes) or change.path != a.path):
+            self.changes.append(change)
+        side = SIDES[0] if b.format else SIDES[1]
+        self._note(f"{a.path}: its format is not known in the {side} image; not compared")
+        self.hidden.append(a.path)
+
+    def _lost(self, a: Node, b: Node) -> tuple[bool, bool]:
+        """Which of the images has not all that the node leads to."""
+        reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
+        lost = bool(reasons[0]), bool(reasons[1])
+        if lost == (False, False):
+            return lost
+        side = 0 if lost[0] else 1
+        one, two = pointer_of(a), pointer_of(b)
+        elsewhere = one is not None and two is not None and one.value != two.value
+        if lost[0] != lost[1] and elsewhere and not self.gaps[side].partial:
+            # It may well lead to nowhere; with addresses the change is there already.
+            if not self.options.addresses and one is not None and two is not None:
+                self._changed(one, two)
+            return lost
+        where = "both images" if lost[0] and lost[1] else f"the {SIDES[side]} image"
+        self._note(f"{a.path}: {reasons[side]} in {where}")
+        self.hidden.append(a.path)
+        return lost
+
+    def _note_formats(self, a: Node, b: Node) -> None:
+        if not a.format or not b.format or a.format == b.format:
+            return
+        nodes = (self.old, a), (self.new, b)
+        if any(image.registry.get(n.format).kind in (Kind.FILE, Kind.FLB) for image, n in nodes):
+            return
+        self.formats[0].add(a.format)
+        self.formats[1].add(b.format)
 
     def _values(self, a: Node, b: Node) -> bool:
         """Compare the values themselves; False if there is no point in going below."""
         if is_unknown(a.value) or is_unknown(b.value):
             if is_unknown(a.value) != is_unknown(b.value):
                 gone = a.value if is_unknown(a.value) else b.value
-                side = "first" if is_unknown(a.value) else "second"
+                side = SIDES[0] if is_unknown(a.value) else SIDES[1]
                 self._note(f"{a.path}: {gone.reason} in the {side} image")
             return False
         if isinstance(a.value, Absent) or isinstance(b.value, Absent):
@@ -149,10 +206,7 @@ class TreeComparison:
                 self._changed(a, b)
             return False
         if is_group(a) != is_group(b):
-            if unfollowed(a, self.old) or unfollowed(b, self.new):
-                self._note(f"{a.path}: what it points to is not in both captures")
-            else:
-                self._changed(a, b)
+            self._one_group(a, b)
             return False
         if is_address(a) or is_address(b):
             # Whether there is anything at all is no matter of addresses.
@@ -165,31 +219,52 @@ class TreeComparison:
             self._changed(a, b)
         return True
 
+    def _one_group(self, a: Node, b: Node) -> None:
+        """Something hangs from a node in one of the images only."""
+        same = bool(a.value) == bool(b.value)
+        read = not (self.gaps[0].reason(a) or self.gaps[1].reason(b))
+        if unfollowed(a, self.old) or unfollowed(b, self.new) or (same and not read):
+            self._note(f"{a.path}: what it points to is not in both captures")
+        elif same and any(gap.limited for gap in self.gaps):
+            self._note_limit()
+        elif same and handler_of(a) != handler_of(b):
+            self._note(f"{a.path}: not compared, as the handlers differ")
+        else:
+            self._changed(a, b)
+            return
+        self.hidden.append(a.path)
+
     def _counted(self, a: Node, b: Node) -> bool:
         """True for the length of a list whose elements tell what differs."""
         label = a.field.counts if a.field is not None else ""
         if not label or a.parent is None or b.parent is None:
             return False
         lists = (a.parent.get(label), b.parent.get(label))
-        return _length(lists[0]) != _length(lists[1])
+        return length_of(lists[0]) != length_of(lists[1])
 
-    def _tables(self, a: Node, b: Node) -> None:
+    def _tables(self, a: Node, b: Node, lost: tuple[bool, bool]) -> None:
         assert a.table is not None
         assert b.table is not None
+        before = len(self.changes)
+        self._layout(a, b, lost)
         found, longer = compare_tables(a, b, addresses=self.options.addresses)
         if len(a.table) < a.table.declared or len(b.table) < b.table.declared:
             self._note(f"{a.path}: not all records are captured")
             found = [change for change in found if change.kind is ChangeKind.CHANGED]
+            if before == len(self.changes):
+                self.hidden.append(a.path)
         self._remember_payload(a, b)
-        old, new = _count_of(a), _count_of(b)
+        old, new = count_of(a), count_of(b)
         if longer and old is not None and new is not None and old.value != new.value:
             # The number of rows says it all.
             self._changed(old, new)
             return
         self.changes += found
 
-    def _children(self, a: Node, b: Node, skip: str) -> list[tuple[Node, Node]]:
-        left, right = self._content(a, self.old, skip), self._content(b, self.new, skip)
+    def _children(
+        self, a: Node, b: Node, skip: str, lost: tuple[bool, bool]
+    ) -> list[tuple[Node, Node]]:
+        left, right = self._content(a, b, skip)
         common = [key for key in left if key in right]
         gone = [key for key in left if key not in right]
         more = [key for key in right if key not in left]
@@ -199,25 +274,53 @@ class TreeComparison:
             gone, more = self._renames(left, right, gone, more)
         other_format = bool(a.format and b.format and a.format != b.format)
         partial = is_unknown(a.value) or is_unknown(b.value)
-        for key in gone:
-            self._one_sided(ChangeKind.REMOVED, left[key], other_format, partial)
-        for key in more:
-            self._one_sided(ChangeKind.ADDED, right[key], other_format, partial)
+        only = [left[key] for key in gone], [right[key] for key in more]
+        explained = self._unknown_nodes(*only) if a.parent is not None else set()
+        for side, kind in ((1, ChangeKind.REMOVED), (0, ChangeKind.ADDED)):
+            if lost[side]:
+                continue
+            for node in only[1 - side]:
+                if id(node) not in explained:
+                    self._one_sided(kind, node, other_format, partial)
         return [(left[key], right[key]) for key in common]
 
-    def _content(self, node: Node, image: Image, skip: str) -> dict[Key, Node]:
-        children = [
-            child for child in node.children
-            if not is_layout(child, image) and not (skip and child.name == skip)
-        ]  # fmt: skip
-        keys = numbered([(child.name, child.key) for child in children])
-        return {
-            (name, key, count): child
-            for ((name, key), count), child in zip(keys, children, strict=True)
-        }
+    def _unknown_nodes(self, gone: list[Node], more: list[Node]) -> set[int]:
+        """Nodes that only one image knows the format of; the ids of what that explains."""
+        explained: set[int] = set()
+        for side, known, other in ((1, gone, more), (0, more, gone)):
+            for version, text, nodes in unknown_nodes(known, other):
+                pair = (str(version.value), text) if side else (text, str(version.value))
+                self.changes.append(Change(ChangeKind.CHANGED, version.path, *pair, pair))
+                self._note(
+                    f"{version.path}: its format is not known in the {SIDES[side]} image; "
+                    "not compared"
+                )
+                explained |= {id(node) for node in nodes}
+                self.hidden += [node.path for node in nodes]
+        return explained
+
+    def _content(self, a: Node, b: Node, skip: str) -> tuple[dict[Key, Node], dict[Key, Node]]:
+        """Children that are content, by keys that correspond."""
+        sides = []
+        for node, image in ((a, self.old), (b, self.new)):
+            sides.append(
+                [
+                    child
+                    for child in node.children
+                    if not is_layout(child, image)
+                    and not (skip and child.name == skip)
+                    and not is_marker(child)
+                ]
+            )
+        names = [[(child.name, plain_key(child)) for child in side] for side in sides]
+        keys = paired(names[0], names[1])
+        return (
+            dict(zip(keys[0], sides[0], strict=True)),
+            dict(zip(keys[1], sides[1], strict=True)),
+        )
 
     def _moves(self, left: dict[Key, Node], right: dict[Key, Node], common: list[Key]) -> None:
-        keys = [key for key in common if key[1] is not None or left[key].kind is NodeKind.ENTRY]
+        keys = [key for key in common if key[0][1] is not None or left[key].kind is NodeKind.ENTRY]
         there = set(keys)
         for key, old, new in moved(keys, [key for key in right if key in there]):
             text = (f"position {old}", f"position {new}")
@@ -240,7 +343,7 @@ class TreeComparison:
             label = next((name for name in KEY_FIELDS if a.get(name) and b.get(name)), "")
             if not label:
                 continue
-            probe = TreeComparison(self.old, self.new, self.options, probing=True)
+            probe = TreeComparison(self.old, self.new, self.options, self.gaps, probing=True)
             probe.run(a, b, label)
             if probe.changes:
                 continue
@@ -249,6 +352,8 @@ class TreeComparison:
             assert field_b is not None
             self._changed(field_a, field_b)
             self.payload += probe.payload
+            self.notes += probe.notes
+            self.hidden += probe.hidden
             self.renamed[b.path] = a.path
             gone.remove(key)
             more.remove(other)
@@ -256,15 +361,19 @@ class TreeComparison:
 
     def _one_sided(self, kind: ChangeKind, node: Node, other_format: bool, partial: bool) -> None:
         other = self.new if kind is ChangeKind.REMOVED else self.old
-        side = "first" if kind is ChangeKind.ADDED else "second"
+        at = 0 if kind is ChangeKind.ADDED else 1
+        side = SIDES[at]
         if other.phase is Phase.CONSUMED and (partial or is_unknown(node.value)):
             self._note(f"{node.path}: consumed in the {side} image")
             return
         if is_unknown(node.value) or (partial and other.phase is Phase.CONSUMED):
             self._note(f"{node.path}: unknown")
             return
+        if self.gaps[at].limited:
+            self._note_limit()
+            return
         # A format without this field says the same as a zero in it.
-        if other_format and not is_group(node) and _says_nothing(node):
+        if other_format and not is_group(node) and says_nothing(node):
             return
         value, text = json_of(node), text_of(node)
         if kind is ChangeKind.REMOVED:
@@ -273,34 +382,19 @@ class TreeComparison:
             self.changes.append(Change(kind, node.path, None, value, ("", text)))
 
     def _changed(self, a: Node, b: Node) -> None:
-        old, new = (json_scalar(node.value, node.field) for node in (a, b))
-        text = (scalar_text(a), scalar_text(b))
-        self.changes.append(Change(ChangeKind.CHANGED, a.path, old, new, text))
+        self.changes.append(changed(a, b))
 
     def _remember_payload(self, a: Node, b: Node) -> None:
         element = a.key is not None and not a.name
         if self.options.contents and (element or a.table is not None):
             self.payload.append((a, b))
 
+    def _note_limit(self) -> None:
+        text = "a limit stopped decoding: what only one of the images has is not reported"
+        if text not in self.notes[:1]:
+            self.notes.insert(0, text)
+            self.hidden.append("/")
+
     def _note(self, text: str) -> None:
         if len(self.notes) < MOST_NOTES:
             self.notes.append(text)
-
-
-def _length(node: Node | None) -> int:
-    if node is None:
-        return 0
-    return len(node.table) if node.table is not None else len(node.elements())
-
-
-def _says_nothing(node: Node) -> bool:
-    counts = node.field is not None and bool(node.field.counts)
-    return counts or is_version(node) or is_address(node) or not node.value
-
-
-def _count_of(node: Node) -> Node | None:
-    """The field that says how many rows a table has."""
-    for child in node.parent.children if node.parent is not None else ():
-        if child.field is not None and child.field.counts == node.name:
-            return child
-    return None

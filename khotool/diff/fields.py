@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from khotool.absent import Absent, Reason
+from khotool.diff.changes import Change, ChangeKind
 from khotool.image.model import Image, Node, NodeKind
 from khotool.render.value import json_scalar, number_text
 
 ADDRESS_ROLES = frozenset({"address", "pfn"})
 ENTRY_PLACE = frozenset({"address", "size"})
-UNKNOWN = frozenset({Reason.NOT_CAPTURED, Reason.CONSUMED, Reason.LIMIT})
+UNKNOWN = frozenset(
+    {Reason.NOT_CAPTURED, Reason.UNREADABLE, Reason.TRUNCATED, Reason.CONSUMED, Reason.LIMIT}
+)
 """Reasons that say nothing about the value itself."""
 PARTIAL = frozenset({"debugfs", "fdt"})
 """Containers that hold some blobs and none of the memory that they point to."""
 SHOWN = 60
+KEY_FIELDS = ("name", "token")
+"""Fields that elements of lists are told apart by."""
 
 
 def is_layout(child: Node, image: Image) -> bool:
@@ -35,6 +40,15 @@ def is_address(node: Node) -> bool:
     """True if the value is a physical address, or a handle that leads to memory."""
     role = node.field.role if node.field is not None else ""
     return role in ADDRESS_ROLES or (role == "handle" and node.target is not None)
+
+
+def pointer_of(node: Node) -> Node | None:
+    """The address that leads to what hangs from a node: its own value, or one in a descriptor."""
+    if isinstance(node.value, int):
+        return node
+    if node.table is None:
+        return None
+    return next((c for c in node.children if is_address(c) and isinstance(c.value, int)), None)
 
 
 def is_version(node: Node) -> bool:
@@ -86,6 +100,12 @@ def json_of(node: Node, *, addresses: bool = False) -> Any:
     return brief
 
 
+def changed(a: Node, b: Node) -> Change:
+    """Two values of one path."""
+    old, new = (json_scalar(node.value, node.field) for node in (a, b))
+    return Change(ChangeKind.CHANGED, a.path, old, new, (scalar_text(a), scalar_text(b)))
+
+
 def text_of(node: Node) -> str:
     """The value for a person; untrusted text."""
     if is_group(node):
@@ -119,3 +139,40 @@ def _flat(value: Any) -> list[tuple[str, Any]]:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def length_of(node: Node | None) -> int:
+    """Elements of a list or rows of a table."""
+    if node is None:
+        return 0
+    return len(node.table) if node.table is not None else len(node.elements())
+
+
+def plain_key(node: Node) -> str | None:
+    """The key without the number that tells it from an earlier element with the same."""
+    if node.key is None or "~" not in node.key:
+        return node.key
+    value = next((node.value_of(name) for name in KEY_FIELDS if node.get(name)), node.key)
+    return f"{value:#x}" if isinstance(value, int) else str(value)
+
+
+def handler_of(node: Node) -> object:
+    """The value that says which handler reads what a handle leads to."""
+    reference = node.field.points_to if node.field is not None else None
+    if reference is None or not reference.by or node.parent is None:
+        return None
+    return node.parent.value_of(reference.by)
+
+
+def says_nothing(node: Node) -> bool:
+    """True if a format without this field says the same."""
+    counts = node.field is not None and bool(node.field.counts)
+    return counts or is_version(node) or is_address(node) or not node.value
+
+
+def count_of(node: Node) -> Node | None:
+    """The field that says how many rows a table has."""
+    for child in node.parent.children if node.parent is not None else ():
+        if child.field is not None and child.field.counts == node.name:
+            return child
+    return None

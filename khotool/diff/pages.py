@@ -18,6 +18,7 @@ def compare_pages(
     old: Image,
     new: Image,
     renamed: dict[str, str],
+    comparable: Callable[[str | None], bool],
     shown: Callable[[str], bool],
     result: Comparison,
     options: DiffOptions,
@@ -26,6 +27,7 @@ def compare_pages(
 
     Args:
         renamed: paths of the second image that have another one in the first.
+        comparable: tells which owners have all of their memory in both images.
         shown: tells which owners are reported.
     """
     if isinstance(old.map, Absent) or isinstance(new.map, Absent):
@@ -40,7 +42,7 @@ def compare_pages(
     a, b = pages_by_owner(old, {}), pages_by_owner(new, renamed)
     for path in sorted(a.keys() | b.keys(), key=lambda path: path or ""):
         before, after = a.get(path, 0), b.get(path, 0)
-        if before != after and shown(path or "/"):
+        if before != after and comparable(path) and shown(path or "/"):
             result.owners.append(OwnerChange(path, before, after))
     if options.pages or options.addresses:
         left, right = old.map.blocks.ranges(), new.map.blocks.ranges()

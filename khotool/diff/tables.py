@@ -29,9 +29,13 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
     changes: list[Change] = []
     roles_a, roles_b = _labels(a), _labels(b)
     for label, role in roles_a.items():
-        if label in roles_b and (addresses or role not in ADDRESS_ROLES):
+        if label in roles_b:
             left, right = a.column(label)[rows_a], b.column(label)[rows_b]
-            changes += _column(old.path, label, role, rows_a, left, right)
+            differ = left != right
+            if role in ADDRESS_ROLES and not addresses:
+                # Whether there is a page at all is no matter of addresses.
+                differ &= (left == 0) | (right == 0)
+            changes += _column(old.path, label, role, rows_a, left, right, differ)
     gone, more = _others(len(a), rows_a), _others(len(b), rows_b)
     if len(rows_b) > 1 and bool((rows_b[1:] < rows_b[:-1]).any()):
         count = int((rows_b[1:] < rows_b[:-1]).sum())
@@ -83,9 +87,9 @@ def _others(count: int, rows: Array) -> Array:
 
 
 def _column(
-    path: str, label: str, role: str, rows: Array, left: Array, right: Array
+    path: str, label: str, role: str, rows: Array, left: Array, right: Array, differ: Array
 ) -> list[Change]:
-    differ = np.flatnonzero(left != right)
+    differ = np.flatnonzero(differ)
     as_text = hex if role in ADDRESS_ROLES else str
     changes = []
     for at in differ[:LISTED].tolist():

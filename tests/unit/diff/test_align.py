@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.diff.align import longest_ascending, moved, numbered
+from khotool.diff.align import longest_ascending, moved, numbered, paired
 from khotool.diff.changes import DiffOptions, PathFilter
 
 
@@ -32,6 +32,20 @@ def test_a_long_list_in_another_order() -> None:
 def test_repeated_keys_are_numbered() -> None:
     """The n-th of a name is aligned with the n-th of that name."""
     assert numbered(["a", "b", "a"]) == [("a", 0), ("b", 0), ("a", 1)]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=8), st.lists(st.sampled_from("abc"), max_size=8))
+def test_repeated_keys_pair_by_place_first(old: list[str], new: list[str]) -> None:
+    """As many pairs as keys allow, each key once, and equal keys at one place are a pair."""
+    left, right = paired(old, new)
+    assert [key for key, _ in left] == old
+    assert [key for key, _ in right] == new
+    assert len(set(left)) == len(left)
+    assert len(set(right)) == len(right)
+    for key in "abc":
+        pairs = {pair for pair in left if pair[0] == key} & set(right)
+        assert len(pairs) == min(old.count(key), new.count(key))
+    assert all(a == b for a, b in zip(left, right, strict=False) if a[0] == b[0])
 
 
 def test_filter_stops_at_names() -> None:

@@ -1,0 +1,77 @@
+"""Which parts of a model are missing because they were not read, and so say nothing."""
+
+from __future__ import annotations
+
+import re
+
+from khotool.absent import Absent
+from khotool.diff.fields import PARTIAL, is_unknown
+from khotool.image.model import Image, Node, NodeKind, Phase
+
+NOT_READ = "MEM301"
+"""Finding at a pointer whose target, or a part of it, is not captured."""
+PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
+STOPPED = "LIM001"
+"""Finding where decoding stopped at a limit."""
+
+
+class Gaps:
+    """What one image could not read.
+
+    Args:
+        limited: decoding stopped at a limit, so that anything may be missing.
+        partial: the capture holds some blobs only, or the booted kernel reused memory; then a
+            missing target is expected.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.limited = any(finding.rule == STOPPED for finding in image.findings)
+        self.partial = image.info.container in PARTIAL or image.phase is Phase.CONSUMED
+        self._rules: dict[str, set[str]] = {}
+        for finding in image.findings:
+            self._rules.setdefault(finding.path, set()).add(finding.rule)
+        self._paths = {finding.path for finding in image.findings if finding.rule == NOT_READ}
+
+    def reason(self, node: Node) -> str:
+        """Why what a node leads to is not, or not all, in the model; empty if it is."""
+        for child in node.children:
+            if is_marker(child):
+                return str(child.value.reason)
+        return "not-captured" if self._paths and node.path in self._paths else ""
+
+    def rules(self, node: Node) -> set[str]:
+        """Ids of what decoding found wrong at a node."""
+        return self._rules.get(node.path, set()) if self._rules else set()
+
+
+def is_marker(node: Node) -> bool:
+    """True for the child that stands where the target of a pointer is missing."""
+    return (
+        node.name == "target"
+        and node.kind is NodeKind.VALUE
+        and node.field is None
+        and node.span is None
+        and isinstance(node.value, Absent)
+        and is_unknown(node.value)
+    )
+
+
+class Hidden:
+    """Owners whose pages are not comparable, as some of their memory was not read."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = set(paths)
+        self._above = {above for path in paths for above in _above(path)}
+
+    def __contains__(self, owner: str | None) -> bool:
+        if not self._paths:
+            return False
+        if owner is None or "/" in self._paths or owner in self._above:
+            return True
+        return owner in self._paths or any(above in self._paths for above in _above(owner))
+
+
+def _above(path: str) -> list[str]:
+    """Paths that a path is below: it is cut before each part, quoted text aside."""
+    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
+    return [path[:at] for at in places if at]
