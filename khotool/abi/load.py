@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.definition import (
@@ -20,6 +19,7 @@ from khotool.abi.definition import (
     Shape,
     Struct,
 )
+from khotool.abi.toml import parse_number, read_toml
 from khotool.errors import DefinitionError
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ ROLES = (
 )  # fmt: skip
 NULLS = ("error", "empty", "allowed", "handler")
 _INT = re.compile(r"^(be)?([us])(8|16|32|64)$")
-_CHAR = re.compile(r"^char\[(\d+)\]$")
+_CHAR = re.compile(r"^char\[([0-9]{1,9})\]$")
 _ARRAY = re.compile(r"^([A-Za-z_]\w*)\[\]$")
 _STRUCT = re.compile(r"^[A-Za-z_]\w*$")
 
@@ -167,8 +167,8 @@ def load_sets(text: bytes, source: str) -> list[AbiSet]:
 
 def _parse_toml(text: bytes, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read_toml(text)
+    except ValueError as error:
         raise DefinitionError(source, f"not a TOML document: {error}") from None
 
 
@@ -176,9 +176,9 @@ def _number(where: str, value: object) -> int:
     # TOML integers end at 2^63 - 1, so larger numbers are written as hexadecimal strings.
     if isinstance(value, str):
         try:
-            value = int(value, 0)
+            value = parse_number(value)
         except ValueError:
-            raise DefinitionError(where, f"{value!r} is not a number") from None
+            raise DefinitionError(where, f"{value!r:.60} is not a number") from None
     if not isinstance(value, int) or isinstance(value, bool):
         raise DefinitionError(where, f"expected a number, found {type(value).__name__}")
     return value

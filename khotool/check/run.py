@@ -11,6 +11,8 @@ from khotool.image.model import Image, Phase
 CHECKS: tuple[Check, ...] = (
     versions.check_headers,
     versions.check_set,
+    versions.check_entries,
+    versions.check_empty_map,
     records.check_fields,
     lists.check_list_ends,
     memory.check_blocks,

@@ -63,6 +63,6 @@ def read_baseline(path: str) -> set[str]:
     except OSError as error:
         raise InputError(f"--baseline {path}: {error.strerror}; write it with --write-baseline "
                          "FILE") from None  # fmt: skip
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"--baseline {path}: not a baseline; write it with --write-baseline "
                          "FILE") from None  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from khotool.abi.record import fit_int
+from khotool.abi.toml import parse_number
 from khotool.errors import EncodeError
 
 
@@ -32,7 +33,7 @@ def number(value: Any, where: str) -> int:
     """
     if isinstance(value, str):
         try:
-            return int(value, 0)
+            return parse_number(value)
         except ValueError:
             raise EncodeError(where, f"{value!r:.60} is not a number") from None
     if not isinstance(value, int) or isinstance(value, bool):

@@ -83,10 +83,11 @@ class Manifest:
         value = data.get(key, default)
         if value is None:
             raise self.error(here, "this key is needed")
-        if isinstance(value, str) and value[-1:] in SUFFIXES and value[:-1].isdigit():
-            value = int(value[:-1]) << SUFFIXES[value[-1]]
+        shift = 0
+        if isinstance(value, str) and SUFFIXES.get(value[-1:]) and value[:-1].isdecimal():
+            value, shift = value[:-1].lstrip("0") or "0", SUFFIXES[value[-1]]
         try:
-            result = number(value, here)
+            result = number(value, here) << shift
         except EncodeError as error:
             raise self.error(here, str(error).partition(": ")[2]) from None
         if not 0 <= result < 1 << 64:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import Registry
+from khotool.abi.toml import read_toml, refuse_huge_numbers
 from khotool.encode.blobs import read_blobs
 from khotool.encode.document import preserved_segments
 from khotool.encode.fresh import Built, Progress, build_fresh
@@ -57,11 +57,13 @@ def read_model(path: str | Path) -> Model:
         raise InputError(f"{path}: {error.strerror}; name a model that exists") from None
     try:
         is_json = raw.lstrip()[:1] == b"{"
-        document = json.loads(raw) if is_json else tomllib.loads(raw.decode())
+        document = json.loads(raw) if is_json else read_toml(raw)
+        is_dump = "schema" in document or "model" in document
+        if is_json and not is_dump:
+            refuse_huge_numbers(document)
     except (ValueError, RecursionError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: neither JSON nor TOML: {text}") from None
-    is_dump = "schema" in document or "model" in document
     if is_dump and document.get("schema", SCHEMA) != SCHEMA:
         raise EncodeError(str(path), f"schema is {document['schema']!r:.60}, expected {SCHEMA}")
     if is_dump and "model" not in document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from khotool.absent import Absent, Reason
 from khotool.image.model import Image, NodeKind, Phase, Role
+from khotool.image.region import MapRegion
 from khotool.shapes.preserved import PreservedMap
 
 
@@ -50,8 +51,23 @@ def map_is_garbage(image: Image) -> bool:
     if "limit" in image.map.problem_counts:
         # What was not read for lack of budget says nothing about the memory.
         return False
+    if pointer_is_wrong(image):
+        return False
     problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
     return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
+
+
+def pointer_is_wrong(image: Image) -> bool:
+    """True if the map is said to be where no map ever was: inside a page, or in another record."""
+    address = image.tree.value_of("memory_map")
+    page = image.geometry.page_size
+    if not isinstance(address, int) or address % page:
+        return True
+    return any(
+        not isinstance(region, MapRegion) and address <= start < address + page
+        for region in image.regions
+        for start, _ in region.extents()
+    )
 
 
 def map_may_wait(image: Image) -> bool:

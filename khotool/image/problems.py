@@ -35,6 +35,7 @@ MAP_RULES = {
 """Rule by code of a ``MapProblem``."""
 
 FDT_RULES = {
+    "bad-magic": "FDT101",
     "truncated": "FDT102",
     "size-beyond-file": "FDT102",
     "limit": "LIM001",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records
 from khotool.abi.registry import Registry
-from khotool.fdt.blob import Blob, FdtError
+from khotool.fdt.blob import Blob, FdtError, Problem
 from khotool.fdt.parse import parse
 from khotool.image.model import Span
 from khotool.limits import Limits
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SMALLEST_PAGE = 4096
 FDT_MAGIC_WORD = 0xEDFE0DD0
 """The first four bytes of a device tree, read as a little-endian word."""
+FDT_MAGIC = b"\xd0\x0d\xfe\xed"
+ROOT_WORD = b"preserved-memory-map\0"
+SEARCHED = 1 << 30
+"""Bytes that are searched for a damaged root where there is no whole one."""
 MAX_TREE = 2 << 20
 MAX_CANDIDATES = 100_000
 SCRATCH_ALIGNMENT = 2 << 20
@@ -110,6 +114,8 @@ def scan(
     result.trees = len(trees)
     for address in trees:
         _look_at_tree(space, registry, address, result)
+    if not result.roots:
+        _look_for_damaged(space, result)
     for address in arrays:
         areas = read_scratch(space, area, address)
         if areas:
@@ -149,16 +155,45 @@ def _look_at_tree(space: AddressSpace, registry: Registry, address: int, result:
         result.pointers.append(pointer)
 
 
+def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
+    """Pages that have the words of a root, but not its magic or its compatible string."""
+    for start, end in space.extents().tolist():
+        for match in space.find(ROOT_WORD, start, end, SEARCHED):
+            address = match & -SMALLEST_PAGE
+            if any(root.address == address for root in result.roots):
+                continue
+            if len(result.roots) == MAX_CANDIDATES or not space.contains(address, SMALLEST_PAGE):
+                return
+            raw = bytes(space.read(address, SMALLEST_PAGE))
+            try:
+                blob = parse(FDT_MAGIC + raw[4:])
+            except FdtError:
+                continue
+            root = blob.root
+            if root is None or root.get("preserved-memory-map") is None:
+                continue
+            if raw[:4] != FDT_MAGIC:
+                problem = Problem("bad-magic", 0, f"magic is 0x{raw[:4].hex()}")
+                blob.problems.insert(0, problem)
+                blob = replace(blob, data=raw[: len(blob.data)], complete=False)
+            prop = root.get("compatible")
+            text = prop.value.split(b"\0")[0].decode("latin-1") if prop else ""
+            result.roots.append(Candidate(address, blob, text))
+
+
 def read_tree(space: AddressSpace, address: int) -> Blob | None:
     """The device tree at a physical address; None if there is none that parses at all."""
     try:
         header = space.read(address, 40)
         size = int.from_bytes(header[4:8], "big")
-        if not 40 <= size <= MAX_TREE:
-            return None
-        data = space.read(address, size)
     except MemoryFault:
         return None
+    data = header
+    for length in (size, SMALLEST_PAGE):
+        # A size that is wrong is no reason not to read what is there.
+        if len(header) <= length <= MAX_TREE and space.contains(address, length):
+            data = space.read(address, length)
+            break
     try:
         return parse(data)
     except FdtError:

@@ -98,7 +98,7 @@ def add_recent(path: str) -> None:
 def _load(path: Path) -> object:
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from khotool.absent import Absent
-from khotool.check.context import Context
+from khotool.check.kernels.boot import Boot, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
-from khotool.check.kernels.families import Kernel, kernel_of
-from khotool.check.kernels.luo import judge_luo, refuse_sessions
+from khotool.check.kernels.families import kernel_of
+from khotool.check.kernels.luo import judge_devices, judge_luo, refuse_sessions
 from khotool.check.kernels.verdict import Outcome, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.parse import check
 from khotool.image.model import Image
-from khotool.image.region import FdtRegion, MapRegion
+from khotool.image.region import FdtRegion, MapRegion, TableRegion
 from khotool.shapes.preserved import PreservedMap
+
+FDT_ERR_NOTFOUND = -1
 
 
 def verdict_document(image: Image, release: str) -> dict[str, Any]:
@@ -34,27 +36,21 @@ def judge(image: Image, release: str) -> Verdict:
     """
     kernel = kernel_of(release)
     verdict = Verdict(release)
-    context = Context(image)
-    _root(context, kernel, verdict)
-    if not verdict.stopped:
-        _map(context, kernel, verdict)
-    if verdict.stopped:
-        refuse_sessions(image, verdict)
-        return verdict
-    for stage in (judge_memblock, judge_luo, judge_metadata, judge_kho_test):
-        stage(context, kernel, verdict)
+    boot = new_boot(image, kernel, verdict)
+    for stage in STAGES:
+        stage(boot)
         if verdict.stopped:
-            # A kernel that panics gives nothing to anybody.
+            # A kernel that panics gives nothing to anybody; one that gives up opens no session.
             verdict.sessions = []
+            if verdict.outcome is Outcome.IGNORE:
+                refuse_sessions(image, verdict)
             break
-    if not verdict.stopped:
-        _other_entries(context, kernel, verdict)
     return verdict
 
 
-def _root(context: Context, kernel: Kernel, verdict: Verdict) -> None:
+def _root(boot: Boot) -> None:
     """kho_populate: header, compatible, and from 6.19 on the map property."""
-    image = context.image
+    image, kernel, verdict = boot.image, boot.kernel, boot.verdict
     give_up = f"KHO: disabling KHO revival{kernel.ignored_suffix}"
     root = image.root
     blob = root_blob(image)
@@ -67,9 +63,11 @@ def _root(context: Context, kernel: Kernel, verdict: Verdict) -> None:
         message = f"KHO: setup: handover FDT ({place}) is invalid: {problems[0].message}"
         verdict.add("kho-root", Outcome.IGNORE, message, give_up)
         return
-    compatible = root_string(blob)
-    if compatible != kernel.root:
-        message = f"KHO: setup: handover FDT ({place}) is incompatible with '{kernel.root}': 1"
+    refusal = incompatible(blob, kernel.root)
+    if refusal is not None:
+        message = (
+            f"KHO: setup: handover FDT ({place}) is incompatible with '{kernel.root}': {refusal}"
+        )
         verdict.add("kho-root", Outcome.IGNORE, message, give_up)
         return
     prop = blob.root.get("preserved-memory-map") if blob.root is not None else None
@@ -95,17 +93,33 @@ def root_blob(image: Image) -> Blob | None:
     return None
 
 
-def root_string(blob: Blob) -> str:
-    """The root's compatible string as the kernel compares it."""
+def incompatible(blob: Blob, wanted: str) -> int | None:
+    """fdt_node_check_compatible: None if a string of the list is ``wanted``, else what it says."""
     prop = blob.root.get("compatible") if blob.root is not None else None
-    return prop.value.split(b"\0")[0].decode("latin-1") if prop is not None else ""
+    if prop is None:
+        return FDT_ERR_NOTFOUND
+    # What stands behind the last NUL is no string of the list.
+    return None if wanted.encode() in prop.value.split(b"\0")[:-1] else 1
 
 
-def _map(context: Context, kernel: Kernel, verdict: Verdict) -> None:
+def _map(boot: Boot) -> None:
     """kho_mem_deserialize / kho_radix_walk_tree: reserve every block, without checks."""
-    image = context.image
+    image, kernel, verdict = boot.image, boot.kernel, boot.verdict
+    pointer = image.tree.value_of("memory_map")
+    if boot.beyond(pointer):
+        why = f"the map is at {pointer:#x}, where there is no memory"
+        verdict.add("map", Outcome.PANIC, "", why)
+        return
+    if pointer == 0:
+        # Up to 6.18 this is taken for a handover of nothing.
+        verdict.add("map", Outcome.CORRUPT, "", "the map is empty: nothing is reserved")
+        return
     if isinstance(image.map, Absent):
-        verdict.add("map", Outcome.ACCEPT, "", f"not judged: {image.map.detail}")
+        if any(f.rule == "MEM301" and f.path == "/memory_map" for f in image.findings):
+            why = f"the map is not at {pointer:#x}: nothing, or other memory, is reserved"
+            verdict.add("map", Outcome.CORRUPT, "", why)
+        else:
+            verdict.add("map", Outcome.ACCEPT, "", f"not judged: {image.map.detail}")
         return
     layout = next((c.layout for c in image.choices if c.definition == image.tree.format), "")
     if layout and layout != kernel.bitmap_layout:
@@ -122,28 +136,30 @@ def _map(context: Context, kernel: Kernel, verdict: Verdict) -> None:
         if problem.code in ("chunk-cycle", "shared-node"):
             verdict.add("map", Outcome.PANIC, "", f"the walk does not end: {problem.message}")
             return
+        if problem.code.startswith("missing") and boot.beyond(problem.address):
+            verdict.add("map", Outcome.PANIC, "", f"there is no memory: {problem.message}")
+            return
     if found.problems:
         verdict.add("map", Outcome.CORRUPT, "", found.problems[0].message)
         return
-    lost = metadata_lost(context)
+    lost = metadata_lost(image)
     if lost:
         verdict.add("map", Outcome.CORRUPT, "", lost)
         return
     verdict.add("map", Outcome.ACCEPT)
 
 
-def metadata_lost(context: Context) -> str:
+def metadata_lost(image: Image) -> str:
     """Why a record of the handover may be overwritten before it is read, or nothing.
 
-    Payload that is not preserved is found when its file is restored; a record that is not
-    preserved is given away at boot.
+    A record that is not preserved is given away at boot. Payload and the pages of a vmalloc area
+    that are not preserved are found when they are restored.
     """
-    image = context.image
     owned = image.ownership()
     if owned is None or not len(owned.unpreserved):
         return ""
     for region in image.regions:
-        if isinstance(region, MapRegion):
+        if isinstance(region, MapRegion | TableRegion) or "/chunks[" in region.path:
             # The map's own pages are read before any memory is given away.
             continue
         for address, _ in region.extents():
@@ -157,8 +173,21 @@ def metadata_lost(context: Context) -> str:
     return ""
 
 
-def _other_entries(context: Context, kernel: Kernel, verdict: Verdict) -> None:
+def _other_entries(boot: Boot) -> None:
     """Entries that nobody in this kernel reads stay reserved for its whole life."""
-    for entry in context.image.entries:
-        if entry.name == "LUO" and not kernel.luo:
-            verdict.add("luo", Outcome.PARTIAL, "", "this kernel has no live update orchestrator")
+    entries = boot.image.entries
+    if any(entry.name == "LUO" for entry in entries) and not boot.kernel.luo:
+        why = "this kernel has no live update orchestrator"
+        boot.verdict.add("luo", Outcome.PARTIAL, "", why)
+    known = {name for abi in boot.image.registry.sets.values() for name in abi.entries}
+    for entry in entries:
+        if entry.name not in known:
+            why = f"nothing in this kernel asks for {entry.path}"
+            boot.verdict.add("entries", Outcome.PARTIAL, "", why)
+
+
+STAGES = (
+    _root, _map, judge_memblock, judge_luo, judge_metadata, judge_kho_test, judge_devices,
+    _other_entries,
+)  # fmt: skip
+"""In the order of a boot."""

@@ -2,61 +2,164 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import takewhile
+
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.absent import Absent
-from khotool.check.context import Context
-from khotool.check.rules.folios import covered_pages, folio_extents
-from khotool.check.rules.lists import check_list_ends
-from khotool.image.model import Node
+from khotool.check.kernels.boot import Boot
+from khotool.check.kernels.shared import is_foreign
+from khotool.check.rules.folios import column_pieces, covered_between, rows_behind
+from khotool.image.model import UNPLACED, Node, Table
 
-DIRTY_UPTODATE = 3
-VMALLOC_FAULTS = {"REC402", "REC406", "REC407", "REC408", "MEM301"}
-"""Faults with which kho_restore_vmalloc gives NULL."""
+UPTODATE = 2
+FAULT = "fault"
+"""Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
 Result = tuple[str, str]
-"""What retrieve gives, and the line the kernel prints."""
+"""What retrieve gives, and the line the kernel prints or why it comes to this."""
+U64 = NDArray[np.uint64]
 
 
-def retrieve_memfd(context: Context, file: Node) -> Result:
+def retrieve_memfd(boot: Boot, file: Node) -> Result:
     """What retrieving a file gives.
 
     Args:
         file: a file record whose handler the kernel has.
     """
     data = file.get("data")
-    if data is None or not data.value:
-        return "EINVAL", ""
+    if data is None or isinstance(data.value, Absent):
+        return "EIO", "the record is not captured"
+    if boot.beyond(data.value):
+        return FAULT, f"data is {data.value:#x}, where there is no memory"
+    if not data.value:
+        return page_zero(boot)
     folios = data.get("folios")
     if folios is None or folios.table is None:
-        return "EIO", "the record is not captured"
+        # Memory that nobody kept holds anything, zeros for example: an empty file.
+        return "other-data", f"the record at {data.value:#x} is not one of the handover"
     seals = data.get("seals")
     if seals is not None and seals.field is not None and isinstance(seals.value, int):
         known = sum(seals.field.flags.values())
         if seals.value & ~known:
             return "EOPNOTSUPP", ""
+    again = data.value in boot.records
+    boot.records.add(data.value)
+    boot.take_pages([data.value])
     number = data.value_of("nr_folios")
-    if number and vmalloc_broken(context, folios):
+    if number:
+        fault = restore_vmalloc(boot, folios)
+        if fault is not None:
+            return fault
+        page = boot.image.geometry.page_size
+        capacity = (folios.value_of("total_pages") or 0) * page // folios.table.compiled.size
+        if isinstance(number, int) and number > capacity:
+            return FAULT, f"nr_folios is {number}, the array ends after {capacity}"
+    elif again:
+        return "other-data", "another file has this record"
+    return restore_folios(boot, data, folios)
+
+
+def page_zero(boot: Boot) -> Result:
+    """A payload of 0 passes the kernel's test, and physical page 0 is read as the record."""
+    if boot.kernel.files[0] == "memfd-v1":
+        return "EINVAL", "physical page 0 is read as the record"
+    raw = boot.context.read(16, 4)
+    if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:
+        return "other-data", "physical page 0 is read as the record"
+    # The interrupt vectors of the firmware stand there, whose words are no seals.
+    return "EOPNOTSUPP", "physical page 0 is read as the record"
+
+
+def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
+    """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
+    if boot.beyond(node.value_of("first")):
+        return FAULT, f"first is {node.value_of('first'):#x}, where there is no memory"
+    rules = {f.rule for f in boot.image.findings if f.path == node.path}
+    chunks = [child for child in node.children if child.name == "chunks"]
+    last = chunks[-1].value_of("next") if chunks else None
+    order, total = node.value_of("order"), node.value_of("total_pages")
+    pages: list[int] = []
+    for chunk in chunks:
+        phys = chunk.value_of("phys")
+        pages += takewhile(bool, phys if isinstance(phys, list) else [])
+    heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
+    taken = boot.take(np.array(pages, np.uint64)), boot.take(np.array(heads, np.uint64))
+    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
+    if not whole or taken != (None, None) or rules & {"REC402", "REC408"}:
         return "EINVAL", ""
-    return restore_folios(context, data, folios)
+    if boot.beyond(last):
+        return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
+    return ("EIO", "the list of folios is not captured") if "MEM301" in rules else None
 
 
-def vmalloc_broken(context: Context, folios: Node) -> bool:
-    """kho_restore_vmalloc: pages must add up, and each must be preserved."""
-    rules = {f.rule for f in context.image.findings if f.path == folios.path}
-    if rules & VMALLOC_FAULTS:
-        return True
-    if isinstance(context.image.map, Absent) or folios.table is None:
-        return False
-    blocks = context.image.map.blocks
-    for start, size in folios.table.extents.tolist():
-        page = context.image.geometry.page_size
-        addresses = np.arange(start, start + size, page, dtype=np.uint64)
-        if bool((blocks.find(addresses) < 0).any()):
-            return True
-    return False
+@dataclass(slots=True)
+class Survey:
+    """What restoring the rows of a table one by one comes to.
+
+    Args:
+        bad: physical address of the first folio that is not restored, and its row.
+        clash: first row that finds its place in the page cache taken.
+        stale: a folio is not up to date.
+        ascending: rows stand in the order of the file.
+        reach: page of the file behind the last folio.
+        beyond: a folio starts behind the end of the file.
+        covered: pages of the file that have a folio.
+    """
+
+    bad: tuple[int, int] | None = None
+    clash: int | None = None
+    stale: bool = False
+    ascending: bool = True
+    reach: int = 0
+    last: int = 0
+    beyond: bool = False
+    covered: int = 0
 
 
-def restore_folios(context: Context, data: Node, folios: Node) -> Result:
+def survey(boot: Boot, table: Table, wanted: int) -> Survey:
+    """Restore every folio and find its place, piece by piece: a table can have millions of rows."""
+    result = Survey()
+    shift = np.uint64(boot.image.geometry.page_shift)
+    columns = (column_pieces(table, label) for label in ("pfn", "index", "flags"))
+    for (first, frames), (_, index), (_, flags) in zip(*columns, strict=True):
+        rows = np.flatnonzero(frames)
+        if not len(rows):
+            continue
+        addresses, places = frames[rows] << shift, index[rows]
+        failed = boot.take(addresses)
+        if failed is not None and result.bad is None:
+            result.bad = int(addresses[failed]), first + int(rows[failed])
+        result.stale |= bool((flags[rows] & np.uint64(UPTODATE) == 0).any())
+        if places[0] < result.last or bool((places[1:] < places[:-1]).any()):
+            result.ascending = False
+        result.last = int(places[-1])
+        starts, ends = extents(boot, addresses, places)
+        before = np.maximum.accumulate(np.concatenate(([np.uint64(result.reach)], ends)))[:-1]
+        hit = starts < before
+        if result.clash is None and bool(hit.any()):
+            result.clash = first + int(rows[int(hit.argmax())])
+        result.covered += covered_between(np.maximum(starts, before), ends, wanted)
+        result.beyond |= bool((starts >= np.uint64(min(wanted, UNPLACED))).any())
+        result.reach = max(result.reach, int(ends.max()))
+    return result
+
+
+def extents(boot: Boot, addresses: U64, places: U64) -> tuple[U64, U64]:
+    """First page in the file of each folio, and the page behind it.
+
+    The page cache keeps a large folio at the multiple of its size.
+    """
+    if boot.blocks is None:
+        return places, places + np.uint64(1)
+    _, orders = boot.blocks.blocks_of(addresses)
+    pages = np.uint64(1) << np.maximum(orders, 0).astype(np.uint64)
+    starts = places & ~(pages - np.uint64(1))
+    return starts, starts + pages
+
+
+def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
     """memfd_luo_retrieve_folios: restore each, insert it into the page cache."""
     table = folios.table
     assert table is not None
@@ -64,63 +167,57 @@ def restore_folios(context: Context, data: Node, folios: Node) -> Result:
     if not len(table):
         if not size:
             return "ok", ""
-        return ("other-data", "the file comes back without contents")
-    image = context.image
-    frames = table.column("pfn")
-    used = frames != 0
-    addresses = frames[used] << np.uint64(image.geometry.page_shift)
-    if not isinstance(image.map, Absent):
-        starts, orders = image.map.blocks.blocks_of(addresses)
-        bad = (orders < 0) | (starts != addresses)
-        if bool(bad.any()):
-            place = int(addresses[int(bad.argmax())])
-            text = f"memfd_luo: Unable to restore folio at physical address: {place:x}"
-            return "EIO", text
-    if len(np.unique(addresses)) != len(addresses):
-        # The first restore takes the mark from the page, so the second finds none.
-        return "EIO", "memfd_luo: Unable to restore folio"
-    found = folio_extents(context, folios)
-    if found is None or not isinstance(size, int):
+        return "other-data", "the file comes back without contents"
+    wanted = -(-size // boot.image.geometry.page_size) if isinstance(size, int) else 0
+    found = survey(boot, table, wanted)
+    clash = found.clash if found.ascending else clash_row(boot, table)
+    if found.bad is not None and (clash is None or found.bad[1] <= clash):
+        text = f"memfd_luo: Unable to restore folio at physical address: {found.bad[0]:x}"
+        return "EIO", text
+    if clash is not None:
+        return "EEXIST", f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
+    if found.stale:
+        return "other-data", "a folio that is not up to date is cleared when it is read"
+    if is_foreign(boot, folios):
+        return "other-data", "a folio belongs to somebody else"
+    if not found.ascending:
+        return "other-data", "folios are not in the order in which they were written down"
+    if boot.blocks is None or not isinstance(size, int):
         return "ok", ""
-    places, pages = found
-    again = np.flatnonzero(places[1:] < (places + pages)[:-1])
-    if len(again):
-        # Rows go in as they stand, so the clash shows where the later of the two stands.
-        row = clash_row(table.column("index")[used])
-        return "EEXIST", (f"memfd_luo: shmem: failed to add to page cache folio index {row}: -17")
-    if bool((places & (pages - np.uint64(1))).any()):
-        return "EINVAL", ""
-    flags = table.column("flags")[used]
-    if bool(((flags & np.uint64(DIRTY_UPTODATE)) != DIRTY_UPTODATE).any()):
-        return "other-data", ""
-    return contents(context, folios, (places, pages), size)
-
-
-def clash_row(indexes: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> int:
-    """Row at which an index occurs again; 0 where large folios overlap."""
-    _, first = np.unique(indexes, return_index=True)
-    again = np.setdiff1d(np.arange(len(indexes)), first)
-    return int(again[0]) if len(again) else 0
-
-
-def contents(
-    context: Context,
-    folios: Node,
-    found: tuple[np.ndarray[tuple[int], np.dtype[np.uint64]], ...],
-    size: int,
-) -> Result:
-    """Whether the file holds what was preserved."""
-    places, pages = found
-    wanted = -(-size // context.image.geometry.page_size)
-    covered = covered_pages(places, pages, wanted)
-    if len(places) and int(places[-1]) >= wanted:
+    if found.beyond:
         return "other-data", "folios behind the end of the file cannot be read"
-    if covered >= wanted:
-        return "ok", ""
-    probe = Context(context.image)
-    check_list_ends(probe)
-    cut = any(finding.path == folios.path for finding in probe.findings)
-    if cut and (wanted - covered) * 2 < wanted:
-        # Folios behind the count are left out; whether they held anything does not show.
+    if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
+
+
+def clash_row(boot: Boot, table: Table) -> int | None:
+    """First row, of rows in any order, that finds its place in the page cache taken."""
+    frames = table.column("pfn")
+    used = np.flatnonzero(frames)
+    addresses = frames[used] << np.uint64(boot.image.geometry.page_shift)
+    starts, ends = extents(boot, addresses, table.column("index")[used])
+    order = np.argsort(starts, kind="stable")
+    hit = np.flatnonzero(starts[order][1:] < np.maximum.accumulate(ends[order])[:-1])
+    if not len(hit):
+        return None
+    # Of two that want one place the later row fails.
+    return int(used[np.maximum(order[hit], order[hit + 1]).min()])
+
+
+def lost_are_holes(boot: Boot, folios: Node) -> bool:
+    """True if the folios behind the count hold nothing, as far as that shows.
+
+    Where their contents are not captured, their order tells: preserving a file fills its holes,
+    with folios as large as fit, whereas pages that were written one by one are of order 0.
+    """
+    lost = rows_behind(boot.context, folios)
+    if lost is None or boot.blocks is None:
+        return False
+    addresses = lost << np.uint64(boot.image.geometry.page_shift)
+    _, orders = boot.blocks.blocks_of(addresses)
+    for address, order in zip(addresses.tolist(), orders.tolist(), strict=True):
+        raw = boot.context.read(address, boot.image.geometry.page_size << max(order, 0))
+        if any(raw) if raw is not None else order <= 0:
+            return False
+    return True

@@ -33,6 +33,8 @@ def check_tables(context: Context) -> None:
             for field in fields:
                 if field.flags:
                     _flags(context, node, node.table, field)
+                if field.points_to and field.points_to.order:
+                    _orders(context, node, field)
             if any(field.role == "page-index" for field in fields):
                 _places(context, node)
 
@@ -42,7 +44,7 @@ def table_fields(table: Table) -> list[Field]:
     return [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
 
 
-def _pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
+def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
     """A column piece by piece: number of the first row, values."""
     for first in range(0, len(table), ROWS):
         yield first, column(table.compiled, table.records[first : first + ROWS], label)
@@ -51,7 +53,7 @@ def _pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
 def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     known = np.uint64(sum(field.flags.values()))
     strange, weak = Rows(), Rows()
-    for first, values in _pieces(table, field.label):
+    for first, values in column_pieces(table, field.label):
         strange.note(first, values & ~known != 0)
         weak.note(first, values & known != known)
     if strange.count:
@@ -60,6 +62,27 @@ def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     if weak.count:
         text = f"{weak.count} rows lack {field.name} that are always set, the first [{weak.first}]"
         context.report("HND601", node, text, table.span(weak.first).address, row=weak.first)
+
+
+def _orders(context: Context, node: Node, field: Field) -> None:
+    """Orders that rows record, against the blocks that are preserved."""
+    assert node.table is not None
+    assert field.points_to is not None
+    if isinstance(context.image.map, Absent):
+        context.skip("HND606", node, "the map of preserved pages is not known")
+        return
+    blocks = context.image.map.blocks
+    wrong = Rows()
+    orders = column_pieces(node.table, field.points_to.order)
+    for (first, addresses), (_, recorded) in zip(
+        column_pieces(node.table, field.label), orders, strict=True
+    ):
+        _, found = blocks.blocks_of(addresses)
+        # A folio that is not preserved at all is another rule's.
+        wrong.note(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
+    if wrong.count:
+        text = f"{wrong.count} rows name no folio, or one preserved with another order, the first "
+        context.report("HND606", node, f"{text}[{wrong.first}]", row=wrong.first)
 
 
 @dataclass(slots=True)
@@ -87,11 +110,11 @@ def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
     folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
-    if _ascending(table, index.label):
+    if ascending(table, index.label):
         return (
             _sized(context, np.arange(first, first + len(places)), frames, places)
             for (first, frames), (_, places) in zip(
-                _pieces(table, folio.label), _pieces(table, index.label), strict=True
+                column_pieces(table, folio.label), column_pieces(table, index.label), strict=True
             )
         )
     places = table.column(index.label)
@@ -104,9 +127,10 @@ def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
     )
 
 
-def _ascending(table: Table, label: str) -> bool:
+def ascending(table: Table, label: str) -> bool:
+    """True if the values of a column never fall."""
     last = None
-    for _, values in _pieces(table, label):
+    for _, values in column_pieces(table, label):
         if (last is not None and values[0] < last) or bool((values[1:] < values[:-1]).any()):
             return False
         last = values[-1]
@@ -136,6 +160,8 @@ def folio_extents(context: Context, node: Node) -> tuple[U64, U64] | None:
 
 
 def _places(context: Context, node: Node) -> None:
+    table = node.table
+    assert table is not None
     pieces = folio_pieces(context, node)
     if pieces is None:
         context.skip("HND602", node, "the orders of its folios are not known")
@@ -155,8 +181,11 @@ def _places(context: Context, node: Node) -> None:
         skew.note(rows, places & (pages - np.uint64(1)) != 0)
         if wanted is not None:
             beyond.note(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
-            covered += _covered(np.maximum(places, before), ends, wanted)
+            covered += covered_between(np.maximum(places, before), ends, wanted)
         reach = max(reach, int(ends.max()))
+    index = next(f for f in table_fields(table) if f.role == "page-index")
+    if not again.count and not ascending(table, index.label):
+        context.report("HND607", node, "the folios are not listed in the order of the file")
     if again.count:
         text = f"row [{again.first}] stands where another folio of the file does"
         context.report("HND602", node, text, rows=again.count)
@@ -172,7 +201,7 @@ def _places(context: Context, node: Node) -> None:
         context.report("HND605", node, text, pages=wanted - covered)
 
 
-def _covered(starts: U64, ends: U64, wanted: int) -> int:
+def covered_between(starts: U64, ends: U64, wanted: int) -> int:
     """Pages below ``wanted`` in half-open ranges that do not overlap."""
     limit = np.uint64(min(wanted, 1 << 62))
     low = np.minimum(starts, limit).astype(np.int64)
@@ -186,7 +215,7 @@ def covered_pages(places: U64, pages: U64, wanted: int) -> int:
         return 0
     ends = places + pages
     before = np.concatenate((np.zeros(1, np.uint64), np.maximum.accumulate(ends)[:-1]))
-    return _covered(np.maximum(places, before), ends, wanted)
+    return covered_between(np.maximum(places, before), ends, wanted)
 
 
 def check_empty_files(context: Context) -> None:
@@ -197,3 +226,23 @@ def check_empty_files(context: Context) -> None:
         size = node.parent.value_of("size")
         if isinstance(size, int) and size and node.parent.get("pos") is not None:
             context.report("HND605", node, f"a file of {size} bytes has no folio")
+
+
+def rows_behind(context: Context, node: Node) -> U64 | None:
+    """Page frames of the rows behind the last counted one; None if they are not captured."""
+    table = node.table
+    if table is None or not len(table.extents):
+        return None
+    start = int(table.extents[-1].sum())
+    page = context.image.geometry.page_size
+    raw = context.read(start, -start % page)
+    folio = next(
+        (f for f in table_fields(table) if f.points_to and f.points_to.shape is Shape.FOLIO), None
+    )
+    if raw is None or folio is None:
+        return None
+    size = table.compiled.size
+    records = np.frombuffer(raw, table.compiled.dtype, len(raw) // size)
+    frames: U64 = column(table.compiled, records, folio.label)
+    used: U64 = frames[frames != 0]
+    return used

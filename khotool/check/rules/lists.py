@@ -25,13 +25,16 @@ def _array(context: Context, node: Node) -> None:
     page = context.image.geometry.page_size
     assert node.target is not None
     if blocks:
+        last: dict[int, int] = {}
+        for element in elements:
+            if element.span is not None:
+                at = element.span.address // page
+                last[at] = max(last.get(at, 0), element.span.end)
         for block in blocks:
-            if block.span is None:
-                continue
-            start, end = block.span.address, block.span.address + page
-            inside = [e for e in elements if e.span and start <= e.span.address < end]
-            last = max((e.span.end for e in inside if e.span), default=block.span.end)
-            _tail(context, node, last, end)
+            if block.span is not None:
+                at = block.span.address // page
+                end = block.span.address + page
+                _tail(context, node, last.get(at, block.span.end), end)
         return
     ends = [element.span.end for element in elements if element.span is not None]
     if header is not None and header.span is not None:
@@ -41,7 +44,13 @@ def _array(context: Context, node: Node) -> None:
 
 
 def _tail(context: Context, node: Node, start: int, end: int) -> None:
-    raw = context.read(start, end - start) if end > start else None
+    if end <= start:
+        return
+    raw = context.read(start, end - start)
+    if raw is None:
+        # The rest of a large array that was never used is often not captured.
+        page = context.image.geometry.page_size
+        raw = context.read(start, min(end, -(-start // page) * page) - start)
     if raw is not None and any(raw):
         at = start + len(raw) - len(raw.lstrip(b"\0"))
         context.report("REC405", node, "bytes stand behind the last counted record", at)

@@ -6,6 +6,9 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.image.model import Node
+from khotool.pages.blocks import Blocks
+from khotool.pages.owners import Ownership
 
 MAX_REGION_NAME = 15
 
@@ -26,24 +29,71 @@ def check_regions(context: Context) -> None:
         if not name or len(name.encode("utf-8", "surrogateescape")) > MAX_REGION_NAME:
             text = f"the name {name!r} is not 1 to {MAX_REGION_NAME} bytes"
             context.report("HND608", region, text)
-        preserved = preserved_size(context, start, size)
-        if preserved is not None and preserved != size:
+        preserved = region_extent(context, region)
+        if preserved and preserved != size:
             text = f"size is {size:#x}, but {preserved:#x} bytes are preserved from {start:#x} on"
+            context.report("HND610", region, text, start)
+        elif preserved == 0 and _is_preserved(context, start):
+            text = f"what is preserved at {start:#x} is another's, or only part of a block"
             context.report("HND610", region, text, start)
 
 
-def preserved_size(context: Context, start: int, size: int) -> int | None:
-    """Bytes of the blocks that hold a region, from its start; None if they say nothing else.
+def _is_preserved(context: Context, address: int) -> bool:
+    found = context.image.map
+    return not isinstance(found, Absent) and found.blocks.block_of(address) is not None
 
-    The kernel preserves exactly the region, in blocks that do not reach over its ends.
+
+def region_extent(context: Context, region: Node) -> int | None:
+    """Bytes that are preserved for a region, from its start; None if the map is not known.
+
+    The kernel preserves exactly the region, in blocks that do not reach over its ends. 0 where
+    the start is not one of them, or another owner's.
     """
-    if isinstance(context.image.map, Absent):
+    found, owned = context.image.map, context.image.ownership()
+    start, size = int(region.value_of("start")), int(region.value_of("size"))
+    if isinstance(found, Absent) or owned is None:
         return None
-    block = context.image.map.blocks.block_of(start + size - 1)
-    if block is None or context.image.map.blocks.block_of(start) is None:
-        return None
-    at, order = block
-    return at + (context.image.geometry.page_size << order) - start
+    head = found.blocks.block_of(start)
+    page = context.image.geometry.page_size
+    if head is None or head[0] != start:
+        return 0
+    rival = _rival(owned, region.path, start, page)
+    if rival.startswith("/memblock") or (rival and _leaked(owned, size, page)):
+        return 0
+    end = _range_end(found.blocks, start)
+    if start + size > end:
+        return end - start
+    last = found.blocks.block_of(start + max(size, 1) - 1)
+    assert last is not None
+    reach = last[0] + (page << last[1])
+    if reach == start + size < end:
+        row = int(np.searchsorted(owned.ranges.start, np.uint64(reach), side="right")) - 1
+        # A tail of smaller blocks that nobody has; an equal block may be anybody's.
+        if owned.ranges.owner[row] < 0 and owned.ranges.order[row] < last[1]:
+            reach = int(owned.ranges.start[row]) + int(owned.ranges.pages[row]) * page
+    return reach - start
+
+
+def _rival(owned: Ownership, path: str, address: int, page: int) -> str:
+    """Another owner of the page at an address, or nothing."""
+    double = owned.double_owned
+    row = int(np.searchsorted(double.start, np.uint64(address), side="right")) - 1
+    if row < 0 or address >= int(double.start[row]) + int(double.pages[row]) * page:
+        return ""
+    paths = {owned.owners[int(double.first[row])], owned.owners[int(double.second[row])]}
+    return next(iter(paths - {path}), "")
+
+
+def _leaked(owned: Ownership, size: int, page: int) -> bool:
+    """True if memory of this size is preserved and has no owner."""
+    free = owned.ranges.pages[owned.ranges.owner < 0]
+    return bool((free * page >= size).any())
+
+
+def _range_end(blocks: Blocks, address: int) -> int:
+    """End of the preserved memory that goes on without a gap from an address."""
+    ranges = blocks.ranges()
+    return int(ranges[np.searchsorted(ranges[:, 0], np.uint64(address), side="right") - 1, 1])
 
 
 def check_kho_test(context: Context) -> None:

@@ -7,6 +7,9 @@ from khotool.check.context import Context
 from khotool.fdt.parse import check
 from khotool.image.region import FdtRegion
 
+SEQUENTIAL = 48
+"""Place of the reservations in a tree that was written in one go, as up to 6.18."""
+
 
 def check_set(context: Context) -> None:
     """The strings of an image against those of released kernels."""
@@ -29,6 +32,37 @@ def check_set(context: Context) -> None:
             return
     names = ", ".join(sorted(known))
     context.report("ABI905", "/", f"no released kernel writes these together: {names}")
+
+
+def check_entries(context: Context) -> None:
+    """Entries whose contents are known, under a name at which no kernel looks for them."""
+    names: dict[str, set[str]] = {}
+    for abi in context.image.registry.sets.values():
+        for name, identifier in abi.entries.items():
+            names.setdefault(identifier, set()).add(name)
+    for entry in context.image.entries:
+        known = names.get(entry.format, {entry.name})
+        if entry.name not in known:
+            text = f"{entry.format} stands under a name that kernels do not ask for; they ask for "
+            context.report("ABI902", entry, text + " or ".join(sorted(known)))
+
+
+def check_empty_map(context: Context) -> None:
+    """A map of 0 that is no placeholder: the handover behind it is already written."""
+    node = context.image.tree.get("memory_map")
+    if node is None or node.value != 0 or node.field is None or node.field.null != "allowed":
+        return
+    blobs = (r.blob for r in context.image.regions if isinstance(r, FdtRegion) and r.path == "/")
+    blob = next(blobs, None)
+    luo = context.image.entry("LUO")
+    sessions = luo.get("sessions") if luo is not None else None
+    if blob is not None and blob.off_mem_rsvmap == SEQUENTIAL and context.image.entries:
+        text = "is 0, in a root that is written only with its map"
+    elif sessions is not None and sessions.elements():
+        text = "is 0, while sessions are serialised"
+    else:
+        return
+    context.report("REC408", node, f"{node.field.name} {text}")
 
 
 def check_headers(context: Context) -> None:
