@@ -27,6 +27,8 @@ FDT_MAGIC_WORD = 0xEDFE0DD0
 """The first four bytes of a device tree, read as a little-endian word."""
 FDT_MAGIC = b"\xd0\x0d\xfe\xed"
 ROOT_WORD = b"preserved-memory-map\0"
+MAX_DAMAGED = 64
+"""Damaged roots that are looked at; an image holds a handful at most."""
 SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
 MAX_TREE = 2 << 20
@@ -157,12 +159,14 @@ def _look_at_tree(space: AddressSpace, registry: Registry, address: int, result:
 
 def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
     """Pages that have the words of a root, but not its magic or its compatible string."""
+    seen: set[int] = set()
     for start, end in space.extents().tolist():
         for match in space.find(ROOT_WORD, start, end, SEARCHED):
             address = match & -SMALLEST_PAGE
-            if any(root.address == address for root in result.roots):
+            if address in seen or not space.contains(address, SMALLEST_PAGE):
                 continue
-            if len(result.roots) == MAX_CANDIDATES or not space.contains(address, SMALLEST_PAGE):
+            seen.add(address)
+            if len(result.roots) == MAX_DAMAGED:
                 return
             raw = bytes(space.read(address, SMALLEST_PAGE))
             try:

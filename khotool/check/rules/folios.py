@@ -147,18 +147,6 @@ def _sized(context: Context, rows: U64, frames: U64, places: U64) -> Piece:
     return rows, places, np.uint64(1) << np.maximum(orders, 0).astype(np.uint64)
 
 
-def folio_extents(context: Context, node: Node) -> tuple[U64, U64] | None:
-    """Page index and pages of all used folios, ascending by index."""
-    pieces = folio_pieces(context, node)
-    if pieces is None:
-        return None
-    found = list(pieces)
-    return (
-        np.concatenate([places for _, places, _ in found]),
-        np.concatenate([pages for _, _, pages in found]),
-    )
-
-
 def _places(context: Context, node: Node) -> None:
     table = node.table
     assert table is not None
@@ -207,15 +195,6 @@ def covered_between(starts: U64, ends: U64, wanted: int) -> int:
     low = np.minimum(starts, limit).astype(np.int64)
     high = np.minimum(ends, limit).astype(np.int64)
     return int(np.maximum(high - low, 0).sum())
-
-
-def covered_pages(places: U64, pages: U64, wanted: int) -> int:
-    """Pages of a file that folios cover; both columns ascending by place."""
-    if not len(places):
-        return 0
-    ends = places + pages
-    before = np.concatenate((np.zeros(1, np.uint64), np.maximum.accumulate(ends)[:-1]))
-    return covered_between(np.maximum(places, before), ends, wanted)
 
 
 def check_empty_files(context: Context) -> None:
