@@ -152,21 +152,14 @@ def preserved_segments(
     if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 8 << 30:
         raise EncodeError("model.pages", "more than 8 GiB of metadata")
 
-    given = take(model, "regions", list, "model")
-    regions = [
-        (where, region_from_json(data, where, registry, geometry))
-        for where, data in ((f"model.regions[{i}]", data) for i, data in enumerate(given))
-    ]
-    left = take(model, "slack", list, "model")
-    _refuse_empty_pages(pages, [region for _, region in regions], len(left), geometry.page_size)
-
     def writes() -> Iterator[Write]:
-        for where, region in regions:
+        for index, data in enumerate(take(model, "regions", list, "model")):
+            where = f"model.regions[{index}]"
             try:
-                yield from region.writes()
+                yield from region_from_json(data, where, registry, geometry).writes()
             except FdtError as error:
                 raise EncodeError(f"{where}.fdt", str(error)) from None
-        for index, item in enumerate(left):
+        for index, item in enumerate(take(model, "slack", list, "model")):
             where = f"model.slack[{index}]"
             try:
                 yield word(item["address"], where), bytes.fromhex(item["bytes"])
@@ -176,20 +169,6 @@ def preserved_segments(
     buffers = render(pages, writes())
     segments = [(start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)]
     return segments, geometry, model
-
-
-def _refuse_empty_pages(
-    pages: np.ndarray[Any, Any], regions: list[Region], slack_items: int, page: int
-) -> None:
-    """Memory for pages is made only as far as something in the document stands in them."""
-    described = ROOM + sum(
-        size + 2 * page for region in regions for _, size in region.extents()
-    ) + slack_items * 2 * page  # fmt: skip
-    listed = int((pages[:, 1] - pages[:, 0]).sum())
-    if listed > described:
-        raise EncodeError(
-            "model.pages", f"{listed} bytes, but the regions and slack fill at most {described}"
-        )
 
 
 def geometry_of(model: dict[str, Any]) -> Geometry:
