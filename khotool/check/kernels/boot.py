@@ -12,7 +12,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.families import Kernel
 from khotool.check.kernels.verdict import Verdict
 from khotool.check.rules.lists import check_list_ends
-from khotool.image.model import UNPLACED, Image, Node
+from khotool.image.model import UNPLACED, Image, Node, Phase
 from khotool.pages.blocks import Blocks
 
 MEMORY_MARGIN = 4
@@ -50,6 +50,16 @@ class Boot:
     def image(self) -> Image:
         """The image."""
         return self.context.image
+
+    @property
+    def unseen(self) -> str:
+        """Why what pointers lead to cannot be judged; empty where it can."""
+        if self.image.phase is Phase.CONSUMED:
+            return "not judged: a kernel has booted from it and used it up"
+        span = self.image.tree.span
+        if span is None or span.address >= UNPLACED:
+            return "not judged: trees alone, without the memory they point to"
+        return ""
 
     @property
     def regions(self) -> list[Node]:

@@ -42,6 +42,9 @@ def judge_luo(boot: Boot) -> None:
     entry = boot.image.entry("LUO")
     if entry is None or not boot.kernel.luo:
         return
+    if boot.unseen and not isinstance(entry.value_of("compatible"), str):
+        boot.verdict.add("luo", Outcome.ACCEPT, "", boot.unseen)
+        return
     if not broken_entry(boot, entry) and entry_faults(boot, entry, "luo"):
         return
     message = _early(boot, entry)
@@ -63,6 +66,9 @@ def judge_devices(boot: Boot) -> None:
     """What asks LUO later: FLBs when their owners come up, sessions at the first open."""
     entry = boot.image.entry("LUO")
     if entry is None or not boot.kernel.luo:
+        return
+    if boot.unseen:
+        boot.verdict.add("sessions", Outcome.ACCEPT, "", boot.unseen)
         return
     _flbs(boot, entry)
     if not boot.verdict.stopped:

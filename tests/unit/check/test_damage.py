@@ -14,7 +14,8 @@ import pytest
 from khotool.check.kernels import judge
 from khotool.check.run import check_image
 from khotool.image.model import Image, Phase
-from tests.unit.check.damage import BEYOND, NOWHERE, Capture, Write, number
+from khotool.image.open import open_image
+from tests.unit.check.damage import BEYOND, FIXTURES, NOWHERE, Capture, Write, number
 
 ALPHA = "/LUO/sessions[vm-alpha]"
 ONE, TWO, HUGE = f"{ALPHA}/files[0x2]", f"{ALPHA}/files[0x10]", f"{ALPHA}/files[0x1]"
@@ -253,3 +254,14 @@ def test_stages_come_in_the_order_of_a_boot() -> None:
         "kho-root", "map", "memblock", "luo", "kexec-metadata", "kho-test", "flbs", "sessions",
         "files",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("release", ["6.17.8", "6.18.15", "6.19.11", "7.1.13", "7.3.4"])
+def test_what_is_not_there_is_not_judged(release: str) -> None:
+    """Trees without the memory they point to are blamed for nothing, and nothing is promised."""
+    image = open_image(FIXTURES / "real" / f"linux-{release}" / "debugfs.tar.xz")
+    verdict = judge(image, release.rpartition(".")[0])
+
+    assert str(verdict.outcome) == "accept"
+    assert verdict.sessions == []
+    assert any(step.why.startswith("not judged") for step in verdict.steps)
