@@ -15,6 +15,10 @@ MAGIC = 0xEB9F
 HEADER = 24
 MAX_TYPES = 4_000_000
 MAX_DEPTH = 16
+#: Members of one struct with all that it holds; structs that hold each other multiply.
+MAX_MEMBERS = 65536
+#: Bytes of a name; the kernel keeps symbols below this.
+MAX_NAME = 512
 
 KIND_INT, KIND_PTR, KIND_ARRAY, KIND_STRUCT, KIND_UNION, KIND_ENUM = 1, 2, 3, 4, 5, 6
 KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT = 8, 9, 10, 11
@@ -80,6 +84,7 @@ class Btf:
         self.strings = data[length + strings : length + strings + strings_size]
         self.offsets = [0]
         self.structs: dict[str, int] = {}
+        self._left = MAX_MEMBERS
         self._index(length + types, length + types + types_size)
 
     def _index(self, at: int, end: int) -> None:
@@ -87,15 +92,18 @@ class Btf:
         while at + 12 <= end and len(self.offsets) < MAX_TYPES:
             name, info, _ = head.unpack_from(self.data, at)
             kind, count = info >> 24 & 0x1F, info & 0xFFFF
+            following = at + 12 + _FIXED_EXTRA.get(kind, 0) + _PER_MEMBER.get(kind, 0) * count
+            if following > end:
+                break
             if kind == KIND_STRUCT and name:
                 self.structs.setdefault(self.string(name), len(self.offsets))
             self.offsets.append(at)
-            at += 12 + _FIXED_EXTRA.get(kind, 0) + _PER_MEMBER.get(kind, 0) * count
+            at = following
 
     def string(self, offset: int) -> str:
         """A name from the string table."""
-        end = self.strings.find(b"\0", offset)
-        return self.strings[offset : end if end >= 0 else None].decode("utf-8", "replace")
+        name, _, _ = self.strings[offset : offset + MAX_NAME].partition(b"\0")
+        return name.decode("utf-8", "replace")
 
     def head(self, number: int) -> tuple[int, int, int, int, int]:
         """Kind, member count, flag, size or type, and position behind the head of a type."""
@@ -111,12 +119,14 @@ class Btf:
         if number is None:
             return None
         size = self.head(number)[3]
+        self._left = MAX_MEMBERS
         return BtfStruct(name, size, tuple(self._leaves(number, 0, "", 0)))
 
     def _leaves(self, number: int, base: int, prefix: str, depth: int) -> Iterator[Member]:
         kind, count, flag, _, at = self.head(number)
         for index in range(count):
-            if at + 12 * (index + 1) > len(self.data) or depth > MAX_DEPTH:
+            self._left -= 1
+            if self._left < 0 or depth > MAX_DEPTH or at + 12 * (index + 1) > len(self.data):
                 return
             name, inner, word = struct.unpack_from(f"{self.order}III", self.data, at + 12 * index)
             offset = base + (word & 0xFFFFFF if flag else word)

@@ -14,12 +14,15 @@ from khotool.encode.regions_json import region_from_json, region_to_json
 from khotool.errors import EncodeError
 from khotool.fdt.blob import FdtError
 from khotool.image.model import UNPLACED, Image, Node
+from khotool.image.region import Region, TableRegion
 from khotool.memory.space import MemoryFault
 from khotool.pages.runs import normalise
 
 SLACK_GAP = 16
 """Runs of unexplained bytes closer than this are one run."""
 PIECE = 1 << 20
+ROOM = 1 << 20
+"""Bytes of pages that nothing has to stand in."""
 
 Write = tuple[int, bytes]
 
@@ -152,14 +155,22 @@ def preserved_segments(
     if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 8 << 30:
         raise EncodeError("model.pages", "more than 8 GiB of metadata")
 
+    given = take(model, "regions", list, "model")
+    regions = [
+        (f"model.regions[{i}]",
+         region_from_json(data, f"model.regions[{i}]", registry, geometry))
+        for i, data in enumerate(given)
+    ]  # fmt: skip
+    left = take(model, "slack", list, "model")
+    _refuse_empty_pages(pages, [region for _, region in regions], len(left), geometry.page_size)
+
     def writes() -> Iterator[Write]:
-        for index, data in enumerate(take(model, "regions", list, "model")):
-            where = f"model.regions[{index}]"
+        for where, region in regions:
             try:
-                yield from region_from_json(data, where, registry, geometry).writes()
+                yield from region.writes()
             except FdtError as error:
                 raise EncodeError(f"{where}.fdt", str(error)) from None
-        for index, item in enumerate(take(model, "slack", list, "model")):
+        for index, item in enumerate(left):
             where = f"model.slack[{index}]"
             try:
                 yield word(item["address"], where), bytes.fromhex(item["bytes"])
@@ -169,6 +180,23 @@ def preserved_segments(
     buffers = render(pages, writes())
     segments = [(start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)]
     return segments, geometry, model
+
+
+def _refuse_empty_pages(
+    pages: np.ndarray[Any, Any], regions: list[Region], slack_items: int, page: int
+) -> None:
+    """Memory for pages is made only as far as something in the document stands in them."""
+    described = ROOM + slack_items * 2 * page
+    for region in regions:
+        sizes = [size for _, size in region.extents()]
+        # The extents of a table are as large as somebody wrote them down.
+        filled = region.records.nbytes if isinstance(region, TableRegion) else sum(sizes)
+        described += filled + 2 * page * len(sizes)
+    listed = int((pages[:, 1] - pages[:, 0]).sum())
+    if listed > described:
+        raise EncodeError(
+            "model.pages", f"{listed} bytes, but the regions and slack fill at most {described}"
+        )
 
 
 def geometry_of(model: dict[str, Any]) -> Geometry:

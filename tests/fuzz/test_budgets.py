@@ -1,0 +1,261 @@
+"""Inputs made to cost more than they weigh: bounded in work and memory, and said so."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from khotool.absent import Absent
+from khotool.check.run import check_image
+from khotool.errors import InputError
+from khotool.fdt.parse import parse
+from khotool.image.lookup import find_node
+from khotool.image.model import Image
+from khotool.image.open import OpenOptions, open_image
+from khotool.image.region import MapRegion
+from khotool.limits import Limits
+from khotool.memory.debugfs import DebugfsCopy
+from khotool.memory.elf import open_elf
+from khotool.memory.source import open_source
+from khotool.memory.space import AddressSpace, SourceInfo
+from tests.builders import capture, decode, overlaid
+
+#: Processor seconds: far above what any of these takes, far below what a hang takes.
+SECONDS = 20
+MEGABYTE = 1 << 20
+SESSIONS = {
+    "abi": "7.3",
+    "session": [
+        {"name": f"s{number}", "file": [{"token": 1, "size": 100_000}]} for number in range(30)
+    ],
+}
+
+
+@contextmanager
+def bounded(megabytes: int) -> Iterator[None]:
+    """Fails if what is done inside takes more memory, or runs away."""
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < megabytes * MEGABYTE, f"{peak >> 20} MiB"
+    assert time.process_time() - began < SECONDS
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_decompression_bomb(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """A file that expands a thousandfold stops at the limit, and the message names the flag."""
+    path = tmp_path / "image.gz"
+    path.write_bytes(pack(bytes(64 * MEGABYTE)))
+    with bounded(24), pytest.raises(InputError, match="--limit bytes="):
+        open_source(path, base=0, limit=8 * MEGABYTE)
+
+
+def test_tar_members_outside_the_folder(tmp_path: Path) -> None:
+    """Members that climb out, or are absolute, links or devices, bring nothing in."""
+    path = tmp_path / "copy.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("in/fdt", "../in/fdt", "in/sub_fdts/../../../x", "/etc/fdt"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            archive.addfile(member, io.BytesIO(b"data"))
+        for number, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE)):
+            member = tarfile.TarInfo(f"in/sub_fdts/{number}")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    copy = open_source(path)
+    assert isinstance(copy, DebugfsCopy)
+    assert [tree.fdt for tree in copy.trees if tree.name == "in"] == [b"data"]
+    assert not any(tree.subtrees for tree in copy.trees)
+    assert not any(".." in tree.name or tree.name.startswith("/") for tree in copy.trees)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["copy.tar"]
+
+
+def test_symbolic_links_in_a_copy(tmp_path: Path) -> None:
+    """Links to files, to folders and to themselves are not followed."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    tree = tmp_path / "copy" / "in"
+    tree.mkdir(parents=True)
+    (tree / "fdt").write_bytes(b"good")
+    (tree / "sub_fdts").symlink_to(tree)
+    (tree / "loop").symlink_to("loop")
+    (tmp_path / "copy" / "out").symlink_to(tmp_path / "copy")
+    (tree / "scratch_phys").symlink_to(tmp_path / "secret")
+    copy = open_source(tmp_path / "copy")
+    assert isinstance(copy, DebugfsCopy)
+    assert [(one.fdt, one.subtrees, one.scratch) for one in copy.trees] == [(b"good", {}, None)]
+
+
+def elf(headers: bytes, count: int, first_section: bytes = b"") -> bytes:
+    """A little-endian core; 0xffff segments stand for the number in the first section header."""
+    sections = 64 if first_section else 0
+    head = struct.pack(
+        "<HHIQQQIHHHHHH", 4, 62, 1, 0, 64 + len(first_section), sections, 0, 64, 56, count, 64,
+        int(bool(first_section)), 0,
+    )  # fmt: skip
+    return b"\x7fELF\2\1\1" + bytes(9) + head + first_section + headers
+
+
+def test_elf_of_two_to_the_32_segments() -> None:
+    """A number of segments is believed as far as the file holds their headers."""
+    section = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, 0xFFFF_FFFF, 0, 0)
+    data = elf(struct.pack("<IIQQQQQQ", 1, 7, 0, 0, 0x1000, 64, 64, 0), 0xFFFF, section)
+    with bounded(8):
+        try:
+            space: AddressSpace | None = open_elf(SourceInfo("x", "elf"), memoryview(data))
+        except InputError:
+            space = None
+        assert space is None or len(space.extents()) <= 4
+
+
+def test_overlapping_segments() -> None:
+    """Ten thousand segments, each over all those before it, are not quadratic."""
+    count = 10_000
+    rows = np.zeros((count, 7), np.uint64)
+    rows[:, 0] = 1 | 7 << 32
+    rows[:, 3] = np.arange(count, 0, -1) * 16
+    rows[:, 4] = 4096
+    rows[:, 5] = 1 << 40
+    with bounded(64):
+        space = open_elf(SourceInfo("x", "elf"), memoryview(elf(rows.tobytes(), count)))
+        assert len(space.extents()) < count
+        pieces = space.known(0, 1 << 41)
+    assert len(pieces) <= 2 * count + 2
+
+
+@pytest.mark.parametrize("depth", [1, 60])
+def test_names_of_a_tree_do_not_amplify(depth: int) -> None:
+    """64 KiB of properties that share one name of 30 KB, or of nested nodes."""
+    opening = struct.pack(">II", 1, 0) * depth
+    prop = struct.pack(">III", 3, 0, 0)
+    room = 30_000 - len(opening) * 2
+    body = opening + prop * (room // len(prop)) + struct.pack(">I", 2) * depth
+    body += struct.pack(">I", 9)
+    strings = b"n" * 30_000 + b"\0"
+    total = 56 + len(body) + len(strings)
+    head = struct.pack(
+        ">10I", 0xD00DFEED, total, 56, 56 + len(body), 40, 17, 16, 0, len(strings), len(body)
+    )
+    with bounded(16):
+        blob = parse(head + bytes(16) + body + strings)
+    assert blob.root is not None
+    assert len(blob.problems) <= 1001
+
+
+def table_pages(image: Image) -> list[int]:
+    """Pages of the preserved-page map in the order of the walk, the root first."""
+    return [
+        address
+        for region in image.regions
+        if isinstance(region, MapRegion)
+        for address, _ in region.extents()
+    ]
+
+
+@pytest.mark.parametrize("name", ["linux-7.1.13", "linux-7.3.4", "linux-7.3.4-arm64-16k"])
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 3), (1, 2), (1, 4)])
+def test_radix_tree_of_itself(name: str, first: int, last: int) -> None:
+    """Every entry of a table leads to a table again: 512^5 paths, few pages."""
+    image = capture(name)
+    page = image.geometry.page_size
+    tables = table_pages(image)[first:last]
+    writes = [
+        (table, struct.pack("<Q", tables[(number + 1) % len(tables)]) * (page // 8))
+        for number, table in enumerate(tables)
+    ]
+    with bounded(64):
+        looped = overlaid(image, writes)
+        check_image(looped)
+    # A map that holds none of what is handed over counts as memory that was used again.
+    assert isinstance(looped.map, Absent) or any(
+        finding.rule.startswith(("MEM31", "LIM")) for finding in looped.findings
+    )
+
+
+def poked(image: Image, *pokes: tuple[str, int]) -> Image:
+    """An image with native 64-bit numbers written over values, by path."""
+    writes: list[tuple[int, bytes]] = []
+    for path, value in pokes:
+        span = find_node(image, path).span
+        assert span is not None
+        writes.append((span.address, value.to_bytes(span.size, "little")))
+    return overlaid(image, writes, OpenOptions(limits=Limits(nodes=200_000)))
+
+
+def rules(image: Image) -> set[str]:
+    return {finding.rule for finding in (*image.findings, *check_image(image))}
+
+
+def target_of(image: Image, path: str) -> int:
+    value: Any = find_node(image, path).value
+    assert isinstance(value, int)
+    return value
+
+
+def test_vmalloc_cycle() -> None:
+    """A chain of chunks that comes back ends where it began."""
+    image = decode(SESSIONS)
+    folios = "/LUO/sessions[s0]/files[0x1]/data/folios"
+    first = target_of(image, f"{folios}/first")
+    with bounded(64):
+        assert "REC402" in rules(poked(image, (f"{folios}/chunks[0]/next", first)))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/LUO/sessions/blocks[0]/count",
+        "/LUO/sessions[s0]/files/blocks[0]/count",
+        "/LUO/sessions[s0]/count",
+        "/LUO/flbs/header/count",
+        "/LUO/sessions[s0]/files[0x1]/data/nr_folios",
+        "/LUO/sessions[s0]/files[0x1]/data/size",
+        "/LUO/sessions[s0]/files[0x1]/data/folios/total_pages",
+    ],
+)
+def test_largest_count(path: str) -> None:
+    """All ones where a number of records, pages or bytes stands is a finding and no allocation."""
+    image = decode(SESSIONS)
+    before = rules(image)
+    span = find_node(image, path).span
+    assert span is not None
+    with bounded(64):
+        assert rules(poked(image, (path, (1 << 8 * span.size) - 1))) - before
+
+
+def test_sessions_within_sessions() -> None:
+    """Lists of files that are lists of sessions, in a circle, cost a node for each record once."""
+    image = decode(SESSIONS)
+    block = target_of(image, "/LUO/sessions")
+    pokes = [(f"/LUO/sessions[s{number}]/files", block) for number in range(30)]
+    files = target_of(image, "/LUO/sessions[s0]/files")
+    with bounded(128):
+        looped = poked(image, *pokes, ("/LUO/sessions/blocks[0]/next", block))
+        assert "REC402" in rules(looped)
+        crossed = poked(image, *pokes, ("/LUO/sessions/blocks[0]/next", files))
+        rules(crossed)
+    for made in (looped, crossed):
+        assert sum(1 for _ in made.tree.walk()) < 200_000
+
+
+def test_tree_of_large_sizes(tmp_path: Path) -> None:
+    """Sizes in the header of a bare tree are not allocated."""
+    path = tmp_path / "tree.dtb"
+    path.write_bytes(struct.pack(">10I", 0xD00DFEED, *[0xFFFF_FFF8] * 4, 17, 16, 0, *[1 << 31] * 2))
+    with bounded(8), pytest.raises(InputError):
+        open_image(path)
