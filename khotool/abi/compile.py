@@ -31,7 +31,7 @@ class PlacedField:
 
     Args:
         offset, size: bytes from the start of the struct.
-        count: elements of a ``fill`` array, else 1.
+        count: elements of an array, else 1.
         nested: compiled struct of an embedded struct.
         parts: placed parts of a bit-field word.
     """
@@ -42,6 +42,12 @@ class PlacedField:
     count: int = 1
     nested: CompiledStruct | None = None
     parts: tuple[PlacedPart, ...] = ()
+
+    @property
+    def many(self) -> bool:
+        """True for an array, whose value is a list."""
+        kind = self.field.type
+        return bool(self.field.fill) or (kind is not None and bool(kind.count))
 
 
 class CompiledStruct:
@@ -65,6 +71,7 @@ class CompiledStruct:
         self.struct = struct
         self.geometry = geometry
         self.size = geometry.page_size if struct.size == "page" else struct.size
+        self.tail = self._tail(find)
         self.fields = self._place(find)
         end = max((f.offset + f.size for f in self.fields), default=0)
         if not struct.packed:
@@ -74,18 +81,27 @@ class CompiledStruct:
                 f"struct {struct.name}", f"fields end at {end} bytes, declared size is {self.size}"
             )
 
+    def _tail(self, find: Callable[[str], CompiledStruct]) -> tuple[Field, CompiledStruct] | None:
+        """The array of open length behind the fields, with the struct of its elements."""
+        last = self.struct.fields[-1] if self.struct.fields else None
+        if last is None or last.type is None or last.type.kind != "array":
+            return None
+        return last, find(last.type.struct)
+
     def _place(self, find: Callable[[str], CompiledStruct]) -> tuple[PlacedField, ...]:
         placed = []
         offset = 0
         for field in self.struct.fields:
             kind = field.type
             assert kind is not None
+            if kind.kind == "array":
+                continue
             nested = find(kind.struct) if kind.kind == "struct" else None
             size = nested.size if nested else kind.size
             if not self.struct.packed:
-                align = nested._alignment() if nested else (1 if kind.kind == "char" else size)
+                align = nested._alignment() if nested else (size if kind.kind == "int" else 1)
                 offset = -(-offset // align) * align
-            count = (self.size - offset) // size if field.fill else 1
+            count = (self.size - offset) // size if field.fill else max(kind.count, 1)
             parts = self._parts(field, size) if field.parts else ()
             placed.append(PlacedField(field, offset, size * count, count, nested, parts))
             offset += size * count
@@ -114,6 +130,7 @@ class CompiledStruct:
         for field in self.struct.fields:
             if field.type is not None and field.type.kind == "int":
                 sizes.append(field.type.size)
+        sizes += [placed.nested._alignment() for placed in self.fields if placed.nested]
         return max(sizes)
 
     @cached_property
@@ -130,11 +147,11 @@ class CompiledStruct:
             assert kind is not None
             if placed.nested:
                 base = placed.nested.dtype
-            elif kind.kind == "char":
+            elif kind.kind != "int":
                 base = f"V{kind.size}"
             else:
                 base = f"{self._prefix(placed)}{'i' if kind.signed else 'u'}{kind.size}"
-            formats.append((base, (placed.count,)) if placed.field.fill else base)
+            formats.append((base, (placed.count,)) if placed.many else base)
         return np.dtype(
             {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.size}
         )
@@ -154,13 +171,13 @@ class CompiledStruct:
             base: Any
             if placed.nested:
                 base = placed.nested.construct
-            elif kind.kind == "char":
+            elif kind.kind != "int":
                 base = construct.Bytes(kind.size)
             else:
                 base = construct.BytesInteger(
                     kind.size, signed=kind.signed, swapped=self._prefix(placed) == "<"
                 )
-            if placed.field.fill:
+            if placed.many:
                 base = construct.Array(placed.count, base)
             members.append(placed.field.name / base)
             end = placed.offset + placed.size

@@ -23,6 +23,7 @@ class Shape(StrEnum):
     """What a pointer leads to; each but ``record`` needs an algorithm of ``khotool/shapes``."""
 
     RECORD = "record"
+    TREE = "tree"
     ARRAY = "array"
     BLOCKS = "blocks"
     VMALLOC = "vmalloc"
@@ -54,7 +55,8 @@ class Reference:
         order: label of the sibling that holds the target's page order.
         kind: kind of definition that a handle selects.
         by: label of the sibling whose string selects it.
-        pages: pages the writer allocates for an array.
+        pages: pages the writer allocates for an array, or for each block of a list.
+        format: id of the definition of a tree.
     """
 
     shape: Shape
@@ -66,6 +68,7 @@ class Reference:
     kind: str = ""
     by: str = ""
     pages: int = 1
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,13 @@ class FieldType:
 
     Args:
         kind: ``int``, ``char`` (fixed, NUL padded), ``string`` (NUL terminated property),
-            ``bytes`` (any property), ``struct`` or ``array`` (property of whole structs).
-        size: bytes of an ``int`` or ``char``.
+            ``bytes`` (any property, or fixed in a struct), ``struct`` or ``array`` (whole structs:
+            a property, or the end of a record).
+        size: bytes of an ``int``, ``char`` or fixed ``bytes``.
         signed: of an ``int``.
         big: the value is big-endian whatever the image's byte order is.
         struct: name of the struct of ``struct`` and ``array``.
+        count: elements of a fixed array of ``int`` or ``struct``; 0 for a single one.
         text: the type as written in the definition.
     """
 
@@ -96,6 +101,7 @@ class FieldType:
     signed: bool = False
     big: bool = False
     struct: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +182,55 @@ class NodeType:
         inline: fields appear in the parent of the model.
         format: id of the definition that describes the node instead.
         alias: model name of the list of ``any_node`` children.
+        any_property: what every property not named in ``properties`` is; its alias names the list.
+        name: what the name of an ``any_node`` child is: label and role of a value of its own.
     """
 
     properties: tuple[Field, ...] = ()
     nodes: dict[str, NodeType] = field(default_factory=dict, hash=False)
     any_node: NodeType | None = None
+    any_property: Field | None = None
+    name: Field | None = None
     inline: bool = False
     optional: bool = False
     format: str = ""
     kind: str = ""
     alias: str = ""
     doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One sign by which a format is told from others of the same string.
+
+    Args:
+        has: path of nodes and a property or node below the tree's root that is there.
+        lacks: such a path that is not there.
+        anywhere: name of a property that some node of the tree has.
+        length, multiple, above: bytes of the property of ``has``: exactly, a multiple, more than.
+        blob: bytes of the whole record, as its place says.
+        handle: the handle itself is ``zero`` or ``address``.
+        order: page order of the preserved block that the handle names.
+        field: label of a field of the record.
+        equals, at_most: what its value is.
+        aligned: its value is an address of a page.
+        root: id of the KHO root's definition.
+    """
+
+    has: str = ""
+    lacks: str = ""
+    anywhere: str = ""
+    length: int | None = None
+    multiple: int = 0
+    above: int | None = None
+    blob: int | None = None
+    handle: str = ""
+    order: int | None = None
+    field: str = ""
+    equals: int | str | None = None
+    at_most: int | None = None
+    aligned: bool = False
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +255,12 @@ class Definition:
         depends: what else must be in a handover: ``handlers`` of files an FLB is bound to.
         allocate: what the writer allocates for the blob beyond its bytes: ``pages``, and
             ``bytes_each`` element of the list ``of``.
+        probe: signs that all have to be there where several definitions have one string.
+        segment: the blob is a kexec segment, which no map preserves.
+        ranges: property that lists preserved ranges wherever it stands in the tree; the map.
+        packed_tree: how the writer finishes a tree: ``sequential``, ``read-write``, or ``open``
+            (as long as its buffer).
+        unverified: what about the layout was not read at its source.
         first, last: kernel releases that write it; an empty last is open.
         source: path of the file, relative to its folder of definitions.
     """
@@ -231,6 +281,11 @@ class Definition:
     literals: dict[str, int] = field(default_factory=dict, hash=False)
     depends: dict[str, str] = field(default_factory=dict, hash=False)
     allocate: dict[str, int | str] = field(default_factory=dict, hash=False)
+    probe: tuple[Condition, ...] = ()
+    segment: bool = False
+    ranges: str = ""
+    packed_tree: str = "sequential"
+    unverified: str = ""
     layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)
     fdt: NodeType | None = None
@@ -247,12 +302,16 @@ class AbiSet:
         entries: definition id by entry name.
         nodes: definitions of optional FDT nodes that are written.
         files: definitions of file handlers.
+        flbs: definitions of FLBs.
+        status: ``merged``, or as that of a definition for kernels that were never released.
     """
 
     id: str
     first: str
     last: str
     root: str
+    status: str = "merged"
+    flbs: tuple[str, ...] = ()
     root_writer: str = "read-write"
     layouts: dict[str, str] = field(default_factory=dict, hash=False)
     entries: dict[str, str] = field(default_factory=dict, hash=False)

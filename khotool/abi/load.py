@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.definition import (
     AbiSet,
+    Condition,
     Definition,
     Field,
     FieldType,
@@ -29,11 +30,13 @@ ROLES = (
     "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
     "flags", "counter", "checksum", "magic", "position", "bits", "name",
 )  # fmt: skip
+PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
-_INT = re.compile(r"^(be)?([us])(8|16|32|64)$")
+_INT = re.compile(r"^(be)?([us])(8|16|32|64)(?:\[([0-9]{1,6})\])?$")
 _CHAR = re.compile(r"^char\[([0-9]{1,9})\]$")
+_BYTES = re.compile(r"^bytes\[([0-9]{1,9})\]$")
 _ARRAY = re.compile(r"^([A-Za-z_]\w*)\[\]$")
-_STRUCT = re.compile(r"^[A-Za-z_]\w*$")
+_STRUCT = re.compile(r"^([A-Za-z_]\w*)(?:\[([0-9]{1,6})\])?$")
 
 
 class _Table:
@@ -120,6 +123,14 @@ def load_definition(text: bytes, source: str) -> Definition:
         literals=top.numbers("literals"),
         depends=top.table("depends").words(),
         allocate=_allocate(top.table("allocate")),
+        probe=tuple(
+            _condition(_Table(f"{source}.probe[{number}]", data))
+            for number, data in enumerate(top.take("probe", list, []))
+        ),
+        segment=top.take("segment", bool, False),
+        ranges=top.take("ranges", str, ""),
+        packed_tree=top.choice("packed_tree", PACKED, "sequential"),
+        unverified=top.take("unverified", str, "").strip(),
         layouts={
             name: _layout(_Table(f"{source}.layouts.{name}", data), name)
             for name, data in top.table("layouts").data.items()
@@ -146,17 +157,20 @@ def load_sets(text: bytes, source: str) -> list[AbiSet]:
     for number, data in enumerate(top.take("set", list, [])):
         table = _Table(f"{source}.set[{number}]", data)
         releases = table.table("releases")
+        first, last = releases.take("first", str, ""), releases.take("last", str, "")
         sets.append(
             AbiSet(
                 id=table.take("id", str),
-                first=releases.take("first", str),
-                last=releases.take("last", str),
+                first=first,
+                last=last,
                 root=table.take("root", str),
                 root_writer=table.choice("root_writer", ("sequential", "read-write"), "read-write"),
                 layouts=table.table("layouts").words(),
                 entries=table.table("entries").words(),
                 nodes=table.strings("nodes"),
                 files=table.strings("files"),
+                flbs=table.strings("flbs"),
+                status=table.choice("status", STATUSES, "merged"),
             )
         )
         releases.done()
@@ -203,6 +217,31 @@ def _allocate(table: _Table) -> dict[str, int | str]:
     return rule
 
 
+def _condition(table: _Table) -> Condition:
+    if not table.data:
+        raise DefinitionError(table.where, "a condition names a sign")
+    equals = table.data.pop("equals", None)
+    numbers = {
+        key: table.take(key, int) if key in table.data else None
+        for key in ("length", "above", "blob", "order", "at_most")
+    }
+    condition = Condition(
+        has=table.take("has", str, ""),
+        lacks=table.take("lacks", str, ""),
+        anywhere=table.take("anywhere", str, ""),
+        multiple=table.take("multiple", int, 0),
+        handle=table.choice("handle", ("zero", "address"), ""),
+        field=table.take("field", str, ""),
+        equals=equals if equals is None or isinstance(equals, str)
+        else _number(f"{table.where}.equals", equals),
+        aligned=table.take("aligned", bool, False),
+        root=table.take("root", str, ""),
+        **numbers,
+    )  # fmt: skip
+    table.done()
+    return condition
+
+
 def _layout(table: _Table, name: str) -> Layout:
     releases = table.table("releases")
     layout = Layout(
@@ -244,6 +283,8 @@ def _node(table: _Table) -> NodeType:
         name: _node(_Table(f"{nodes.where}.{name}", data)) for name, data in nodes.data.items()
     }
     any_node = _node(table.table("nodes")) if "nodes" in table.data else None
+    named = table.table("name") if "name" in table.data else None
+    others = table.table("any_property") if "any_property" in table.data else None
     node = NodeType(
         properties=tuple(
             _field(_Table(f"{table.where}.properties[{number}]", data))
@@ -251,6 +292,8 @@ def _node(table: _Table) -> NodeType:
         ),
         nodes=children,
         any_node=any_node,
+        any_property=_field(others) if others is not None else None,
+        name=_field(named) if named is not None else None,
         inline=table.take("inline", bool, False),
         optional=table.take("optional", bool, False),
         format=table.take("format", str, ""),
@@ -330,6 +373,7 @@ def _reference(table: _Table) -> Reference:
         kind=table.take("kind", str, ""),
         by=table.take("by", str, ""),
         pages=table.take("pages", int, 1),
+        format=table.take("format", str, ""),
     )
     table.done()
     return reference
@@ -337,17 +381,29 @@ def _reference(table: _Table) -> Reference:
 
 def _type(where: str, text: str) -> FieldType:
     if match := _INT.match(text):
-        big, sign, bits = match.groups()
-        return FieldType("int", text, int(bits) // 8, sign == "s", bool(big))
+        big, sign, bits, count = match.groups()
+        return FieldType(
+            "int", text, int(bits) // 8, sign == "s", bool(big), count=_elements(where, count)
+        )
     if match := _CHAR.match(text):
         return FieldType("char", text, int(match[1]))
+    if match := _BYTES.match(text):
+        return FieldType("bytes", text, int(match[1]))
     if text in ("string", "bytes"):
         return FieldType(cast("Literal['string', 'bytes']", text), text)
     if match := _ARRAY.match(text):
         return FieldType("array", text, struct=match[1])
-    if _STRUCT.match(text):
-        return FieldType("struct", text, struct=text)
+    if match := _STRUCT.match(text):
+        return FieldType("struct", text, struct=match[1], count=_elements(where, match[2]))
     raise DefinitionError(f"{where}.type", f"{text!r} is not a type")
+
+
+def _elements(where: str, text: str | None) -> int:
+    if text is None:
+        return 0
+    if not 0 < int(text) <= 65536:
+        raise DefinitionError(f"{where}.type", "an array has 1 to 65536 elements")
+    return int(text)
 
 
 def _cross_check(definition: Definition) -> None:
@@ -367,11 +423,15 @@ def _cross_check(definition: Definition) -> None:
                         f"{where}.struct.{struct.name}", f"{part.label!r} is defined twice"
                     )
                 labels.add(part.label)
-            if field.type is not None and field.type.kind in ("string", "bytes", "array"):
+            kind = field.type
+            if kind is not None and (
+                kind.kind == "string" or (kind.kind == "bytes" and not kind.size)
+            ):
                 raise DefinitionError(
                     f"{where}.struct.{struct.name}.{field.name}",
-                    f"type {field.type.text!r} is for properties of a device tree only",
+                    f"type {kind.text!r} is for properties of a device tree only",
                 )
+        _check_tail(f"{where}.struct.{struct.name}", struct)
         if struct.key and struct.key not in labels:
             raise DefinitionError(
                 f"{where}.struct.{struct.name}.key", f"{struct.key!r} is no field of the struct"
@@ -386,3 +446,14 @@ def _cross_check(definition: Definition) -> None:
         nodes.extend(node.nodes.values())
         if node.any_node:
             nodes.append(node.any_node)
+
+
+def _check_tail(where: str, struct: Struct) -> None:
+    """An array of open length ends its struct, and a field counts it."""
+    for field in struct.fields:
+        if field.type is None or field.type.kind != "array":
+            continue
+        if field is not struct.fields[-1]:
+            raise DefinitionError(f"{where}.{field.name}", "an array of open length comes last")
+        if all(other.counts != field.label for other in struct.fields):
+            raise DefinitionError(f"{where}.{field.name}", "no field counts this array")

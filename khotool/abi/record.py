@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Value = Any
-"""An int, a str (fixed char array), a list of ints, or a dict of an embedded struct."""
+"""An int, a str (fixed char array), bytes, a dict of an embedded struct, or a list of ints or
+of dicts."""
 
 
 def decode_text(raw: bytes) -> str:
@@ -56,15 +57,22 @@ def _values(compiled: CompiledStruct, container: Any) -> dict[str, Value]:
         if placed.parts:
             for part in placed.parts:
                 values[part.field.label] = (raw & part.mask) >> part.shift
+        elif placed.nested and placed.many:
+            values[placed.field.label] = [_values(placed.nested, item) for item in raw]
         elif placed.nested:
             values[placed.field.label] = _values(placed.nested, raw)
         elif isinstance(raw, bytes):
-            values[placed.field.label] = decode_text(raw)
-        elif placed.field.fill:
+            values[placed.field.label] = _chars(placed, raw)
+        elif placed.many:
             values[placed.field.label] = list(raw)
         else:
             values[placed.field.label] = raw
     return values
+
+
+def _chars(placed: PlacedField, raw: bytes) -> str | bytes:
+    kind = placed.field.type
+    return raw if kind is not None and kind.kind == "bytes" else decode_text(raw)
 
 
 def decode_records(
@@ -89,12 +97,15 @@ def _row_values(compiled: CompiledStruct, row: tuple[Any, ...]) -> dict[str, Val
         if placed.parts:
             for part in placed.parts:
                 values[part.field.label] = (raw & part.mask) >> part.shift
+        elif placed.nested and placed.many:
+            rows = raw.tolist() if hasattr(raw, "tolist") else raw
+            values[placed.field.label] = [_row_values(placed.nested, item) for item in rows]
         elif placed.nested:
             values[placed.field.label] = _row_values(placed.nested, raw)
         elif isinstance(raw, bytes):
-            values[placed.field.label] = decode_text(raw)
-        elif placed.field.fill:
-            values[placed.field.label] = raw.tolist()
+            values[placed.field.label] = _chars(placed, raw)
+        elif placed.many:
+            values[placed.field.label] = raw.tolist() if hasattr(raw, "tolist") else list(raw)
         else:
             values[placed.field.label] = raw
     return values
@@ -163,25 +174,61 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
             word |= placed_value
         return word
     here = f"{path}/{field.label}"
+    if placed.nested and placed.many:
+        given = _list(placed, values, here)
+        given = given + [{}] * (placed.count - len(given))
+        return [
+            _nested(placed.nested, value, f"{here}[{index}]") for index, value in enumerate(given)
+        ]
     if placed.nested:
-        value = values.get(field.label, {})
-        if not isinstance(value, Mapping):
-            raise EncodeError(here, f"expected the fields of {kind.struct}")
-        return _container(placed.nested, value, here)
+        return _nested(placed.nested, values.get(field.label, {}), here)
     if kind.kind == "char":
         return encode_chars(values.get(field.label, ""), kind.size, here)
-    if field.fill:
-        items = values.get(field.label, [])
-        if not isinstance(items, list):
-            raise EncodeError(here, f"expected a list of numbers, found {items!r:.60}")
-        if len(items) > placed.count:
-            raise EncodeError(here, f"{len(items)} elements; the page takes {placed.count}")
+    if kind.kind == "bytes":
+        return encode_bytes(values.get(field.label, b""), kind.size, here)
+    if placed.many:
+        items = _list(placed, values, here)
         low, high = int_range(kind.size, kind.signed)
         for index, item in enumerate(items):
             if type(item) is not int or not low <= item <= high:
                 fit_int(item, kind.size, kind.signed, f"{here}[{index}]")
         return items + [0] * (placed.count - len(items))
     return fit_int(values.get(field.label, 0), kind.size, kind.signed, here)
+
+
+def _list(placed: PlacedField, values: Mapping[str, Value], path: str) -> list[Any]:
+    value = values.get(placed.field.label, [])
+    if not isinstance(value, list):
+        what = "records" if placed.nested else "numbers"
+        raise EncodeError(path, f"expected a list of {what}, found {value!r:.60}")
+    if len(value) > placed.count:
+        room = "the page" if placed.field.fill else "the array"
+        raise EncodeError(path, f"{len(value)} elements; {room} takes {placed.count}")
+    return value
+
+
+def _nested(compiled: CompiledStruct, value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise EncodeError(path, f"expected the fields of {compiled.struct.name}")
+    return _container(compiled, value, path)
+
+
+def encode_bytes(value: object, size: int, path: str) -> bytes:
+    """Fixed bytes, zero padded: bytes, or a string of hexadecimal digits.
+
+    Raises:
+        EncodeError: neither, or longer than ``size`` bytes.
+    """
+    if isinstance(value, str):
+        try:
+            value = bytes.fromhex(value)
+        except ValueError:
+            raise EncodeError(path, "expected hexadecimal bytes") from None
+    if not isinstance(value, bytes):
+        raise EncodeError(path, f"expected bytes, found {value!r:.60}")
+    if len(value) > size:
+        raise EncodeError(path, f"{len(value)} bytes; at most {size} fit")
+    return value.ljust(size, b"\0")
 
 
 def check_int(value: object, path: str) -> int:

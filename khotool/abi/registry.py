@@ -31,11 +31,14 @@ class Registry:
         """Index definitions; a later one replaces an earlier one of the same id."""
         self.definitions: dict[str, Definition] = {d.id: d for d in definitions}
         self.sets: dict[str, AbiSet] = {s.id: s for s in sets}
-        self._matches: dict[tuple[Kind, str, str], Definition] = {}
+        self._matches: dict[tuple[Kind, str, str], list[Definition]] = {}
         for definition in self.definitions.values():
             for key, values in definition.match.items():
                 for value in values:
-                    self._matches[definition.kind, key, value] = definition
+                    self._matches.setdefault((definition.kind, key, value), []).append(definition)
+        for found in self._matches.values():
+            # One without a probe is what the string means where nothing says otherwise.
+            found.sort(key=lambda d: (bool(d.probe), d.status != "merged"))
         self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
         self._check_names()
 
@@ -58,13 +61,35 @@ class Registry:
         return found
 
     def match(self, kind: Kind, key: str, value: str) -> Definition | None:
-        """The definition of a kind whose ``match`` has this value under this key."""
-        return self._matches.get((kind, key, value))
+        """The definition of a kind whose ``match`` has this value under this key.
+
+        Of several, the one that the string means where nothing tells them apart.
+        """
+        found = self._matches.get((kind, key, value))
+        return found[0] if found else None
+
+    def candidates(self, kind: Kind, key: str, value: str) -> tuple[Definition, ...]:
+        """All definitions of a kind whose ``match`` has this value under this key."""
+        return tuple(self._matches.get((kind, key, value), ()))
+
+    def variants(self, value: str) -> dict[str, Definition]:
+        """Definitions that any ``match`` selects by this string, by id."""
+        return {
+            definition.id: definition
+            for (_, _, name), found in self._matches.items()
+            if name == value
+            for definition in found
+        }
 
     def handler(self, kind: str, name: str) -> Definition | None:
         """The definition that reads the handle of a file or FLB of this name."""
+        found = self.handlers(kind, name)
+        return found[0] if found else None
+
+    def handlers(self, kind: str, name: str) -> tuple[Definition, ...]:
+        """All definitions that may read the handle of a file or FLB of this name."""
         key = "compatible" if kind == Kind.FILE else "name"
-        return self.match(Kind(kind), key, name)
+        return self.candidates(Kind(kind), key, name)
 
     def set_for(self, release: str) -> AbiSet | None:
         """The ABI set of a kernel release such as ``7.3.4``, or of a set's own id."""
@@ -72,6 +97,8 @@ class Registry:
             return self.sets[release]
         key = release_key(release)
         for candidate in self.sets.values():
+            if not candidate.first:
+                continue
             last = release_key(candidate.last)[:2] if candidate.last else (1 << 30, 0)
             if release_key(candidate.first)[:2] <= key[:2] <= last and "-rc" not in candidate.first:
                 return candidate
@@ -112,7 +139,8 @@ class Registry:
                 if used not in self.definitions:
                     raise DefinitionError(definition.source, f"uses {used!r}, which is not defined")
         for abi in self.sets.values():
-            named = [abi.root, *abi.entries.values(), *abi.nodes, *abi.files, *abi.layouts]
+            named = [abi.root, *abi.entries.values(), *abi.nodes, *abi.files, *abi.flbs]
+            named += abi.layouts
             for identifier in named:
                 if identifier not in self.definitions:
                     raise DefinitionError(
