@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -24,11 +25,38 @@ def builtin_formats() -> Traversable:
     return inside if inside.is_dir() else root.joinpath("..", "formats")
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a definition comes from.
+
+    Args:
+        kind: ``shipped`` with khotool, an installed ``package``, a folder of the ``user``, or a
+            ``folder`` named by ``--formats``.
+        name: name and version of the package, or path of the folder.
+    """
+
+    kind: str
+    name: str = ""
+
+
+SHIPPED = Origin("shipped")
+
+
 class Registry:
     """Definitions by id and by the strings that select them."""
 
-    def __init__(self, definitions: Iterable[Definition], sets: Iterable[AbiSet] = ()) -> None:
-        """Index definitions; a later one replaces an earlier one of the same id."""
+    def __init__(
+        self,
+        definitions: Iterable[Definition],
+        sets: Iterable[AbiSet] = (),
+        origins: Mapping[str, Origin] | None = None,
+    ) -> None:
+        """Index definitions; a later one replaces an earlier one of the same id.
+
+        Args:
+            origins: where definitions come from, by id; those not listed are shipped.
+        """
+        self.origins = dict(origins or {})
         self.definitions: dict[str, Definition] = {d.id: d for d in definitions}
         self.sets: dict[str, AbiSet] = {s.id: s for s in sets}
         self._matches: dict[tuple[Kind, str, str], list[Definition]] = {}
@@ -59,6 +87,25 @@ class Registry:
             hint = f"did you mean {near[0]}?" if near else "see khotool formats list"
             raise UsageError(f"no format {identifier!r}; {hint}")
         return found
+
+    def origin(self, identifier: str) -> Origin:
+        """Where the definition with this id comes from."""
+        return self.origins.get(identifier, SHIPPED)
+
+    def extended(
+        self, added: Iterable[tuple[Definition, Origin]], sets: Iterable[AbiSet] = ()
+    ) -> Registry:
+        """A registry with further definitions, which win, and further sets.
+
+        Raises:
+            DefinitionError: one of them names what is not defined.
+        """
+        added = list(added)
+        return Registry(
+            [*self, *(definition for definition, _ in added)],
+            [*self.sets.values(), *sets],
+            {**self.origins, **{definition.id: origin for definition, origin in added}},
+        )
 
     def match(self, kind: Kind, key: str, value: str) -> Definition | None:
         """The definition of a kind whose ``match`` has this value under this key.
@@ -159,30 +206,40 @@ def release_key(release: str) -> tuple[int, int]:
 
 
 def load_registry(folders: Iterable[str | Path] = ()) -> Registry:
-    """The shipped definitions and those of further folders, which win.
+    """All definitions: shipped, of installed packages, of the user's folders, of ``folders``.
+
+    A later one replaces an earlier one of the same id. What is wrong with packages and the user's
+    folders is reported to ``khotool.plugins`` and left out.
 
     Raises:
-        DefinitionError: a file is wrong; names file, key and reason.
-        UsageError: a folder does not exist.
+        DefinitionError: a file of ``folders`` is wrong; names file, key and reason.
+        UsageError: one of ``folders`` does not exist.
     """
-    extra = [Path(folder) for folder in folders]
-    if not extra:
-        return _builtin_registry()
-    definitions = list(_builtin_registry())
-    sets = list(_builtin_registry().sets.values())
-    for folder in extra:
+    from khotool.abi.sources import user_folders
+
+    registry = _installed_registry(user_folders())
+    added: dict[str, tuple[Definition, Origin]] = {}
+    sets: list[AbiSet] = []
+    for folder in map(Path, folders):
         if not folder.is_dir():
             raise UsageError(f"--formats {folder}: no such folder")
         found, found_sets = _load_folder(folder)
-        definitions += found
+        added.update({d.id: (d, Origin("folder", str(folder))) for d in found})
         sets += found_sets
-    return Registry(definitions, sets)
+    return registry.extended(added.values(), sets) if added or sets else registry
 
 
 @cache
-def _builtin_registry() -> Registry:
-    definitions, sets = _load_folder(builtin_formats())
-    return Registry(definitions, sets)
+def shipped_registry() -> Registry:
+    """The definitions that khotool ships, and no others."""
+    return Registry(*_load_folder(builtin_formats()))
+
+
+@lru_cache(maxsize=4)
+def _installed_registry(folders: tuple[str, ...]) -> Registry:
+    from khotool.abi.sources import installed
+
+    return installed(shipped_registry(), folders)
 
 
 def _load_folder(folder: Traversable) -> tuple[list[Definition], list[AbiSet]]:

@@ -52,7 +52,7 @@ def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Fault]
             message = f"{definition.id!r} is defined in {seen[definition.id]} too"
             faults.append(Fault(definition.source, _line(text, "id"), "id", message))
         seen[definition.id] = definition.source
-        for where, message in _meaning(definition, registry):
+        for where, message in meaning_faults(definition, registry):
             key = where.rpartition(".")[2]
             faults.append(Fault(definition.source, _line(text, key), where, message))
     return len(files), faults
@@ -72,7 +72,11 @@ def _line(text: str, key: str) -> int:
     return 0
 
 
-def _meaning(definition: Definition, registry: Registry) -> Iterator[tuple[str, str]]:
+def meaning_faults(definition: Definition, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Place and reason of what a definition says that does not hold.
+
+    What it refers to has to exist, and its structs have to compile for every page size.
+    """
     for name in definition.structs:
         for page_size in PAGE_SIZES:
             for byteorder in ("little", "big"):

@@ -15,7 +15,7 @@ import pytest
 from tests.contract.repository import ROOT, modules
 
 LAYERS = (
-    ("errors", "absent", "findings", "limits", "version"),
+    ("errors", "absent", "findings", "limits", "version", "plugins"),
     ("memory",),
     ("fdt",),
     ("abi",),
