@@ -42,7 +42,9 @@ def set_of(image: Image) -> AbiSet:
         EncodeError: no set has this combination of strings.
     """
     used = {definition.id: definition for definition in image.used}
-    layouts = {choice.definition: choice.layout for choice in image.choices}
+    layouts = {
+        choice.definition: choice.layout for choice in image.choices if choice.among == "layout"
+    }
     fitting = [
         abi
         for abi in image.registry.sets.values()

@@ -21,16 +21,26 @@ from khotool.image.walk import Walker
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.overlay import OverlaySpace
+from khotool.memory.space import AddressSpace, SourceInfo
 
 if TYPE_CHECKING:
     from khotool.image.open import OpenOptions
 
 GAP = 1 << 32
 """Distance of blobs whose address is unknown."""
+NO_MAP = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
 
 
-def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) -> Image:
+def open_debugfs(
+    copy: DebugfsCopy,
+    registry: Registry,
+    options: OpenOptions,
+    memory: AddressSpace | None = None,
+) -> Image:
     """Decode one tree of a debugfs copy: the whole one if there is one, else the fullest.
+
+    Args:
+        memory: memory of the same moment, where pointers lead; without it they lead nowhere.
 
     Raises:
         InputError: the copy holds no root device tree.
@@ -62,8 +72,11 @@ def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) ->
         elif len(tree.fdt) < int.from_bytes(tree.fdt[4:8], "big"):
             why += " (cut short by the kernel)"
         roots.append(Root(None, compatible, role, why, tree is chosen, tree.name))
-    geometry = Geometry(options.page_size or 4096, options.byteorder or "little")
-    walker = _walk_tree(copy, chosen, registry, options, geometry)
+    info = copy.info if memory is None else memory.info
+    geometry = Geometry(
+        options.page_size or info.page_size or 4096, options.byteorder or info.endian or "little"
+    )
+    walker = _walk_tree(chosen, registry, options, geometry, info, memory)
     scratch: Scratch | Absent = Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
     for tree in [chosen, *trees]:
         if tree.scratch:
@@ -71,13 +84,15 @@ def open_debugfs(copy: DebugfsCopy, registry: Registry, options: OpenOptions) ->
             scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
             break
     image = build_image(walker, roots, scratch)
-    image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
+    if memory is None:
+        image.map = NO_MAP
     image.phase, image.phase_why = _phase(chosen, image)
     if image.phase is Phase.CONSUMED:
         why = image.phase_why
         consume(image)
         image.phase_why = why
-        image.map = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
+        if memory is None:
+            image.map = NO_MAP
     return image
 
 
@@ -107,11 +122,12 @@ def _parse(data: bytes) -> Blob | None:
 
 
 def _walk_tree(
-    copy: DebugfsCopy,
     tree: DebugfsTree,
     registry: Registry,
     options: OpenOptions,
     geometry: Geometry,
+    info: SourceInfo,
+    memory: AddressSpace | None,
 ) -> Walker:
     blob = _parse(tree.fdt or b"")
     definition = root_definition(blob, registry) if blob is not None else None
@@ -130,8 +146,7 @@ def _walk_tree(
         taken.add(address)
         placed[name] = address
         writes.append((address, data))
-    space = OverlaySpace(None, writes)
-    space.info = copy.info
+    space = OverlaySpace(memory, writes, info)
     walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi, writer=None)
     if blob is not None and blob.root is not None:
         walker.regions.append(FdtRegion("/", UNPLACED, blob))

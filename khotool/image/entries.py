@@ -9,9 +9,11 @@ from khotool.abi.definition import Definition, Kind, NodeType
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
+from khotool.image.choose import Evidence, choose
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.names import latin1_text, text_property
 from khotool.image.region import RawRegion
+from khotool.image.tables import tail_table
 
 if TYPE_CHECKING:
     from khotool.image.walk import Walker
@@ -40,7 +42,31 @@ class EntryReader:
             self.walker.report("KHO208", node, "two entries have this name")
         self.names.add(node.name)
         node.span = Span(base + fdt.tag_offset, 4)
-        self.walker.fdt_fields(node, fdt, kind, definition, base)
+        self.walker.trees.fields(node, fdt, kind, definition, base)
+
+    def inline(self, parent: Node, fdt: FdtNode, base: int) -> None:
+        """One entry that stands in the root itself, without a blob of its own."""
+        name = latin1_text(fdt.name)
+        node = parent.add(Node(name, NodeKind.ENTRY))
+        if name in self.names:
+            self.walker.report("KHO208", node, "two entries have this name")
+        self.names.add(name)
+        node.span = node.target = Span(base + fdt.tag_offset, 4)
+        compatible = text_property(fdt, "compatible")
+        registry = self.walker.registry
+        candidates = registry.candidates(Kind.ENTRY, "compatible", compatible or "")
+        if compatible is None:
+            candidates = registry.candidates(Kind.ENTRY, "entry", name)
+        definition = self.forced_entry(node) or choose(
+            self.walker, node, compatible or name, candidates, Evidence(tree=fdt)
+        )
+        if definition is None or definition.fdt is None:
+            self.unknown(node, f"no definition for {compatible or name!r}", base)
+            self.walker.trees.raw(node, fdt, base)
+            return
+        self.walker.use(definition)
+        node.format = definition.id
+        self.walker.trees.read(node, fdt, definition.fdt, definition, base)
 
     def entry_blob(self, node: Node, address: int, size: int | None) -> None:
         """The blob of an entry, by the definition that its own bytes or its name select."""
@@ -66,17 +92,17 @@ class EntryReader:
                 "KHO207", node, f"totalsize {blob.totalsize} is more than blob-size {size}", address
             )
         compatible = text_property(blob.root, "compatible") or ""
-        definition = self.forced_entry(node) or self.walker.registry.match(
-            Kind.ENTRY, "compatible", compatible
+        candidates = self.walker.registry.candidates(Kind.ENTRY, "compatible", compatible)
+        definition = self.forced_entry(node) or choose(
+            self.walker, node, compatible, candidates, Evidence(blob.root, size=size)
         )
         if definition is None or definition.fdt is None:
             self.unknown(node, f"no definition for {compatible!r}", address)
-            self.walker.raw_fdt(node, blob.root, address)
+            self.walker.trees.raw(node, blob.root, address)
             return
         self.walker.use(definition)
         node.format = definition.id
-        self.walker.fdt_fields(node, blob.root, definition.fdt, definition, address)
-        self.walker.fdt_children(node, blob.root, definition.fdt, definition, address)
+        self.walker.trees.read(node, blob.root, definition.fdt, definition, address)
 
     def entry_record(self, node: Node, address: int, size: int | None) -> None:
         """An entry whose blob is a record."""
@@ -87,7 +113,7 @@ class EntryReader:
         if isinstance(data, Absent):
             self.walker.absent(node, address, data)
             return
-        definition = self.forced_entry(node) or self.entry_by_bytes(node.name, data)
+        definition = self.forced_entry(node) or self.entry_by_bytes(node, data, size)
         if definition is None or definition.content not in definition.structs:
             named = [d for d in self.walker.registry if node.name in d.match.get("entry", ())]
             if named and all(d.content == "fdt" for d in named):
@@ -97,9 +123,7 @@ class EntryReader:
             self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
             self.raw_blob(node, address, data if size else data[:0])
             return
-        compiled = self.walker.registry.compile(
-            definition, definition.content, self.walker.geometry
-        )
+        compiled = self.compile(definition)
         if len(data) < compiled.size or (size is not None and size < compiled.size):
             have = min(len(data), size if size is not None else len(data))
             self.walker.report(
@@ -111,7 +135,9 @@ class EntryReader:
         if size is None:
             self.walker.claim(node.path, address, compiled.size)
         self.walker.use(definition)
-        self.walker.record(node, compiled, data, address, definition)
+        values = self.walker.record(node, compiled, data, address, definition)
+        if compiled.tail is not None:
+            tail_table(self.walker.follower, node, compiled, definition, values)
 
     def compile(self, definition: Definition) -> CompiledStruct:
         """The record that a definition's content is."""
@@ -125,23 +151,23 @@ class EntryReader:
                 return definition
         return None
 
-    def entry_by_bytes(self, name: str, data: memoryview) -> Definition | None:
+    def entry_by_bytes(self, node: Node, data: memoryview, size: int | None) -> Definition | None:
         """The definition for a raw blob: by its own string, else by the name of its entry."""
-        for definition in self.walker.registry:
-            if definition.kind is not Kind.ENTRY or definition.content not in definition.structs:
-                continue
-            if name not in definition.match.get("entry", ()):
-                continue
-            compiled = self.walker.registry.compile(
-                definition, definition.content, self.walker.geometry
-            )
-            literal = [f for f in compiled.fields if f.field.value]
-            if all(
-                decode_text(bytes(data[f.offset : f.offset + f.size])) == f.field.value
-                for f in literal
-            ):
-                return definition
-        return None
+        candidates = [
+            definition
+            for definition in self.walker.registry.candidates(Kind.ENTRY, "entry", node.name)
+            if definition.content in definition.structs and self.literals_fit(definition, data)
+        ]
+        evidence = Evidence(data=data, size=size)
+        return choose(self.walker, node, node.name, candidates, evidence)
+
+    def literals_fit(self, definition: Definition, data: memoryview) -> bool:
+        """True if every field with only one right string has it."""
+        return all(
+            decode_text(bytes(data[f.offset : f.offset + f.size])) == f.field.value
+            for f in self.compile(definition).fields
+            if f.field.value
+        )
 
     def unknown(self, node: Node, message: str, address: int) -> None:
         """Say that a format is not known."""

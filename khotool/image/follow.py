@@ -9,10 +9,13 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape, Struct
 from khotool.abi.record import decode_record, decode_records, decode_text
 from khotool.absent import Absent, Reason
+from khotool.image.choose import Evidence, choose
+from khotool.image.entries import FDT_MAGIC
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.preserved import walk_map
 from khotool.image.problems import SHAPE_RULES
-from khotool.image.tables import inline_table, vmalloc_table
+from khotool.image.scan import read_tree
+from khotool.image.tables import inline_table, tail_table, vmalloc_table
 from khotool.shapes.blocks import walk_blocks
 from khotool.shapes.vmalloc import ShapeProblem
 
@@ -71,6 +74,8 @@ class Follower:
         elif reference.shape is Shape.RECORD:
             compiled = self.walker.registry.compile(definition, reference.of, self.walker.geometry)
             self.record(node, compiled, definition)
+        elif reference.shape is Shape.TREE:
+            self.tree(node, self.walker.registry.get(reference.format))
         elif reference.shape is Shape.FOLIO:
             self.folio(node, reference, siblings)
         elif reference.shape is Shape.RANGE:
@@ -85,12 +90,12 @@ class Follower:
         """Judge a pointer that is 0; True if it has to be followed all the same."""
         reference = field.points_to
         if field.null == "handler" and reference is not None:
-            chosen = self.handler_definition(reference, siblings)
+            chosen = self.handler_definition(node, reference, siblings)
             if chosen is not None and chosen.content not in ("literal", "none"):
                 self.walker.report("REC408", node, f"{chosen.id} needs an address here, found 0")
             elif chosen is not None:
                 self.walker.use(chosen)
-                node.struct = chosen.content
+                node.struct, node.format = chosen.content, chosen.id
             return False
         if field.null == "error":
             self.walker.report("REC408", node, f"{field.name} is 0")
@@ -226,23 +231,40 @@ class Follower:
     # -- single targets ------------------------------------------------------------------
 
     def handler_definition(
-        self, reference: Reference, siblings: dict[str, Any]
+        self, node: Node, reference: Reference, siblings: dict[str, Any]
     ) -> Definition | None:
         """The definition of a handle: forced by --abi, or by the string beside it."""
-        name = siblings.get(reference.by)
-        chosen = self.walker.registry.handler(reference.kind, name if isinstance(name, str) else "")
-        for identifier in self.walker.abi:
-            forced = self.walker.registry.definitions.get(identifier)
+        walker = self.walker
+        given = siblings.get(reference.by)
+        name = given if isinstance(given, str) else ""
+        candidates = walker.registry.handlers(reference.kind, name)
+        evidence = Evidence(handle=int(node.value))
+        if len(candidates) > 1 and node.value:
+            evidence = self.evidence(int(node.value))
+        chosen = choose(walker, node, name, candidates, evidence)
+        for identifier in walker.abi:
+            forced = walker.registry.definitions.get(identifier)
             if forced is not None and forced.kind == reference.kind and forced.kind != Kind.FLB:
                 strings = forced.match.get("compatible", ())
                 if name in strings or chosen is None:
                     chosen = forced
         return chosen
 
+    def evidence(self, address: int) -> Evidence:
+        """What stands at an address, to tell formats apart: a tree, or the first bytes."""
+        walker = self.walker
+        data = walker.read_some(address, walker.geometry.page_size, short=True)
+        if isinstance(data, Absent):
+            return Evidence(handle=address)
+        if bytes(data[:4]) == FDT_MAGIC:
+            blob = read_tree(walker.space, address)
+            return Evidence(blob.root if blob is not None else None, data, None, address)
+        return Evidence(data=data, handle=address)
+
     def handler(self, node: Node, reference: Reference, siblings: dict[str, Any]) -> None:
         """A handle that only its handler's definition can read."""
         walker = self.walker
-        chosen = self.handler_definition(reference, siblings)
+        chosen = self.handler_definition(node, reference, siblings)
         if chosen is None:
             name = siblings.get(reference.by)
             walker.report("ABI904", node, f"no definition for {reference.kind} handler {name!r}")
@@ -252,15 +274,25 @@ class Follower:
             return
         walker.use(chosen)
         if chosen.content == "fdt":
-            blob = walker.read_fdt(node, int(node.value))
-            if blob is not None and blob.root is not None and chosen.fdt is not None:
-                node.target = Span(int(node.value), len(blob.data))
-                self.claim(node, int(node.value), len(blob.data))
-                walker.fdt_fields(node, blob.root, chosen.fdt, chosen, int(node.value))
-                walker.fdt_children(node, blob.root, chosen.fdt, chosen, int(node.value))
+            self.tree(node, chosen)
         elif chosen.content in chosen.structs:
             compiled = walker.registry.compile(chosen, chosen.content, walker.geometry)
             self.record(node, compiled, chosen)
+        else:
+            node.format = chosen.id
+
+    def tree(self, node: Node, definition: Definition) -> None:
+        """A device tree at an address."""
+        walker = self.walker
+        address = int(node.value)
+        blob = walker.read_fdt(node, address)
+        if blob is None or blob.root is None or definition.fdt is None:
+            return
+        walker.use(definition)
+        node.target = Span(address, len(blob.data))
+        node.format = definition.id
+        self.claim(node, address, len(blob.data))
+        walker.trees.read(node, blob.root, definition.fdt, definition, address)
 
     def record(self, node: Node, compiled: CompiledStruct, definition: Definition) -> None:
         """One record at an address."""
@@ -273,7 +305,9 @@ class Follower:
         node.target = Span(address, compiled.size)
         self.claim(node, address, compiled.size)
         node.format = definition.id
-        self.walker.record(node, compiled, data, address, definition)
+        values = self.walker.record(node, compiled, data, address, definition)
+        if compiled.tail is not None:
+            tail_table(self, node, compiled, definition, values)
 
     def folio(self, node: Node, reference: Reference, siblings: dict[str, Any]) -> None:
         """One block of payload."""

@@ -222,12 +222,20 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A layout that was chosen among several under one string."""
+    """What was chosen among several under one string.
+
+    Args:
+        definition: id of the definition, or the string that several definitions have.
+        layout: what was chosen: a layout of the definition, or the id of one of the definitions.
+        certain: nothing else fits as well.
+        among: ``layout`` or ``format``.
+    """
 
     definition: str
     layout: str
     why: str
     certain: bool
+    among: str = "layout"
 
 
 @dataclass(slots=True)

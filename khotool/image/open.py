@@ -66,12 +66,7 @@ def open_image(
         DefinitionError: a folder of definitions has a wrong file.
     """
     options = options or OpenOptions()
-    registry = load_registry(options.formats)
-    for identifier, layout in options.abi.items():
-        definition = registry.get(identifier)
-        if layout is not None and layout not in definition.layouts:
-            known = ", ".join(definition.layouts) or "none"
-            raise UsageError(f"--abi {identifier}={layout}: no such layout; it has {known}")
+    registry = load_definitions(options)
 
     def unpacking(done: int, total: int | None) -> None:
         if progress is not None:
@@ -85,6 +80,24 @@ def open_image(
     if isinstance(source, BareFdt):
         return open_blob(source, registry, options)
     return open_memory(source, registry, options, progress)
+
+
+def load_definitions(options: OpenOptions) -> Registry:
+    """The definitions, with those that the user adds.
+
+    Raises:
+        UsageError: ``abi`` names a definition or a layout that is not there.
+        DefinitionError: a folder of definitions has a wrong file.
+    """
+    registry = load_registry(options.formats)
+    for identifier, layout in options.abi.items():
+        if layout in registry.variants(identifier):
+            continue
+        definition = registry.get(identifier)
+        if layout is not None and layout not in definition.layouts:
+            known = ", ".join(definition.layouts) or "none"
+            raise UsageError(f"--abi {identifier}={layout}: no such layout; it has {known}")
+    return registry
 
 
 def open_memory(
@@ -105,6 +118,18 @@ def open_memory(
             progress("Looking for the KHO root", done, total)
 
     found = scan(space, registry, byteorder, options.limits, scanning)
+    return decode_found(space, registry, options, found)
+
+
+def decode_found(
+    space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan
+) -> Image:
+    """Decode the handover whose root is one of those that were found.
+
+    Raises:
+        InputError: none was; says what was tried.
+    """
+    byteorder = options.byteorder or space.info.endian or "little"
     forced = _forced_root(space, options, found)
     if not found.roots:
         raise InputError(_nothing_found(space, found))

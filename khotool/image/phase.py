@@ -37,9 +37,17 @@ def map_is_whole(image: Image) -> bool:
     """True if the map decodes and preserves the root and every entry's blob."""
     if not isinstance(image.map, PreservedMap) or not image.map.complete:
         return False
+    if root_is_segment(image):
+        return True
     places = [image.tree.span.address] if image.tree.span else []
     places += [node.target.address for node in image.entries if node.target is not None]
     return all(image.map.blocks.block_of(address) is not None for address in places)
+
+
+def root_is_segment(image: Image) -> bool:
+    """True for a root that kexec carries over, so that no map has to preserve it."""
+    definition = image.registry.definitions.get(image.tree.format)
+    return definition is not None and definition.segment
 
 
 def map_is_garbage(image: Image) -> bool:

@@ -44,6 +44,8 @@ def judge(scan: Scan, walk: WalkRoot) -> list[Judged]:
             root.role, root.why = Role.INCOMING, pointer.why
         elif own:
             root.role, root.why = Role.OUTGOING, "its own map preserves it"
+        elif is_segment(walker):
+            root.role, root.why = Role.OUTGOING, "a kexec segment, which no map preserves"
         elif not walker.tree.value_of("memory_map") and walker.tree.format:
             root.role, root.why = Role.OUTGOING, "its map is not written yet"
         else:
@@ -58,6 +60,12 @@ def covers_itself(walker: Walker, address: int) -> bool:
     if isinstance(walker.map, Absent):
         return False
     return walker.map.blocks.block_of(address) is not None
+
+
+def is_segment(walker: Walker) -> bool:
+    """True if kexec carries the root over, so that its map does not have to."""
+    definition = walker.registry.definitions.get(walker.tree.format)
+    return definition is not None and definition.segment
 
 
 def _mark_copies(judged: list[Judged]) -> None:

@@ -112,6 +112,50 @@ def vmalloc_table(
     claim_rows(follower, node, node.table)
 
 
+def tail_table(
+    follower: Follower,
+    node: Node,
+    compiled: CompiledStruct,
+    definition: Definition,
+    values: dict[str, Any],
+) -> None:
+    """The array of open length behind the fields of the record that ``node`` leads to."""
+    assert compiled.tail is not None
+    assert node.target is not None
+    walker = follower.walker
+    field, element = compiled.tail
+    counter = next(f for f in compiled.struct.fields if f.counts == field.label)
+    count = int(values[counter.label])
+    start = node.target.address + compiled.size
+    table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
+    table.struct = element.struct.name
+    extents = np.empty((0, 2), np.uint64)
+    table.table = Table(element, np.empty(0, element.dtype), extents, count)
+    if not count:
+        return
+    data = walker.read_some(start, element.size, short=True)
+    if not isinstance(data, Absent):
+        # What is read is bounded by what is captured, not by a count that may be anything.
+        most = min(count * element.size, walker.limits.bytes)
+        data = walker.read_some(start, most, short=True)
+    if isinstance(data, Absent):
+        walker.absent(table, start, data)
+        return
+    records = np.frombuffer(data, element.dtype, min(count, len(data) // element.size))
+    if len(records) < count:
+        table.note = f"{count - len(records)} records are not captured"
+        walker.report("REC403", table, f"{counter.label} is {count}; {len(records)} are there")
+    size = len(records) * element.size
+    if not len(records) or not walker.spend(table, 1, size):
+        return
+    extents = np.array([[start, size]], np.uint64)
+    table.span = Span(start, size)
+    table.table = Table(element, records, extents, count)
+    follower.claim(table, start, size)
+    walker.regions.append(TableRegion(table.path, definition.id, element, extents, records))
+    claim_rows(follower, table, table.table)
+
+
 def chunk_region(
     follower: Follower, node: Node, chunk: CompiledStruct, address: int, definition: Definition
 ) -> None:
@@ -142,7 +186,15 @@ def claim_rows(follower: Follower, node: Node, table: Table) -> None:
     for placed in table.compiled.fields:
         for field in placed.field.parts or (placed.field,):
             reference = field.points_to
-            if reference is None or reference.shape is not Shape.FOLIO or not len(table):
+            if reference is None or not len(table):
+                continue
+            if reference.shape is Shape.RANGE and reference.size:
+                follower.walker.claim_many(
+                    owner(follower, node),
+                    table.column(field.label),
+                    np.minimum(table.column(reference.size), np.uint64(UNPLACED - 1)),
+                )
+            if reference.shape is not Shape.FOLIO:
                 continue
             column = table.column(field.label)
             used = column != 0

@@ -9,23 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Kind, NodeType
+from khotool.abi.definition import Definition, Field, Kind
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import decode_record, decode_text
+from khotool.abi.record import decode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.fdt.blob import Blob, FdtError, Property
-from khotool.fdt.blob import Node as FdtNode
+from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.findings import Finding
+from khotool.image.choose import Evidence, choose
 from khotool.image.entries import FDT_HEADER, FDT_MAGIC, EntryReader
 from khotool.image.follow import Follower
 from khotool.image.model import UNPLACED, Choice, Node, NodeKind, Span
-from khotool.image.names import latin1_text, text_property
-from khotool.image.probes import choose_layout
+from khotool.image.names import text_property
 from khotool.image.problems import FDT_RULES
+from khotool.image.ranges import RANGE, ranges_map
 from khotool.image.recover import recover_names, root_definition
 from khotool.image.region import FdtRegion, RecordRegion, Region
+from khotool.image.trees import TreeReader
 from khotool.limits import Budget, Limits
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.claims import ClaimsBuilder
@@ -68,8 +69,9 @@ class Walker:
         self.regions: list[Region] = []
         self.findings: list[Finding] = []
         self.used: dict[str, Definition] = {}
-        self.choices: dict[str, Choice] = {}
+        self.choices: dict[tuple[str, str], Choice] = {}
         self.map: PreservedMap | Absent = Absent(Reason.UNPARSABLE, "no preserved-page map")
+        self.trees = TreeReader(self)
         self.entries = EntryReader(self)
         self.follower = Follower(self)
 
@@ -85,10 +87,11 @@ class Walker:
         """Note that a definition decoded something."""
         self.used.setdefault(definition.id, definition)
 
-    def claim(self, path: str, address: int, size: int) -> None:
+    def claim(self, path: str, address: int, size: int, *, expected_outside: bool = False) -> None:
         """Claim ``size`` bytes at a physical address for the owner ``path``."""
         if size > 0 and address < UNPLACED:
-            self.claims.add(self.claims.owner(path), address, address + size)
+            owner = self.claims.owner(path, expected_outside)
+            self.claims.add(owner, address, address + size)
 
     def claim_many(
         self, path: str, starts: Any, size: Any, *, expected_outside: bool = False
@@ -133,20 +136,27 @@ class Walker:
             recover_names(blob, definition)
         compatible = text_property(blob.root, "compatible")
         self.root_blob = blob
+        if definition is not None:
+            string = definition.match["compatible"][0]
+            candidates = self.registry.candidates(Kind.ROOT, "compatible", string)
+            evidence = Evidence(tree=blob.root, handle=address)
+            definition = choose(self, tree, string, candidates, evidence)
         for forced in self.abi:
             candidate = self.registry.definitions.get(forced)
             if candidate is not None and candidate.kind is Kind.ROOT:
                 definition = candidate
         if definition is None or definition.fdt is None:
             self.report("ABI901", tree, f"no definition for the root {compatible!r}", address)
-            self.raw_fdt(tree, blob.root, address)
+            self.trees.raw(tree, blob.root, address)
             return
         self.use(definition)
         tree.format = definition.id
-        self.claim("/", address, len(blob.data))
+        self.claim("/", address, len(blob.data), expected_outside=definition.segment)
+        if definition.ranges:
+            compiled = self.registry.compile(definition, RANGE, self.geometry)
+            self.map = ranges_map(blob, definition.ranges, compiled)
         # The map comes first: what hangs from the root is judged with it at hand.
-        self.fdt_fields(tree, blob.root, definition.fdt, definition, address)
-        self.fdt_children(tree, blob.root, definition.fdt, definition, address)
+        self.trees.read(tree, blob.root, definition.fdt, definition, address)
 
     # -- device trees --------------------------------------------------------------------
 
@@ -182,175 +192,6 @@ class Walker:
                 f"{problem.code} at +{problem.offset:#x}: {problem.message}",
                 address + problem.offset,
             )
-
-    def fdt_fields(
-        self, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
-    ) -> None:
-        """Properties of one node as fields of ``parent``, in the order of the definition."""
-        layout = self.layout_of(parent, fdt, definition, base)
-        fields = [f for f in kind.properties if not f.layout or f.layout == layout]
-        values: dict[str, Any] = {}
-        pending: list[tuple[Node, Field]] = []
-        named = {prop.name: prop for prop in reversed(fdt.properties) if prop.name}
-        for field in fields:
-            prop = named.get(field.name)
-            if prop is None:
-                # A tree that was cut says so once; what is missing behind the cut is no news.
-                if not field.optional and (self.root_blob is None or self.root_blob.complete):
-                    self.report("KHO201", parent, f"property {field.name!r} is missing", base)
-                continue
-            node = self.property_node(parent, prop, field, definition, base)
-            node.layout = layout
-            values[field.label] = node.value
-            pending.append((node, field))
-        for node, field in pending:
-            self.follower.follow_field(node, field, definition, values)
-        known = {f.name for f in kind.properties}
-        for prop in fdt.properties:
-            if prop.name and prop.name not in known:
-                self.report("KHO205", parent, f"property {prop.name!r} is not part of the format")
-                self.raw_property(parent, prop, base)
-
-    def fdt_children(
-        self, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
-    ) -> None:
-        """Child nodes: named ones, then a list or the entries of a root."""
-        found: set[str] = set()
-        holder = parent
-        if kind.any_node is not None and kind.any_node.alias:
-            holder = parent.add(Node(kind.any_node.alias, NodeKind.LIST, format=definition.id))
-        for child in fdt.children:
-            if not self.spend(parent):
-                return
-            own = kind.nodes.get(child.name)
-            found.add(child.name)
-            if own is not None:
-                self.fdt_child(parent, child, own, definition, base)
-            elif kind.any_node is None:
-                self.report("KHO206", parent, f"node {child.name!r} is not part of the format")
-                node = parent.add(Node(child.name, NodeKind.FDT_NODE))
-                self.raw_fdt(node, child, base)
-            elif kind.any_node.kind == Kind.ENTRY:
-                self.entries.entry(parent, child, kind.any_node, definition, base)
-            else:
-                node = holder.add(
-                    Node(
-                        "",
-                        NodeKind.FDT_NODE,
-                        key=self.follower.unique_key(holder, latin1_text(child.name)),
-                    )
-                )
-                node.span = Span(base + child.tag_offset, 4)
-                node.add(
-                    Node(
-                        "name",
-                        NodeKind.VALUE,
-                        value=latin1_text(child.name),
-                        span=Span(base + child.tag_offset + 4, len(child.name) + 1),
-                    )
-                )
-                self.fdt_child(node, child, kind.any_node, definition, base, node)
-        for name, own in kind.nodes.items():
-            if name not in found and not own.optional:
-                self.report("KHO201", parent, f"node {name!r} is missing", base)
-
-    def fdt_child(
-        self,
-        parent: Node,
-        fdt: FdtNode,
-        kind: NodeType,
-        definition: Definition,
-        base: int,
-        node: Node | None = None,
-    ) -> None:
-        """One child node, by its own definition where it has a format of its own."""
-        if kind.format:
-            compatible = text_property(fdt, "compatible") or ""
-            own = self.registry.match(Kind.NODE, "compatible", compatible)
-            if own is None or own.fdt is None:
-                where = node or parent
-                self.report("ABI901", where, f"no definition for node {compatible!r}", base)
-                self.raw_fdt(node or parent.add(Node(fdt.name, NodeKind.FDT_NODE)), fdt, base)
-                return
-            self.use(own)
-            definition, kind = own, own.fdt
-        if node is None:
-            inline = kind.inline
-            node = parent if inline else parent.add(Node(fdt.name, NodeKind.FDT_NODE))
-        if node is not parent or not node.format:
-            node.format = definition.id
-        self.fdt_fields(node, fdt, kind, definition, base)
-        self.fdt_children(node, fdt, kind, definition, base)
-
-    def property_node(
-        self, parent: Node, prop: Property, field: Field, definition: Definition, base: int
-    ) -> Node:
-        """A property as a value node."""
-        kind = field.type
-        assert kind is not None
-        node = parent.add(
-            Node(
-                field.label,
-                NodeKind.VALUE,
-                field=field,
-                format=definition.id,
-                span=Span(base + prop.value_offset, len(prop.value)),
-            )
-        )
-        node.value = self.property_value(node, prop, field, definition, base)
-        if prop.recovered:
-            node.note = "name recovered from its place in the tree"
-        return node
-
-    def property_value(
-        self, node: Node, prop: Property, field: Field, definition: Definition, base: int
-    ) -> Any:
-        """The value of a property as its type says; Absent with a finding if it does not fit."""
-        kind = field.type
-        assert kind is not None
-        raw = prop.value
-        if kind.kind == "string":
-            return decode_text(raw)
-        if kind.kind == "bytes":
-            return raw
-        if kind.kind in ("struct", "array"):
-            compiled = self.registry.compile(definition, kind.struct, self.geometry)
-            node.struct = kind.struct
-            wrong = len(raw) % compiled.size if kind.kind == "array" else len(raw) - compiled.size
-            expected = f"{'a multiple of ' if kind.kind == 'array' else ''}{compiled.size}"
-            if not wrong:
-                return None
-        else:
-            expected = str(kind.size)
-            if len(raw) == kind.size:
-                order = "big" if kind.big else self.geometry.byteorder
-                return int.from_bytes(raw, order, signed=kind.signed)
-        message = f"{len(raw)} bytes, expected {expected}"
-        self.report("KHO202", node, f"{field.name}: {message}", base + prop.value_offset)
-        return Absent(Reason.UNPARSABLE, message)
-
-    def raw_property(self, parent: Node, prop: Property, base: int) -> None:
-        """A property no definition names: its bytes."""
-        parent.add(
-            Node(
-                prop.name or "?",
-                NodeKind.RAW,
-                value=prop.value,
-                span=Span(base + prop.value_offset, len(prop.value)),
-            )
-        )
-
-    def raw_fdt(self, parent: Node, fdt: FdtNode, base: int) -> None:
-        """A tree that no definition explains, as it stands."""
-        stack = [(parent, fdt)]
-        while stack:
-            node, source = stack.pop()
-            if not self.spend(node, 1 + len(source.items)):
-                return
-            for prop in source.properties:
-                self.raw_property(node, prop, base)
-            for child in source.children:
-                stack.append((node.add(Node(child.name, NodeKind.FDT_NODE)), child))
 
     # -- records -------------------------------------------------------------------------
 
@@ -391,7 +232,9 @@ class Walker:
                     Node(field.label, NodeKind.VALUE, field=field, format=definition.id, span=span)
                 )
                 value = values[field.label]
-                if placed.nested is not None:
+                if placed.nested is not None and placed.many:
+                    self.nested_array(child, placed.nested, value, span.address, definition)
+                elif placed.nested is not None:
                     self.record_fields(child, placed.nested, value, span.address, definition)
                 else:
                     child.value = value
@@ -400,19 +243,20 @@ class Walker:
             self.follower.follow_field(child, field, definition, values)
         return values
 
-    def layout_of(self, node: Node, fdt: FdtNode, definition: Definition, base: int) -> str:
-        """The layout of a definition that has several; chosen once and recorded."""
-        if not definition.layouts:
-            return ""
-        choice = self.choices.get(definition.id)
-        if choice is None:
-            choice = choose_layout(self, definition, fdt, base)
-            self.choices[definition.id] = choice
-            if not choice.certain:
-                self.report(
-                    "ABI903", node, f"{definition.id} read as {choice.layout}: {choice.why}"
-                )
-        return choice.layout
+    def nested_array(
+        self,
+        node: Node,
+        nested: CompiledStruct,
+        rows: list[dict[str, Any]],
+        address: int,
+        definition: Definition,
+    ) -> None:
+        """A fixed array of structs inside a record: elements of a list, by index."""
+        node.kind = NodeKind.LIST
+        for index, values in enumerate(rows):
+            start = address + index * nested.size
+            element = Node("", NodeKind.RECORD, key=str(index), span=Span(start, nested.size))
+            self.record_fields(node.add(element), nested, values, start, definition)
 
     # -- reading -------------------------------------------------------------------------
 

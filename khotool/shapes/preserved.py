@@ -18,6 +18,9 @@ ReadPages = Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint8], NDArray[np.b
 The size of a piece, a page or a bitmap, is fixed by whoever passes the function.
 """
 
+MapLayout = Literal["radix", "bitmap-chunks", "ranges", "order-tables"]
+"""Forms in which a map is stored; ``ranges`` stand at the nodes of the tree that own them."""
+
 KEPT_PROBLEMS = 256
 """Problems of one code that are listed; the others are only counted."""
 
@@ -176,7 +179,7 @@ class PreservedMap:
         chunks: the chunks as stored; empty for a tree.
     """
 
-    layout: Literal["radix", "bitmap-chunks"]
+    layout: MapLayout
     blocks: Blocks
     pages: MapPages
     problems: list[MapProblem]

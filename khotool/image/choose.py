@@ -1,0 +1,216 @@
+"""Tell the definitions of one string apart by their probes, and say why one was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from khotool.abi.definition import Condition, Definition
+from khotool.abi.record import decode_record
+from khotool.absent import Absent
+from khotool.fdt.blob import Node as FdtNode
+from khotool.fdt.blob import Property
+from khotool.image.model import Choice, Node
+
+if TYPE_CHECKING:
+    from khotool.image.walk import Walker
+
+MAX_NODES = 100_000
+"""Nodes of a tree that are searched for a property."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a blob before its definition is.
+
+    Args:
+        tree: root node of a device tree.
+        data: first bytes of a record.
+        size: bytes of the whole blob, where its place says them.
+        handle: physical address of the blob, or the literal that stands in its place.
+    """
+
+    tree: FdtNode | None = None
+    data: memoryview | bytes = b""
+    size: int | None = None
+    handle: int | None = None
+
+
+def choose(
+    walker: Walker,
+    node: Node,
+    string: str,
+    candidates: Sequence[Definition],
+    evidence: Evidence,
+) -> Definition | None:
+    """The definition that fits best; with several candidates the choice is recorded.
+
+    One with more signs wins over one with fewer; one without a probe fits always.
+
+    Args:
+        node: where an uncertain choice is reported.
+        string: what all candidates match.
+    """
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    choice = _forced(walker, string, candidates) or _best(walker, string, candidates, evidence)
+    key = (string, choice.layout)
+    if key not in walker.choices:
+        walker.choices[key] = choice
+        if not choice.certain:
+            walker.report("ABI903", node, f"{string} read as {choice.layout}: {choice.why}")
+    return walker.registry.definitions[choice.layout]
+
+
+def _forced(walker: Walker, string: str, candidates: Sequence[Definition]) -> Choice | None:
+    named = walker.abi.get(string)
+    for definition in candidates:
+        wanted = definition.id == named or (definition.id != string and definition.id in walker.abi)
+        if wanted:
+            return Choice(string, definition.id, "as --abi says", True, "format")
+    return None
+
+
+def _best(
+    walker: Walker, string: str, candidates: Sequence[Definition], evidence: Evidence
+) -> Choice:
+    fitting = [
+        definition
+        for definition in candidates
+        if all(holds(walker, definition, sign, evidence) for sign in definition.probe)
+    ]
+    fitting.sort(key=lambda definition: -len(definition.probe))
+    if not fitting:
+        why = "no sign of any of its layouts is there; " + _others(candidates, candidates[0])
+        return Choice(string, candidates[0].id, why, False, "format")
+    best = fitting[0]
+    equal = [d.id for d in fitting[1:] if len(d.probe) == len(best.probe)]
+    if equal:
+        why = f"{_signs(best)}; {', '.join(equal)} would fit as well; --abi decides"
+        return Choice(string, best.id, why, False, "format")
+    if not best.probe:
+        return Choice(string, best.id, f"no sign of {_others(candidates, best)}", True, "format")
+    return Choice(string, best.id, _signs(best), True, "format")
+
+
+def _others(candidates: Sequence[Definition], best: Definition) -> str:
+    return ", ".join(definition.id for definition in candidates if definition is not best)
+
+
+def _signs(definition: Definition) -> str:
+    return "; ".join(describe(sign) for sign in definition.probe) or "it has no probe"
+
+
+def describe(sign: Condition) -> str:
+    """A condition as half a sentence."""
+    parts = []
+    if sign.has:
+        size = ""
+        if sign.length is not None:
+            size = f" of {sign.length} bytes"
+        elif sign.above is not None:
+            size = f" of more than {sign.above} bytes"
+        elif sign.multiple:
+            size = f" of a multiple of {sign.multiple} bytes"
+        parts.append(f"the tree has {sign.has}{size}")
+    if sign.lacks:
+        parts.append(f"the tree has no {sign.lacks}")
+    if sign.anywhere:
+        parts.append(f"a node of the tree has {sign.anywhere}")
+    if sign.blob is not None:
+        parts.append(f"the blob has {sign.blob} bytes")
+    if sign.handle:
+        parts.append("the handle is 0" if sign.handle == "zero" else "the handle is not 0")
+    if sign.order is not None:
+        parts.append(f"its block has order {sign.order}")
+    if sign.field:
+        if sign.equals is not None:
+            parts.append(f"{sign.field} is {sign.equals}")
+        if sign.at_most is not None:
+            parts.append(f"{sign.field} is at most {sign.at_most}")
+        if sign.aligned:
+            parts.append(f"{sign.field} is the address of a page")
+    if sign.root:
+        parts.append(f"the root is {sign.root}")
+    return ", ".join(parts)
+
+
+def holds(walker: Walker, definition: Definition, sign: Condition, evidence: Evidence) -> bool:
+    """True if a sign is there."""
+    return (
+        _tree_holds(sign, evidence.tree)
+        and (sign.blob is None or evidence.size == sign.blob)
+        and (not sign.handle or (evidence.handle == 0) == (sign.handle == "zero"))
+        and (sign.order is None or _order(walker, evidence.handle) == sign.order)
+        and (not sign.field or _field_holds(walker, definition, sign, evidence.data))
+        and (not sign.root or walker.tree.format == sign.root)
+    )
+
+
+def _tree_holds(sign: Condition, tree: FdtNode | None) -> bool:
+    if not (sign.has or sign.lacks or sign.anywhere):
+        return True
+    if tree is None:
+        return False
+    if sign.lacks and _at(tree, sign.lacks) is not None:
+        return False
+    if sign.anywhere and not _anywhere(tree, sign.anywhere):
+        return False
+    if not sign.has:
+        return True
+    found = _at(tree, sign.has)
+    if found is None:
+        return False
+    if sign.length is None and sign.above is None and not sign.multiple:
+        return True
+    if not isinstance(found, Property):
+        return False
+    size = len(found.value)
+    return (
+        (sign.length is None or size == sign.length)
+        and (sign.above is None or size > sign.above)
+        and (not sign.multiple or size % sign.multiple == 0)
+    )
+
+
+def _at(tree: FdtNode, path: str) -> Property | FdtNode | None:
+    """The property, else the node, at a path below the tree's root."""
+    *steps, last = path.split("/")
+    node: FdtNode | None = tree
+    for step in steps:
+        node = node.child(step) if node is not None else None
+    if node is None:
+        return None
+    return node.get(last) or node.child(last)
+
+
+def _anywhere(tree: FdtNode, name: str) -> bool:
+    for number, (_, node) in enumerate(tree.walk()):
+        if number > MAX_NODES:
+            return False
+        if node.get(name) is not None:
+            return True
+    return False
+
+
+def _order(walker: Walker, address: int | None) -> int | None:
+    if address is None or isinstance(walker.map, Absent):
+        return None
+    block = walker.map.blocks.block_of(address)
+    return block[1] if block is not None and block[0] == address else None
+
+
+def _field_holds(
+    walker: Walker, definition: Definition, sign: Condition, data: memoryview | bytes
+) -> bool:
+    compiled = walker.registry.compile(definition, definition.content, walker.geometry)
+    if len(data) < compiled.size:
+        return False
+    value = decode_record(compiled, data).get(sign.field)
+    if sign.equals is not None and value != sign.equals:
+        return False
+    if sign.at_most is not None and not (isinstance(value, int) and value <= sign.at_most):
+        return False
+    page = walker.geometry.page_size
+    return not sign.aligned or (isinstance(value, int) and value > 0 and value % page == 0)
