@@ -171,15 +171,15 @@ def decode_found(
 
 
 def _name_files(image: Image) -> None:
-    """Names that a program keeps beside its files in a session of its own."""
+    """Names that programs keep beside their files in sessions of their own."""
     entry = image.entry("LUO")
     sessions = None if entry is None else entry.get("sessions")
-    if sessions is None or all(node.key != "systemd" for node in sessions.elements()):
+    if sessions is None or not sessions.children:
         return
-    # Loaded only for images that have such a session.
-    from khotool.handlers.systemd import annotate_names
+    # Loaded only for images that have a session.
+    from khotool.handlers import annotate
 
-    annotate_names(image)
+    annotate(image)
 
 
 def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
