@@ -53,6 +53,28 @@ def open_elf(
     Raises:
         InputError: not a 64-bit core, or its headers lie outside the file.
     """
+    space = _load(info, data, read_headers(info, data), release)
+    if not len(space.extents()):
+        raise InputError(
+            f"{info.path}: this ELF core holds no memory (no PT_LOAD bytes in the file)"
+        )
+    return space
+
+
+def read_headers(info: SourceInfo, data: memoryview) -> dict[str, U64]:
+    """Read the header, the program headers and the VMCOREINFO note of an ELF64 core.
+
+    Args:
+        info: gets container, byte order, machine, VMCOREINFO and notes.
+        data: the file, or as much of its beginning as holds the headers and the note.
+
+    Returns:
+        Columns of the program headers, each uint64 (n,): ``type``, ``offset``, ``vaddr``,
+        ``paddr``, ``filesz``, ``memsz``.
+
+    Raises:
+        InputError: not a 64-bit core, or its headers lie outside ``data``.
+    """
     where = info.path
     if len(data) < HEADER_SIZE:
         raise InputError(f"{where}: ELF file cut off inside its header ({len(data)} bytes)")
@@ -82,10 +104,7 @@ def open_elf(
         (phnum,) = struct.unpack_from(f"{order}I", data, shoff + 44)
     headers = _program_headers(info, data, phoff, phentsize, phnum)
     _read_notes(info, data, headers)
-    space = _load(info, data, headers, release)
-    if not len(space.extents()):
-        raise InputError(f"{where}: this ELF core holds no memory (no PT_LOAD bytes in the file)")
-    return space
+    return headers
 
 
 def _program_headers(
@@ -100,7 +119,7 @@ def _program_headers(
         info.notes.append(f"only {room} of {phnum} program headers are inside the file")
         phnum = room
     order = "<" if info.endian == "little" else ">"
-    fields = {"type": ("u4", 0), "offset": ("u8", 8), "paddr": ("u8", 24)}
+    fields = {"type": ("u4", 0), "offset": ("u8", 8), "vaddr": ("u8", 16), "paddr": ("u8", 24)}
     fields |= {"filesz": ("u8", 32), "memsz": ("u8", 40)}
     layout = np.dtype(
         {
