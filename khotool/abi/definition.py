@@ -260,6 +260,7 @@ class Definition:
         ranges: property that lists preserved ranges wherever it stands in the tree; the map.
         packed_tree: how the writer finishes a tree: ``sequential``, ``read-write``, or ``open``
             (as long as its buffer).
+        root_name: name of the root node of a tree; the kernel's own are empty but for a few.
         unverified: what about the layout was not read at its source.
         first, last: kernel releases that write it; an empty last is open.
         source: path of the file, relative to its folder of definitions.
@@ -285,6 +286,7 @@ class Definition:
     segment: bool = False
     ranges: str = ""
     packed_tree: str = "sequential"
+    root_name: str = ""
     unverified: str = ""
     layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)

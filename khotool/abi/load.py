@@ -130,6 +130,7 @@ def load_definition(text: bytes, source: str) -> Definition:
         segment=top.take("segment", bool, False),
         ranges=top.take("ranges", str, ""),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
+        root_name=top.take("root_name", str, ""),
         unverified=top.take("unverified", str, "").strip(),
         layouts={
             name: _layout(_Table(f"{source}.layouts.{name}", data), name)

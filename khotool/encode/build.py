@@ -129,10 +129,19 @@ class Builder:
             path,
         )
         known = set(numbers)
+        tail = b""
+        if compiled.tail is not None:
+            field, element = compiled.tail
+            known.add(field.label)
+            rows = values.get(field.label)
+            if rows is not None and len(rows):
+                if not isinstance(rows, Rows):
+                    raise EncodeError(f"{path}/{field.label}", "expected a table")
+                tail = self.table(element, rows, f"{path}/{field.label}")
         for label in values:
             if label not in known:
                 self.lose(f"{path}/{label}", values[label], f"{definition.id} has no such field")
-        return encode_record(compiled, numbers, path)
+        return encode_record(compiled, numbers, path) + tail
 
     def resolve(
         self,
@@ -161,9 +170,7 @@ class Builder:
             elif field.expect is not None:
                 numbers[field.label] = field.expect
             else:
-                kind = field.type
-                text = kind is not None and kind.kind in ("char", "string")
-                numbers[field.label] = "" if text else 0
+                numbers[field.label] = default_value(field)
         return numbers
 
     def lose(self, path: str, value: Any, why: str) -> None:
@@ -194,6 +201,8 @@ class Builder:
             return address
         if reference.shape is Shape.RECORD and isinstance(value, Mapping):
             return self.place(self.record(definition, reference.of, value, path), path)
+        if reference.shape is Shape.TREE and isinstance(value, Mapping):
+            return self.place(self.tree(self.registry.get(reference.format), value, path), path)
         return fit_int(value or 0, 8, False, path)
 
     def place(self, data: bytes, path: str) -> int:
@@ -209,16 +218,34 @@ class Builder:
         if isinstance(value, int):
             return fit_int(value, 8, False, path)
         name = values.get(reference.by, "")
-        definition = self.registry.handler(reference.kind, name)
+        definition = self.handler_definition(reference.kind, name, value)
         if not isinstance(value, Handle):
             if definition is not None and name in definition.literals:
                 return definition.literals[name]
             return 0
         if value.values is None:
             return fit_int(value.literal, 8, False, path)
+        if definition is not None and definition.content == "fdt":
+            return self.place(self.tree(definition, value.values, path), path)
         if definition is None or definition.content not in definition.structs:
             raise EncodeError(path, f"no definition says how {reference.kind} {name!r} is written")
         return self.place(self.record(definition, definition.content, value.values, path), path)
+
+    def handler_definition(self, kind: str, name: str, value: Any) -> Definition | None:
+        """The definition by which a handle is written: as the value or the set says."""
+        candidates = self.registry.handlers(kind, name)
+        wanted = [value.format] if isinstance(value, Handle) else []
+        for identifier in [*wanted, *self.abi.files, *self.abi.flbs]:
+            for definition in candidates:
+                if definition.id == identifier:
+                    return definition
+        return candidates[0] if candidates else None
+
+    def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
+        """Bytes of a device tree, finished as its writer does."""
+        from khotool.encode.fdt_build import FdtBuilder, finish
+
+        return finish(FdtBuilder(self).tree(definition, values, path), definition, self.geometry)
 
     def elements(
         self, definition: Definition, struct: str, items: list[Mapping[str, Any]], path: str
@@ -288,8 +315,10 @@ class Builder:
         for placed in compiled.fields:
             for field in placed.field.parts or (placed.field,):
                 reference = field.points_to
-                if reference is None or reference.shape is not Shape.FOLIO:
+                if reference is None or reference.shape not in (Shape.FOLIO, Shape.RANGE):
                     continue
+                if reference.shape is Shape.RANGE and rows.payload is not None:
+                    columns[reference.size] = rows.payload.sizes
                 values = np.zeros(count, np.uint64)
                 if rows.payload is not None:
                     addresses = self.place_payload(rows.payload, path)
@@ -340,3 +369,15 @@ class Builder:
         for address, size in merge_pages(pages, self.geometry.page_size, len(data)).tolist():
             self.writes.append((address, view[at : at + size]))
             at += size
+
+
+def default_value(field: Field) -> Any:
+    """What a field that nothing is said of holds: zeros."""
+    kind = field.type
+    if kind is None:
+        return 0
+    if kind.count:
+        return []
+    if kind.kind in ("char", "string"):
+        return ""
+    return {"struct": {}, "bytes": b""}.get(kind.kind, 0)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, NodeType
+from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
 from khotool.encode.build import Builder
 from khotool.encode.handover import Rows
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
+from khotool.fdt.write import build_open, build_sequential
 
 MAX_NODE_NAME = 31
 
@@ -28,12 +31,10 @@ class FdtBuilder:
         """The tree of a definition whose content is a device tree."""
         kind = definition.fdt
         assert kind is not None
-        node = Node(name)
+        node = Node(name or definition.root_name)
         taken: set[str] = set()
         self.fill(node, definition, kind, values, path, taken)
-        for label, value in values.items():
-            if label not in taken:
-                self.builder.lose(f"{path}/{label}", value, f"{definition.id} has no such value")
+        self.unused(values, taken, definition, path)
         return node
 
     def fill(
@@ -54,13 +55,17 @@ class FdtBuilder:
             value = self.value(definition, field, numbers[field.label], values, path)
             if value is not None:
                 node.items.append(Property(field.name, value))
+        if kind.any_property is not None:
+            taken.add(kind.any_property.label)
+            for item in values.get(kind.any_property.label) or []:
+                self.listed_property(node, definition, kind.any_property, item, path)
         for name, child in kind.nodes.items():
             self.named(node, name, child, definition, values, path, taken)
         if kind.any_node is not None and kind.any_node.alias:
             taken.add(kind.any_node.alias)
             items = values.get(kind.any_node.alias) or []
             for item in items:
-                self.listed(node, kind.any_node, item, f"{path}/{kind.any_node.alias}")
+                self.listed(node, definition, kind.any_node, item, f"{path}/{kind.any_node.alias}")
 
     def named(
         self,
@@ -76,6 +81,8 @@ class FdtBuilder:
         if not kind.format:
             child = Node(name)
             inner = values if kind.inline else values.get(name, {})
+            if kind.optional and not inner:
+                return
             self.fill(child, definition, kind, inner, path, taken)
             node.items.append(child)
             return
@@ -89,17 +96,65 @@ class FdtBuilder:
         self.fill(child, own, own.fdt, values, path, taken)
         node.items.append(child)
 
-    def listed(self, node: Node, kind: NodeType, item: Mapping[str, Any], path: str) -> None:
-        """One of many children, named by the value ``name``."""
-        name = item.get("name", "")
+    def listed(
+        self,
+        node: Node,
+        definition: Definition,
+        kind: NodeType,
+        item: Mapping[str, Any],
+        path: str,
+    ) -> None:
+        """One of many children, named by the value that the definition says."""
+        label = kind.name.label if kind.name is not None else "name"
+        given = item.get(label, "")
+        number = kind.name is not None and kind.name.type is not None and (
+            kind.name.type.kind == "int"
+        )  # fmt: skip
+        name = f"{given:#x}" if number and isinstance(given, int) else given
         raw = encode_text(name) if isinstance(name, str) else b""
         if not raw or len(raw) > MAX_NODE_NAME or b"/" in raw or b"\0" in raw:
             raise EncodeError(
-                f"{path}/name", f"{name!r} is no node name: 1 to {MAX_NODE_NAME} bytes, no '/'"
+                f"{path}/{label}", f"{name!r} is no node name: 1 to {MAX_NODE_NAME} bytes, no '/'"
             )
-        own = self.builder.registry.get(kind.format)
-        values = {label: value for label, value in item.items() if label != "name"}
-        node.items.append(self.tree(own, values, f"{path}[{name}]", raw.decode("latin-1")))
+        values = {key: value for key, value in item.items() if key != label}
+        here, text = f"{path}[{name}]", raw.decode("latin-1")
+        if kind.format:
+            own = self.builder.registry.get(kind.format)
+            node.items.append(self.tree(own, values, here, text))
+            return
+        child = Node(text)
+        taken: set[str] = set()
+        self.fill(child, definition, kind, values, here, taken)
+        self.unused(values, taken, definition, here)
+        node.items.append(child)
+
+    def listed_property(
+        self,
+        node: Node,
+        definition: Definition,
+        field: Field,
+        item: Mapping[str, Any],
+        path: str,
+    ) -> None:
+        """One of many properties, named by the value ``name``."""
+        name = item.get("name", "")
+        here = f"{path}/{field.label}[{name}]"
+        raw = encode_text(name, here) if isinstance(name, str) else b""
+        if not raw or b"\0" in raw:
+            raise EncodeError(here, "a property has a name")
+        inner = replace(field, alias="")
+        number = self.builder.resolve(definition, [inner], item, here)[inner.label]
+        value = self.value(definition, inner, number, item, here)
+        if value is not None:
+            node.items.append(Property(raw.decode("latin-1"), value))
+
+    def unused(
+        self, values: Mapping[str, Any], taken: set[str], definition: Definition, path: str
+    ) -> None:
+        """Note values that a node has no place for."""
+        for label, value in values.items():
+            if label not in taken:
+                self.builder.lose(f"{path}/{label}", value, f"{definition.id} has no such value")
 
     def value(
         self,
@@ -120,6 +175,8 @@ class FdtBuilder:
         if kind.kind == "bytes":
             given = values.get(field.label)
             return given if isinstance(given, bytes) else None
+        if field.optional and field.label not in values and not field.value:
+            return None
         if kind.kind == "struct":
             compiled = builder.registry.compile(definition, kind.struct, builder.geometry)
             return encode_record(compiled, number if isinstance(number, Mapping) else {}, here)
@@ -135,3 +192,15 @@ class FdtBuilder:
         return fit_int(number, kind.size, kind.signed, here).to_bytes(
             kind.size, order, signed=kind.signed
         )
+
+
+def finish(node: Node, definition: Definition, geometry: Geometry, room: int = 0) -> bytes:
+    """Bytes of a tree as its writer leaves them: trimmed, or as long as its buffer.
+
+    Args:
+        room: bytes of the buffer; a page, where the definition says nothing else.
+    """
+    if definition.packed_tree == "open":
+        pages = definition.allocate.get("pages", 1)
+        return build_open(node, max(room, int(pages) * geometry.page_size))
+    return build_sequential(node)

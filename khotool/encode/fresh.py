@@ -13,7 +13,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.encode.allocate import Allocator
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder
+from khotool.encode.fdt_build import FdtBuilder, finish
 from khotool.encode.handover import Buffer, EntryValue, Handover
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
@@ -21,6 +21,7 @@ from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_read_write, build_sequential
 from khotool.image.model import Span
 from khotool.image.preserved import CHUNK_ELEMENT, CHUNK_HEADER, bitmap_bytes
+from khotool.image.trees import INLINE
 from khotool.limits import Limits
 from khotool.pages.blocks import Blocks
 from khotool.shapes import bitmap_chunks, radix
@@ -33,7 +34,12 @@ HIGHEST = 1 << 46
 NO_PAGE_TABLES = {"SYMBOL(swapper_pg_dir)": "1"}
 """drgn opens no core whose note lacks this symbol, or has it as 0; there is no page table."""
 
+MAP = "memory_map"
+"""Label of the value of a root that leads to the map."""
+
 Progress = Callable[[str, int, int | None], None]
+Child = Node
+"""An entry as a node of the root."""
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ def build_fresh(
     for entry in handover.entries:
         builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
-    root_page = builder.alloc_preserve(geometry.page_size, "/")
+    root_page = 0 if made.definition.segment else builder.alloc_preserve(geometry.page_size, "/")
     _scratch_array(builder, scratch)
     children = []
     for number, entry in enumerate(handover.entries):
@@ -80,7 +86,10 @@ def build_fresh(
         children.append(made.entry(entry))
     map_address = made.build_map()
     data = made.tree([child for child in children if child is not None], map_address)
-    if len(data) > geometry.page_size:
+    if made.definition.segment:
+        pages = -(-len(data) // geometry.page_size) * geometry.page_size
+        root_page = allocator.take_one(pages, "/", geometry.page_size)
+    elif len(data) > geometry.page_size:
         raise EncodeError(
             "/", f"the root has {len(data)} bytes; one page of {geometry.page_size} is the limit"
         )
@@ -140,24 +149,45 @@ class _Root:
         self.definition = registry.get(abi.root)
         self.fdt = FdtBuilder(builder)
 
-    def entry(self, entry: EntryValue) -> tuple[str, int, int] | None:
-        """Name, address and size of an entry's blob; None for one this set does not carry."""
+    def entry(self, entry: EntryValue) -> Child | None:
+        """An entry as a child of the root; None for one this set does not carry."""
         path = f"/{entry.name}"
+        name = entry.name.encode("utf-8", "surrogateescape").decode("latin-1")
         if not entry.format:
             if not entry.raw:
                 return None
-            return entry.name, self.blob(entry.raw, path), len(entry.raw)
+            return self.pointing(name, self.blob(entry.raw, path), len(entry.raw))
         definition = self.choose(entry)
         if definition is None:
             self.builder.lost.append(f"{path}: set {self.abi.id} has no such entry")
             return None
+        if self.inline:
+            return self.fdt.tree(definition, entry.values, path, name)
         if definition.content == "fdt":
             node = self.fdt.tree(definition, entry.values, path)
-            data = build_sequential(node)
+            data = finish(node, definition, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))
-        return entry.name, self.blob(data, path, room), len(data)
+        return self.pointing(name, self.blob(data, path, room), len(data))
+
+    @property
+    def inline(self) -> bool:
+        """True if entries stand in the root itself."""
+        kind = self.definition.fdt
+        return kind is not None and kind.any_node is not None and kind.any_node.kind == INLINE
+
+    def pointing(self, name: str, address: int, size: int) -> Child:
+        """A child of the root that says where a blob is."""
+        kind = self.definition.fdt
+        assert kind is not None
+        assert kind.any_node is not None
+        order = self.builder.geometry.byteorder
+        child = Node(name)
+        for prop in kind.any_node.properties:
+            number = address if prop.points_to is not None else size
+            child.items.append(Property(prop.name, number.to_bytes(8, order)))
+        return child
 
     def choose(self, entry: EntryValue) -> Definition | None:
         """The definition by which this set writes an entry."""
@@ -199,6 +229,8 @@ class _Root:
             return builder.allocator.take(count, geometry.page_size, "/memory_map")
 
         limits = Limits(nodes=1 << 40)
+        if self.definition.ranges:
+            return 0
         if "khoser_mem_chunk_hdr" not in self.definition.structs:
             address, places, contents = radix.build(
                 blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix,
@@ -228,29 +260,16 @@ class _Root:
         builder.writes += writes
         return address
 
-    def tree(self, entries: list[tuple[str, int, int]], map_address: int) -> bytes:
+    def tree(self, children: list[Child], map_address: int) -> bytes:
         """The root's bytes.
 
         Args:
-            entries: name, address and size in the order in which the root shows them.
+            children: entries in the order in which the root shows them.
         """
         kind = self.definition.fdt
         assert kind is not None
-        assert kind.any_node is not None
-        order = self.builder.geometry.byteorder
         top = Node("")
-        for prop in kind.properties:
-            if prop.value:
-                top.items.append(Property(prop.name, prop.value.encode() + b"\0"))
-            else:
-                top.items.append(Property(prop.name, map_address.to_bytes(8, order)))
-        children = []
-        for name, address, size in entries:
-            child = Node(name.encode("utf-8", "surrogateescape").decode("latin-1"))
-            for prop in kind.any_node.properties:
-                number = address if prop.points_to is not None else size
-                child.items.append(Property(prop.name, number.to_bytes(8, order)))
-            children.append(child)
+        self.fdt.fill(top, self.definition, kind, {MAP: map_address}, "/", set())
         if self.abi.root_writer == "sequential":
             top.items += children
             return build_sequential(top)

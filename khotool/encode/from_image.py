@@ -83,12 +83,14 @@ class _Lifter:
             return [self.fields(element) for element in node.elements()]
         if reference is None:
             return self.fields(node) if node.value is None else node.value
+        if reference.shape in _TARGETS and node.target is not None:
+            return self.fields(node)
         if reference.shape is Shape.HANDLER:
             if node.target is None or node.get("target") is not None:
                 if node.note == "unknown handler":
                     self.lost.append(f"{node.path}: unknown handler; its handle stays as is")
-                return Handle(None, int(node.value))
-            return Handle(self.fields(node))
+                return Handle(None, int(node.value), node.format)
+            return Handle(self.fields(node), format=node.format)
         if reference.shape is Shape.RANGE:
             size = parent.value_of(reference.size) or 0
             old = np.array([node.value], np.uint64)
@@ -106,6 +108,10 @@ class _Lifter:
             for field in placed.field.parts or (placed.field,):
                 values = table.column(field.label)
                 reference = field.points_to
+                if reference is not None and reference.shape is Shape.RANGE:
+                    lengths = table.column(reference.size)
+                    payload = Payload(lengths, self.contents(values))
+                    continue
                 if reference is None or reference.shape is not Shape.FOLIO:
                     columns[field.label] = values
                     continue
@@ -148,6 +154,7 @@ class _Lifter:
 
 
 _LISTS = frozenset({Shape.ARRAY, Shape.BLOCKS})
+_TARGETS = frozenset({Shape.TREE, Shape.RECORD})
 
 
 def merge_moves(old: Array, new: Array, sizes: Array) -> Iterator[tuple[int, int, int]]:

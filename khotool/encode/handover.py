@@ -48,15 +48,24 @@ class Rows:
     used: Array | None = None
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values()))) if self.columns else 0
+        if self.columns:
+            return len(next(iter(self.columns.values())))
+        if self.used is not None:
+            return len(self.used)
+        return len(self.payload.sizes) if self.payload is not None else 0
 
 
 @dataclass(slots=True)
 class Handle:
-    """What a handler's handle leads to: the fields of its record, or a literal."""
+    """What a handler's handle leads to: the fields of its record or tree, or a literal.
+
+    Args:
+        format: id of the definition, where several read handles of this name.
+    """
 
     values: dict[str, Any] | None
     literal: int = 0
+    format: str = ""
 
 
 @dataclass(slots=True)

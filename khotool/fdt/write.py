@@ -185,6 +185,25 @@ def build_read_write(initial: Node, added: list[Node]) -> bytes:
     return _assemble(tree, strings, off_mem_rsvmap=40)
 
 
+def build_open(root: Node, size: int) -> bytes:
+    """Lay a tree out as ``fdt_create_empty_tree`` and calls that edit it do, without packing.
+
+    Args:
+        root: items in call order.
+        size: bytes of the buffer, which ``totalsize`` says; grown to the next power of two that
+            takes the tree.
+
+    Raises:
+        FdtError: a name cannot be written.
+    """
+    strings = _Strings(appending=True)
+    tree = _added(root, strings)
+    made = _assemble(tree, strings, off_mem_rsvmap=48)
+    while size < len(made):
+        size *= 2
+    return made[:4] + _WORD.pack(size) + made[8:].ljust(size - 8, b"\0")
+
+
 def split_read_write(root: Node) -> tuple[Node, list[Node]]:
     """Arguments of ``build_read_write`` that give the tree of a parsed 6.19+ KHO root.
 
