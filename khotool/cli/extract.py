@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.cli.options import options_from
     from khotool.encode.load import load_image
     from khotool.extract.select import payload_plan, raw_plan
+    from khotool.handlers import payload_of
     from khotool.image.lookup import find_node
 
     with progress(args) as report:
@@ -92,7 +93,10 @@ def run(args: argparse.Namespace) -> int:
     node = find_node(image, args.path)
     if args.all:
         return _write_all(image, node, args)
-    plan = raw_plan(image, node) if args.raw else payload_plan(image, node)
+    if args.raw:
+        plan = raw_plan(image, node)
+    else:
+        plan = payload_of(image, node) or payload_plan(image, node)
     for text in plan.notes:
         note(args, f"note: {plan.path}: {text}")
     with progress(args) as report:
@@ -146,9 +150,10 @@ def _verified(
 
 def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     from khotool.extract.folder import write_folder
+    from khotool.handlers import payload_of
 
     with progress(args) as report:
-        result = write_folder(image, node, Path(args.output), args.fill, report)
+        result = write_folder(image, node, Path(args.output), args.fill, report, payload_of)
     _say(args, [f"note: {text}" for text in result.notes])
     files = [row for row in result.manifest["files"] if "file" in row]
     _describe(args, f"{args.output}: {len(files)} files", result.total)

@@ -68,7 +68,20 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(rest) if _plain(parser) else parser.parse_args(rest)
     from khotool.cli.commands import load
 
-    return load(command).run(args)
+    try:
+        return load(command).run(args)
+    finally:
+        _tell_problems(quiet=getattr(args, "quiet", False))
+
+
+def _tell_problems(*, quiet: bool) -> None:
+    """What is wrong with installed packages and the user's folders, behind all other output."""
+    plugins = sys.modules.get("khotool.plugins")
+    if plugins is None:
+        return
+    for problem in plugins.take_problems():
+        if not quiet:
+            print(f"khotool: warning: {one_line(problem)}", file=sys.stderr)
 
 
 def _plain(parser: object) -> bool:

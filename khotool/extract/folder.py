@@ -27,6 +27,8 @@ MOST_FILES = 100_000
 MOST_ZEROS = 64 << 30
 """Bytes of holes that are hashed in all; files with more have no hash in the manifest."""
 Progress = Callable[[str, int, int | None], None]
+Ask = Callable[[Image, Node], Plan | None]
+"""Gives the payload of a node that its definition does not tell, else None."""
 
 
 @dataclass(slots=True)
@@ -53,23 +55,36 @@ class Folder:
     total: Written = field(default_factory=lambda: Written(0))
 
 
-def items_below(node: Node) -> Iterator[Item]:
+def items_below(image: Image, node: Node, ask: Ask | None = None) -> Iterator[Item]:
     """Payload below a node: files of sessions, regions, folios of tests, sub-trees."""
     for below in node.walk():
         if below.kind is NodeKind.ENTRY and not isinstance(below.value, Absent):
             yield Item(below, ("subtrees",), below.name)
         if below.key is None or below.name or below.parent is None:
             continue
-        if contents_of(below) is not None:
-            session = below.parent.parent
-            if session is not None and session.key is not None:
+        session = below.parent.parent
+        if below.parent.name == "files" and session is not None and session.key is not None:
+            if contents_of(below) is not None or _answers(ask, image, below):
                 yield Item(below, ("sessions", session.key), below.key)
         elif below.parent.name == "regions":
             yield Item(below, ("regions",), below.key)
 
 
+def _answers(ask: Ask | None, image: Image, node: Node) -> bool:
+    """True if a handler has a payload, or a reason why it cannot be given."""
+    try:
+        return ask is not None and ask(image, node) is not None
+    except InputError:
+        return True
+
+
 def write_folder(
-    image: Image, node: Node, output: Path, fill: str | None, progress: Progress | None = None
+    image: Image,
+    node: Node,
+    output: Path,
+    fill: str | None,
+    progress: Progress | None = None,
+    ask: Ask | None = None,
 ) -> Folder:
     """Write everything below a node to a new or empty folder, all or nothing.
 
@@ -80,7 +95,7 @@ def write_folder(
         KhotoolError: the folder cannot be written.
     """
     items: list[Item] = []
-    for item in items_below(node):
+    for item in items_below(image, node, ask):
         items.append(item)
         if len(items) > MOST_FILES:
             raise UsageError(f"{node.path} has more than {MOST_FILES} files; name a part of it")
@@ -95,7 +110,7 @@ def write_folder(
     except OSError as error:
         raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
     try:
-        result = _fill_folder(image, items, work, fill, progress)
+        result = _fill_folder(image, items, work, fill, progress, ask)
         text = json.dumps(result.manifest, indent=1, ensure_ascii=True) + "\n"
         (work / "manifest.json").write_text(text, "ascii")
         mask = os.umask(0)
@@ -111,7 +126,12 @@ def write_folder(
 
 
 def _fill_folder(
-    image: Image, items: list[Item], work: Path, fill: str | None, progress: Progress | None
+    image: Image,
+    items: list[Item],
+    work: Path,
+    fill: str | None,
+    progress: Progress | None,
+    ask: Ask | None,
 ) -> Folder:
     from khotool.version import version
 
@@ -144,7 +164,8 @@ def _fill_folder(
         if item.node.note:
             row["note"] = item.node.note
         try:
-            plan = payload_plan(image, item.node)
+            told = ask(image, item.node) if ask is not None else None
+            plan = told or payload_plan(image, item.node)
             path = work.joinpath(*place, name)
             done, digest, zeros = _write_one(image, plan, path, fill, zeros)
         except InputError as error:

@@ -1,1 +1,110 @@
-"""Conventions of programs that keep their own records in what they hand over."""
+"""What a definition cannot say: names that programs keep in what they hand over, odd payload.
+
+A handler is an object; khotool brings those of this package, and installed packages add theirs
+through the entry points ``khotool.handlers``.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+from khotool.plugins import Plugin, plugins, report, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from khotool.extract.plan import Plan
+    from khotool.image.model import Image, Node
+
+T = TypeVar("T")
+
+GROUP = "khotool.handlers"
+"""Entry points that name handlers."""
+
+
+class Handler(Protocol):
+    """What khotool asks a handler; a class that inherits from it writes only what it needs.
+
+    The image is data from somebody else: a handler takes any values, and bounds its work.
+    """
+
+    name: str
+    """How it is called in messages; one of the same name replaces another."""
+
+    def annotate(self, image: Image) -> None:
+        """Put names beside nodes, as their ``note``, once the image is open."""
+        return
+
+    def payload(self, image: Image, node: Node) -> Plan | None:
+        """What ``khotool extract`` writes for a node; None to leave it to the definition.
+
+        Raises:
+            KhotoolError: the payload cannot be given; says why.
+        """
+        return None
+
+
+@cache
+def installed_handlers() -> tuple[Handler, ...]:
+    """Handlers of installed packages; those that do not load are reported and left out."""
+    found: dict[str, Handler] = {}
+    for plugin in plugins(GROUP):
+        loaded = plugin.load()
+        if loaded is not None and (handler := _handler(plugin, loaded)) is not None:
+            found[handler.name] = handler
+    return tuple(found.values())
+
+
+def _handler(plugin: Plugin, loaded: object) -> Handler | None:
+    """The handler an entry point names: an object, or a class of which one is made."""
+    try:
+        made = loaded() if isinstance(loaded, type) else loaded
+    except Exception as error:  # A package of somebody else.
+        plugin.report(said(error))
+        return None
+    for method in ("annotate", "payload"):
+        if not callable(getattr(made, method, None)):
+            plugin.report(f"a handler has a method {method}")
+            return None
+    if not isinstance(getattr(made, "name", None), str):
+        plugin.report("a handler has a name")
+        return None
+    return cast(Handler, made)
+
+
+def handlers() -> tuple[Handler, ...]:
+    """All handlers: built-in ones, then installed ones, which win by name."""
+    from khotool.handlers.systemd import Systemd
+
+    found: dict[str, Handler] = {"systemd": Systemd()}
+    found.update({handler.name: handler for handler in installed_handlers()})
+    return tuple(found.values())
+
+
+def annotate(image: Image) -> None:
+    """Let every handler put its names beside the nodes of an image."""
+    for handler in handlers():
+        _ask(handler, partial(handler.annotate, image))
+
+
+def payload_of(image: Image, node: Node) -> Plan | None:
+    """What an installed handler says that a node stands for; None if none says anything."""
+    for handler in handlers():
+        plan = _ask(handler, partial(handler.payload, image, node))
+        if plan is not None:
+            return plan
+    return None
+
+
+def _ask(handler: Handler, question: Callable[[], T]) -> T | None:
+    """The answer of a handler; one that breaks is told about, and the work goes on."""
+    from khotool.errors import KhotoolError
+
+    try:
+        return question()
+    except KhotoolError:
+        raise
+    except Exception as error:
+        report(f"handler {handler.name!r}: {said(error)}; its answer is not used")
+        return None

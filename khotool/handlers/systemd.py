@@ -13,6 +13,7 @@ from khotool.errors import InputError
 from khotool.extract.memfd import contents_of, memfd_plan
 from khotool.extract.sparse import Buffer
 from khotool.extract.write import write_plan
+from khotool.handlers import Handler
 from khotool.image.model import Image, Node
 
 SESSION = "systemd"
@@ -48,6 +49,16 @@ def names_of(image: Image) -> Names:
             break
         names.setdefault(place, name)
     return names
+
+
+class Systemd(Handler):
+    """The handler for sessions of systemd."""
+
+    name = "systemd"
+
+    def annotate(self, image: Image) -> None:
+        """Put the names beside the nodes of files and sessions, as their ``note``."""
+        annotate_names(image)
 
 
 def annotate_names(image: Image) -> None:

@@ -174,7 +174,7 @@ def _name_files(image: Image) -> None:
     """Names that programs keep beside their files in sessions of their own."""
     entry = image.entry("LUO")
     sessions = None if entry is None else entry.get("sessions")
-    if sessions is None or not sessions.children:
+    if sessions is None or not sessions.elements():
         return
     # Loaded only for images that have a session.
     from khotool.handlers import annotate
