@@ -13,17 +13,23 @@ from khotool.abi.record import encode_text
 from khotool.abi.registry import Registry
 from khotool.encode.build import MAX_ORDER
 from khotool.encode.contents import ReadAt, contents_from, file_contents
+from khotool.encode.fdt_build import MAX_NODE_NAME
 from khotool.encode.handover import EntryValue, Handle, Handover, Payload, Rows
 from khotool.encode.json_input import number
+from khotool.encode.manifest_fields import FieldReader
 from khotool.encode.sets import default_release
 from khotool.errors import EncodeError
 from khotool.image.model import Span
 
 TOP = (
     "abi", "page_size", "endian", "osrelease", "machine", "memory", "scratch", "reserve_mem",
-    "session", "flb", "kexec_metadata", "kho_test", "liveupdate_number", "mutate", "about",
+    "session", "flb", "kexec_metadata", "kho_test", "liveupdate_number", "entry", "mutate",
+    "about",
 )  # fmt: skip
-FILE = ("handler", "token", "size", "pos", "seals", "contents", "folio", "fields", "holes")
+FILE = (
+    "handler", "token", "size", "pos", "seals", "contents", "folio", "fields", "holes", "data",
+    "format",
+)  # fmt: skip
 FOLIO_FLAGS = 3
 """The kernel marks every folio dirty and up to date."""
 HUGE_ORDER = {4096: 9, 16384: 11, 65536: 13}
@@ -51,6 +57,7 @@ class Manifest:
         self.registry = registry
         self.data = self.table(data, "", TOP)
         self.abi = self.abi_set()
+        self.fields = FieldReader(self)
         self.geometry = self.read_geometry()
 
     # -- values --------------------------------------------------------------------------
@@ -186,7 +193,27 @@ class Manifest:
         for name, entry in made.items():
             if entry is not None and name != "kexec-metadata":
                 raise self.error("", f"set {self.abi.id} cannot carry entry {name!r}")
+        for where, item in self.rows(self.data, "entry"):
+            entry = self.entry(where, item)
+            given = [e for e in handover.entries if e.name != entry.name]
+            handover.entries = [*given, entry]
+        order = list(self.abi.entries)
+        handover.entries.sort(key=lambda e: order.index(e.name) if e.name in order else len(order))
         return handover
+
+    def entry(self, where: str, item: Any) -> EntryValue:
+        """One entry of the root, by the fields of its format."""
+        table = self.table(item, where, ("name", "format", "fields", "bytes"))
+        name = self.identity(table, where, MAX_NODE_NAME)
+        if "bytes" in table:
+            return EntryValue(name, "", raw=self.fields.hexadecimal(table["bytes"], where))
+        chosen = self.text(table, "format", where, self.abi.entries.get(name), 64)
+        definition = self.registry.definitions.get(chosen)
+        if definition is None or definition.kind is not Kind.ENTRY:
+            raise self.error(f"{where}.format", f"{chosen!r} is no format of an entry")
+        here = f"{where}.fields"
+        values = self.fields.content(definition, table.get("fields", {}), here)
+        return EntryValue(name, definition.id, values)
 
     # -- entries -------------------------------------------------------------------------
 
@@ -282,17 +309,27 @@ class Manifest:
         if flbs and identifier == "luo-v1" and "luo-flb-v1" not in self.abi.nodes:
             raise self.error("flb", f"set {self.abi.id} does not carry FLBs")
         values["flbs"] = flbs
+        definition = self.registry.get(identifier)
+        labels = self.fields.content_labels(definition)
+        if "sessions" not in labels:
+            # An orchestrator without sessions is described as an entry of its own.
+            if sessions or flbs:
+                raise self.error("", f"{identifier} has no sessions; use [[entry]]")
+            values = {key: value for key, value in values.items() if key in labels}
         return EntryValue("LUO", identifier, values)
 
     def flb(self, where: str, item: Any, files: int) -> dict[str, Any]:
         """One file-lifecycle-bound object."""
-        table = self.table(item, where, ("name", "data", "count"))
+        table = self.table(item, where, ("name", "data", "count", "fields", "format"))
         name = self.identity(table, where, 47)
         result: dict[str, Any] = {
             "name": name,
             "count": self.integer(table, "count", where, files),
         }
-        if "data" in table:
+        if "fields" in table:
+            chosen, here = table.get("format"), f"{where}.fields"
+            result["data"] = self.fields.handle(Kind.FLB, name, chosen, table["fields"], here)
+        elif "data" in table:
             result["data"] = self.integer(table, "data", where, 0)
         return result
 
@@ -310,27 +347,26 @@ class Manifest:
             "handler": handler,
             "token": self.integer(table, "token", where, None),
         }
-        definition = self.registry.handler(Kind.FILE, handler)
+        definition = self.fields.handler(Kind.FILE, handler, table.get("format"), where)
         if definition is None:
             if "fields" in table:
                 raise self.error(f"{where}.handler", f"no definition of {handler!r}")
-            result["data"] = Handle(None, 0)
+            result["data"] = Handle(None, self.integer(table, "data", where, 0))
             return result
-        known = self.labels(definition)
-        values = dict(self.table(table.get("fields", {}), f"{where}.fields", tuple(known)))
-        if "folios" in known:
+        if "data" in table or definition.content in ("none", "literal"):
+            literal = self.integer(table, "data", where, 0)
+            result["data"] = Handle(None, literal, definition.id)
+            return result
+        given = table.get("fields", {})
+        values = self.fields.content(definition, given, f"{where}.fields")
+        if "folios" in self.fields.content_labels(definition) and "folios" not in values:
             values |= self.memory_file(where, table, definition)
-        result["data"] = Handle(values)
+        result["data"] = Handle(values, format=definition.id)
         return result
 
     def default_handler(self, where: str) -> str | None:
         """The set's only file handler."""
         return self.abi.files[0] if self.abi.files else None
-
-    def labels(self, definition: Definition) -> list[str]:
-        """Labels of the fields of a definition's record."""
-        struct = definition.structs.get(definition.content)
-        return [field.label for field in struct.fields] if struct else []
 
     def contents(self, table: dict[str, Any], where: str, size: int) -> tuple[ReadAt | None, int]:
         """A reader of a table's ``contents``, and their size in bytes; -1 takes their own."""
@@ -351,7 +387,7 @@ class Manifest:
         read, size = self.contents(table, where, size)
         values: dict[str, Any] = {"pos": self.integer(table, "pos", where, 0), "size": size}
         if "seals" in table:
-            if "seals" not in self.labels(definition):
+            if "seals" not in self.fields.content_labels(definition):
                 raise self.error(f"{where}.seals", f"{definition.id} does not carry seals")
             values["seals"] = self.seals(where, table["seals"], definition)
         pages, order = -(-size // page), self.order(where, table)
