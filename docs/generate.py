@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from khotool.abi.registry import Registry, load_registry
+from khotool.abi.registry import Registry, shipped_registry
 from khotool.cli.commands import Command, available, load
 from khotool.cli.parser import command_parser
 from khotool.render.reference import (
@@ -110,7 +110,7 @@ def existing() -> Iterator[str]:
 
 def generated() -> dict[str, str]:
     """Text of every generated page by path; the picture is made apart, see ``picture``."""
-    registry = load_registry()
+    registry = shipped_registry()
     pages = {"docs/reference/formats/index.md": index_page(registry)}
     for definition in registry:
         pages[f"docs/reference/formats/{definition.id}.md"] = definition_page(registry, definition)

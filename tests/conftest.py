@@ -1,4 +1,7 @@
-"""Profiles of Hypothesis; choose one with ``HYPOTHESIS_PROFILE``."""
+"""What holds for all tests: profiles of Hypothesis, and no definitions of the developer's.
+
+Choose a profile with ``HYPOTHESIS_PROFILE``.
+"""
 
 from __future__ import annotations
 
@@ -14,3 +17,7 @@ settings.register_profile(
 )
 settings.register_profile("nightly", max_examples=2000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Before any test module is imported: some load the definitions as they are imported.
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
+os.environ.pop("KHOTOOL_FORMATS", None)

@@ -101,6 +101,10 @@ def check_all(args: argparse.Namespace) -> Iterator[Checked]:
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
 
+    from khotool.abi.registry import load_registry
+
+    # Here too, so that what is wrong with definitions is said, and once.
+    load_registry(args.formats)
     with ProcessPoolExecutor(min(args.jobs, len(args.images))) as pool:
         yield from pool.map(partial(check_one, args=args), args.images)
 

@@ -88,25 +88,37 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
         from khotool.render.document import head
         from khotool.render.formats import list_json
 
-        write_json({**head("formats"), "formats": [list_json(d) for d in found]}, args)
+        write_json({**head("formats"), "formats": [list_json(registry, d) for d in found]}, args)
     else:
-        write_lines(list_lines(found), args)
+        write_lines(list_lines(registry, found), args)
     return 0
 
 
-def list_lines(found: list[Definition]) -> Iterator[Line]:
-    """A line for each definition."""
-    from khotool.render.formats import releases
+def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
+    """A line for each definition; where they come from, unless all are shipped."""
+    from khotool.render.formats import origin_word, releases
     from khotool.render.lines import Line
 
-    rows = [(d.id, str(d.kind), d.status, releases(d.first, d.last), d.title) for d in found]
-    heads = ("id", "kind", "status", "releases", "title")
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(4)]
-    hang = " " * (sum(widths) + 8)
-    yield Line([("  ".join(h.ljust(w) for h, w in zip(heads, [*widths, 0], strict=True)), "key")])
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
+    heads: tuple[str, ...] = ("id", "kind", "status", "releases", "from", "title")
+    rows: list[tuple[str, ...]] = [
+        (d.id, str(d.kind), d.status, releases(d.first, d.last),
+         origin_word(registry.origin(d.id)), d.title)
+        for d in found
+    ]  # fmt: skip
+    if all(row[4] == "shipped" for row in rows):
+        heads, rows = without(heads, 4), [without(row, 4) for row in rows]
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads) - 1)]
+    hang = " " * (sum(widths) + 2 * len(widths))
+    for row in (heads, *rows):
+        first, *middle = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        if row is heads:
+            yield Line([("  ".join((first, *middle, row[-1])), "key")])
+            continue
         yield Line(
-            [(cells[0], "format"), ("  " + "  ".join(cells[1:4]), ""), ("  " + cells[4], "")],
-            hang=hang,
+            [(first, "format"), ("  " + "  ".join(middle), ""), (f"  {row[-1]}", "")], hang=hang
         )
+
+
+def without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
+    """A row less one cell."""
+    return (*row[:column], *row[column + 1 :])

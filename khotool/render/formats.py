@@ -8,7 +8,7 @@ from typing import Any
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
-from khotool.abi.registry import Registry
+from khotool.abi.registry import Origin, Registry
 from khotool.render.document import head
 from khotool.render.lines import Line
 from khotool.render.overview import row
@@ -19,8 +19,19 @@ def releases(first: str, last: str) -> str:
     return f"{first}-{last}" if first != last else first
 
 
-def list_json(definition: Definition) -> dict[str, Any]:
+def origin_text(origin: Origin) -> str:
+    """Where a definition comes from: ``shipped``, a package with its version, or a folder."""
+    return origin.name or origin.kind
+
+
+def origin_word(origin: Origin) -> str:
+    """The same, short enough for a table: ``user`` and ``--formats`` for folders."""
+    return {"user": "user", "folder": "--formats"}.get(origin.kind, origin_text(origin))
+
+
+def list_json(registry: Registry, definition: Definition) -> dict[str, Any]:
     """One definition in a list."""
+    origin = registry.origin(definition.id)
     return {
         "id": definition.id,
         "kind": str(definition.kind),
@@ -28,13 +39,14 @@ def list_json(definition: Definition) -> dict[str, Any]:
         "first": definition.first or None,
         "last": definition.last or None,
         "title": definition.title,
+        "from": {"kind": origin.kind, "name": origin.name or None, "file": definition.source},
     }
 
 
 def show_json(registry: Registry, definition: Definition, page_size: int) -> dict[str, Any]:
     """Everything about one definition, with offsets for one page size."""
     document = head("formats")
-    document.update(list_json(definition))
+    document.update(list_json(registry, definition))
     document["doc"] = definition.doc.strip()
     document["header"] = definition.header
     document["match"] = {key: list(values) for key, values in definition.match.items()}
@@ -130,6 +142,7 @@ def show_lines(registry: Registry, definition: Definition, page_size: int) -> It
     yield row("kind", [(f"{d.kind}, {d.status}", "")])
     yield row("releases", [(releases(d.first, d.last), "")])
     yield row("header", [(d.header, "")])
+    yield row("from", [(f"{origin_text(registry.origin(d.id))}, {d.source}", "")])
     matches = [f"{key} {', '.join(values)}" for key, values in d.match.items()]
     yield row("found by", [("; ".join(matches) or "what points to it", "")])
     if d.uses:
