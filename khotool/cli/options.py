@@ -155,6 +155,11 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho of the same moment"
     )
+    add_decoding_options(group)
+
+
+def add_decoding_options(group: argparse._ArgumentGroup) -> None:
+    """Flags that say by which definitions, and how far, an image is decoded."""
     group.add_argument(
         "--abi", type=abi, metavar="ID[=LAYOUT]", action="append", default=[],
         help="read with this definition or layout (repeat)",

@@ -84,7 +84,7 @@ def open_debugfs(
             scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
             break
     image = build_image(walker, roots, scratch)
-    if memory is None:
+    if memory is None or chosen.fdt is None:
         image.map = NO_MAP
     image.phase, image.phase_why = _phase(chosen, image)
     if image.phase is Phase.CONSUMED:

@@ -122,9 +122,17 @@ def open_memory(
 
 
 def decode_found(
-    space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan
+    space: AddressSpace,
+    registry: Registry,
+    options: OpenOptions,
+    found: Scan,
+    *,
+    search: bool = True,
 ) -> Image:
     """Decode the handover whose root is one of those that were found.
+
+    Args:
+        search: look at every page of memory for lists whose head is gone.
 
     Raises:
         InputError: none was; says what was tried.
@@ -161,7 +169,7 @@ def decode_found(
     image = build_image(chosen.walker, [item.root for item in judged], scratch)
     image.anchors = _anchors(found, judged)
     settle_phase(image)
-    if image.phase is Phase.CONSUMED:
+    if image.phase is Phase.CONSUMED and search:
         walker = chosen.walker
         walker.regions, walker.findings = image.regions, image.findings
         salvage(walker, image)

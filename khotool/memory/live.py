@@ -112,6 +112,21 @@ class LiveSpace(AddressSpace):
             result[low - address : high - address] = page[low - base : high - base]
         return memoryview(result).toreadonly()
 
+    def glance(self, address: int, length: int) -> bytes | None:
+        """A few bytes inside one page, without keeping the page; None if they cannot be read."""
+        number, at = divmod(address, self.page_size)
+        if not self.contains(address, length) or at + length > self.page_size:
+            return None
+        page = self._pages.get(number)
+        if page is not None:
+            return page[at : at + length]
+        index = bisect_right(self._starts, address) - 1
+        try:
+            data = self._read_at(length, self._offsets[index] + address - self._starts[index])
+        except (OSError, OverflowError, ValueError):
+            return None
+        return data if len(data) == length else None
+
     def _page(self, number: int, last: int, wanted: int) -> bytes:
         """The page of ``wanted``; those up to ``last`` behind it may be read along with it."""
         page = self._pages.get(number)

@@ -19,6 +19,7 @@ CONTAINERS = {
     "lime": "LiME memory",
     "debugfs": "copy of debugfs",
     "fdt": "device tree blob",
+    "live": "running host",
 }
 COLUMN = 10
 SHOWN = 20

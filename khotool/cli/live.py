@@ -1,0 +1,213 @@
+"""``khotool live``: the handover of the running host."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from khotool.cli.dump import depth, document, lines, select
+from khotool.cli.options import (
+    add_decoding_options,
+    add_output_options,
+    options_from,
+    root,
+)
+from khotool.cli.output import note, progress, write_json, write_lines, write_text
+from khotool.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from khotool.image.model import Image
+    from khotool.image.survey import Survey
+    from khotool.render.lines import Line
+
+NAME = "live"
+HELP = "look at the running host"
+EPILOG = """\
+examples:
+  khotool live --why                  what this host lets khotool read, and what is missing
+  sudo khotool live --summary         what it hands over, or was handed, in ten lines
+  sudo khotool live --root out        the handover that is being prepared
+  sudo khotool live '/LUO/sessions[vm-alpha]'
+  sudo khotool live --json | jq .luo
+  sudo khotool live --pack host.elf   the metadata as a small image, for every other command
+
+The root and the entries come from /sys/kernel/debug/kho; sessions, files and the map of preserved
+pages from memory: /proc/kcore, or /dev/mem where that is open. Nothing is written, no session is
+touched, and /dev/liveupdate is not opened. The kernel goes on running meanwhile: what is read may
+be older at the top than at the bottom.
+"""
+HOST = "/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("path", metavar="PATH", nargs="?", help="show this part only")
+    group = parser.add_argument_group("what is shown")
+    group.add_argument(
+        "--why", action="store_true", help="list what reading needs, and what this host has of it"
+    )
+    group.add_argument("--summary", action="store_true", help="about ten lines")
+    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree, with rows")
+    group.add_argument("--rows", type=depth, metavar="N", help="rows of each table that are listed")
+    group.add_argument(
+        "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
+    )
+    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
+    group.add_argument(
+        "--pack", metavar="FILE", help="write the metadata as a packed image, and show nothing"
+    )
+    group.add_argument("--anonymize", action="store_true", help="with --pack: names as hashes")
+    add_output_options(parser)
+    group = parser.add_argument_group("reading the host")
+    group.add_argument(
+        "--root", type=root, metavar="in|out|ADDR",
+        help="what the kernel was handed, what it hands over, or a root's address",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-memory", action="store_true", help="read debugfs only, and leave memory alone"
+    )
+    group.add_argument(
+        "--scan", action="store_true",
+        help="look through all memory for what nothing names; takes long",
+    )  # fmt: skip
+    group.add_argument(
+        "--debugfs", metavar="DIR", help="the kho folder, where debugfs is mounted elsewhere"
+    )
+    group.add_argument(
+        "--host", metavar="DIR", default=HOST,
+        help="root folder of the host, as a container mounts it; default /",
+    )  # fmt: skip
+    add_decoding_options(group)
+    parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the host and show what it hands over, or why it cannot be read."""
+    if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
+        raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
+    if args.anonymize and args.pack is None:
+        raise UsageError("--anonymize goes with --pack")
+    from khotool.image.host import Host
+    from khotool.image.survey import survey
+
+    if not Path(args.host).is_dir():
+        raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
+    found = survey(Host(Path(args.host)), args.debugfs, memory=not args.no_memory)
+    if args.why:
+        if args.json:
+            write_json(live_document(found), args)
+        else:
+            write_lines(why_lines(found), args)
+        return 0
+    from khotool.cli.notes import strict_exit
+    from khotool.image.live import open_live
+
+    options = options_from(args)
+    options.debugfs = None
+    with progress(args) as report:
+        image = open_live(found, options, scan=args.scan, progress=report)
+    say_what_was_read(found, args)
+    if args.pack is not None:
+        return pack(image, args)
+    node = select(image, args.path)
+    if args.dts:
+        from khotool.render.dts import dts_text
+
+        write_text(dts_text(image, node), args)
+    elif args.json:
+        write_json(live_document(found, document(image, node, args)), args)
+    else:
+        write_lines(lines(image, node, args), args)
+    for line in image.info.notes:
+        note(args, line)
+    if not args.scan and found.space is not None and lost_entries(image):
+        note(
+            args, "the kernel has reused the record of LUO; --scan finds its lists by their shape, "
+            "which reads all memory",
+        )  # fmt: skip
+    return strict_exit(image, args)
+
+
+def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
+    """One line on the sources, and one for everything that was missing."""
+    note(args, f"running kernel {found.release or 'unknown'}: read {' and '.join(found.sources)}")
+    if found.state is not None:
+        note(args, f"/sys/kernel/liveupdate/state says {found.state}")
+    for check in found.missing():
+        note(args, f"missing: {check.title}: {check.found}: {check.why}; {check.remedy}")
+
+
+def lost_entries(image: Image) -> bool:
+    """True if the record that leads to the sessions was there and is gone."""
+    from khotool.absent import Absent, Reason
+
+    luo = image.entry("LUO")
+    gone = luo.value if luo is not None else None
+    return isinstance(gone, Absent) and gone.reason is Reason.CONSUMED
+
+
+def pack(image: Image, args: argparse.Namespace) -> int:
+    """Write the metadata as an image.
+
+    Raises:
+        InputError: it would be an image without a root.
+    """
+    from khotool.cli.written import describe_written
+    from khotool.encode.pack import pack_image
+    from khotool.encode.segments import write_image
+    from khotool.image.model import UNPLACED
+
+    span = image.tree.span
+    if span is None or span.address >= UNPLACED:
+        raise InputError(
+            f"{image.info.path}: the root's address is not known, and an image without a root says "
+            "little; keep a copy instead: cp -r /sys/kernel/debug/kho kho-copy"
+        )
+    built = pack_image(image, anonymize=args.anonymize)
+    write_image(args.pack, built)
+    for line in built.lost:
+        note(args, line)
+    describe_written(args, args.pack, built)
+    return 0
+
+
+def live_document(found: Survey, made: object = None) -> dict[str, Any]:
+    """The answer as JSON: the host, and behind it what ``khotool dump --json`` says."""
+    from khotool.render.document import head
+
+    result = head("live")
+    result["host"] = {
+        "release": found.release,
+        "read": found.sources,
+        "liveupdate_state": found.state,
+        "checks": [
+            {
+                "name": check.name, "state": check.state, "found": check.found,
+                "why": check.why or None, "remedy": check.remedy or None,
+            }
+            for check in found.checks
+        ],
+    }  # fmt: skip
+    if isinstance(made, dict):
+        result |= {key: value for key, value in made.items() if key not in result}
+    return result
+
+
+STYLES = {"ok": "good", "missing": "error", "unknown": "warning", "unused": "dim"}
+
+
+def why_lines(found: Survey) -> Iterator[Line]:
+    """The checks as a table, and below each that is missing why it matters and how to get it."""
+    from khotool.render.lines import Line
+    from khotool.render.text import visible
+
+    yield Line([("kernel".ljust(9), "key"), (visible(found.release or "not known"), "name")])
+    for check in found.checks:
+        line = Line([(check.state.ljust(9), STYLES[check.state])], hang=" " * 27)
+        yield line.add(check.title.ljust(18), "label").add(visible(check.found))
+        if check.state == "missing":
+            for title, text in (("why", check.why), ("do", check.remedy)):
+                line = Line([(" " * 9 + title.rjust(4) + "  ", "dim")], hang=" " * 15)
+                yield line.add(visible(text), "dim")
