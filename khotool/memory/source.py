@@ -21,9 +21,14 @@ from khotool.memory.space import AddressSpace, SourceInfo
 Source = AddressSpace | DebugfsCopy | BareFdt
 
 CONTAINERS = ("elf", "kdump", "lime", "fdt", "debugfs", "raw")
+#: Larger files are no dumps: /proc/kcore has the size of the kernel's address space.
+_LARGEST = 1 << 45
 #: Smaller files are read instead of mapped: those of debugfs and sysfs cannot be mapped.
 _READ_LIMIT = 1 << 20
 _HEAD = 512
+KCORE = "/proc/kcore"
+_DEV_MEM = os.makedev(1, 1)
+_LIVE = "memory of the running kernel, which is not read like a file; use 'khotool live'"
 
 
 def open_source(
@@ -53,9 +58,12 @@ def open_source(
     if container is not None and container not in CONTAINERS:
         raise InputError(f"{where}: no container {container!r}; there are {', '.join(CONTAINERS)}")
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             return open_directory(where)
+        if _is_live(path, status):
+            raise InputError(f"{where}: {_LIVE}")
         if not stat.S_ISREG(mode):
             raise InputError(f"{where}: not a regular file; copy it to one first")
         with open(path, "rb") as file:
@@ -66,6 +74,13 @@ def open_source(
         raise InputError(f"{where}: not readable by this user; check its permissions") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read: {error}") from error
+
+
+def _is_live(path: str | os.PathLike[str], status: os.stat_result) -> bool:
+    """Whether a path is /proc/kcore or /dev/mem, under whatever name."""
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == _DEV_MEM
+    return os.path.realpath(os.fsdecode(path)) == KCORE
 
 
 def _open_file(
@@ -89,6 +104,8 @@ def _open_file(
         info.notes.extend(expanded.notes)
         if not data:
             raise InputError(f"{where}: the {info.compression} file expands to nothing")
+    elif size > _LARGEST and head.startswith(elf.MAGIC):
+        raise InputError(f"{where}: {_LIVE}")
     elif size < _READ_LIMIT:
         data, release = memoryview(file.read(_READ_LIMIT)), _nothing
     else:
