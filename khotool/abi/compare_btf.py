@@ -64,6 +64,17 @@ def compare_set(btf: Btf, abi: AbiSet, registry: Registry, geometry: Geometry) -
     return compared, differences
 
 
+def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
+    """The set of released kernels whose structs this BTF has, as far as it has them."""
+    released = [abi for abi in registry.sets.values() if abi.first and abi.status == "merged"]
+
+    def closeness(abi: AbiSet) -> int:
+        compared, differences = compare_set(btf, abi, registry, geometry)
+        return compared - 2 * len(differences)
+
+    return max(released, key=closeness)
+
+
 def _optional(name: str, btf: Btf) -> bool:
     """x86 boot data is not part of a kernel of another architecture."""
     return name in ("setup_data", "kho_data") and "setup_data" not in btf.structs

@@ -17,8 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", help="BTF section, such as /sys/kernel/btf/vmlinux; may be .xz, .gz"
     )
     parser.add_argument(
-        "--kernel", required=True, metavar="RELEASE", help="release whose ABI set is compared"
-    )
+        "--kernel", metavar="RELEASE",
+        help="release whose ABI set is compared; else the set that fits best",
+    )  # fmt: skip
     parser.add_argument(
         "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
     )
@@ -31,17 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare; 1 if anything differs."""
     from khotool.abi.btf import Btf
-    from khotool.abi.compare_btf import compare_set
+    from khotool.abi.compare_btf import compare_set, nearest_set
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
     from khotool.memory.compression import read_whole
 
     registry = load_registry(args.formats)
-    abi = registry.set_for(args.kernel)
+    btf = Btf(read_whole(args.file))
+    abi = (
+        nearest_set(btf, registry, Geometry(args.page_size))
+        if args.kernel is None
+        else registry.set_for(args.kernel)
+    )
     if abi is None:
         known = ", ".join(registry.sets)
         raise UsageError(f"--kernel {args.kernel}: no ABI set has this release; sets are {known}")
-    btf = Btf(read_whole(args.file))
     compared, differences = compare_set(btf, abi, registry, Geometry(args.page_size))
     if args.json:
         from khotool.render.document import head
@@ -57,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             f"{d.definition}  {d.struct}{'.' if d.field else ''}{d.field}  {d.message}"
             for d in differences
         ]
-        lines.append(f"{compared} structs of set {abi.id} compared, {len(differences)} differences")
+        guessed = "" if args.kernel else ", which fits best"
+        lines.append(f"{compared} structs of set {abi.id}{guessed}: {len(differences)} differences")
         write_text("\n".join(lines) + "\n", args)
     return 1 if differences else 0
