@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
     if args.anonymize and args.pack is None:
         raise UsageError("--anonymize goes with --pack")
+    if args.no_memory and (args.scan or args.pack is not None or isinstance(args.root, int)):
+        raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
     from khotool.image.host import Host
     from khotool.image.survey import survey
 

@@ -1,0 +1,152 @@
+"""``khotool live`` as a script meets it, on hosts made from captures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from khotool.cli.main import main
+from tests.builders import REAL
+from tests.hosts import make_host
+
+NEWEST = "linux-7.3.4"
+Capture = pytest.CaptureFixture[bytes]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> str:
+    """A host with debugfs and memory."""
+    folder = tmp_path / "host"
+    folder.mkdir()
+    make_host(folder, NEWEST, "out-before")
+    return str(folder)
+
+
+def run(capture: Capture, *words: str) -> tuple[int, bytes, str]:
+    code = main(["live", *words])
+    out, err = capture.readouterr()
+    return code, out, err.decode()
+
+
+def test_json_is_that_of_dump(capsysbinary: Capture, host: str) -> None:
+    """Behind the host stands what ``dump --json`` says of a capture of the same moment."""
+    code, out, err = run(capsysbinary, "--host", host, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document)[:4] == ["schema", "khotool", "host", "image"]
+    assert document["schema"] == "khotool.live/1"
+    assert document["host"]["release"] == "7.3.4"
+    assert [Path(name).name for name in document["host"]["read"]] == ["kho", "kcore"]
+    assert document["image"]["container"] == "live"
+    assert err.startswith("khotool: running kernel 7.3.4: read ")
+    assert main(["dump", "--json", str(REAL / NEWEST / "image.elf.xz")]) == 0
+    whole = json.loads(capsysbinary.readouterr().out)
+    for key in ("abi", "root", "memory", "entries", "luo", "findings"):
+        assert document[key] == whole[key]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--summary"], ["--depth", "2"], ["--dts"], ["/LUO/sessions[vm-alpha]"], ["--root", "out"]],
+)
+def test_answers_of_dump(capsysbinary: Capture, host: str, words: list[str]) -> None:
+    """The ways to look at a capture are ways to look at a host."""
+    code, out, _ = run(capsysbinary, "--host", host, "-q", *words)
+    assert code == 0
+    assert out.strip()
+
+
+def test_path_and_quiet(capsysbinary: Capture, host: str) -> None:
+    """A path shows its part as JSON, and ``-q`` says nothing besides."""
+    code, out, err = run(capsysbinary, "--host", host, "-q", "--json", "/LUO/sessions[vm-alpha]")
+    assert code == 0
+    assert json.loads(out)["path"] == "/LUO/sessions[vm-alpha]"
+    assert err == ""
+
+
+def test_pack_is_an_image_for_every_command(
+    capsysbinary: Capture, host: str, tmp_path: Path
+) -> None:
+    """What ``--pack`` writes dumps like the host did, and holds no contents of files."""
+    packed = str(tmp_path / "packed.elf")
+    code, out, err = run(capsysbinary, "--host", host, "--pack", packed)
+    assert (code, out) == (0, b"")
+    assert "wrote" in err
+    assert Path(packed).stat().st_size < 1 << 20
+    assert main(["dump", "--json", packed]) == 0
+    again = json.loads(capsysbinary.readouterr().out)
+    whole = json.loads(run(capsysbinary, "--host", host, "--json")[1])
+    for key in ("abi", "root", "memory", "entries", "luo"):
+        assert again[key] == whole[key]
+    code, _, _ = run(capsysbinary, "--host", host, "--pack", packed, "--anonymize")
+    assert code == 0
+    assert b"vm-alpha" not in Path(packed).read_bytes()
+
+
+def test_pack_without_a_root(capsysbinary: Capture, tmp_path: Path) -> None:
+    """Without the root's address there is no image to write, and what to do instead is said."""
+    make_host(tmp_path, "linux-6.19.11", "out-before")
+    target = tmp_path / "packed.elf"
+    code, _, err = run(capsysbinary, "--host", str(tmp_path), "--pack", str(target))
+    assert code == 3
+    assert "cp -r" in err
+    assert not target.exists()
+
+
+def test_what_is_missing_is_said(capsysbinary: Capture, tmp_path: Path) -> None:
+    """Each missing thing is a line with what, why and how; the answer goes without it."""
+    make_host(tmp_path, NEWEST, "out-before", memory=False)
+    code, out, err = run(capsysbinary, "--host", str(tmp_path), "--summary")
+    assert code == 0
+    assert b"copy of debugfs" in out
+    missing = [line for line in err.splitlines() if line.startswith("khotool: missing: ")]
+    assert [line.split(": ")[2] for line in missing] == ["/proc/kcore", "/dev/mem"]
+    assert all("only in memory; " in line for line in missing)
+
+
+def test_why_never_fails(capsysbinary: Capture, host: str, tmp_path: Path) -> None:
+    """``--why`` lists every check, as text or JSON, whatever is there."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (host, str(empty)):
+        code, out, err = run(capsysbinary, "--host", folder, "--why")
+        assert (code, err) == (0, "")
+        code, text, _ = run(capsysbinary, "--host", folder, "--why", "--json")
+        assert code == 0
+        checks: list[dict[str, Any]] = json.loads(text)["host"]["checks"]
+        for check in checks:
+            assert check["state"] in ("ok", "missing", "unknown", "unused")
+            assert check["state"] != "missing" or (check["why"] and check["remedy"])
+            assert check["state"].encode() in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--root", "old"], 2, "this host has out"),
+        (["--summary", "--json"], 2, "ask for one"),
+        (["--anonymize"], 2, "goes with --pack"),
+        (["--abi", "kho-v9"], 2, "no format"),
+        (["/nope"], 2, "no '/nope'"),
+        (["--no-memory", "--root", "0x1000"], 2, "leave out --no-memory"),
+        (["--no-memory", "--scan"], 2, "leave out --no-memory"),
+        (["--strict"], 0, ""),
+    ],
+)
+def test_refusals(
+    capsysbinary: Capture, host: str, words: list[str], code: int, expected: str
+) -> None:
+    """What does not fit is one line, with the exit code of its kind."""
+    found, _, err = run(capsysbinary, "--host", host, *words)
+    assert found == code
+    assert expected in err
+
+
+def test_folder_that_is_no_host(capsysbinary: Capture) -> None:
+    """A folder that is not there is said to be the mistake."""
+    code, _, err = run(capsysbinary, "--host", "nowhere")
+    assert code == 3
+    assert "--host nowhere: no such folder" in err
