@@ -113,6 +113,12 @@ class Btf:
         _, info, size = struct.unpack_from(f"{self.order}III", self.data, at)
         return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, at + 12
 
+    def string_of(self, number: int) -> str:
+        """The name of a type; empty where it has none, ``void`` for none."""
+        if not 0 < number < len(self.offsets):
+            return "void"
+        return self.string(struct.unpack_from(f"{self.order}I", self.data, self.offsets[number])[0])
+
     def struct(self, name: str) -> BtfStruct | None:
         """A struct by name, flattened; None if the kernel has none."""
         number = self.structs.get(name)

@@ -27,7 +27,7 @@ examples:
   khotool formats list --formats ./my-formats
 """
 
-FURTHER = ("check", "diff", "btf")
+FURTHER = ("check", "diff", "btf", "import", "header", "versions")
 """Sub-commands in modules of their own, ``khotool.cli.formats_NAME``, offered where they exist."""
 
 
