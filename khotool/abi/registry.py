@@ -16,6 +16,8 @@ from khotool.abi.load import load_definition, load_sets
 from khotool.errors import DefinitionError, UsageError
 
 SETS_FILE = "sets.toml"
+MAX_NESTING = 32
+"""Structs that stand inside one another; the kernel's own nest two deep."""
 
 
 def builtin_formats() -> Traversable:
@@ -68,6 +70,7 @@ class Registry:
             # One without a probe is what the string means where nothing says otherwise.
             found.sort(key=lambda d: (bool(d.probe), d.status != "merged"))
         self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
+        self._compiling: list[tuple[str, str, Geometry]] = []
         self._check_names()
 
     def __iter__(self) -> Iterator[Definition]:
@@ -168,17 +171,29 @@ class Registry:
         """The struct of a definition for one page size and byte order.
 
         Raises:
-            DefinitionError: no such struct, or its declared size is wrong.
+            DefinitionError: no such struct, its declared size is wrong, or it embeds itself.
         """
         owner = self.owner_of_struct(definition, name)
         key = (owner.id, name, geometry)
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = CompiledStruct(
+            compiled = self._compiled[key] = self._compile(owner, name, geometry)
+        return compiled
+
+    def _compile(self, owner: Definition, name: str, geometry: Geometry) -> CompiledStruct:
+        key = (owner.id, name, geometry)
+        where = f"{owner.source}.struct.{name}"
+        if key in self._compiling:
+            raise DefinitionError(where, "the struct is a part of itself")
+        if len(self._compiling) == MAX_NESTING:
+            raise DefinitionError(where, f"more than {MAX_NESTING} structs inside one another")
+        self._compiling.append(key)
+        try:
+            return CompiledStruct(
                 owner.structs[name], geometry, lambda n: self.compile(owner, n, geometry)
             )
-            self._compiled[key] = compiled
-        return compiled
+        finally:
+            self._compiling.pop()
 
     def _check_names(self) -> None:
         for definition in self:

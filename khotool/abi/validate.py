@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
-from khotool.abi.definition import Definition, Field, NodeType, Reference
+from khotool.abi.definition import Definition, Field, NodeType, Reference, Shape, Struct
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import SETS_FILE, Registry, toml_files
@@ -18,7 +19,7 @@ class Fault:
     """Something wrong in a definition file.
 
     Args:
-        line: first line that holds the key at fault, 0 where none does.
+        line: where the table, field or key at fault stands, counted from 1; 0 if nowhere.
     """
 
     source: str
@@ -53,22 +54,29 @@ def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Fault]
             faults.append(Fault(definition.source, _line(text, "id"), "id", message))
         seen[definition.id] = definition.source
         for where, message in meaning_faults(definition, registry):
-            key = where.rpartition(".")[2]
-            faults.append(Fault(definition.source, _line(text, key), where, message))
+            faults.append(Fault(definition.source, _line(text, where), where, message))
     return len(files), faults
 
 
 def _fault(source: str, text: str, error: DefinitionError) -> Fault:
     where = error.where.removeprefix(source).lstrip(".")
     message = str(error).removeprefix(f"{error.where}: ")
-    return Fault(source, _line(text, where.rpartition(".")[2]), where, message)
+    return Fault(source, _line(text, where), where, message)
 
 
-def _line(text: str, key: str) -> int:
-    key = key.partition("[")[0]
-    for number, line in enumerate(text.splitlines(), 1):
-        if key and key in line:
-            return number
+def _line(text: str, where: str) -> int:
+    """The line of a table or field of that name, else the first with the key as a word."""
+    inside, _, last = where.rpartition(".")
+    key = re.escape(last.partition("[")[0])
+    if not key:
+        return 0
+    word = rf"(?<![\w-]){key}(?![\w-])"
+    patterns = (rf"^\s*\[.*{word}\]", rf'\bname = "{key}"', word) if inside else (word,)
+    lines = text.splitlines()
+    for pattern in map(re.compile, patterns):
+        for number, line in enumerate(lines, 1):
+            if pattern.search(line):
+                return number
     return 0
 
 
@@ -78,20 +86,12 @@ def meaning_faults(definition: Definition, registry: Registry) -> Iterator[tuple
     What it refers to has to exist, and its structs have to compile for every page size.
     """
     for name in definition.structs:
-        for page_size in PAGE_SIZES:
-            for byteorder in ("little", "big"):
-                try:
-                    registry.compile(
-                        definition,
-                        name,
-                        Geometry(page_size, "little" if byteorder == "little" else "big"),
-                    )
-                except DefinitionError as error:
-                    yield f"struct.{name}", str(error)
-                    break
-            else:
-                continue
-            break
+        try:
+            # Offsets do not depend on the byte order.
+            for page_size in PAGE_SIZES:
+                registry.compile(definition, name, Geometry(page_size))
+        except DefinitionError as error:
+            yield f"struct.{name}", str(error)
     for name, struct in definition.structs.items():
         labels = {f.label for field in struct.fields for f in field.parts or (field,)}
         for field in struct.fields:
@@ -101,7 +101,8 @@ def meaning_faults(definition: Definition, registry: Registry) -> Iterator[tuple
     while stack:
         node = stack.pop()
         labels = {field.label for field in node.properties}
-        for field in node.properties:
+        others = (node.name, node.any_property)
+        for field in (*node.properties, *(other for other in others if other is not None)):
             yield from _field(definition, registry, field, labels, "fdt")
         yield from _node(node, registry)
         stack += [*node.nodes.values(), *([node.any_node] if node.any_node else [])]
@@ -124,26 +125,36 @@ def _field(
     if field.type is not None and field.type.struct:
         named.append(field.type.struct)
     for name in named:
-        if name and not _has_struct(definition, registry, name):
+        if name and _find_struct(definition, registry, name) is None:
             yield here, f"struct {name!r} is not defined here or in uses"
     if field.counts and field.counts not in labels:
         yield here, f"counts {field.counts!r}, which is no field beside it"
     if field.points_to is not None:
-        yield from _siblings(field.points_to, labels, here)
+        yield from _reference(definition, registry, field.points_to, labels, here)
 
 
-def _siblings(reference: Reference, labels: set[str], here: str) -> Iterator[tuple[str, str]]:
+def _reference(
+    definition: Definition, registry: Registry, reference: Reference, labels: set[str], here: str
+) -> Iterator[tuple[str, str]]:
+    shape = reference.shape
+    if shape in (Shape.RECORD, Shape.ARRAY, Shape.BLOCKS) and not reference.of:
+        yield here, f"points_to of shape {shape} needs the struct that it leads to, 'of'"
+    if shape is Shape.TREE and reference.format not in registry.definitions:
+        yield here, f"points_to names the format {reference.format!r}, which is not defined"
     siblings = [reference.size, reference.order, reference.by]
     if not reference.header:
         siblings.append(reference.count)
+    elif header := _find_struct(definition, registry, reference.header):
+        counts = {part.label for field in header.fields for part in field.parts or (field,)}
+        if reference.count not in counts:
+            yield here, f"points_to names {reference.count!r}, no field of {reference.header}"
     for name in siblings:
         if name and name not in labels:
             yield here, f"points_to names {name!r}, which is no field beside it"
 
 
-def _has_struct(definition: Definition, registry: Registry, name: str) -> bool:
+def _find_struct(definition: Definition, registry: Registry, name: str) -> Struct | None:
     try:
-        registry.owner_of_struct(definition, name)
+        return registry.owner_of_struct(definition, name).structs[name]
     except DefinitionError:
-        return False
-    return True
+        return None
