@@ -129,7 +129,7 @@ class Btf:
         return BtfStruct(name, size, tuple(self._leaves(number, 0, "", 0)))
 
     def _leaves(self, number: int, base: int, prefix: str, depth: int) -> Iterator[Member]:
-        kind, count, flag, _, at = self.head(number)
+        _, count, flag, _, at = self.head(number)
         for index in range(count):
             self._left -= 1
             if self._left < 0 or depth > MAX_DEPTH or at + 12 * (index + 1) > len(self.data):
@@ -151,8 +151,6 @@ class Btf:
             else:
                 bits = width or self.bits(resolved, depth)
                 yield Member(text, path, offset, bits, width or self.element(resolved, depth))
-            if kind == KIND_UNION:
-                return
 
     def resolve(self, number: int) -> int:
         """The type behind typedefs and qualifiers."""
