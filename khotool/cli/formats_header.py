@@ -1,0 +1,32 @@
+"""``khotool formats header``: a definition as a C header."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_output_options, page_size
+from khotool.cli.output import write_text
+
+HELP = "write a definition as a C header"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("id", metavar="ID", help="as formats list prints it")
+    parser.add_argument(
+        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+    )
+    parser.add_argument(
+        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+    )
+    add_output_options(parser, json=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write it."""
+    from khotool.abi.registry import load_registry
+    from khotool.render.header import header_text
+
+    registry = load_registry(args.formats)
+    write_text(header_text(registry, registry.get(args.id), args.page_size), args)
+    return 0
