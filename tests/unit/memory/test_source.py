@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.errors import InputError
-from khotool.memory import compression, elf, fdtfile, kdump, lime
+from khotool.memory import compression, elf, fdtfile, kdump, lime, source
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.lime import open_lime
 from khotool.memory.source import open_source
@@ -181,3 +181,24 @@ def test_lime_without_memory(data: bytes) -> None:
     """No range at all is an error."""
     with pytest.raises(InputError):
         open_lime(SourceInfo("x", "lime"), memoryview(data))
+
+
+def test_memory_of_the_running_kernel_is_not_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc/kcore, /dev/mem and ELF files of impossible size are refused, and the command named."""
+    kcore = tmp_path / "kcore"
+    kcore.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(100))
+    link = tmp_path / "link"
+    link.symlink_to(kcore)
+    monkeypatch.setattr(source, "KCORE", os.path.realpath(kcore))
+    for path in (kcore, link):
+        with pytest.raises(InputError, match="khotool live"):
+            open_source(path)
+    monkeypatch.setattr(source, "KCORE", "/nowhere")
+    monkeypatch.setattr(source, "_LARGEST", 64)
+    with pytest.raises(InputError, match="khotool live"):
+        open_source(kcore)
+    monkeypatch.setattr(source, "_DEV_MEM", os.stat(os.devnull).st_rdev)
+    with pytest.raises(InputError, match="khotool live"):
+        open_source(os.devnull)
