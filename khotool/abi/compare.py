@@ -46,6 +46,11 @@ def compare_definitions(
             changes += _structs(
                 registry.compile(old, name, geometry), registry.compile(new, name, geometry)
             )
+    for name in dict.fromkeys([*old.literals, *new.literals]):
+        numbers = [_number(literals.get(name)) for literals in (old.literals, new.literals)]
+        if numbers[0] != numbers[1]:
+            text = f"{numbers[0]} became {numbers[1]}"
+            changes.append(AbiChange(Impact.BREAKING, f"literals.{name}", text))
     if old.fdt is not None and new.fdt is not None:
         changes += _nodes(old.fdt, new.fdt, "/")
     return changes
@@ -83,21 +88,40 @@ def _fields(old: Field, new: Field, where: str) -> Iterator[AbiChange]:
         yield AbiChange(Impact.BREAKING, where, f"type {kinds[0]} became {kinds[1]}")
     if old.value != new.value:
         yield AbiChange(Impact.BREAKING, where, f"{old.value!r} became {new.value!r}")
+    if old.expect != new.expect:
+        text = f"{_number(old.expect)} became {_number(new.expect)}"
+        yield AbiChange(Impact.BREAKING, where, text)
     if old.points_to != new.points_to:
         shapes = [f.points_to.shape if f.points_to else "a value" for f in (old, new)]
         if shapes[0] != shapes[1]:
             text = f"led to {shapes[0]}, leads to {shapes[1]}"
             yield AbiChange(Impact.BREAKING, where, text)
-    for flag in new.flags:
-        if flag not in old.flags:
-            yield AbiChange(Impact.COMPATIBLE, where, f"flag {flag} is new")
-    for flag, bit in old.flags.items():
-        if new.flags.get(flag) != bit:
-            yield AbiChange(Impact.BREAKING, where, f"flag {flag} is gone or changed")
+    yield from _names(old.flags, new.flags, "flag", where)
+    yield from _names(old.enum, new.enum, "number", where)
     if old.reserved and not new.reserved:
         yield AbiChange(Impact.COMPATIBLE, where, "reserved bits got a meaning")
     if (old.doc, old.role) != (new.doc, new.role):
         yield AbiChange(Impact.COSMETIC, where, "description changed")
+    for before, after in zip(old.parts, new.parts, strict=False):
+        inner = f"{where.rpartition('.')[0]}.{before.name}"
+        if before.width != after.width:
+            text = f"{before.width} became {after.width} bits"
+            yield AbiChange(Impact.BREAKING, inner, text)
+        yield from _fields(before, after, inner)
+
+
+def _names(old: dict[str, int], new: dict[str, int], what: str, where: str) -> Iterator[AbiChange]:
+    """Names of bits or of numbers."""
+    for name in new:
+        if name not in old:
+            yield AbiChange(Impact.COMPATIBLE, where, f"{what} {name} is new")
+    for name, value in old.items():
+        if new.get(name) != value:
+            yield AbiChange(Impact.BREAKING, where, f"{what} {name} is gone or changed")
+
+
+def _number(value: int | None) -> str:
+    return "any number" if value is None else hex(value)
 
 
 def _nodes(old: NodeType, new: NodeType, path: str) -> Iterator[AbiChange]:
@@ -113,15 +137,18 @@ def _nodes(old: NodeType, new: NodeType, path: str) -> Iterator[AbiChange]:
             yield AbiChange(impact, where, "property is new")
         else:
             yield from _fields(before[name], after[name], where)
-    for name in dict.fromkeys([*old.nodes, *new.nodes]):
+    children = [
+        {**node.nodes, **({"*": node.any_node} if node.any_node is not None else {})}
+        for node in (old, new)
+    ]
+    for name in dict.fromkeys([*children[0], *children[1]]):
         where = f"{path}{name}/"
-        if name in old.nodes and name in new.nodes:
-            yield from _nodes(old.nodes[name], new.nodes[name], where)
-        elif name in old.nodes:
+        if name in children[0] and name in children[1]:
+            yield from _nodes(children[0][name], children[1][name], where)
+        elif name in children[0]:
             yield AbiChange(Impact.BREAKING, where, "node is gone")
         else:
-            optional = new.nodes[name].optional
+            # Nodes of any name may as well be none.
+            optional = name == "*" or children[1][name].optional
             impact = Impact.COMPATIBLE if optional else Impact.BREAKING
             yield AbiChange(impact, where, "node is new")
-    if old.any_node is not None and new.any_node is not None:
-        yield from _nodes(old.any_node, new.any_node, f"{path}*/")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from khotool.abi.compile import CompiledStruct
+
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, TYPEDEF, CONST = 1, 2, 3, 4, 5, 6, 8, 10
 
 
@@ -68,7 +70,32 @@ class BtfBuilder:
         words = [word for text, target, at in rows for word in (self.name(text), target, at)]
         return self.add(name, kind << 24 | len(rows) | bits << 31, size, *words)
 
+    def compiled(self, found: CompiledStruct, name: str | None = None) -> int:
+        """The struct of a definition as C declares it, under its own or another name."""
+        rows: list[tuple[str, int, int]] = []
+        bits = any(placed.parts for placed in found.fields)
+        for placed in found.fields:
+            kind = placed.field.type
+            assert kind is not None
+            for part in placed.parts:
+                start = placed.offset * 8 + (part.mask & -part.mask).bit_length() - 1
+                width = part.mask.bit_count() << 24
+                rows.append((part.field.name, self.integer(kind.size), width | start))
+            if placed.parts:
+                continue
+            if placed.nested is not None:
+                number = self.compiled(placed.nested)
+            elif kind.kind == "int":
+                number = self.integer(kind.size)
+            else:
+                number = self.array(self.integer(1), kind.size)
+            if placed.many:
+                number = self.array(number, placed.count)
+            rows.append((placed.field.name, number, placed.offset * 8))
+        return self.group(found.struct.name if name is None else name, found.size, rows, bits=bits)
+
     def section(self) -> bytes:
+        """The section: header, types, names."""
         types = b"".join(self.types)
         head = struct.pack(f"{self.order}HBB", 0xEB9F, 1, 0)
         head += self.words(24, 0, len(types), len(types), len(self.strings))
