@@ -1,0 +1,70 @@
+"""``khotool formats versions``: the strings that a kernel takes, before it is booted."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from khotool.cli.options import add_output_options
+from khotool.cli.output import note, write_json, write_text
+from khotool.errors import UsageError
+
+HELP = "list the strings that a kernel can take over"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument(
+        "file", metavar="VMLINUX", nargs="?",
+        help="the kernel's ELF file; may be .xz, .gz or .zst",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kernel", metavar="RELEASE",
+        help="its release, if the file does not say; alone, what khotool knows of the release",
+    )  # fmt: skip
+    parser.add_argument(
+        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+    )
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List them."""
+    from khotool.abi.registry import load_registry
+    from khotool.abi.versions import versions_of
+    from khotool.abi.vmlinux import VERSIONS, open_vmlinux
+    from khotool.render.text import visible
+
+    if args.file is None and args.kernel is None:
+        raise UsageError("give the VMLINUX of a kernel, or --kernel RELEASE")
+    registry = load_registry(args.formats)
+    with ExitStack() as stack:
+        kernel = stack.enter_context(open_vmlinux(args.file)) if args.file is not None else None
+        found = versions_of(kernel, args.kernel, registry)
+        del kernel
+    if args.json:
+        from khotool.render.document import head
+
+        write_json(
+            {
+                **head("formats-versions"),
+                "file": args.file,
+                "release": found.release,
+                "source": "khotool" if found.abi else "section",
+                "set": found.abi or None,
+                "strings": [
+                    {"string": text, "formats": list(formats)} for text, formats in found.strings
+                ],
+            },
+            args,
+        )
+        return 0
+    if found.abi:
+        missing = f"the kernel has no section {VERSIONS}: " if args.file is not None else ""
+        note(args, f"{missing}these are the strings of set {found.abi}, as khotool knows release "
+                   f"{found.release}")  # fmt: skip
+    shown = [(visible(text), ", ".join(formats)) for text, formats in found.strings]
+    width = max((len(text) for text, _ in shown), default=0)
+    lines = [f"{text.ljust(width)}  {formats or 'no definition'}" for text, formats in shown]
+    write_text("\n".join(lines or ["no strings"]) + "\n", args)
+    return 0
