@@ -63,8 +63,8 @@ def _meanings(blob: Blob, annotate: Annotate) -> dict[int, str]:
     if blob.root is None:
         return found
     for depth, node in blob.root.walk():
-        del names[max(depth - 1, 0) :]
         if depth:
+            del names[depth - 1 :]
             names.append(node.name)
         properties = node.properties
         # A path may be long, so it is made only where it is used.

@@ -251,7 +251,7 @@ class _StructReader:
                 items.append(Property(name, data[value:end], name_offset, value, offset, lost))
             elif tag == FDT_BEGIN_NODE:
                 stop = data.find(0, offset + 4, limit)
-                if stop < 0:
+                if stop == -1:
                     self.problem("truncated", offset, "a node name has no end")
                     break
                 if items is None and blob.root is not None:

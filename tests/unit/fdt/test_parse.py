@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from khotool.fdt.blob import FdtError, Node, Nop, Problem
 from khotool.fdt.parse import MAX_REMARKS, check, parse
 from khotool.fdt.write import build_sequential, emit, gaps
+from tests.unit.fdt.made import fdt, words
 from tests.unit.fdt.real_blobs import ALL, LUO_6_19, ROOT_6_19
 from tests.unit.fdt.trees import flat, wild_roots
 
@@ -61,28 +62,6 @@ EMPTY_ROOT = (
 
 def codes(data: bytes) -> list[str]:
     return [problem.code for problem in parse(data).problems]
-
-
-def fdt(structure: bytes, strings: bytes = b"a\0", **header: int) -> bytes:
-    """A blob laid out as dtc does, with single header fields replaced."""
-    fields = {
-        "magic": 0xD00DFEED,
-        "totalsize": 56 + len(structure) + len(strings),
-        "off_dt_struct": 56,
-        "off_dt_strings": 56 + len(structure),
-        "off_mem_rsvmap": 40,
-        "version": 17,
-        "last_comp_version": 16,
-        "boot_cpuid_phys": 0,
-        "size_dt_strings": len(strings),
-        "size_dt_struct": len(structure),
-    }
-    fields.update(header)
-    return struct.pack(">10I", *fields.values()) + bytes(16) + structure + strings
-
-
-def words(*values: int) -> bytes:
-    return struct.pack(f">{len(values)}I", *values)
 
 
 @pytest.mark.parametrize(

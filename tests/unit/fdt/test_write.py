@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from khotool.fdt.blob import FdtError, Item, Node, Nop, Property
 from khotool.fdt.parse import check, parse
 from khotool.fdt.write import build_read_write, build_sequential, emit, gaps, split_read_write
+from tests.unit.fdt.made import fdt
 from tests.unit.fdt.real_blobs import ALL, READ_WRITE, ROOT_6_17, ROOT_7_1, SEQUENTIAL
 from tests.unit.fdt.trees import flat, tidy_nodes, tidy_roots
 
@@ -128,10 +130,73 @@ def test_gaps_hold_what_the_model_does_not() -> None:
 )
 def test_names_that_cannot_be_written(bad: Node) -> None:
     """A name the format cannot hold is FdtError, from every writer."""
-    with pytest.raises(FdtError):
-        build_sequential(bad)
-    with pytest.raises(FdtError):
-        build_read_write(Node(""), [Node("n", items=bad.items)])
+    calls: list[tuple[Node, list[Node]]] = [
+        (bad, []),
+        (Node(""), [Node("n", items=bad.items)]),
+    ]
+    for initial, added in calls:
+        with pytest.raises(FdtError) as found:
+            build_read_write(initial, added)
+        assert found.value.offset == 0
+
+
+def test_messages_show_the_start_of_a_name() -> None:
+    """A message shows 40 characters of a name, however long it is."""
+    long, shown = "n" * 300, "n" * 40
+
+    def message(*items: Item, added: Node | None = None) -> str:
+        with pytest.raises(FdtError) as found:
+            build_read_write(Node("", items=list(items)), [added] if added is not None else [])
+        assert found.value.offset == 0
+        return found.value.message
+
+    assert message(Property(long, b"")) == (f"property name '{shown}' has more than 256 bytes")
+    assert message(Node(shown + "\u20ac")) == f"name '{shown}' is not latin-1"
+    assert message(Node(shown + "\0")) == f"name '{shown}' holds a NUL"
+    twice = Node(long, items=[Node("a"), Node("a")])
+    assert message(added=twice) == f"node '{shown}' uses a name twice"
+    assert message(Node("a"), added=Node("a")) == "-FDT_ERR_EXISTS: node 'a' is already there"
+    assert message(added=Node("a", items=[Nop()])).endswith("write no FDT_NOP")
+
+
+def test_names_at_the_limit() -> None:
+    """A property name of 256 bytes is written; an empty one shares the end of another."""
+    items: list[Item] = [Property("p" * 256, b""), Property("", b"")]
+    blob = parse(build_sequential(Node("", items=items)))
+    assert blob.strings == b"p" * 256 + b"\0"
+    assert [item.name_offset for item in root_of(blob.data).properties] == [0, 256]
+
+
+def test_an_incomplete_blob_is_not_written() -> None:
+    """Any sign that a part of the blob is missing is enough to refuse."""
+    whole = parse(ROOT_6_17)
+    for lacking in (
+        replace(whole, complete=False),
+        replace(whole, root=None),
+        replace(whole, totalsize=whole.totalsize + 4),
+    ):
+        for write in (emit, gaps):
+            with pytest.raises(FdtError, match="incomplete tree") as found:
+                write(lacking)
+            assert found.value.offset == whole.struct_end
+
+
+def test_gaps_are_as_short_as_they_can_be() -> None:
+    """One byte that the model holds parts two gaps."""
+    data = bytearray(ROOT_6_17)
+    data[40], data[42], data[43] = 1, 2, 3
+    blob = parse(bytes(data))
+    assert gaps(blob) == [(40, b"\1"), (42, b"\2\3")]
+    with pytest.raises(FdtError, match="do not fit"):
+        emit(blob, [(-1, b"x")])
+
+
+def test_an_older_header_is_shorter() -> None:
+    """Bytes behind the header of an older version are no header."""
+    data = bytes(fdt(version=16, size_dt_struct=0xAABBCCDD))
+    blob = parse(data)
+    assert gaps(blob) == [(36, b"\xaa\xbb\xcc\xdd")]
+    assert emit(blob, gaps(blob)) == data
 
 
 @pytest.mark.parametrize(

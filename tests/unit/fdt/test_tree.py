@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from khotool.fdt.blob import FdtError, Node, Nop, Property
+from khotool.fdt.dts import to_dts
+from khotool.fdt.parse import parse
+from khotool.fdt.text import comment
+from khotool.fdt.tree import to_pyfdt
+from khotool.fdt.write import build_sequential, emit
+from tests.unit.fdt.made import fdt, words
+from tests.unit.fdt.real_blobs import ROOT_6_19
+
+
+def nested(levels: int) -> bytes:
+    """A chain of nodes, the root being level 1."""
+    return fdt(words(1, 0) + words(1, 0x61000000) * (levels - 1) + words(2) * levels + words(9))
+
+
+def test_levels_are_indented() -> None:
+    """Each level stands four blanks further in, up to sixteen levels."""
+    lines = to_dts(parse(nested(20))).splitlines()
+    opened = [len(line) - len(line.lstrip()) for line in lines if line.endswith(" {")]
+    assert opened == [4 * min(level, 16) for level in range(20)]
+    closed = [len(line) - len(line.lstrip()) for line in lines if line.endswith("};")]
+    assert closed == opened[::-1]
+
+
+def test_text_of_a_small_tree() -> None:
+    """Properties stand one level inside their node."""
+    inner = Node("b", items=[Property("q", b"x\0")])
+    root = Node("", items=[Property("p", b""), Node("a", items=[inner])])
+    text = to_dts(parse(build_sequential(root)))
+    assert text.splitlines()[-8:] == [
+        "/ {",
+        "    p;",
+        "    a {",
+        "        b {",
+        '            q = "x";',
+        "        };",
+        "    };",
+        "};",
+    ]
+    assert text.endswith("};\n")
+    assert not text.endswith("\n\n")
+
+
+def test_as_many_levels_as_pyfdt_can_take() -> None:
+    """128 levels make a text; the node below them is named by its offset."""
+    blob = parse(nested(128), max_depth=200)
+    assert blob.complete
+    assert to_dts(blob).count(" {") == 128
+    with pytest.raises(FdtError, match="more than 128 levels of nodes") as found:
+        to_dts(parse(nested(129), max_depth=200))
+    assert found.value.offset == 56 + 8 * 128
+
+
+def test_a_problem_is_told_once() -> None:
+    """A problem of an item stands beside it; the others stand at the top, by offset."""
+    text = to_dts(parse(fdt(words(1, 0, 1, 0x612F6200, 2, 2, 9), off_mem_rsvmap=44)))
+    problem = "node name 'a/b' has a slash"
+    assert text.count(problem) == 1
+    assert f"a_2fb {{ /* real name 'a/b' */ /* {problem} */\n" in text
+    first, second, third, *_ = text.splitlines()
+    assert first == "/dts-v1/;"
+    assert second == "/* offset 0x10: off_mem_rsvmap 44 is no multiple of 8 */"
+    assert third.startswith("/* offset 0x4c: ")
+
+
+def test_real_names_come_before_other_notes() -> None:
+    """What the name really is stands first, then the meaning, then problems."""
+    data = fdt(words(1, 0, 3, 0, 0, 3, 0, 7, 2, 9), b"a b\0")
+    lines = to_dts(parse(data), lambda path, item: "meaning").splitlines()
+    problem = "property name at 0x7 of the strings block has no end"
+    assert "    a_20b; /* real name 'a b' */ /* meaning */" in lines
+    assert "    unnamed-0x7; /* name at 0x7 of the strings is unknown */ /* meaning */" in lines
+    assert f"/* offset 0x54: {problem} */" in lines
+
+
+def test_nodes_without_a_name_of_their_own() -> None:
+    """The root is ``/`` whatever it is called; another empty name gets a stand-in."""
+    text = to_dts(parse(fdt(words(1, 0x61000000, 1, 0, 2, 2, 9))))
+    assert "/ { /* the root node is named 'a' */\n" in text
+    assert "    unnamed-node { /* real name '' */ /* a node name is empty */\n" in text
+
+
+def test_no_root_is_an_empty_tree() -> None:
+    """A blob without a root still has a text, and nothing to annotate."""
+    seen: list[str] = []
+    text = to_dts(parse(fdt(words(9))), lambda path, item: seen.append(path))
+    assert text.endswith("/ {\n};\n")
+    assert "/* offset 0x3c: there is no root node */" in text
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a", "/* a */"),
+        ("a\nb", "/* a\\nb */"),
+        ("\udc80\u200b", "/* \\udc80\\u200b */"),
+        ("*/", "/* * / */"),
+    ],
+)
+def test_comments_show_what_cannot_be_printed(text: str, shown: str) -> None:
+    """Every character that is no print is escaped, and nothing else."""
+    assert comment(text) == shown
+
+
+def root_of(data: bytes) -> Any:
+    return to_pyfdt(parse(data)).get_rootnode()
+
+
+def test_pyfdt_writes_strings_it_does_not_find() -> None:
+    """A property whose name is elsewhere in the strings, or nowhere, gets the place it has then."""
+    (item,) = root_of(fdt(words(1, 0, 3, 1, 2, 0xFF000000, 2, 9), b"x\0ab\0")).subdata
+    token = words(3, 1)
+    assert item.dtb_represent("x\0ab\0") == (token + words(2, 0xFF000000), "x\0ab\0", 16)
+    assert item.dtb_represent("ab\0") == (token + words(0, 0xFF000000), "ab\0", 16)
+    assert item.dtb_represent("c\0", 4) == (token + words(2, 0xFF000000), "c\0ab\0", 20)
+    assert item.dtb_represent("") == (token + words(0, 0xFF000000), "ab\0", 16)
+    assert item.to_raw() == b"\xff"
+
+
+def test_pyfdt_writes_a_whole_blob() -> None:
+    """The blob that pyfdt makes of a kernel's tree reads back as the same tree."""
+    tree: Any = to_pyfdt(parse(ROOT_6_19))
+    made = parse(tree.to_dtb())
+    again = parse(emit(parse(ROOT_6_19)))
+    assert made.root is not None
+    assert again.root is not None
+    shown = [
+        [(node.name, [(p.name, p.value) for p in node.properties]) for _, node in root.walk()]
+        for root in (made.root, again.root)
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_pyfdt_knows_names_and_parents() -> None:
+    """Nodes of the pyfdt tree have their names, a root that has one too, and their parents."""
+    root = root_of(build_sequential(Node("", items=[Nop(), Node("a", items=[Node("")])])))
+    child = root.subdata[1]
+    assert (root.get_name(), child.get_name()) == ("/", "a")
+    assert child.subdata[0].get_name() == ""
+    assert child.get_parent_node() is root
+    assert root_of(fdt(words(1, 0x61000000, 2, 9))).get_name() == "a"
+
+
+def test_nodes_and_properties_write_themselves_at_the_margin() -> None:
+    """Without a depth the text of an item begins in the first column."""
+    root = root_of(build_sequential(Node("", items=[Property("p", b"")])))
+    assert root.dts_represent() == "/ {\n    p;\n};"
+    assert root.subdata[0].dts_represent() == "p;"
