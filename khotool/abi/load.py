@@ -101,7 +101,16 @@ def load_definition(text: bytes, source: str) -> Definition:
     Raises:
         DefinitionError: names file, key, what was found and what was expected.
     """
-    top = _Table(source, _parse_toml(text, source))
+    return read_definition(_parse_toml(text, source), source)
+
+
+def read_definition(document: dict[str, Any], source: str) -> Definition:
+    """Validate one definition that is parsed already; the document stays as it is.
+
+    Raises:
+        DefinitionError: names file, key, what was found and what was expected.
+    """
+    top = _Table(source, document)
     kind = Kind(top.choice("kind", tuple(Kind)))
     releases = top.table("releases")
     first, last = releases.take("first", str, ""), releases.take("last", str, "")
@@ -153,7 +162,16 @@ def load_sets(text: bytes, source: str) -> list[AbiSet]:
     Raises:
         DefinitionError: as ``load_definition``.
     """
-    top = _Table(source, _parse_toml(text, source))
+    return read_sets(_parse_toml(text, source), source)
+
+
+def read_sets(document: dict[str, Any], source: str) -> list[AbiSet]:
+    """Validate a list of ABI sets that is parsed already.
+
+    Raises:
+        DefinitionError: as ``load_definition``.
+    """
+    top = _Table(source, document)
     sets = []
     for number, data in enumerate(top.take("set", list, [])):
         table = _Table(f"{source}.set[{number}]", data)
