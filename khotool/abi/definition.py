@@ -33,9 +33,13 @@ class Shape(StrEnum):
     HANDLER = "handler"
     FOLIO = "folio"
     RANGE = "range"
+    OPAQUE = "opaque"
+    PAGE_TABLE = "page-table"
+    ELEMENT = "element"
+    FILE = "file"
 
 
-HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic"})
+HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic", "kernel-pointer"})
 """Roles whose numbers stand as hexadecimal strings in JSON."""
 
 Null = Literal["error", "empty", "allowed", "handler"]
@@ -47,16 +51,23 @@ class Reference:
     """A pointer's target.
 
     Args:
-        shape: how the target is laid out.
-        of: struct of each record of the target.
-        header: struct in front of an array.
+        shape: how the target is laid out. ``opaque`` is a preserved block whose contents are not
+            described, ``element`` a record of a list elsewhere, ``file`` another file of the same
+            session, named by its token.
+        of: struct of each record of the target; of a page table, of its entries.
+        header: struct in front of an array, or of each block of a list (fields labelled ``next``
+            and ``count``) where it is not the kernel's own.
         count: label of the field that counts the records: of the header, else a sibling.
         size: label of the sibling that holds the target's length in bytes.
         order: label of the sibling that holds the target's page order.
-        kind: kind of definition that a handle selects.
+        kind: kind of definition that a handle selects; of a ``file``, how its handler's string
+            begins.
         by: label of the sibling whose string selects it.
         pages: pages the writer allocates for an array, or for each block of a list.
         format: id of the definition of a tree.
+        level: label of the sibling that holds the level of a page table's first table; level 0
+            has no tables below it.
+        levels: that level, where it is fixed.
     """
 
     shape: Shape
@@ -69,6 +80,8 @@ class Reference:
     by: str = ""
     pages: int = 1
     format: str = ""
+    level: str = ""
+    levels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +127,18 @@ class Field:
         alias: the model's name, where versions differ in the kernel's.
         role: how the value is shown and compared: address, pfn, page-index, count, bytes,
             pages, order, token, handle, flags, counter, checksum, magic, position, bits, name (text
-            that a user chose).
+            that a user chose), kernel-pointer (a slot that only a running kernel fills).
         parts: fields of a bit-field word, from the least significant bit up.
         width: bits of a part; ``page_shift`` and ``rest`` depend on the page size.
         in_place: a part that is masked, not shifted down.
         fill: ``page``: the field is an array up to the end of the page.
         layout: the field belongs to this layout only.
         value: the only string that is right; expect: the only number.
-        counts: label of the list whose length this field must have.
+        counts: label of the list whose length this field must have; of a fixed array, how many of
+            its elements are used.
+        whole_pages: a number of bytes that is a multiple of the page size, and not 0.
+        component: text that is one component of a path.
+        preserved: False for memory that must not be preserved.
     """
 
     name: str
@@ -146,6 +163,9 @@ class Field:
     unique: bool = False
     nonempty: bool = False
     counts: str = ""
+    whole_pages: bool = False
+    component: bool = False
+    preserved: bool = True
 
     @property
     def label(self) -> str:
@@ -161,6 +181,8 @@ class Struct:
         size: bytes, asserted against the fields; ``page`` for a struct of one page.
         key: label of the field that names an instance in a list.
         packed: no padding between fields; else natural alignment.
+        unique: labels of fields that no two used records of a list share all of.
+        unused: label of the field that is 0 in a record that is not used.
     """
 
     name: str
@@ -169,6 +191,8 @@ class Struct:
     doc: str = ""
     key: str = ""
     packed: bool = True
+    unique: tuple[str, ...] = ()
+    unused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +235,11 @@ class Condition:
         blob: bytes of the whole record, as its place says.
         handle: the handle itself is ``zero`` or ``address``.
         order: page order of the preserved block that the handle names.
-        field: label of a field of the record.
-        equals, at_most: what its value is.
+        field: label of a field of the record, or labels down to it with ``/``.
+        equals, at_most, at_least: what its value is.
         aligned: its value is an address of a page.
+        rows: label of a list of blocks: ``field`` is one of its records', and all of them fit.
+        inside: label of a list of blocks that the value is an address in.
         root: id of the KHO root's definition.
     """
 
@@ -229,7 +255,10 @@ class Condition:
     field: str = ""
     equals: int | str | None = None
     at_most: int | None = None
+    at_least: int | None = None
     aligned: bool = False
+    rows: str = ""
+    inside: str = ""
     root: str = ""
 
 
@@ -252,7 +281,8 @@ class Definition:
         content: ``fdt``, the name of a struct of this file, ``literal`` or ``none``.
         match: strings by which the format is recognised: ``compatible``, ``entry``, ``name``.
         uses: ids of structures that records of this format embed.
-        depends: what else must be in a handover: ``handlers`` of files an FLB is bound to.
+        depends: what else must be in a handover: ``handlers`` of files an FLB is bound to (``all``,
+            or their strings), ``flbs`` of which a file needs one; strings with blanks between.
         allocate: what the writer allocates for the blob beyond its bytes: ``pages``, and
             ``bytes_each`` element of the list ``of``.
         probe: signs that all have to be there where several definitions have one string.

@@ -28,7 +28,7 @@ T = TypeVar("T")
 STATUSES = ("merged", "queued", "development", "historical", "experimental", "local")
 ROLES = (
     "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
-    "flags", "counter", "checksum", "magic", "position", "bits", "name",
+    "flags", "counter", "checksum", "magic", "position", "bits", "name", "kernel-pointer",
 )  # fmt: skip
 PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
@@ -242,7 +242,7 @@ def _condition(table: _Table) -> Condition:
     equals = table.data.pop("equals", None)
     numbers = {
         key: table.take(key, int) if key in table.data else None
-        for key in ("length", "above", "blob", "order", "at_most")
+        for key in ("length", "above", "blob", "order", "at_most", "at_least")
     }
     condition = Condition(
         has=table.take("has", str, ""),
@@ -254,6 +254,8 @@ def _condition(table: _Table) -> Condition:
         equals=equals if equals is None or isinstance(equals, str)
         else _number(f"{table.where}.equals", equals),
         aligned=table.take("aligned", bool, False),
+        rows=table.take("rows", str, ""),
+        inside=table.take("inside", str, ""),
         root=table.take("root", str, ""),
         **numbers,
     )  # fmt: skip
@@ -291,6 +293,8 @@ def _struct(table: _Table, name: str) -> Struct:
         doc=table.take("doc", str, ""),
         key=table.take("key", str, ""),
         packed=table.take("packed", bool, True),
+        unique=table.strings("unique"),
+        unused=table.take("unused", str, ""),
     )
     table.done()
     return struct
@@ -374,6 +378,9 @@ def _common(table: _Table, kind: FieldType | None, width: int | str = 0) -> Fiel
         unique=table.take("unique", bool, False),
         nonempty=table.take("nonempty", bool, False),
         counts=table.take("counts", str, ""),
+        whole_pages=table.take("whole_pages", bool, False),
+        component=table.take("component", bool, False),
+        preserved=table.take("preserved", bool, True),
     )
     if holds:
         holds.done()
@@ -393,6 +400,8 @@ def _reference(table: _Table) -> Reference:
         by=table.take("by", str, ""),
         pages=table.take("pages", int, 1),
         format=table.take("format", str, ""),
+        level=table.take("level", str, ""),
+        levels=table.take("levels", int, 0),
     )
     table.done()
     return reference
@@ -451,10 +460,13 @@ def _cross_check(definition: Definition) -> None:
                     f"type {kind.text!r} is for properties of a device tree only",
                 )
         _check_tail(f"{where}.struct.{struct.name}", struct)
-        if struct.key and struct.key not in labels:
-            raise DefinitionError(
-                f"{where}.struct.{struct.name}.key", f"{struct.key!r} is no field of the struct"
-            )
+        for key, names in (("key", (struct.key,)), ("unique", struct.unique),
+                           ("unused", (struct.unused,))):  # fmt: skip
+            for name in names:
+                if name and name not in labels:
+                    raise DefinitionError(
+                        f"{where}.struct.{struct.name}.{key}", f"{name!r} is no field of the struct"
+                    )
     known = set(definition.layouts)
     nodes = [definition.fdt] if definition.fdt else []
     while nodes:
