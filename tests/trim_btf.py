@@ -12,7 +12,7 @@ from pathlib import Path
 
 from khotool.abi.btf import KIND_PTR, Btf
 from khotool.abi.registry import load_registry
-from khotool.memory.compression import read_whole
+from khotool.memory.wholefile import whole_file
 
 EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}
 """Bytes behind the head of a type, by kind."""
@@ -120,7 +120,8 @@ def trim(data: bytes) -> bytes:
 def main() -> None:
     """Read the first file named, write the second."""
     source, target = sys.argv[1:]
-    Path(target).write_bytes(trim(bytes(read_whole(source))))
+    with whole_file(source) as data:
+        Path(target).write_bytes(trim(bytes(data)))
 
 
 if __name__ == "__main__":

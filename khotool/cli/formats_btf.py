@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare; 1 if anything differs."""
-    from khotool.abi.btf import Btf
     from khotool.abi.compare_btf import compare_set, nearest_set
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
-    from khotool.memory.compression import read_whole
+    from khotool.abi.vmlinux import open_vmlinux
 
     registry = load_registry(args.formats)
-    btf = Btf(read_whole(args.file))
+    with open_vmlinux(args.file) as kernel:
+        btf = kernel.btf()
     abi = (
         nearest_set(btf, registry, Geometry(args.page_size))
         if args.kernel is None

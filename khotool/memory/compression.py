@@ -230,31 +230,3 @@ def map_file(file: IO[bytes]) -> tuple[memoryview, Callable[[], None]]:
             return
 
     return view, release
-
-
-def read_whole(path: str, limit: int = 256 << 20) -> bytes:
-    """All bytes of a file that is small, decompressed if it is compressed.
-
-    Args:
-        limit: bytes allowed, expanded.
-
-    Raises:
-        InputError: no such file, larger than the limit, or a damaged stream.
-    """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-            file.seek(0)
-            kind = detect(head)
-            if kind is None:
-                data = file.read(limit + 1)
-                if len(data) > limit:
-                    raise InputError(f"{path}: larger than {limit} bytes")
-                return data
-            expanded = expand(path, file, kind, None, limit)
-            try:
-                return bytes(expanded.data)
-            finally:
-                expanded.release()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a file that exists") from None

@@ -100,3 +100,22 @@ def test_nothing_inside(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b""))
     with pytest.raises(InputError, match="expands to nothing"):
         open_source(path)
+
+
+def test_no_room_to_expand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is an error that names the directory, and nothing is left open."""
+    monkeypatch.setattr(compression, "MEMORY_LIMIT", 1000)
+    made: list[Full] = []
+
+    class Full(io.BytesIO):
+        def write(self, _: object, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    def temporary(prefix: str) -> Full:
+        made.append(Full())
+        return made[0]
+
+    monkeypatch.setattr(compression.tempfile, "TemporaryFile", temporary)
+    with pytest.raises(InputError, match=r"x: no room to expand it in .* \(No space left on dev"):
+        expand("x", io.BytesIO(gzip.compress(b"a" * 100_000)), "gzip", None)
+    assert made[0].closed
