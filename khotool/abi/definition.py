@@ -322,6 +322,13 @@ class Definition:
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)
     fdt: NodeType | None = None
 
+    def parameters(self, layout: str) -> dict[str, int | str]:
+        """Parameters of a layout, or of the only one."""
+        found = self.layouts.get(layout)
+        if found is None and len(self.layouts) == 1:
+            found = next(iter(self.layouts.values()))
+        return found.parameters if found is not None else {}
+
 
 @dataclass(frozen=True, slots=True)
 class AbiSet:

@@ -44,9 +44,9 @@ def choose(
     candidates: Sequence[Definition],
     evidence: Evidence,
 ) -> Definition | None:
-    """The definition that fits best; with several candidates the choice is recorded.
+    """The definition that fits best; the choice is recorded where it is not the usual one.
 
-    One with more signs wins over one with fewer; one without a probe fits always.
+    One with more signs wins over one with fewer; one without a probe, the usual one, fits always.
 
     Args:
         node: where an uncertain choice is reported.
@@ -54,9 +54,11 @@ def choose(
     """
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    choice = _forced(walker, string, candidates) or _best(walker, string, candidates, evidence)
+    forced = _forced(walker, string, candidates)
+    choice = forced or _best(walker, string, candidates, evidence)
     key = (string, choice.layout)
-    if key not in walker.choices:
+    usual = choice.certain and not walker.registry.definitions[choice.layout].probe
+    if key not in walker.choices and (forced is not None or not usual):
         walker.choices[key] = choice
         if not choice.certain:
             walker.report("ABI903", node, f"{string} read as {choice.layout}: {choice.why}")

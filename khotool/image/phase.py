@@ -7,6 +7,9 @@ from khotool.image.model import Image, NodeKind, Phase, Role
 from khotool.image.region import MapRegion
 from khotool.shapes.preserved import PreservedMap
 
+FIRST = "kho-v1"
+"""String of the roots that are written when user space says so."""
+
 
 def settle_phase(image: Image) -> Image:
     """Set the phase; replace what the next kernel has reused by absent values."""
@@ -59,10 +62,18 @@ def map_is_garbage(image: Image) -> bool:
     if "limit" in image.map.problem_counts:
         # What was not read for lack of budget says nothing about the memory.
         return False
-    if pointer_is_wrong(image):
+    if pointer_is_wrong(image) or only_loops(image.map):
         return False
     problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
     return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
+
+
+def only_loops(found: PreservedMap) -> bool:
+    """True if nothing is wrong with a map but that its tables lead back to each other.
+
+    Memory in use again does not hold addresses of the map's own pages, and of nothing else.
+    """
+    return bool(found.problem_counts) and set(found.problem_counts) <= {"shared-node"}
 
 
 def pointer_is_wrong(image: Image) -> bool:
@@ -98,7 +109,9 @@ def has_empty_luo(image: Image) -> bool:
 
 def first_merged(image: Image) -> bool:
     """True for a handover that user space finalizes before kexec and that has no sessions."""
-    return image.tree.format == "kho-v1" and image.entry("LUO") is None
+    definition = image.registry.definitions.get(image.tree.format)
+    strings = definition.match.get("compatible", ()) if definition is not None else ()
+    return FIRST in strings and image.entry("LUO") is None
 
 
 def consume(image: Image) -> None:

@@ -85,6 +85,5 @@ def decode_map(
 
 def bitmap_bytes(definition: Definition, layout: str, page_size: int) -> int:
     """Bytes of one bitmap in a layout."""
-    chosen = definition.layouts.get(layout)
-    value = chosen.parameters.get("bitmap_bytes", "page") if chosen else "page"
+    value = definition.parameters(layout).get("bitmap_bytes", "page")
     return page_size if value == "page" else int(value)

@@ -266,6 +266,8 @@ class TreeReader:
         if not definition.layouts:
             return ""
         walker = self.walker
+        if len(definition.layouts) == 1:
+            return next(iter(definition.layouts))
         choice = walker.choices.get((definition.id, ""))
         if choice is None:
             choice = choose_layout(walker, definition, fdt, base)

@@ -121,7 +121,14 @@ def _map(boot: Boot) -> None:
         else:
             verdict.add("map", Outcome.ACCEPT, "", f"not judged: {image.map.detail}")
         return
-    layout = next((c.layout for c in image.choices if c.definition == image.tree.format), "")
+    layout = next(
+        (
+            c.layout
+            for c in image.choices
+            if c.definition == image.tree.format and c.among == "layout"
+        ),
+        "",
+    )
     if layout and layout != kernel.bitmap_layout:
         verdict.add(
             "map", Outcome.CORRUPT, "",
