@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from khotool.abi.definition import AbiSet, Definition, Field, NodeType, Reference, Shape, Struct
+from khotool.abi.definition import AbiSet, Definition, Field, Reference, Shape, Struct
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.load import read_sets
 from khotool.abi.mend import load_past_errors, message_of, place_of
@@ -150,7 +150,7 @@ def _check_uses(file: File, ids: set[str]) -> None:
 
 def _check_meaning(file: File, definition: Definition, registry: Registry) -> None:
     """Note what does not hold, but for consequences of what is noted already."""
-    if file.touched & {"uses", "struct.", "struct"}:
+    if file.touched & {"uses", "struct", "struct."}:
         return
     touched = {name.removeprefix("struct.") for name in file.touched if name.startswith("struct.")}
     for _ in definition.structs:
@@ -194,7 +194,8 @@ def _name_lines(document: dict[str, Any], lines: dict[str, int]) -> None:
         for key in ("any_property", "name"):
             other = node.get(key)
             if isinstance(other, dict):
-                lines.setdefault(f"{place}.{other.get('name')}", lines.get(f"{place}.{key}", 1))
+                line = lines.get(f"{place}.{key}.name", lines.get(f"{place}.{key}", 1))
+                lines.setdefault(f"{place}.{other.get('name')}", line)
         stack.append((f"{place}.nodes", node.get("nodes")))
         below = node.get("node")
         if isinstance(below, dict):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from khotool.cli.options import add_output_options
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         metavar="DIR",
         nargs="*",
-        help="folders of definitions (default: shipped ones)",
+        help="folders of definitions, or single files (default: shipped ones)",
     )
     add_output_options(parser)
 
@@ -26,16 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; 2 if a definition is wrong."""
     from khotool.abi.registry import Registry, builtin_formats, load_registry
-    from khotool.abi.validate import check_folder
+    from khotool.abi.validate import Fault, check_folder
 
-    faults = []
+    faults: list[Fault] = []
     files = 0
     for name in args.folder:
-        if not Path(name).is_dir():
+        if not Path(name).exists():
             raise UsageError(f"{name}: no such folder of definitions")
         number, found = check_folder(Path(name), load_registry())
         files += number
-        faults += found
+        folder = name if Path(name).is_dir() else os.path.dirname(name)
+        faults += [replace(fault, source=os.path.join(folder, fault.source)) for fault in found]
     if not args.folder:
         files, faults = check_folder(builtin_formats(), Registry([]))
     if args.json:
@@ -47,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
         ]
         write_json({**head("formats-check"), "files": files, "faults": rows}, args)
     else:
-        lines = [f"{f.source}:{f.line}: {f.where}: {f.message}" for f in faults]
+        from khotool.render.text import visible
+
+        lines = [
+            f"{f.source}:{f.line}: {f'{f.where}: ' if f.where else ''}{f.message}" for f in faults
+        ]
         lines.append(f"{files} definitions checked, {len(faults)} faults")
-        write_text("\n".join(lines) + "\n", args)
+        write_text("\n".join(map(visible, lines)) + "\n", args)
     return 2 if faults else 0
