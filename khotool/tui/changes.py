@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from khotool.diff.changes import Change, ChangeKind, DiffOptions, OwnerChange
 from khotool.diff.compare import compare
 from khotool.image.model import Image
 from khotool.tui.place import resolve
-from khotool.tui.text import Line, count_text, visible
+from khotool.tui.text import Line, count_text, plain, visible
 
 GLYPHS = {
     "changed": ("~", "warning"), "added": ("+", "added"), "removed": ("-", "removed"),
@@ -41,6 +42,20 @@ def compare_images(first: Image, second: Image, *, addresses: bool = False) -> l
     """
     found = compare(first, second, DiffOptions(addresses=addresses))
     return [*map(_change, found.changes), *map(_owner, found.owners)]
+
+
+def search_changes(changes: Sequence[ChangeLine], text: str) -> list[int]:
+    """Indexes of the changes that have a text in their path or on either side, in order."""
+    wanted = text.strip().casefold()
+    if not wanted:
+        return []
+    return [
+        number
+        for number, change in enumerate(changes)
+        if wanted in change.path.casefold()
+        or wanted in plain(change.old).casefold()
+        or wanted in plain(change.new).casefold()
+    ]
 
 
 def _change(change: Change) -> ChangeLine:

@@ -13,9 +13,12 @@ from khotool.findings import Finding
 from khotool.image.open import OpenOptions
 from khotool.limits import Limits
 from khotool.tui.app import KhotoolApp
+from khotool.tui.changes import ChangeLine, search_changes
 from khotool.tui.keys import Config
+from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.screens.formats import FormatsScreen
 from khotool.tui.screens.pages import PagesScreen
+from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.page_map import PageMapView
 from tests.tui.conftest import CAPTURE, OLDER
 from tests.tui.driver import SIZES, Driver, drive
@@ -117,6 +120,47 @@ def test_diff(size: tuple[int, int]) -> None:
         await d.press("a", "enter")
 
     drive(story, size=size, other=OLDER)
+
+
+@sizes
+def test_diff_is_searched(size: tuple[int, int]) -> None:
+    """A search finds changes by path and by the values of both sides; escape comes back."""
+
+    async def story(d: Driver) -> None:
+        await d.press("4")
+        screen = d.app.screen
+        assert isinstance(screen, DiffScreen)
+        changes = screen.changes
+        assert changes is not None
+        assert len(changes) > 3
+        wanted = changes[3].path
+        await d.press("slash")
+        await d.fill(wanted)
+        found = search_changes(changes, wanted)
+        assert 3 in found
+        assert f"{len(found)} of {len(changes)}" in d.text()
+        await d.press("enter")
+        assert screen.query_one("#changes", LineView).cursor == found[0]
+        await d.press("slash")
+        await d.fill("no such text anywhere")
+        assert "0 of" in d.text()
+        await d.press("escape")
+        assert screen.query_one("#changes", LineView).cursor == found[0]
+
+    drive(story, size=size, other=OLDER)
+
+
+def test_values_of_both_sides_are_searched() -> None:
+    """What only the old or only the new side has is found."""
+    lines = [
+        ChangeLine("changed", "/a", [("Old", "value")], [("7", "value")]),
+        ChangeLine("added", "/b", [], [("new", "value")]),
+    ]
+
+    assert search_changes(lines, "old") == [0]
+    assert search_changes(lines, "NEW") == [1]
+    assert search_changes(lines, "/") == [0, 1]
+    assert search_changes(lines, " ") == []
 
 
 def test_diff_with_nothing_to_compare() -> None:

@@ -8,11 +8,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, side_bytes
+from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
 from khotool.tui.place import resolve
+from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.text import Line, count_text, plain, visible
 from khotool.tui.widgets.line_view import LineView
+
+SHOWN = 500
+"""Changes that a search lists."""
 
 
 class DiffScreen(ModeScreen):
@@ -161,6 +165,35 @@ class DiffScreen(ModeScreen):
     def action_find_next(self, step: int) -> None:
         """The next change."""
         self.query_one("#changes", LineView).action_move(step)
+
+    def _go(self, line: int) -> None:
+        self.query_one("#changes", LineView).point(line)
+        self._sides()
+
+    def action_find(self) -> None:
+        """Find changes by path, or by what stands on either side."""
+        changes = self.changes
+        if not changes:
+            self.notify("No changes to search", timeout=2)
+            return
+        view = self.query_one("#changes", LineView)
+        origin = view.cursor
+        found: list[int] = []
+
+        def look(dialog: Lookup, text: str) -> None:
+            found[:] = search_changes(changes, text)
+            note = f"{len(found)} of {count_text(len(changes), 'change')}"
+            lines = [self._line(changes[number], True) for number in found[:SHOWN]]
+            dialog.show(lines, note if text.strip() else "")
+
+        def done(index: int | None) -> None:
+            chosen = index is not None and index < len(found)
+            self._go(found[index] if chosen and index is not None else origin)
+
+        self.app.push_screen(
+            Lookup("Find in the changes", look, preview=lambda index: self._go(found[index]),
+                   hint="a part of a path, or of a value of either image"), done,
+        )  # fmt: skip
 
     def panes(self) -> list[tuple[str, str]]:
         """List and bytes."""
