@@ -209,6 +209,8 @@ def kernel_table(registry: Registry, prefix: str, tested: dict[str, list[str]]) 
     heads = ["kernel", "root", "preserved-page map", "live update", "files", "other entries"]
     rows = []
     for abi in registry.sets.values():
+        if abi.status != "merged":
+            continue
         luo = [abi.entries["LUO"], *abi.nodes] if "LUO" in abi.entries else []
         others = [identifier for name, identifier in abi.entries.items() if name != "LUO"]
         cells = [
@@ -237,7 +239,9 @@ def map_text(registry: Registry, abi: AbiSet) -> str:
 
 
 def releases(first: str, last: str) -> str:
-    """First and last kernel release in words; an empty last is open."""
+    """First and last kernel release in words; an empty last is open, both are no release."""
+    if not first:
+        return "none"
     if not last:
         return f"{first} and later"
     return first if first == last else f"{first} to {last}"
