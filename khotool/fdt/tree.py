@@ -66,11 +66,11 @@ class Raw(FdtProperty):  # type: ignore[misc]
     def dts_represent(self, depth: int = 0) -> str:
         """One line of DTS."""
         name = legal_name(self.name, f"unnamed-{self.source.name_offset:#x}")
-        notes = list(self.notes)
+        notes = self.notes
         if self.source.recovered:
-            notes.insert(0, f"name at {self.source.name_offset:#x} of the strings is unknown")
+            notes = [f"name at {self.source.name_offset:#x} of the strings is unknown", *notes]
         elif name != self.name:
-            notes.insert(0, f"real name {self.name!r}")
+            notes = [f"real name {self.name!r}", *notes]
         value = value_text(self.source.value)
         text = f"{name} = {value};" if value else f"{name};"
         return _indent(depth) + " ".join((text, *map(comment, notes)))
@@ -129,9 +129,9 @@ class RawNode(FdtNode):  # type: ignore[misc]
         """First line of the block, with its comments."""
         real = self.source.name
         name = "/" if self.is_root else legal_name(real, "unnamed-node")
-        notes = list(self.notes)
+        notes = self.notes
         if not self.is_root and real != name:
-            notes.insert(0, f"real name {real!r}")
+            notes = [f"real name {real!r}", *notes]
         return " ".join((f"{name} {{", *map(comment, notes)))
 
 

@@ -56,6 +56,11 @@ def blocks_at_40(**header: int) -> bytes:
         (fdt(size_dt_struct=19), [(TRUNCATED, 8, "dt_struct 56..75 is not inside 40..74")]),
         (fdt(size_dt_struct=19, version=16), []),
         (fdt(off_dt_struct=36, version=16), []),
+        (fdt(off_dt_struct=76, totalsize=76, version=16), []),
+        (
+            fdt(off_dt_struct=76, totalsize=75, version=16),
+            [(TRUNCATED, 8, "dt_struct 76..76 is not inside 36..75")],
+        ),
         (
             fdt(off_dt_struct=36, size_dt_struct=9),
             [(TRUNCATED, 8, "dt_struct 36..45 is not inside 40..74")],

@@ -53,6 +53,12 @@ def own(blob: Blob) -> list[Property]:
             False,
         ),
         (fdt(off_dt_struct=8), [("bad-offset", 8)], False),
+        (fdt(off_dt_struct=40), [("unknown-tag", 40), ("missing-end", 40), ("no-root", 40)], False),
+        (
+            fdt(size_dt_struct=4096),
+            [("size-beyond-file", 36), ("data-after-end", 72)],
+            True,
+        ),
         (fdt(off_dt_struct=74), [("bad-offset", 8)], False),
         (
             fdt(off_dt_struct=58),
@@ -117,9 +123,9 @@ def test_every_problem_is_found_once_at_its_place(
 
 def test_an_fdt_error_has_its_parts() -> None:
     """The offset and the message can be had without the text of both."""
-    with pytest.raises(FdtError, match=r"^offset 0x0: magic 0x00000000 is") as found:
-        parse(bytes(40))
-    assert (found.value.offset, found.value.message) == (0, "magic 0x00000000 is not 0xd00dfeed")
+    with pytest.raises(FdtError, match=r"^offset 0x0: magic 0x00000001 is") as found:
+        parse(words(*range(1, 11)))
+    assert (found.value.offset, found.value.message) == (0, "magic 0x00000001 is not 0xd00dfeed")
 
 
 @pytest.mark.parametrize(
@@ -167,9 +173,11 @@ def test_no_more_reservations_than_the_limit() -> None:
     blob = parse(bytes(head) + pairs + bytes(16) + tail, max_tokens=3)
     assert (blob.reservations, blob.problems) == ([(1, 1), (2, 2), (3, 3)], [])
     assert blob.complete
-    blob = parse(bytes(head) + pairs + bytes(16) + tail, max_tokens=2)
-    assert blob.reservations == [(1, 1), (2, 2)]
-    assert places(blob) == [("limit", 88), ("limit", 116), ("missing-end", 116)]
+    head = bytearray(fdt(totalsize=138, off_dt_struct=120, off_dt_strings=136)[:40])
+    more = pairs + struct.pack(">QQ", 4, 4)
+    blob = parse(bytes(head) + more + bytes(16) + tail, max_tokens=3)
+    assert blob.reservations == [(1, 1), (2, 2), (3, 3)]
+    assert places(blob) == [("limit", 104)]
     assert blob.complete is False
 
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from khotool.fdt.blob import FdtError, Item, Node, Nop, Property
 from khotool.fdt.parse import check, parse
-from khotool.fdt.write import build_read_write, build_sequential, emit, gaps, split_read_write
+from khotool.fdt.write import (
+    build_open,
+    build_read_write,
+    build_sequential,
+    emit,
+    gaps,
+    split_read_write,
+)
 from tests.unit.fdt.made import fdt
 from tests.unit.fdt.real_blobs import ALL, READ_WRITE, ROOT_6_17, ROOT_7_1, SEQUENTIAL
 from tests.unit.fdt.trees import flat, tidy_nodes, tidy_roots
@@ -244,3 +251,20 @@ def test_fdtdump_reads_the_same_names(name: str) -> None:
     lines = run.stdout.decode("latin-1").splitlines()
     nodes = [line.strip()[:-2] for line in lines if line.endswith(" {")]
     assert nodes == [node.name or "/" for _, node in root_of(data).walk()]
+
+
+@pytest.mark.parametrize(("room", "size"), [(64, 256), (149, 149), (148, 296), (4096, 4096)])
+def test_an_open_tree_has_room(room: int, size: int) -> None:
+    """An edited tree that was not packed keeps its buffer, which doubles until the tree fits."""
+    items: list[Item] = [Property("first", b"1"), Property("second", b"2"), Node("a"), Node("b")]
+    data = build_open(Node("", items=items), room)
+    assert len(data) == size
+    assert data[149:] == bytes(size - 149)
+    blob = parse(data)
+    assert (blob.problems, check(blob), blob.complete, emit(blob)) == ([], [], True, data)
+    assert (blob.totalsize, blob.off_mem_rsvmap, blob.off_dt_struct) == (size, 48, 64)
+    # The newest stands first; strings stand in the order of the calls.
+    assert blob.strings == b"first\0second\0"
+    root = root_of(data)
+    assert [item.name for item in root.properties] == ["second", "first"]
+    assert [child.name for child in root.children] == ["b", "a"]
