@@ -17,8 +17,10 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.render.severity import severity_of
 
 REGISTRY = load_registry()
-SETS = tuple(REGISTRY.sets)
-LUO_SETS = tuple(name for name, abi in REGISTRY.sets.items() if "LUO" in abi.entries)
+ALL_SETS = tuple(REGISTRY.sets)
+SETS = tuple(name for name, abi in REGISTRY.sets.items() if abi.status == "merged")
+"""Sets of released kernels; the others are of postings and development trees."""
+LUO_SETS = tuple(name for name in SETS if "LUO" in REGISTRY.sets[name].entries)
 REAL = Path(__file__).parents[1] / "fixtures" / "real"
 CAPTURES = tuple(sorted(path.parent.name for path in REAL.glob("*/image.elf.xz")))
 NAME = "model.toml"
