@@ -124,11 +124,8 @@ def run(args: argparse.Namespace) -> int:
         write_lines(lines(image, node, args), args)
     for line in image.info.notes:
         note(args, line)
-    if not args.scan and found.space is not None and lost_entries(image):
-        note(
-            args, "the kernel has reused the record of LUO; --scan finds its lists by their shape, "
-            "which reads all memory",
-        )  # fmt: skip
+    for line in hints(image, found, scanned=args.scan):
+        note(args, line)
     return strict_exit(image, args)
 
 
@@ -141,13 +138,30 @@ def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
         note(args, f"missing: {check.title}: {check.found}: {check.why}; {check.remedy}")
 
 
-def lost_entries(image: Image) -> bool:
-    """True if the record that leads to the sessions was there and is gone."""
+def hints(image: Image, found: Survey, *, scanned: bool) -> Iterator[str]:
+    """What a look at a running kernel cannot show, and what else there is to try."""
     from khotool.absent import Absent, Reason
+    from khotool.image.model import Phase
 
     luo = image.entry("LUO")
-    gone = luo.value if luo is not None else None
-    return isinstance(gone, Absent) and gone.reason is Reason.CONSUMED
+    if found.space is not None and not scanned:
+        gone = luo.value if luo is not None else None
+        if isinstance(gone, Absent) and gone.reason is Reason.CONSUMED:
+            yield (
+                "the kernel has reused the record of LUO; --scan finds its lists by their shape, "
+                "which reads all memory"
+            )
+        if image.tree.span is None:
+            yield (
+                "a kernel that booted from a handover shows no root of the next one in debugfs; "
+                "--scan finds it, which reads all memory"
+            )
+    owned = image.ownership()
+    if image.phase is Phase.LIVE and luo is not None and owned is not None and owned.unowned_pages:
+        yield (
+            f"{owned.unowned_pages} preserved pages have no owner yet: sessions are written down "
+            "at the reboot into the next kernel"
+        )
 
 
 def pack(image: Image, args: argparse.Namespace) -> int:

@@ -89,6 +89,8 @@ class _Live:
             info.path = " and ".join(survey.sources)
             info.osrelease = info.osrelease or survey.release
             info.page_size = info.page_size or survey.host.page_size
+        if self.space is not None and self.copy is not None:
+            self.space.info.notes.extend(self.copy.info.notes)
 
     def open(self, scan: bool, progress: Progress | None) -> Image:
         self.search, self.progress = scan, progress

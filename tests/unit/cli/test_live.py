@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from khotool.cli.main import main
-from tests.builders import REAL
-from tests.hosts import make_host
+from khotool.memory.overlay import OverlaySpace
+from tests.builders import REAL, capture
+from tests.hosts import make_host, write_kcore
 
 NEWEST = "linux-7.3.4"
 Capture = pytest.CaptureFixture[bytes]
@@ -150,3 +151,34 @@ def test_folder_that_is_no_host(capsysbinary: Capture) -> None:
     code, _, err = run(capsysbinary, "--host", "nowhere")
     assert code == 3
     assert "--host nowhere: no such folder" in err
+
+
+def test_hints_at_what_a_scan_finds(capsysbinary: Capture, tmp_path: Path) -> None:
+    """A kernel that booted from a handover has lost a record and hides a root; both are said."""
+    make_host(tmp_path, NEWEST, "in")
+    code, _, err = run(capsysbinary, "--host", str(tmp_path), "--summary")
+    assert code == 0
+    assert "the kernel has reused the record of LUO; --scan finds" in err
+    code, _, err = run(capsysbinary, "--host", str(tmp_path), "--summary", "--root", "out")
+    assert code == 0
+    assert "no root of the next one in debugfs; --scan finds it" in err
+    code, out, err = run(capsysbinary, "--host", str(tmp_path), "--root", "out", "--scan")
+    assert code == 0
+    assert b"kho-v4 outgoing" in out
+    assert "--scan" not in err
+
+
+def test_pages_of_sessions_that_are_not_written_yet(capsysbinary: Capture, tmp_path: Path) -> None:
+    """Before the reboot preserved pages of sessions have no owner, which is no leak."""
+    image = capture(NEWEST)
+    luo = image.entry("LUO")
+    assert luo is not None
+    sessions = luo.get("sessions")
+    assert sessions is not None
+    assert sessions.span is not None
+    empty = OverlaySpace(image.space, [(sessions.span.address, bytes(sessions.span.size))])
+    make_host(tmp_path, NEWEST, "out-before", memory=False)
+    write_kcore(tmp_path / "proc/kcore", empty, "7.3.4")
+    code, _, err = run(capsysbinary, "--host", str(tmp_path), "--summary")
+    assert code == 0
+    assert "preserved pages have no owner yet" in err
