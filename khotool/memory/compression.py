@@ -20,6 +20,8 @@ Progress = Callable[[int, int | None], None]
 DEFAULT_LIMIT = 64 << 30
 #: Up to this many bytes the result stays in memory.
 MEMORY_LIMIT = 32 << 20
+#: What the decoder of an xz stream may take; the header asks for up to 4 GiB, ``xz -9`` for 65 MiB.
+XZ_MEMORY = 256 << 20
 _CHUNK = 1 << 20
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
@@ -155,11 +157,63 @@ def _reader(path: str, file: IO[bytes], kind: str) -> tuple[Reader, tuple[type[E
     if kind == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb"), (*common, zlib.error)
     if kind == "xz":
-        return lzma.LZMAFile(file, format=lzma.FORMAT_XZ), (*common, lzma.LZMAError)
+        return _XzReader(file), (*common, lzma.LZMAError)
     zstd = zstd_module()
     if zstd is None:
         raise InputError(f'{path}: compressed with zstd; install it: pip install "khotool[zstd]"')
     return zstd.ZstdFile(file), (*common, zstd.ZstdError)
+
+
+class _XzReader:
+    """Decompresses the streams of an xz file one after the other, in bounded memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decoder = self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+    def read1(self, size: int = _CHUNK, /) -> bytes:
+        """Return some bytes, none at the end.
+
+        Raises:
+            EOFError: the file ends within a stream.
+            lzma.LZMAError: a stream is damaged, or wants more memory than ``XZ_MEMORY``.
+        """
+        while True:
+            if self._decoder.eof:
+                data = self._next_stream()
+                if not data:
+                    return b""
+                self._decoder = self._new()
+                try:
+                    out = self._decoder.decompress(data, size)
+                except lzma.LZMAError:
+                    # What stands behind the last stream is none of it.
+                    return b""
+            else:
+                data = self._file.read(_BLOCK) if self._decoder.needs_input else b""
+                if not data and self._decoder.needs_input:
+                    raise EOFError("cut off")
+                out = self._decoder.decompress(data, size)
+            if out:
+                return out
+
+    def _next_stream(self) -> bytes:
+        """Bytes behind a stream and its padding; none at the end of the file."""
+        data = self._decoder.unused_data.lstrip(b"\0")
+        while not data:
+            block = self._file.read(_BLOCK)
+            if not block:
+                break
+            data = block.lstrip(b"\0")
+        return data
+
+    def close(self) -> None:
+        """Nothing to free but the decoder."""
+        self._decoder = self._new()
 
 
 class _Sink:
@@ -176,18 +230,16 @@ class _Sink:
         if self._file is None and self.size > MEMORY_LIMIT:
             self._file = tempfile.TemporaryFile(prefix="khotool-")  # noqa: SIM115
         if self._file is not None:
-            self._flush(len(self._pending) // _BLOCK * _BLOCK)
+            self._flush(self._file, len(self._pending) // _BLOCK * _BLOCK)
 
-    def _flush(self, length: int) -> None:
-        if self._file is None:
-            return
+    def _flush(self, file: IO[bytes], length: int) -> None:
         with memoryview(self._pending) as view:
             for at in range(0, length, _BLOCK):
                 block = view[at : min(at + _BLOCK, length)]
                 if block == _ZEROS[: len(block)]:
-                    self._file.seek(len(block), 1)
+                    file.seek(len(block), 1)
                 else:
-                    self._file.write(block)
+                    file.write(block)
                 block.release()
         del self._pending[:length]
 
@@ -196,7 +248,7 @@ class _Sink:
             data = memoryview(bytes(self._pending))
             self._pending = bytearray()
             return data, lambda: None
-        self._flush(len(self._pending))
+        self._flush(self._file, len(self._pending))
         self._file.truncate(self.size)
         self._file.flush()
         mapped = map_file(self._file)
