@@ -15,11 +15,13 @@ from khotool.image.model import Node, NodeKind, Span
 from khotool.image.preserved import walk_map
 from khotool.image.problems import SHAPE_RULES
 from khotool.image.scan import read_tree
-from khotool.image.tables import inline_table, tail_table, vmalloc_table
+from khotool.image.tables import inline_table, page_table, tail_table, vmalloc_table
 from khotool.shapes.blocks import walk_blocks
 from khotool.shapes.vmalloc import ShapeProblem
 
 if TYPE_CHECKING:
+    from khotool.abi.geometry import Geometry
+    from khotool.abi.registry import Registry
     from khotool.image.walk import Walker
 
 BLOCK_LIST = "kho_block"
@@ -78,6 +80,13 @@ class Follower:
             self.tree(node, self.walker.registry.get(reference.format))
         elif reference.shape is Shape.FOLIO:
             self.folio(node, reference, siblings)
+        elif reference.shape is Shape.OPAQUE:
+            self.opaque(node)
+        elif reference.shape is Shape.PAGE_TABLE:
+            page_table(self, node, reference, definition, siblings)
+        elif reference.shape in (Shape.ELEMENT, Shape.FILE):
+            # What they name may not have been read yet.
+            self.walker.unresolved.append(node)
         elif reference.shape is Shape.RANGE:
             size = siblings.get(reference.size)
             if isinstance(size, int):
@@ -165,15 +174,18 @@ class Follower:
     def blocks(self, node: Node, reference: Reference, definition: Definition) -> None:
         """Records in a list of blocks."""
         walker = self.walker
-        lists = walker.registry.get(BLOCK_LIST)
-        header = walker.registry.compile(lists, lists.content, walker.geometry)
+        lists, header = list_header(walker.registry, definition, reference, walker.geometry)
         record = walker.registry.compile(definition, reference.of, walker.geometry)
         limit = min(lists.limits.get("blocks", walker.limits.chain), walker.limits.chain)
-        found = walk_blocks(walker.space.read, int(node.value), header, record, max_blocks=limit)
+        found = walk_blocks(
+            walker.space.read, int(node.value), header, record, max_blocks=limit,
+            pages=reference.pages, least=0 if reference.header else 1,
+        )  # fmt: skip
+        size = reference.pages * walker.geometry.page_size
         node.kind = NodeKind.LIST
         if found.blocks:
             walker.use(lists)
-            node.target = Span(found.blocks[0].address, walker.geometry.page_size)
+            node.target = Span(found.blocks[0].address, size)
         elif found.problems:
             first = found.problems[0]
             self.missing(node, first.address, Absent(Reason.NOT_CAPTURED, first.message))
@@ -186,11 +198,13 @@ class Follower:
                 )
             )  # fmt: skip
             walker.record(top, header, block.data, block.address, lists)
-            self.claim(node, block.address, walker.geometry.page_size)
+            self.claim(node, block.address, size)
+        number = 0
         for block in found.blocks:
             start = block.address + header.size
             body = block.data[header.size :]
-            self.elements(node, record, body, start, block.used, definition)
+            self.elements(node, record, body, start, block.used, definition, number)
+            number += block.used
 
     def elements(
         self,
@@ -200,15 +214,16 @@ class Follower:
         start: int,
         count: int,
         definition: Definition,
+        first: int = 0,
     ) -> None:
-        """Records as keyed children of a list."""
+        """Records as keyed children of a list, of which ``first`` stand before them."""
         rows = decode_records(record, body, count)
         for number, values in enumerate(rows):
             if not self.walker.spend(node):
                 return
             address = start + number * record.size
             child = Node("", NodeKind.RECORD, span=Span(address, record.size))
-            child.key = self.unique_key(node, element_key(record.struct, values, number))
+            child.key = self.unique_key(node, element_key(record.struct, values, first + number))
             node.add(child)
             self.walker.record(child, record, b"", address, definition, values)
 
@@ -280,6 +295,9 @@ class Follower:
             self.record(node, compiled, chosen)
         else:
             node.format = chosen.id
+            if chosen.content == "none":
+                node.note = "unknown format"
+                self.claim(node, int(node.value), 1)
 
     def tree(self, node: Node, definition: Definition) -> None:
         """A device tree at an address."""
@@ -321,11 +339,31 @@ class Follower:
         node.target = Span(address, size)
         self.claim(node, address, size)
 
+    def opaque(self, node: Node) -> None:
+        """The preserved block around an address; nothing says what is in it."""
+        address = int(node.value)
+        self.claim(node, address, 1)
+        found = self.walker.map
+        block = None if isinstance(found, Absent) else found.blocks.block_of(address)
+        if block is not None:
+            end = block[0] + (self.walker.geometry.page_size << block[1])
+            node.target = Span(address, end - address)
+
     def missing(self, node: Node, address: int, absent: Absent) -> None:
         """A target that is not there: the pointer keeps its value, a child says why."""
         self.walker.absent(node, address, absent)
         node.target = Span(address, 0)
         node.add(Node("target", NodeKind.VALUE, value=absent))
+
+
+def list_header(
+    registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
+) -> tuple[Definition, CompiledStruct]:
+    """What stands in front of each block of a list, and the definition that says so."""
+    if reference.header:
+        return definition, registry.compile(definition, reference.header, geometry)
+    lists = registry.get(BLOCK_LIST)
+    return lists, registry.compile(lists, lists.content, geometry)
 
 
 def owner_path(node: Node) -> str:

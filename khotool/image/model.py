@@ -140,6 +140,8 @@ class Node:
         format: id of the definition that the node and its children follow.
         struct: C struct of the children, where they are fields of one.
         table: rows of a TABLE node.
+        reference: path of the node that the value names: a file by its token, a record by its
+            address; empty where it names none.
     """
 
     name: str
@@ -155,6 +157,7 @@ class Node:
     layout: str = ""
     table: Table | None = None
     note: str = ""
+    reference: str = ""
     children: list[Node] = dataclasses.field(default_factory=list)
 
     def add(self, child: Node) -> Node:

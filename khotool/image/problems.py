@@ -12,6 +12,8 @@ SHAPE_RULES = {
     "short-chunk": "REC404",
     "after-end": "REC405",
     "total-pages": "REC406",
+    "shared-table": "REC402",
+    "level": "REC417",
 }
 """Rule by code of a ``ShapeProblem``."""
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Holds, Shape
+from khotool.abi.definition import Definition, Field, Holds, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
 from khotool.image.model import UNPLACED, Node, NodeKind, Span, Table
 from khotool.image.region import RecordRegion, TableRegion
+from khotool.shapes.page_table import walk_page_table
 from khotool.shapes.vmalloc import ShapeProblem, walk_vmalloc
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def tail_table(
     walker = follower.walker
     field, element = compiled.tail
     counter = next(f for f in compiled.struct.fields if f.counts == field.label)
-    count = int(values[counter.label])
+    # The counter of bytes may be signed; fewer than none is none.
+    count = max(0, int(values[counter.label]))
     start = node.target.address + compiled.size
     table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
     table.struct = element.struct.name
@@ -154,6 +156,54 @@ def tail_table(
     follower.claim(table, start, size)
     walker.regions.append(TableRegion(table.path, definition.id, element, extents, records))
     claim_rows(follower, table, table.table)
+
+
+def page_table(
+    follower: Follower,
+    node: Node,
+    reference: Reference,
+    definition: Definition,
+    siblings: dict[str, Any],
+) -> None:
+    """The tables of a page table: memory of the owner of ``node``, one array of entries."""
+    walker = follower.walker
+    geometry = walker.geometry
+    level = siblings.get(reference.level) if reference.level else reference.levels
+    entry = walker.registry.compile(definition, reference.of, geometry)
+    walker.use(walker.registry.owner_of_struct(definition, reference.of))
+    left = min(walker.limits.nodes - walker.budget.nodes,
+               (walker.limits.bytes - walker.budget.bytes) // geometry.page_size)  # fmt: skip
+    found = walk_page_table(
+        walker.space.read, int(node.value), geometry,
+        level=level if isinstance(level, int) else 0, max_tables=max(left, 1),
+    )  # fmt: skip
+    follower.problems(node, found.problems)
+    follower.claim(node, int(node.value), 1)
+    if not found.tables:
+        return
+    pages = np.array(found.tables, np.uint64)
+    walker.claim_many(owner(follower, node), pages, np.uint64(geometry.page_size))
+    node.target = Span(found.tables[0], geometry.page_size)
+    leaves = found.leaves
+    node.note = f"{plural(leaves.count, 'leaf entry', 'leaf entries')}, {leaves.pages} pages"
+    if not walker.spend(node, len(pages), len(pages) * geometry.page_size):
+        return
+    extents = np.empty((len(pages), 2), np.uint64)
+    extents[:, 0], extents[:, 1] = pages, geometry.page_size
+    words = np.concatenate(found.entries)
+    records = np.zeros(len(words), entry.dtype)
+    records[entry.fields[0].field.name] = words
+    tables = node.add(Node("tables", NodeKind.TABLE, format=definition.id))
+    tables.struct = entry.struct.name
+    tables.table = Table(entry, records, extents, len(records))
+    tables.note = plural(len(pages), "table")
+    region = TableRegion(tables.path, definition.id, entry, extents, records)
+    walker.regions.append(region)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 table``, ``2 tables``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def chunk_region(
@@ -188,6 +238,8 @@ def claim_rows(follower: Follower, node: Node, table: Table) -> None:
             reference = field.points_to
             if reference is None or not len(table):
                 continue
+            if reference.shape is Shape.ELEMENT and node not in follower.walker.unresolved[-1:]:
+                follower.walker.unresolved.append(node)
             if reference.shape is Shape.RANGE and reference.size:
                 follower.walker.claim_many(
                     owner(follower, node),

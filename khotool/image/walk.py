@@ -25,6 +25,7 @@ from khotool.image.names import text_property
 from khotool.image.problems import FDT_RULES
 from khotool.image.ranges import RANGE, ranges_map
 from khotool.image.recover import recover_names, root_definition
+from khotool.image.references import resolve_references
 from khotool.image.region import FdtRegion, RecordRegion, Region
 from khotool.image.trees import TreeReader
 from khotool.limits import Budget, Limits
@@ -70,6 +71,7 @@ class Walker:
         self.findings: list[Finding] = []
         self.used: dict[str, Definition] = {}
         self.choices: dict[tuple[str, str], Choice] = {}
+        self.unresolved: list[Node] = []
         self.map: PreservedMap | Absent = Absent(Reason.UNPARSABLE, "no preserved-page map")
         self.trees = TreeReader(self)
         self.entries = EntryReader(self)
@@ -157,6 +159,7 @@ class Walker:
             self.map = ranges_map(blob, definition.ranges, compiled)
         # The map comes first: what hangs from the root is judged with it at hand.
         self.trees.read(tree, blob.root, definition.fdt, definition, address)
+        resolve_references(self)
 
     # -- device trees --------------------------------------------------------------------
 
@@ -233,7 +236,8 @@ class Walker:
                 )
                 value = values[field.label]
                 if placed.nested is not None and placed.many:
-                    self.nested_array(child, placed.nested, value, span.address, definition)
+                    used = used_elements(compiled, field, values)
+                    self.nested_array(child, placed.nested, value[:used], span.address, definition)
                 elif placed.nested is not None:
                     self.record_fields(child, placed.nested, value, span.address, definition)
                 else:
@@ -276,3 +280,11 @@ class Walker:
         """Say that a pointer leads to memory that is not there."""
         if self.space.info.container not in ("debugfs", "fdt"):
             self.report("MEM301", node, f"{address:#x}: {absent.detail}", address)
+
+
+def used_elements(compiled: CompiledStruct, field: Field, values: dict[str, Any]) -> int | None:
+    """How many elements of a fixed array its counter says are used; None without a counter."""
+    for placed in compiled.fields:
+        if placed.field.counts == field.label:
+            return max(0, int(values[placed.field.label]))
+    return None

@@ -1,4 +1,4 @@
-"""Block lists: pages linked by address, each with a header and as many records as fit."""
+"""Block lists: blocks linked by address, each with a header and as many records as fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Block:
         next: as stored.
         count: as stored.
         used: records that are there: ``count`` held to what fits.
-        data: the whole page.
+        data: the whole block.
     """
 
     address: int
@@ -37,25 +37,35 @@ class BlockList:
     problems: list[ShapeProblem] = field(default_factory=list)
 
 
-def capacity(header: CompiledStruct, record: CompiledStruct) -> int:
-    """Records that fit one block."""
-    return (header.geometry.page_size - header.size) // record.size
+def capacity(header: CompiledStruct, record: CompiledStruct, pages: int = 1) -> int:
+    """Records that fit one block of some pages."""
+    return (pages * header.geometry.page_size - header.size) // record.size
 
 
 def walk_blocks(
-    read: Read, first: int, header: CompiledStruct, record: CompiledStruct, *, max_blocks: int
+    read: Read,
+    first: int,
+    header: CompiledStruct,
+    record: CompiledStruct,
+    *,
+    max_blocks: int,
+    pages: int = 1,
+    least: int = 1,
 ) -> BlockList:
     """Follow a list of blocks.
 
     Args:
         read: physical address and length in bytes to bytes; raises MemoryFault.
         first: physical address of the first block, 0 for an empty list.
-        header: compiled ``kho_block_header_ser``.
+        header: compiled struct in front of each block, with fields labelled ``next`` (physical
+            address of the block behind it, or 0) and ``count`` (records used).
         record: compiled struct of the records.
         max_blocks: links followed at most; the kernel stops at 10000.
+        pages: pages of a block.
+        least: records that a block has at least.
     """
     page = header.geometry.page_size
-    fits = capacity(header, record)
+    fits = capacity(header, record, pages)
     found = BlockList([])
     seen: set[int] = set()
     address = first
@@ -73,17 +83,16 @@ def walk_blocks(
         if address % page:
             found.problems.append(ShapeProblem("unaligned", address, "a block is not page aligned"))
         try:
-            data = read(address, page)
+            data = read(address, pages * page)
         except MemoryFault as fault:
             found.problems.append(ShapeProblem("missing", fault.address, f"block: {fault}"))
             break
         seen.add(address)
         values = decode_record(header, data)
         count, following = int(values["count"]), int(values["next"])
-        if not 1 <= count <= fits:
-            found.problems.append(
-                ShapeProblem("count", address, f"count is {count}; a block takes 1 to {fits}")
-            )
+        if not least <= count <= fits:
+            text = f"count is {count}; a block takes {least} to {fits}"
+            found.problems.append(ShapeProblem("count", address, text))
         elif following and count < fits:
             found.problems.append(
                 ShapeProblem("short-block", address, f"{count} of {fits} used, but not the last")
