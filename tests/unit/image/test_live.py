@@ -12,6 +12,8 @@ import pytest
 
 from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
+from khotool.fdt.blob import Node, Property
+from khotool.fdt.write import build_sequential
 from khotool.findings import Severity
 from khotool.image import live
 from khotool.image.host import Host, switched_on
@@ -158,6 +160,42 @@ def test_incoming_root_needs_no_debugfs(tmp_path: Path) -> None:
     assert content(open_live(survey(host))) == content(capture(NEWEST))
     with pytest.raises(InputError, match="debugfs"):
         open_live(survey(host, memory=False))
+
+
+def test_incoming_root_of_arm64(tmp_path: Path) -> None:
+    """On arm64 the boot device tree names the root, for pages of 16 KiB as for any."""
+    whole = capture("linux-7.3.4-arm64-16k")
+    host = make_host(tmp_path, "linux-7.3.4-arm64-16k", None)
+    assert whole.tree.span is not None
+    chosen = Node("chosen")
+    for name, address in (
+        ("linux,kho-fdt", whole.tree.span.address), ("linux,kho-scratch", 0x7FFF0000),
+    ):  # fmt: skip
+        value = address.to_bytes(8, "big") + (16384).to_bytes(8, "big")
+        chosen.items.append(Property(name, value))
+    tree = Node("")
+    tree.items.append(chosen)
+    place = tmp_path / "sys/firmware/fdt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(build_sequential(tree))
+    image = open_live(survey(host))
+    assert image.root is not None
+    assert image.root.why == "named by /chosen of /sys/firmware/fdt"
+    assert image.geometry.page_size == 16384
+    assert content(image) == content(whole)
+    place.write_bytes(b"\xd0\x0d\xfe\xed" + bytes(100))
+    with pytest.raises(InputError):
+        open_live(survey(host))
+
+
+def test_state_of_early_orchestrators(tmp_path: Path) -> None:
+    """LUO v1 to v3 said their state in sysfs; where it is, it is read."""
+    host = make_host(tmp_path, NEWEST, "out-before")
+    assert survey(host).state is None
+    (tmp_path / "sys/kernel/liveupdate").mkdir()
+    (tmp_path / "sys/kernel/liveupdate/state").write_text("prepared\n")
+    found = survey(host)
+    assert (found.state, states(found)["liveupdate"]) == ("prepared", "ok")
 
 
 @pytest.mark.parametrize("target", [0x8000, 0x6000, 0x123, 1 << 62])
