@@ -138,12 +138,17 @@ class FieldReader:
     def values(
         self, definition: Definition, fields: list[Field], table: dict[str, Any], where: str
     ) -> dict[str, Any]:
-        """Values of fields that a table names."""
-        return {
+        """Values of fields that a table names, and lengths of ranges that it describes."""
+        found = {
             field.label: self.value(definition, field, table, f"{where}.{field.label}")
             for field in fields
             if field.label in table
         }
+        for field in fields:
+            value, reference = found.get(field.label), field.points_to
+            if isinstance(value, Payload) and reference is not None and reference.size:
+                found.setdefault(reference.size, int(value.sizes[0]))
+        return found
 
     def value(self, definition: Definition, field: Field, table: dict[str, Any], where: str) -> Any:
         """The value of one field, as the encoder takes it."""

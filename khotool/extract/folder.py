@@ -18,7 +18,7 @@ from khotool.errors import InputError, KhotoolError, UsageError
 from khotool.extract.memfd import contents_of
 from khotool.extract.names import Names
 from khotool.extract.plan import Plan
-from khotool.extract.select import payload_plan
+from khotool.extract.select import has_range, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
 from khotool.image.model import Image, Node, NodeKind
@@ -64,7 +64,7 @@ def items_below(image: Image, node: Node, ask: Ask | None = None) -> Iterator[It
             continue
         session = below.parent.parent
         if below.parent.name == "files" and session is not None and session.key is not None:
-            if contents_of(below) is not None or _answers(ask, image, below):
+            if contents_of(below) or has_range(below) or _answers(ask, image, below):
                 yield Item(below, ("sessions", session.key), below.key)
         elif below.parent.name == "regions":
             yield Item(below, ("regions",), below.key)

@@ -54,9 +54,16 @@ def raw_plan(image: Image, node: Node) -> Plan:
     return plan_of(node.path, "record", [(span.address, span.size)])
 
 
+def has_range(node: Node) -> bool:
+    """True if a record gives a range of memory, as the record of a file may."""
+    return _range(node) is not None
+
+
 def _range(node: Node) -> Plan | None:
-    """A range of memory that a node is, or that a field in it gives."""
-    for child in (node, *node.children[:64]):
+    """A range of memory that a node is, or that a field in it, or in a file's record, gives."""
+    record = node.get("data")
+    below = record.children[:64] if record is not None else []
+    for child in (node, *node.children[:64], *below):
         reference = child.field.points_to if child.field is not None else None
         if reference is not None and reference.shape is Shape.RANGE and child.target is not None:
             owner = child.parent if child is node and child.parent is not None else node
