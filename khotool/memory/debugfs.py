@@ -164,8 +164,9 @@ def _take_member(
         collector.directory(parts)
     elif member.isreg() and collector.wanted(parts) and collector.room(parts, member.size):
         source = archive.extractfile(member)
-        if source is not None:
-            collector.add(parts, source.read(FILE_LIMIT))
+        # Only members of other kinds have no contents.
+        assert source is not None
+        collector.add(parts, source.read(FILE_LIMIT))
 
 
 class _Collector:
@@ -212,7 +213,7 @@ class _Collector:
 
     def directory(self, parts: Parts) -> None:
         """Remember a directory: ``in/sub_fdts`` may be empty."""
-        if len(self.directories) < NAME_LIMIT and len(parts) <= DEPTH_LIMIT:
+        if len(parts) <= DEPTH_LIMIT:
             self.directories.add(parts)
 
     def roots(self) -> Iterator[Parts]:

@@ -54,8 +54,6 @@ class PageMap:
     def rank(self, pfn: int) -> int:
         """Number of pages with bits below ``pfn``, which lies inside the bitmap."""
         word, bit = divmod(pfn, 64)
-        if word >= len(self._words):
-            return len(self)
         below = int(self._words[word]) & ((1 << bit) - 1)
         return int(self._before[word]) + below.bit_count()
 

@@ -111,13 +111,9 @@ class AddressSpace(ABC):
     def extents(self) -> U64:
         """Ranges backed by the source: shape (n, 2), half-open, ascending, merged, read-only."""
 
+    @abstractmethod
     def contains(self, address: int, length: int = 1) -> bool:
         """Whether all of ``[address, address + length)`` is inside one extent."""
-        table = self.extents()
-        if address < 0 or length < 0 or address + length >= ADDRESS_LIMIT:
-            return False
-        index = int(np.searchsorted(table[:, 0], np.uint64(address), side="right")) - 1
-        return index >= 0 and address + length <= int(table[index, 1])
 
     def first_words(self, page_size: int, words: int = 1) -> Iterator[tuple[int, U64]]:
         """Iterate over the first words of every aligned page that is wholly backed.
@@ -203,9 +199,9 @@ class AddressSpace(ABC):
                 limit -= max(following - position, 1)
                 position = following
 
+    @abstractmethod
     def close(self) -> None:
         """Release the file; views handed out before stay valid as long as they are referenced."""
-        return
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_no_room_to_expand(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(Full())
         return made[0]
 
-    monkeypatch.setattr(compression.tempfile, "TemporaryFile", temporary)
+    monkeypatch.setattr(tempfile, "TemporaryFile", temporary)
     with pytest.raises(InputError, match=r"x: no room to expand it in .* \(No space left on dev"):
         expand("x", io.BytesIO(gzip.compress(b"a" * 100_000)), "gzip", None)
     assert made[0].closed

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import tarfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ FILES = {
     "in/sub_fdts/LUO": b"old luo",
     "in/sub_fdts/memblock": b"",
     "unrelated/fdt": b"no",
+    "unrelated/sub_fdts/LUO": b"no",
 }
 
 
@@ -199,3 +201,110 @@ def test_chained_long_names(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
+
+
+def test_one_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file and a directory that cannot be read are notes; the rest of the copy is taken."""
+    write_tree(
+        tmp_path, {"in/fdt": b"x", "in/sub_fdts/LUO": b"y", "out/fdt": b"z", "a/b/in/c": b""}
+    )
+    opening, scanning = os.open, os.scandir
+
+    def refused(path: str, flags: int) -> int:
+        if path.endswith("LUO"):
+            raise PermissionError(13, "Permission denied")
+        return opening(path, flags)
+
+    def unread(path: str) -> object:
+        if path.endswith("b"):
+            raise PermissionError(13, "Permission denied")
+        return scanning(path)
+
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(os, "scandir", unread)
+    copy = copy_at(tmp_path)
+    assert [(tree.name, tree.fdt, tree.subtrees) for tree in copy.trees] == [
+        ("in", b"x", {}), ("out", b"z", {}),
+    ]  # fmt: skip
+    assert sorted(copy.info.notes) == [
+        "a/b: cannot be read: Permission denied",
+        "in/sub_fdts/LUO: cannot be read: Permission denied",
+    ]
+
+
+def test_a_file_that_becomes_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no regular file once it is open is left out, and nobody waits for it."""
+    write_tree(tmp_path, {"in/fdt": b"x", "in/sub_fdts/LUO": b"y"})
+    opening = os.open
+    os.mkfifo(tmp_path / "pipe")
+
+    def swapped(path: str, flags: int) -> int:
+        return opening(tmp_path / "pipe" if path.endswith("LUO") else path, flags)
+
+    monkeypatch.setattr(os, "open", swapped)
+    assert copy_at(tmp_path).trees[0].subtrees == {}
+
+
+def test_a_file_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of debugfs say that they are empty: what is read counts against the limit."""
+    write_tree(tmp_path, {"in/fdt": b"x" * 101, "in/sub_fdts/LUO": b"y"})
+    monkeypatch.setattr(debugfs, "FILE_LIMIT", 100)
+    status = os.fstat
+
+    def empty(handle: int) -> os.stat_result:
+        fields = list(status(handle))
+        fields[6] = 0
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", empty)
+    copy = copy_at(tmp_path)
+    assert (copy.trees[0].fdt, copy.trees[0].subtrees) == (None, {"LUO": b"y"})
+    assert copy.info.notes == ["in/fdt: 101 bytes, more than 100: left out"]
+
+
+def test_names_too_deep(tmp_path: Path) -> None:
+    """Directories are looked at so deep and no deeper, in a tar as in a folder."""
+    deep = "d/" * debugfs.DEPTH_LIMIT
+    path = tmp_path / "copy.tar"
+    path.write_bytes(tar_of({f"{deep}in/fdt": b"x", "out/fdt": b"y", f"{deep}in/sub_fdts/a": b"z"}))
+    assert [tree.name for tree in copy_at(path).trees] == ["out"]
+    write_tree(tmp_path / "copy", {f"{deep}in/fdt": b"x", "out/fdt": b"y"})
+    assert [tree.name for tree in copy_at(tmp_path / "copy").trees] == ["out"]
+
+
+def test_seeks_in_a_tar_stay_inside() -> None:
+    """The file that a tar is read from seeks as any other, and not before its beginning."""
+    file = debugfs._ViewFile(memoryview(b"0123456789"))
+    assert (file.readable(), file.seekable()) == (True, True)
+    assert file.seek(-3, 2) == 7
+    assert (file.read(2), file.tell()) == (b"78", 9)
+    assert file.seek(-1, 1) == 8
+    assert file.read() == b"89"
+    with pytest.raises(OSError, match="seek before the beginning"):
+        file.seek(-11, 2)
+
+
+def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory that was named is the one that has to be readable."""
+
+    def unread(path: str) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", unread)
+    with pytest.raises(InputError, match="copy: cannot be read: Permission denied"):
+        debugfs.open_directory(str(tmp_path / "copy"))
+
+
+def test_directories_in_a_tar(tmp_path: Path) -> None:
+    """A member that is a directory makes a tree, as an empty directory does."""
+    buffer = io.BytesIO()
+    deep = "d/" * debugfs.DEPTH_LIMIT
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in ("kho", "kho/in", "kho/in/sub_fdts", f"{deep}in/sub_fdts"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE
+            archive.addfile(member)
+    path = tmp_path / "copy.tar"
+    path.write_bytes(buffer.getvalue())
+    (tree,) = copy_at(path).trees
+    assert (tree.name, tree.fdt, tree.subtrees) == ("kho/in", None, {})

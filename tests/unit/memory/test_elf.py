@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khotool.errors import EncodeError, InputError
+from khotool.errors import EncodeError, InputError, KhotoolError
+from khotool.memory import writer
 from khotool.memory.elf import CUT_OFF, EXCLUDED, open_elf
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace, Endian, MemoryFault, SourceInfo
@@ -266,3 +267,26 @@ def test_page_size_of_vmcoreinfo(size: str, expected: int | None) -> None:
     assert info.page_size == expected
     assert bool(info.notes) == (expected is None)
     assert info.vmcoreinfo["SYMBOL(a"] == "b)=c"
+
+
+def test_core_of_no_machine(tmp_path: Path) -> None:
+    """A core may name no machine; what stands beside each other is one segment."""
+    path = tmp_path / "core"
+    write_elf(path, [(0x2000, b"b" * 16), (0x1FF0, b"a" * 16)], endian="big", machine=None)
+    space = open_source(path)
+    assert isinstance(space, AddressSpace)
+    assert space.info.machine is None
+    assert space.extents().tolist() == [[0x1FF0, 0x2010]]
+    assert bytes(space.read(0x1FF8, 16)) == b"a" * 8 + b"b" * 8
+
+
+def test_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the disk in the middle of the contents is one line, and no file appears."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "_write", full)
+    with pytest.raises(KhotoolError, match="core: cannot be written: No space left on device"):
+        write_elf(tmp_path / "core", [(0, b"x")], endian="little")
+    assert list(tmp_path.iterdir()) == []

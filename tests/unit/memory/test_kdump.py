@@ -17,7 +17,7 @@ from khotool.memory.compression import zstd_module
 from khotool.memory.kdump import open_kdump
 from khotool.memory.kdumpspace import KdumpSpace
 from khotool.memory.pagemap import PageMap
-from khotool.memory.space import MemoryFault, SourceInfo
+from khotool.memory.space import COPY_LIMIT, ExtentIndex, MemoryFault, SourceInfo
 from tests.unit.memory.kdump_builder import build_kdump, flatten
 
 NOISE = random.Random(7).randbytes(4096)
@@ -255,3 +255,109 @@ def test_page_map(bits: bytes, first: int, stop: int, keep: int) -> None:
     assert [pages.rank(pfn) for pfn in expected] == list(range(len(expected)))
     ranks = pages.ranks(np.array(expected, dtype=np.uint64))
     assert ranks.tolist() == list(range(len(expected)))
+
+
+def test_header_versions() -> None:
+    """A version above 6 is read, with a note; one that no order makes sense of is refused."""
+    data = bytearray(build_kdump(PAGES))
+    data[8:12] = struct.pack("<i", 7)
+    space = opened(bytes(data))
+    check(space, PAGES)
+    assert space.info.notes == ["kdump header version 7 is newer than 6"]
+    data[8:12] = b"\xff" * 4
+    with pytest.raises(InputError, match=r"test\.kdump: kdump file with a bad header version"):
+        opened(bytes(data))
+
+
+def test_dump_of_a_full_disk() -> None:
+    """A dump that says that it is incomplete is read, with a note."""
+    space = opened(build_kdump(PAGES, status=8))
+    check(space, PAGES)
+    assert space.info.notes == ["the dump says it is incomplete: the disk was full"]
+
+
+def test_vmcoreinfo_that_is_cut_off() -> None:
+    """Text whose place lies behind the end of the file is a note; the pages are there."""
+    data = bytearray(build_kdump(PAGES, vmcoreinfo=b"OSRELEASE=7.9.9\n"))
+    at = 4096 + struct.calcsize("<QiiQQ")
+    assert struct.unpack_from("<Q", data, at)[0] == 8192
+    data[at : at + 8] = struct.pack("<q", 1 << 40)
+    space = opened(bytes(data))
+    check(space, PAGES)
+    assert space.info.notes == ["the VMCOREINFO of the dump is cut off"]
+    assert space.info.osrelease == "7.3.4"
+
+
+def test_notes_without_vmcoreinfo() -> None:
+    """Other notes of the dump are passed over."""
+    note = struct.pack("<III", 5, 8, 1) + b"CORE\0\0\0\0" + bytes(8)
+    space = opened(build_kdump(PAGES, note=note))
+    assert (space.info.vmcoreinfo, space.info.notes) == ({}, [])
+
+
+def test_closed_dump_faults() -> None:
+    """After closing, every read faults instead of touching bytes that are gone."""
+    space = opened(build_kdump(PAGES))
+    with space:
+        assert space.read(0x2000, 4) == NOISE[:4]
+    assert not space.contains(0x2000)
+    with pytest.raises(MemoryFault):
+        space.read(0x2000, 4)
+    assert space.extents().shape == (0, 2)
+
+
+def test_long_reads_are_refused() -> None:
+    """A read of more than COPY_LIMIT bytes is not attempted where all of it is in the dump."""
+    count = COPY_LIMIT // 4096 + 1
+    pages = dict.fromkeys(range(1, 40), bytes(4096))
+    space = opened(build_kdump(pages))
+    space._index = ExtentIndex(np.array([[0, (count + 1) * 4096]], dtype=np.uint64))
+    with pytest.raises(MemoryFault, match="is refused"):
+        space.read(4096, COPY_LIMIT + 1)
+    assert len(space.read(4096, 0)) == 0
+
+
+def test_descriptors_that_lie() -> None:
+    """A page without bytes, with too many, or shorter than a page is unreadable, in bulk too."""
+    data = build_kdump({1: NOISE, 2: b"x" * 4096, 3: b"y" * 4096})
+    space = opened(data)
+    at = space._descriptors_at
+    for offset, size, why in (
+        (0, 16, "names 16 bytes at 0"), (4096, 0, "names 0 bytes"),
+        (4096, 8193, "names 8193 bytes"), (1 << 40, 16, "cut off: byte 1099511627776"),
+    ):  # fmt: skip
+        damaged = bytearray(data)
+        damaged[at + 24 : at + 36] = struct.pack("<qi", offset, size)
+        space = opened(bytes(damaged))
+        with pytest.raises(MemoryFault, match=why) as caught:
+            space.read(0x2000, 8)
+        assert (caught.value.address, caught.value.reason) == (0x2000, Reason.UNREADABLE)
+        rows, ok = space.gather(np.array([0x1000, 0x2000, 0x3000], dtype=np.uint64), 8)
+        assert ok.tolist() == [True, False, True]
+        assert rows.tobytes() == NOISE[:8] + bytes(8) + b"y" * 8
+        assert [address for address, _ in space.first_words(4096)] == [0x1000, 0x3000]
+        assert list(space.find(b"yyyy", 0x1000, 0x3004, 1 << 20)) == [0x3000]
+    short = bytearray(data)
+    where = struct.unpack_from("<q", short, at + 24)[0]
+    packed = zlib.compress(b"x" * 4)
+    short[where : where + len(packed)] = packed
+    space = opened(bytes(short))
+    rows, ok = space.gather(np.array([0x2000], dtype=np.uint64), 8)
+    assert ok.tolist() == [False]
+    with pytest.raises(MemoryFault, match="the stored page expands to 4 bytes, not 4096"):
+        space.read(0x2000, 4)
+
+
+def test_pages_that_share_their_bytes() -> None:
+    """Equal pages in a row, good or damaged, all have the same fate."""
+    data = bytearray(build_kdump(dict.fromkeys(range(1, 40), b"same" * 1024)))
+    addresses = np.arange(1, 40, dtype=np.uint64) * np.uint64(4096)
+    rows, ok = opened(bytes(data)).gather(addresses, 8)
+    assert ok.all()
+    assert rows.tobytes() == b"samesame" * 39
+    at = opened(bytes(data))._descriptors_at
+    where = struct.unpack_from("<q", data, at)[0]
+    data[where : where + 4] = b"\xff" * 4
+    rows, ok = opened(bytes(data)).gather(addresses, 8)
+    assert not ok.any()
+    assert not rows.any()

@@ -202,3 +202,14 @@ def test_memory_of_the_running_kernel_is_not_a_file(
     monkeypatch.setattr(source, "_DEV_MEM", os.stat(os.devnull).st_rdev)
     with pytest.raises(InputError, match="khotool live"):
         open_source(os.devnull)
+
+
+def test_a_long_fdt_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file that is much longer than any device tree, the start is read, with a note."""
+    monkeypatch.setattr(fdtfile, "SIZE_LIMIT", 64)
+    path = tmp_path / "fdt"
+    path.write_bytes(fdtfile.MAGIC + bytes(100))
+    source = open_source(path)
+    assert isinstance(source, BareFdt)
+    assert source.data == path.read_bytes()[:64]
+    assert source.info.notes == ["only the first 64 of 104 bytes are read as an FDT"]

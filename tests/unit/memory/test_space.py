@@ -202,3 +202,17 @@ def test_closed_space_faults() -> None:
     assert bytes(view) == b"abcd"
     with pytest.raises(MemoryFault):
         space.read(0, 4)
+
+
+def test_segments_without_their_bytes_are_refused() -> None:
+    """A segment longer than its bytes is the caller's mistake; one of no bytes is left out."""
+    with pytest.raises(ValueError, match="segment at 0x10 is longer than its bytes"):
+        space_of(Segment(0x10, 0x20, memoryview(b"short")))
+    space = space_of(segment(0x10, b""), segment(0x20, b"x"), Segment(-8, 4, None, "zero"))
+    assert space.extents().tolist() == [[0x20, 0x21]]
+
+
+def test_nothing_is_everywhere() -> None:
+    """A search for no bytes is the caller's mistake."""
+    with pytest.raises(ValueError, match="an empty byte string is everywhere"):
+        list(space_of(segment(0, b"abcd")).find(b"", 0, 4, 4))
