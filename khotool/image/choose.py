@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Condition, Definition
-from khotool.abi.record import decode_record
+from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.image.model import Choice, Node
+from khotool.shapes.blocks import walk_blocks
 
 if TYPE_CHECKING:
     from khotool.image.walk import Walker
 
 MAX_NODES = 100_000
 """Nodes of a tree that are searched for a property."""
+MAX_BLOCKS = 8
+"""Blocks of a list whose records are looked at to choose between formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +132,17 @@ def describe(sign: Condition) -> str:
         parts.append(f"its block has order {sign.order}")
     if sign.field:
         if sign.equals is not None:
-            parts.append(f"{sign.field} is {sign.equals}")
+            of = f" of all {sign.rows}" if sign.rows else ""
+            parts.append(f"{sign.field}{of} is {sign.equals}")
+        name = f"{sign.field} of all {sign.rows}" if sign.rows else sign.field
         if sign.at_most is not None:
-            parts.append(f"{sign.field} is at most {sign.at_most}")
+            parts.append(f"{name} is at most {sign.at_most}")
+        if sign.at_least is not None:
+            parts.append(f"{name} is at least {sign.at_least}")
         if sign.aligned:
-            parts.append(f"{sign.field} is the address of a page")
+            parts.append(f"{name} is the address of a page")
+        if sign.inside:
+            parts.append(f"{name} is inside {sign.inside}")
     if sign.root:
         parts.append(f"the root is {sign.root}")
     return ", ".join(parts)
@@ -209,10 +219,67 @@ def _field_holds(
     compiled = walker.registry.compile(definition, definition.content, walker.geometry)
     if len(data) < compiled.size:
         return False
-    value = decode_record(compiled, data).get(sign.field)
-    if sign.equals is not None and value != sign.equals:
-        return False
-    if sign.at_most is not None and not (isinstance(value, int) and value <= sign.at_most):
-        return False
+    record = decode_record(compiled, data)
     page = walker.geometry.page_size
-    return not sign.aligned or (isinstance(value, int) and value > 0 and value % page == 0)
+    inside: frozenset[int] = frozenset()
+    if sign.inside:
+        inside = frozenset(list_blocks(walker, definition, compiled, record, sign.inside)[1])
+    rows = [record]
+    if sign.rows:
+        rows = list_blocks(walker, definition, compiled, record, sign.rows)[0]
+    for row in rows:
+        value = _value(row, sign.field)
+        if sign.equals is not None and value != sign.equals:
+            return False
+        if isinstance(value, str) or value is None:
+            return sign.equals is not None
+        if sign.at_most is not None and value > sign.at_most:
+            return False
+        if sign.at_least is not None and value < sign.at_least:
+            return False
+        if sign.aligned and (value <= 0 or value % page):
+            return False
+        if sign.inside and value - value % page not in inside:
+            return False
+    return True
+
+
+def _value(row: Mapping[str, Any], field: str) -> int | str | None:
+    """A field of a record, or of a struct inside it."""
+    found: Any = row
+    for label in field.split("/"):
+        found = found.get(label) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | str) else None
+
+
+def list_blocks(
+    walker: Walker,
+    definition: Definition,
+    compiled: CompiledStruct,
+    record: Mapping[str, Any],
+    label: str,
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """Records of a list of blocks that a field of a record leads to, and the blocks' pages.
+
+    Args:
+        compiled: struct of the record; record: its values.
+        label: of the field.
+    """
+    from khotool.image.follow import list_header
+
+    address = record.get(label)
+    reference = compiled.by_label(label).field.points_to
+    if reference is None or not isinstance(address, int):
+        return [], []
+    page = walker.geometry.page_size
+    _, header = list_header(walker.registry, definition, reference, walker.geometry)
+    element = walker.registry.compile(definition, reference.of, walker.geometry)
+    found = walk_blocks(
+        walker.space.read, address, header, element, max_blocks=MAX_BLOCKS, pages=reference.pages,
+        least=0,
+    )  # fmt: skip
+    rows = [row for block in found.blocks
+            for row in decode_records(element, block.data[header.size:], block.used)]  # fmt: skip
+    pages = [block.address + number * page for block in found.blocks
+             for number in range(reference.pages)]  # fmt: skip
+    return rows, pages
