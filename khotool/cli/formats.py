@@ -25,6 +25,14 @@ examples:
   khotool formats show luo-v5
   khotool formats show kho-v4 --page-size 16K
   khotool formats list --formats ./my-formats
+  khotool formats check ./my-formats                        file, line and reason of every mistake
+  khotool formats import vmlinux demo_ser --kind file -o my-formats/demo.toml
+  khotool formats header memfd-v2 -o memfd.h
+  khotool formats versions vmlinux                          what will this kernel take over?
+  khotool formats versions --kernel 7.3
+
+Definitions are those that khotool ships, then those of installed packages, of the user's folder
+~/.config/khotool/formats, of folders in KHOTOOL_FORMATS, and of --formats; a later one wins.
 """
 
 FURTHER = ("check", "diff", "btf", "import", "header", "versions")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from khotool import plugins
-from khotool.abi import registry as loading
 from khotool.abi.registry import Origin, load_registry, shipped_registry
 from khotool.cli.main import main
 from khotool.errors import DefinitionError
-from khotool.handlers import handlers, installed_handlers
+from khotool.handlers import handlers
+from tests.installed import Site, forget, installed
 
 ROOT = Path(__file__).parents[3]
 CAPTURE = str(ROOT / "fixtures/real/linux-7.3.4/image.elf.xz")
@@ -28,13 +26,6 @@ def text(identifier: str, title: str = "X", more: str = "") -> str:
         f'status = "local"\nmatch = {{ compatible = "{identifier}" }}\n{more}'
         '[struct.x_ser]\nsize = 8\nfields = [ { name = "a", type = "u64" } ]\n'
     )
-
-
-def forget() -> None:
-    plugins.plugins.cache_clear()
-    loading._installed_registry.cache_clear()
-    installed_handlers.cache_clear()
-    plugins.take_problems()
 
 
 @pytest.fixture(autouse=True)
@@ -53,34 +44,11 @@ def user(tmp_path: Path) -> Path:
     return folder
 
 
-class Site:
-    """A folder on ``sys.path`` with installed packages."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def install(self, package: str, entry_points: str, files: dict[str, str]) -> None:
-        """Write what an installer would: the package, and its metadata."""
-        info = self.folder / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(content))
-
-
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    before = set(sys.modules)
-    yield Site(folder)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
-            del sys.modules[name]
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with installed(tmp_path / "site") as folder:
+        yield folder
 
 
 def test_nothing_but_what_is_shipped() -> None:
