@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,18 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, fit_int
 from khotool.abi.registry import Registry
 from khotool.encode.allocate import Allocator
-from khotool.encode.handover import Array, Buffer, Handle, Payload, Rows
+from khotool.encode.handover import Array, Buffer, Handle, Link, PageTables, Payload, Rows
+from khotool.encode.page_tables import place_tables
+from khotool.encode.places import Places
 from khotool.encode.regions_json import pack_columns
 from khotool.errors import EncodeError
-from khotool.image.follow import BLOCK_LIST
+from khotool.image.follow import list_header
+from khotool.image.path import quote_key
 from khotool.shapes.blocks import capacity
 
 MAX_ORDER = 10
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
+_PAYLOADS = frozenset({Shape.RANGE, Shape.OPAQUE})
 
 
 class Builder:
@@ -34,9 +38,18 @@ class Builder:
     """
 
     def __init__(
-        self, registry: Registry, abi: AbiSet, geometry: Geometry, allocator: Allocator
+        self,
+        registry: Registry,
+        abi: AbiSet,
+        geometry: Geometry,
+        allocator: Allocator,
+        places: Places | None = None,
     ) -> None:
-        """Build for one set of strings, one geometry, out of one allocator."""
+        """Build for one set of strings, one geometry, out of one allocator.
+
+        Args:
+            places: with what an earlier layout of the same handover knows.
+        """
         self.registry = registry
         self.abi = abi
         self.geometry = geometry
@@ -45,6 +58,7 @@ class Builder:
         self.payload: list[tuple[int, Buffer]] = []
         self.preserved: list[tuple[Array, int]] = []
         self.lost: list[str] = []
+        self.places = places or Places()
 
     # -- memory --------------------------------------------------------------------------
 
@@ -86,6 +100,9 @@ class Builder:
                     for _ in mine
                 ]
             self._preserve_payload(addresses[mine], size)
+        self.places.fill(path, addresses, sizes)
+        if payload.old is not None and len(payload.old) == len(addresses):
+            self.places.move(payload.old, addresses, sizes)
         if payload.contents is not None:
             self.payload += payload.contents(addresses, sizes)
         return addresses
@@ -157,8 +174,7 @@ class Builder:
             here = f"{path}/{field.label}"
             value = values.get(field.label)
             if field.counts:
-                counted = values.get(field.counts)
-                numbers[field.label] = 0 if counted is None else len(counted)
+                numbers[field.label] = self.count(definition, fields, field, values)
             elif field.holds is not None:
                 numbers[field.label] = self.vmalloc(definition, field.holds, value, here)
             elif field.points_to is not None and field.points_to.shape is not Shape.FOLIO:
@@ -172,6 +188,25 @@ class Builder:
             else:
                 numbers[field.label] = default_value(field)
         return numbers
+
+    def count(
+        self,
+        definition: Definition,
+        fields: list[Field],
+        field: Field,
+        values: Mapping[str, Any],
+    ) -> int:
+        """The number of what a field counts: records of a list that are used, rows of a table."""
+        items = values.get(field.counts)
+        if items is None:
+            return 0
+        counted = next((f for f in fields if f.label == field.counts), None)
+        reference = counted.points_to if counted is not None else None
+        if reference is not None and reference.of and isinstance(items, list):
+            owner = self.registry.owner_of_struct(definition, reference.of)
+            unused = owner.structs[reference.of].unused
+            return sum(1 for item in items if not unused or item.get(unused))
+        return len(items)
 
     def lose(self, path: str, value: Any, why: str) -> None:
         """Say that a value cannot be expressed; zeros and literals of a version are no loss."""
@@ -191,12 +226,17 @@ class Builder:
         assert reference is not None
         value = values.get(field.label)
         if reference.shape is Shape.BLOCKS:
-            return self.blocks(definition, reference, value or [], path)
+            return self.blocks(definition, field, value or [], path)
         if reference.shape is Shape.ARRAY:
             return self.array(definition, reference, value or [], path)
         if reference.shape is Shape.HANDLER:
             return self.handler(reference, values, value, path)
-        if reference.shape is Shape.RANGE and isinstance(value, Payload):
+        if reference.shape is Shape.PAGE_TABLE and isinstance(value, PageTables):
+            level = values.get(reference.level, 0) if reference.level else reference.levels
+            return place_tables(self, value, int(level), path)
+        if reference.shape is Shape.ELEMENT and isinstance(value, Link):
+            return self.places.record(value, path)
+        if reference.shape in _PAYLOADS and isinstance(value, Payload):
             address: int = int(self.place_payload(value, path)[0])
             return address
         if reference.shape is Shape.RECORD and isinstance(value, Mapping):
@@ -248,15 +288,22 @@ class Builder:
         return finish(FdtBuilder(self).tree(definition, values, path), definition, self.geometry)
 
     def elements(
-        self, definition: Definition, struct: str, items: list[Mapping[str, Any]], path: str
+        self,
+        definition: Definition,
+        struct: str,
+        items: list[Mapping[str, Any]],
+        path: str,
+        addresses: Sequence[int],
     ) -> list[bytes]:
-        """Bytes of the records of a list."""
+        """Bytes of the records of a list, which stand at physical addresses."""
         key = self.registry.owner_of_struct(definition, struct).structs[struct].key
         records = []
         for index, item in enumerate(items):
             name = item.get(key, index) if key else index
-            label = hex(name) if isinstance(name, int) and key else str(name)
-            records.append(self.record(definition, struct, item, f"{path}[{label}]"))
+            label = hex(name) if isinstance(name, int) and key else quote_key(str(name))
+            here = f"{path}[{label}]"
+            records.append(self.record(definition, struct, item, here))
+            self.places.records[here] = addresses[index]
         return records
 
     def array(
@@ -276,34 +323,40 @@ class Builder:
         if len(items) > fits:
             raise EncodeError(path, f"{len(items)} records; {definition.id} takes at most {fits}")
         address = self.alloc_preserve(room, path)
-        body = b"".join(self.elements(definition, reference.of, items, path))
+        start = address + len(head)
+        at = range(start, start + len(items) * size, size)
+        body = b"".join(self.elements(definition, reference.of, items, path, at))
         self.writes.append((address, (head + body).ljust(room, b"\0")))
         return address
 
-    def blocks(
-        self, definition: Definition, reference: Reference, items: list[Any], path: str
-    ) -> int:
+    def blocks(self, definition: Definition, field: Field, items: list[Any], path: str) -> int:
         """Records in a list of blocks, each full but the last."""
-        if not items:
+        reference = field.points_to
+        assert reference is not None
+        if not items and field.null == "empty":
             return 0
-        lists = self.registry.get(BLOCK_LIST)
-        header = self.registry.compile(lists, lists.content, self.geometry)
+        lists, header = list_header(self.registry, definition, reference, self.geometry)
         record = self.registry.compile(definition, reference.of, self.geometry)
-        fits = capacity(header, record)
-        number = -(-len(items) // fits)
-        limit = lists.limits["blocks"]
+        fits = capacity(header, record, reference.pages)
+        # A list that may not be missing has a block even if it is empty.
+        number = -(-len(items) // fits) or 1
+        limit = lists.limits.get("blocks", number)
         if number > limit:
             raise EncodeError(
                 path, f"{len(items)} records; {limit} blocks take at most {fits * limit}"
             )
-        page = self.geometry.page_size
-        addresses = [self.alloc_preserve(page, path) for _ in range(number)]
-        encoded = self.elements(definition, reference.of, items, path)
+        size = reference.pages * self.geometry.page_size
+        addresses = [self.alloc_preserve(size, path) for _ in range(number)]
+        places = [
+            addresses[index // fits] + header.size + index % fits * record.size
+            for index in range(len(items))
+        ]
+        encoded = self.elements(definition, reference.of, items, path, places)
         for index, address in enumerate(addresses):
             part = encoded[index * fits : (index + 1) * fits]
             following = addresses[index + 1] if index + 1 < number else 0
             top = encode_record(header, {"next": following, "count": len(part)}, path)
-            self.writes.append((address, (top + b"".join(part)).ljust(page, b"\0")))
+            self.writes.append((address, (top + b"".join(part)).ljust(size, b"\0")))
         return addresses[0]
 
     # -- tables --------------------------------------------------------------------------
@@ -312,6 +365,11 @@ class Builder:
         """The records of a table, their payload placed."""
         columns = dict(rows.columns)
         count = len(rows)
+        for label, links in rows.links.items():
+            columns[label] = np.array(
+                [self.places.record(link, path) if isinstance(link, Link) else link
+                 for link in links], np.uint64,
+            )  # fmt: skip
         for placed in compiled.fields:
             for field in placed.field.parts or (placed.field,):
                 reference = field.points_to

@@ -15,6 +15,7 @@ from khotool.encode.allocate import Allocator
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder, finish
 from khotool.encode.handover import Buffer, EntryValue, Handover
+from khotool.encode.places import Places, has_references
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
@@ -33,6 +34,9 @@ HIGHEST = 1 << 46
 
 NO_PAGE_TABLES = {"SYMBOL(swapper_pg_dir)": "1"}
 """drgn opens no core whose note lacks this symbol, or has it as 0; there is no page table."""
+
+MAX_LAYOUTS = 4
+"""Layouts of one handover; references need two or three."""
 
 MAP = "memory_map"
 """Label of the value of a root that leads to the map."""
@@ -68,10 +72,27 @@ def build_fresh(
     Raises:
         EncodeError: a value does not fit, a limit of the format is passed, memory is used up.
     """
+    places = Places(has_references(handover))
+    for _ in range(MAX_LAYOUTS):
+        built = _lay_out(handover, abi, registry, places, progress)
+        if not places.kept or places.same_as(places.known):
+            return built
+        places = Places(True, known=places)
+    raise EncodeError("/", f"references and what they mean do not settle in {MAX_LAYOUTS} layouts")
+
+
+def _lay_out(
+    handover: Handover,
+    abi: AbiSet,
+    registry: Registry,
+    places: Places,
+    progress: Progress | None,
+) -> Built:
+    """One layout, with what the one before knows of places."""
     geometry = handover.geometry
     scratch = handover.scratch or default_scratch(geometry)
     allocator = make_allocator(handover, scratch)
-    builder = Builder(registry, abi, geometry, allocator)
+    builder = Builder(registry, abi, geometry, allocator, places)
     builder.lost += handover.lost
     made = _Root(builder, abi, registry)
     for entry in handover.entries:

@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Shape
+from khotool.abi.definition import Reference, Shape
 from khotool.absent import Absent
-from khotool.encode.handover import Array, Buffer, Contents, EntryValue, Handle, Handover, Payload
+from khotool.encode.handover import (
+    Array,
+    Buffer,
+    Contents,
+    EntryValue,
+    Handle,
+    Handover,
+    Link,
+    PageTables,
+    Payload,
+)
 from khotool.encode.handover import Rows as RowValues
 from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.image.references import Places as ElementPlaces
+from khotool.image.references import element_places
 from khotool.memory.space import MemoryFault
+from khotool.shapes.page_table import address_mask, levels
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
@@ -36,6 +49,7 @@ class _Lifter:
     def __init__(self, image: Image) -> None:
         self.image = image
         self.lost: list[str] = []
+        self.elements: ElementPlaces | None = None
 
     def entry(self, node: Node) -> EntryValue | None:
         if isinstance(node.value, Absent):
@@ -92,10 +106,35 @@ class _Lifter:
                 return Handle(None, int(node.value), node.format)
             return Handle(self.fields(node), format=node.format)
         if reference.shape is Shape.RANGE:
-            size = parent.value_of(reference.size) or 0
-            old = np.array([node.value], np.uint64)
-            return Payload(np.array([size], np.uint64), self.contents(old))
+            return self.block(node.value, parent.value_of(reference.size) or 0)
+        if reference.shape is Shape.OPAQUE and node.target is not None:
+            return self.block(node.value, node.target.size)
+        if reference.shape is Shape.ELEMENT and node.reference:
+            return Link(node.reference)
+        if reference.shape is Shape.PAGE_TABLE and node.get("tables") is not None:
+            return self.page_tables(node, reference)
         return node.value
+
+    def block(self, address: int, size: int) -> Payload:
+        """A piece of payload."""
+        old = np.array([address], np.uint64)
+        return Payload(np.array([size], np.uint64), self.contents(old), old=old)
+
+    def page_tables(self, node: Node, reference: Reference) -> PageTables | int:
+        """The words of all tables of a page table."""
+        table = node.children[0].table
+        assert table is not None
+        number = self.image.geometry.page_size // table.compiled.size
+        words = table.column(table.compiled.fields[0].field.label)
+        old = table.extents[:, 0].tolist()
+        top = node.parent.value_of(reference.level) if reference.level and node.parent else None
+        return PageTables(
+            old=old,
+            levels=levels(words.reshape(-1, number), old, top or reference.levels,
+                          address_mask(self.image.geometry)),
+            words=list(words.reshape(-1, number)),
+            fixed=not reference.level,
+        )  # fmt: skip
 
     def rows(self, node: Node) -> RowValues:
         table = node.table
@@ -103,6 +142,7 @@ class _Lifter:
         columns: dict[str, Array] = {}
         payload: Payload | None = None
         used: Array | None = None
+        links: dict[str, list[Link | int]] = {}
         geometry = self.image.geometry
         for placed in table.compiled.fields:
             for field in placed.field.parts or (placed.field,):
@@ -110,7 +150,10 @@ class _Lifter:
                 reference = field.points_to
                 if reference is not None and reference.shape is Shape.RANGE:
                     lengths = table.column(reference.size)
-                    payload = Payload(lengths, self.contents(values))
+                    payload = Payload(lengths, self.contents(values), old=values)
+                    continue
+                if reference is not None and reference.shape is Shape.ELEMENT:
+                    links[field.label] = self.links(values, reference)
                     continue
                 if reference is None or reference.shape is not Shape.FOLIO:
                     columns[field.label] = values
@@ -124,11 +167,18 @@ class _Lifter:
                 else:
                     orders = self.orders(addresses)
                 sizes = np.uint64(geometry.page_size) << orders
-                payload = Payload(sizes, self.contents(addresses))
+                payload = Payload(sizes, self.contents(addresses), old=addresses)
         if table.declared > len(table):
             missing = table.declared - len(table)
             self.lost.append(f"{node.path}: {missing} of {table.declared} records not captured")
-        return RowValues(columns, payload, used)
+        return RowValues(columns, payload, used, links)
+
+    def links(self, addresses: Array, reference: Reference) -> list[Link | int]:
+        """Records that addresses name; an address that names none stays."""
+        if self.elements is None:
+            self.elements = element_places(self.image.tree)
+        known = self.elements.get(reference.of, {})
+        return [Link(known[a].path) if a in known else a for a in addresses.tolist()]
 
     def orders(self, addresses: Array) -> Array:
         """Page order of the preserved block that starts at each address; 0 where there is none."""

@@ -26,12 +26,55 @@ class Payload:
         contents: gives the bytes of the blocks at their new place; None if they are not known.
         at: fixed physical address of the first block, where the writer asks for one.
         align: bytes; None for the block's own size.
+        old: uint64 (n,) physical address that each block had in the image it is lifted from.
     """
 
     sizes: Array
     contents: Contents | None = None
     at: int | None = None
     align: int | None = None
+    old: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A record of a list, by the path it has in the model."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Memory that a page table leads to.
+
+    Args:
+        iova: device address of its first byte, whole pages.
+        size: bytes, whole pages; of ``table``, as much as its rows have.
+        address: physical address of its first byte.
+        table: path of the table whose rows' memory it is, one row behind the other.
+    """
+
+    iova: int
+    size: int = 0
+    address: int = 0
+    table: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class PageTables:
+    """A page table: what it maps, or the words of tables that are lifted from an image.
+
+    Args:
+        old: physical address of each table in that image; the first is the one that is pointed to.
+        levels: level of each; words: uint64 entries of each.
+        fixed: entries of the last level are not addresses of memory alone, and stay as they are.
+    """
+
+    maps: list[Mapping] = field(default_factory=list)
+    old: list[int] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    words: list[Array] = field(default_factory=list)
+    fixed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -41,11 +84,13 @@ class Rows:
     Args:
         columns: without the column that points to the payload.
         used: bool (n,): rows that point to a block; None for all.
+        links: columns that hold addresses of records, as ``Link`` or as a number.
     """
 
     columns: dict[str, Array]
     payload: Payload | None = None
     used: Array | None = None
+    links: dict[str, list[Link | int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         if self.columns:

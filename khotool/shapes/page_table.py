@@ -140,6 +140,28 @@ def child_mask(words: U64, level: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return table
 
 
+def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
+    """Level of each table of a walked page table.
+
+    Args:
+        words: uint64 (n, entries), of each table.
+        tables: physical address of each, the first one first.
+        top: level of the first.
+        mask: bits of an entry that are an address.
+    """
+    place = {address: number for number, address in enumerate(tables)}
+    result = [0] * len(tables)
+    if tables:
+        result[0] = top
+    for number in range(len(tables)):
+        leads = child_mask(words[number], result[number])
+        for address in (words[number][leads] & np.uint64(mask)).tolist():
+            child = place.get(address)
+            if child is not None and child > number:
+                result[child] = result[number] - 1
+    return result
+
+
 def _note(found: PageTable, problem: ShapeProblem) -> None:
     if len(found.problems) < MAX_PROBLEMS:
         found.problems.append(problem)
