@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,16 @@ from khotool.abi.btf import (
     MAX_MEMBERS,
     Btf,
 )
-from khotool.abi.geometry import PAGE_SIZES
+from khotool.abi.draft_layout import (
+    TYPE_NAMES,
+    WORDS,
+    DraftField,
+    DraftStruct,
+    Names,
+    guess,
+    identifier,
+    laid_out,
+)
 from khotool.errors import InputError
 
 MOST_NAMES = 256
@@ -28,87 +36,6 @@ MOST_ELEMENTS = 65536
 MOST_BYTES = 1 << 20
 KIND_FORWARD = 7
 _SIGNED = 1
-_WORDS = (1, 2, 4, 8)
-
-TYPE_NAMES = ("string", "bytes", *(f"{sign}{n}" for sign in "us" for n in (8, 16, 32, 64)))
-"""Types of a definition that no struct can be called after."""
-GUESSES = (
-    (re.compile(r"(^|_)(pa|phys|paddr|phys_addr|phys_start)$"), "address"),
-    (re.compile(r"(^|_)pfn$"), "pfn"),
-    (re.compile(r"^(nr|num)_|(^|_)(count|cnt)$"), "count"),
-    (re.compile(r"(^|_)flags$"), "flags"),
-    (re.compile(r"(^|_)(size|len|bytes)$"), "bytes"),
-    (re.compile(r"(^|_)order$"), "order"),
-    (re.compile(r"(^|_)token$"), "token"),
-    (re.compile(r"(^|_)magic$"), "magic"),
-)
-"""What the end of a name says about a number's role."""
-
-
-@dataclass(frozen=True, slots=True)
-class DraftField:
-    """A field, or a word of bit-fields.
-
-    Args:
-        offset, size: bytes from the start of the struct.
-        align: bytes, in natural layout.
-        type: as a definition writes it.
-        struct: type number of a struct that is embedded, 0 for none.
-        parts: names and widths in bits of a word's bit-fields, from the least significant bit up.
-        fill: an array up to the end of the page.
-        notes: what the author has to know.
-    """
-
-    name: str
-    type: str
-    offset: int
-    size: int
-    align: int = 1
-    role: str = ""
-    struct: int = 0
-    parts: tuple[tuple[str, int], ...] = ()
-    enum: tuple[tuple[str, int], ...] = ()
-    fill: bool = False
-    reserved: bool = False
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DraftStruct:
-    """A struct; ``page`` says that its size is that of a page."""
-
-    name: str
-    size: int
-    fields: tuple[DraftField, ...]
-    packed: bool
-    page: bool = False
-    notes: tuple[str, ...] = ()
-
-    @property
-    def align(self) -> int:
-        """Bytes that an instance is aligned to where it is embedded."""
-        return 1 if self.packed else max((item.align for item in self.fields), default=1)
-
-
-class _Names:
-    """Names that a definition can hold, each given out once."""
-
-    def __init__(self, taken: tuple[str, ...] = ()) -> None:
-        self._taken = dict.fromkeys(taken, 1)
-
-    def take(self, name: str) -> str:
-        """The name, with a number behind it if it is taken."""
-        text = base = _identifier(name)
-        while text in self._taken:
-            self._taken[base] += 1
-            text = f"{base}_{self._taken[base]}"
-        self._taken[text] = 1
-        return text
-
-
-def _identifier(name: str) -> str:
-    text = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
 
 
 @dataclass(slots=True)
@@ -126,7 +53,7 @@ class Drafter:
     btf: Btf
     done: dict[int, DraftStruct] = field(default_factory=dict)
     _busy: set[int] = field(default_factory=set)
-    _names: _Names = field(default_factory=lambda: _Names(TYPE_NAMES))
+    _names: Names = field(default_factory=lambda: Names(TYPE_NAMES))
     _left: int = MAX_MEMBERS
 
     def draft(self, name: str) -> DraftStruct:
@@ -160,7 +87,7 @@ class Drafter:
         members = list(self._members(number, 0, depth))
         notes: list[str] = []
         items = list(self._fields(members, size, wanted, depth, notes))
-        made = _laid_out(self._names.take(wanted), size, items, notes)
+        made = laid_out(self._names.take(wanted), size, items, notes)
         self._busy.discard(number)
         self.done[number] = made
         return made
@@ -224,8 +151,8 @@ class Drafter:
         """Start and size, bytes, of one word from one bit-field to another: the declared type's
         if it fits."""
         declared = self.btf.bits(first.type) // 8
-        for size in (declared, *_WORDS):
-            if size not in _WORDS:
+        for size in (declared, *WORDS):
+            if size not in WORDS:
                 continue
             # The declared type is aligned; another word starts with the byte of the first bit.
             start = first.bit // 8
@@ -237,7 +164,7 @@ class Drafter:
     def _cut(self, members: list[_Member], start: int, size: int) -> DraftField:
         parts: list[tuple[str, int]] = []
         used = 0
-        names = _Names()
+        names = Names()
         places = []
         for member in members:
             low = member.bit - start * 8
@@ -283,10 +210,10 @@ class Drafter:
                 notes.append(f"{name} at +{offset:#x} has no size that can be told: left out")
                 return None
             return DraftField(
-                _identifier(name), f"bytes[{size}]", offset, size,
+                identifier(name), f"bytes[{size}]", offset, size,
                 notes=("a type that a definition cannot say: kept as bytes",),
             )  # fmt: skip
-        made = replace(made, name=_identifier(name), offset=offset)
+        made = replace(made, name=identifier(name), offset=offset)
         if count is None:
             return made
         text = self._array_text(made, element, member.type, count)
@@ -324,12 +251,12 @@ class Drafter:
         if kind == KIND_UNION:
             return self._union(name, number, outer, depth)
         if kind == KIND_STRUCT:
-            title = self.btf.string_of(number) or f"{outer}_{_identifier(name)}"
+            title = self.btf.string_of(number) or f"{outer}_{identifier(name)}"
             inner = self._struct(number, title, depth + 1)
             if inner is None or not inner.size:
                 return None
             return DraftField(name, inner.name, 0, inner.size, inner.align, struct=number)
-        if kind not in (KIND_INT, KIND_ENUM, KIND_ENUM64) or size not in _WORDS:
+        if kind not in (KIND_INT, KIND_ENUM, KIND_ENUM64) or size not in WORDS:
             return None
         names = self._typedefs(declared)
         if kind == KIND_INT:
@@ -339,7 +266,7 @@ class Drafter:
         else:
             signed = bool(flag)
         big = "be" if any(text.startswith("__be") for text in names) else ""
-        role, why = "" if signed else _guess(name), "name"
+        role, why = "" if signed else guess(name), "name"
         if not role and "phys_addr_t" in names:
             role, why = "address", "type"
         notes = (f"role {role}: a guess from the {why}",)
@@ -352,7 +279,7 @@ class Drafter:
         """A union as its first member that is as long as it and that a definition can say."""
         size = self.btf.head(number)[3]
         members = list(self._members(number, 0, depth))
-        named = ", ".join(_identifier(member.name) for member in members[:8])
+        named = ", ".join(identifier(member.name) for member in members[:8])
         for member in members:
             count, element = self._elements(self.btf.resolve(member.type))
             if count is not None or member.width or depth >= MAX_DEPTH:
@@ -360,7 +287,7 @@ class Drafter:
             found = self._single(member.name, element, member.type, outer, depth + 1)
             if found is None or found.size != size:
                 continue
-            note = f"a union of {named}: taken as {_identifier(member.name)}"
+            note = f"a union of {named}: taken as {identifier(member.name)}"
             to = next((self._pointee(other) for other in members if self._pointee(other)), "")
             lead = (f"leads to {to}: points_to has to say how",) if to else ()
             if to:
@@ -397,7 +324,7 @@ class Drafter:
     def _enum(self, kind: int, count: int, at: int, *, signed: bool) -> Iterator[tuple[str, int]]:
         if kind not in (KIND_ENUM, KIND_ENUM64):
             return
-        names = _Names()
+        names = Names()
         step = 8 if kind == KIND_ENUM else 12
         for index in range(min(count, MOST_NAMES)):
             name, low, *high = struct.unpack_from(
@@ -413,72 +340,3 @@ class Drafter:
 def _end(member: _Member) -> int:
     """The bit behind a bit-field."""
     return member.bit + member.width
-
-
-def _laid_out(name: str, size: int, items: list[DraftField], notes: list[str]) -> DraftStruct:
-    """Decide packed or natural from the offsets; what neither explains becomes padding."""
-    names = _Names()
-    items = [
-        replace(item, name=names.take(item.name) if item.name else "",
-                parts=tuple((names.take(part), width) for part, width in item.parts))
-        for item in items
-    ]  # fmt: skip
-    page = _fills_page(size, items)
-    if page:
-        items[-1] = replace(items[-1], type=items[-1].type.partition("[")[0], fill=True)
-        notes = [*notes, "a page long, and its last array ends with it: taken to follow PAGE_SIZE"]
-    if _fits(size, items, packed=True):
-        return DraftStruct(name, size, tuple(items), True, page, tuple(notes))
-    if _fits(size, items, packed=False):
-        return DraftStruct(name, size, tuple(items), False, page, tuple(notes))
-    padded: list[DraftField] = []
-    end = 0
-    for item in items:
-        # Members that overlap or leave the struct are damage; the first ones stay.
-        if item.offset < end or item.offset + item.size > size:
-            continue
-        if item.offset > end:
-            padded.append(_padding(end, item.offset - end, names))
-        padded.append(item)
-        end = item.offset + item.size
-    if end < size:
-        padded.append(_padding(end, size - end, names))
-    return DraftStruct(name, size, tuple(padded), True, page, tuple(notes))
-
-
-def _padding(offset: int, size: int, names: _Names) -> DraftField:
-    text = f"u{size * 8}" if size in _WORDS else f"bytes[{size}]"
-    return DraftField(
-        names.take(f"pad_{offset:x}"), text, offset, size, reserved=size in _WORDS,
-        notes=("padding",),
-    )  # fmt: skip
-
-
-def _fits(size: int, items: list[DraftField], *, packed: bool) -> bool:
-    end, most = 0, 1
-    for item in items:
-        align = 1 if packed else item.align
-        most = max(most, align)
-        end = -(-end // align) * align
-        if item.offset != end:
-            return False
-        end += item.size
-    return -(-end // most) * most == size
-
-
-def _fills_page(size: int, items: list[DraftField]) -> bool:
-    """True if the last array ends with the page, whatever the size of a page is."""
-    last = items[-1] if items else None
-    if size not in PAGE_SIZES or last is None or "[" not in last.type or last.parts:
-        return False
-    text, _, count = last.type.partition("[")
-    if text in ("char", "bytes"):
-        return False
-    step = last.size // int(count.rstrip("]"))
-    return last.offset + last.size == size and all(
-        (page - last.offset) % step == 0 for page in PAGE_SIZES
-    )
-
-
-def _guess(name: str) -> str:
-    return next((role for pattern, role in GUESSES if pattern.search(name)), "")

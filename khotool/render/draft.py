@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 
 from khotool.abi.definition import Kind
-from khotool.abi.draft import GUESSES, MOST_BYTES, DraftField, DraftStruct
+from khotool.abi.draft import MOST_BYTES
+from khotool.abi.draft_layout import DraftField, DraftStruct, guess
 from khotool.abi.registry import Registry
 
 MATCHES = {Kind.ROOT: "compatible", Kind.ENTRY: "entry", Kind.NODE: "compatible",
@@ -110,7 +111,7 @@ def _field(field: DraftField) -> Iterator[str]:
         yield f'  {{ bits = "{field.type}", parts = ['
         for name, width in field.parts:
             unused = name.startswith("unused_")
-            role = "" if unused else next((r for p, r in GUESSES if p.search(name)), "")
+            role = "" if unused else guess(name)
             more = f', role = "{role}"' if role else ", reserved = true" if unused else ""
             why = f"  # role {role}: a guess from the name" if role else ""
             yield f"    {{ name = {_string(name)}, width = {width}{more} }},{why}"
