@@ -10,7 +10,17 @@ import numpy as np
 
 from khotool.abi.definition import Definition, Field, Kind, NodeType, Reference, Shape
 from khotool.encode.contents import ReadAt, file_contents
-from khotool.encode.handover import Array, Buffer, Contents, Handle, Payload, Rows
+from khotool.encode.handover import (
+    Array,
+    Buffer,
+    Contents,
+    Handle,
+    Link,
+    Mapping,
+    PageTables,
+    Payload,
+    Rows,
+)
 
 if TYPE_CHECKING:
     from khotool.encode.manifest import Manifest
@@ -158,6 +168,8 @@ class FieldReader:
             return self.table_rows(definition, field.holds.of, given, where)
         if kind is not None and kind.kind == "array":
             return self.table_rows(definition, kind.struct, given, where)
+        if reference is not None and is_link(reference, given):
+            return Link(given)
         if reference is not None and not isinstance(given, int | str):
             return self.target(definition, reference, table, given, where)
         if kind is not None and kind.kind == "struct":
@@ -223,8 +235,12 @@ class FieldReader:
         if reference.shape is Shape.HANDLER:
             name = table.get(reference.by, "")
             return self.handle(reference.kind, name, table.get(FORMAT), given, where)
-        if reference.shape in (Shape.RANGE, Shape.FOLIO):
+        if reference.shape in (Shape.RANGE, Shape.FOLIO, Shape.OPAQUE):
             return self.payload(given, where)
+        if reference.shape is Shape.PAGE_TABLE:
+            items = self.manifest.rows({"maps": given}, "maps")
+            return PageTables([self.mapping(item, f"{where}[{n}]") for n, (_, item) in
+                               enumerate(items)])  # fmt: skip
         raise self.manifest.error(where, "expected a number")
 
     def handle(self, kind: str, name: Any, chosen: Any, given: Any, where: str) -> Handle:
@@ -279,6 +295,18 @@ class FieldReader:
         contents = file_contents(read, zero, size, page) if read else None
         return Payload(np.array([size], np.uint64), contents, start, align)
 
+    def mapping(self, given: Any, where: str) -> Mapping:
+        """What a page table maps at one device address: memory, or that of a table's rows."""
+        table = self.manifest.table(given, where, ("iova", "size", "address", "table"))
+        iova = self.manifest.integer(table, "iova", where, None)
+        if "table" in table:
+            return Mapping(iova, table=self.manifest.text(table, "table", where, None, 4096))
+        return Mapping(
+            iova,
+            self.manifest.integer(table, "size", where, None),
+            self.manifest.integer(table, "address", where, None),
+        )
+
     # -- arrays --------------------------------------------------------------------------
 
     def table_rows(self, definition: Definition, name: str, given: Any, where: str) -> Rows:
@@ -291,6 +319,7 @@ class FieldReader:
         if not isinstance(given, list) or len(given) > MAX_ROWS:
             raise self.manifest.error(where, f"expected a list of at most {MAX_ROWS} tables")
         numbers: dict[str, list[int]] = {field.label: [] for field in columns}
+        links: dict[str, list[Link | int]] = {}
         memory: list[tuple[int, ReadAt | None]] = []
         used: list[bool] = []
         for index, item in enumerate(given):
@@ -299,6 +328,11 @@ class FieldReader:
             row = self.manifest.table(item, here, (*numbers, *further))
             for field in columns:
                 raw = row.get(field.label, 0)
+                if field.points_to is not None and is_link(field.points_to, raw):
+                    links.setdefault(field.label, [0] * index).append(Link(raw))
+                    raw = 0
+                elif field.label in links:
+                    links[field.label].append(self.number(raw, f"{here}.{field.label}"))
                 if field.flags and isinstance(raw, list):
                     raw = self.flags(field, raw, here)
                 numbers[field.label].append(self.number(raw, f"{here}.{field.label}"))
@@ -306,7 +340,12 @@ class FieldReader:
                 used.append(not row.get("hole", False))
                 if used[-1]:
                     memory.append(self.row_memory(row, here))
-        rows = Rows({label: np.array(column, np.uint64) for label, column in numbers.items()})
+        for label, column in links.items():
+            # Rows above the first that names a record by its path.
+            column[:] = [link or numbers[label][index] for index, link in enumerate(column)]
+        rows = Rows(
+            {label: np.array(column, np.uint64) for label, column in numbers.items()}, links=links
+        )
         if pointing is None:
             return rows
         rows.used = np.array(used, bool)
@@ -339,3 +378,8 @@ class FieldReader:
                     yield from part(new[number : number + 1], sizes[number : number + 1])
 
         return fill
+
+
+def is_link(reference: Reference, given: Any) -> bool:
+    """True for the path of a record where its address belongs."""
+    return reference.shape is Shape.ELEMENT and isinstance(given, str) and given.startswith("/")
