@@ -57,6 +57,8 @@ def key_lines(text: str) -> dict[str, int]:
             names, at = _names(tokens, at + many, "]")
             table = _header(names, elements, many=many)
             lines.setdefault(table, line)
+            if many:
+                lines.setdefault(table.rpartition("[")[0], line)
             at += many
         else:
             names, at = _names(tokens, at - 1, "=")
