@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -11,10 +11,11 @@ from khotool.abi.record import fit_int
 from khotool.encode.json_input import address_of, number, take, word
 from khotool.errors import EncodeError
 from khotool.pages.blocks import Blocks
-from khotool.shapes.preserved import Chunk, MapPages, PageKind, PreservedMap
+from khotool.shapes.preserved import Chunk, MapLayout, MapPages, PageKind, PreservedMap
 
 KINDS = {PageKind.INTERIOR: "interior", PageKind.LEAF: "leaf",
-         PageKind.CHUNK: "chunk", PageKind.BITMAP: "bitmap"}  # fmt: skip
+         PageKind.CHUNK: "chunk", PageKind.BITMAP: "bitmap", PageKind.TABLE: "table"}  # fmt: skip
+LAYOUTS: tuple[MapLayout, ...] = get_args(MapLayout)
 ELEMENT = ("phys_start", "bitmap")
 
 
@@ -55,9 +56,10 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
     Raises:
         EncodeError: names the key that is wrong.
     """
-    layout = take(data, "layout", str, where)
-    if layout not in ("radix", "bitmap-chunks"):
-        raise EncodeError(f"{where}.layout", f"{layout!r} is neither radix nor bitmap-chunks")
+    name = take(data, "layout", str, where)
+    layout = next((known for known in LAYOUTS if known == name), None)
+    if layout is None:
+        raise EncodeError(f"{where}.layout", f"{name!r} is none of {', '.join(LAYOUTS)}")
     blocks = _rows(data, "blocks", 3, where)
     rows = take(data, "pages", list, where)
     kinds = {name: kind for kind, name in KINDS.items()}
@@ -87,7 +89,7 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
         for index, item in enumerate(take(data, "chunks", list, where))
     ]
     return PreservedMap(
-        layout="radix" if layout == "radix" else "bitmap-chunks",
+        layout=layout,
         blocks=made,
         pages=pages,
         problems=[],

@@ -32,6 +32,7 @@ class PageKind(IntEnum):
     LEAF = 1
     CHUNK = 2
     BITMAP = 3
+    TABLE = 4
 
 
 @dataclass(frozen=True, slots=True)

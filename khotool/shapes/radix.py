@@ -12,36 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
-from khotool.limits import Budget, Limits
+from khotool.limits import Limits
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import merge_columns
-from khotool.shapes.bits import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
-from khotool.shapes.preserved import MapPages, PageKind, PreservedMap, ProblemLog, ReadPages
+from khotool.shapes.bits import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
+from khotool.shapes.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
+from khotool.shapes.preserved import MapPages, PreservedMap, ReadPages
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
 
-# Nodes are read in batches of this many bytes.
-_BATCH_BYTES = 16 << 20
+MOST_ORDER = 13
+"""Largest page order that any kernel's allocator knows."""
 
 
-def leaf_bits(page_shift: int) -> int:
-    """Key bits that index the bits of one leaf."""
-    return page_shift + 3
-
-
-def table_bits(page_shift: int) -> int:
-    """Key bits that index the children of one interior node."""
-    return page_shift - 3
-
-
-def tree_depth(page_shift: int) -> int:
+def tree_depth(page_shift: int, *, marker: bool = True) -> int:
     """Levels of the tree, the leaves included (``KHO_TREE_MAX_DEPTH``): 6, 5, 4 for 4, 16, 64 KiB.
 
-    Before 7.1-rc6 it was 4 for 16 KiB pages.
+    Args:
+        marker: the marker bit of order 0 counts; up to 7.1-rc5 it did not, which makes one level
+            less for 16 KiB pages, and keys that lose it.
     """
-    width = 64 - page_shift - leaf_bits(page_shift) + 1
+    width = 64 - page_shift - leaf_bits(page_shift) + marker
     return -(-width // table_bits(page_shift)) + 1
+
+
+def key_width(page_shift: int, depth: int) -> int:
+    """Key bits that a tree of ``depth`` levels has room for."""
+    return leaf_bits(page_shift) + (depth - 1) * table_bits(page_shift)
 
 
 def key_of(address: int, order: int, page_shift: int) -> int:
@@ -70,7 +68,8 @@ def walk(
 
     Problems: ``null-root``, ``unaligned-root``, ``unaligned-child``, ``missing-node``,
     ``shared-node`` (a node reached again is not walked again), ``bad-key`` (no order is encoded in
-    the key of a set bit), ``limit`` (more nodes than ``limits.nodes``).
+    the key of a set bit), ``lost-marker`` (a tree without room for the marker of order 0: keys of
+    no sane order are taken for it), ``limit`` (more nodes than ``limits.nodes``).
 
     Args:
         read_pages: reads whole pages.
@@ -86,7 +85,7 @@ def walk(
     return _Walk(read_pages, page_shift, byteorder, limits, depth).run(root)
 
 
-class _Walk:
+class _Walk(NodeWalk):
     """State of one walk."""
 
     def __init__(
@@ -97,18 +96,10 @@ class _Walk:
         limits: Limits,
         depth: int | None,
     ) -> None:
-        self.read_pages = read_pages
-        self.page_shift = page_shift
-        self.byteorder = byteorder
+        super().__init__(read_pages, page_shift, byteorder, limits)
         self.depth = _checked_depth(page_shift, depth)
-        self.budget = Budget(limits)
-        self.log = ProblemLog()
-        self.complete = True
-        self.batch = max(1, _BATCH_BYTES >> page_shift)
-        self.seen = np.zeros(0, np.uint64)
-        self.pages: list[MapPages] = []
-        self.rows = 0
-        self.parts: list[Blocks] = []
+        self.marker_lost = key_width(page_shift, self.depth) < 64 - page_shift + 1
+        self.lost = 0
 
     def run(self, root: int) -> PreservedMap:
         """Walk from ``root`` down."""
@@ -119,133 +110,16 @@ class _Walk:
             self.complete = False
             self.log.add("unaligned-root", root, f"root {root:#x} is not the address of a page")
         else:
-            self._levels(root)
+            self.levels(root, self.depth)
+        if self.lost:
+            text = f"{self.lost} keys of order 0 have lost the bit that says so"
+            self.log.add("lost-marker", root, text)
         blocks = Blocks.join(self.parts, self.page_shift)
         pages = MapPages.join(self.pages)
         log = self.log
         return PreservedMap("radix", blocks, pages, log.kept, self.complete, log.counts)
 
-    def _levels(self, root: int) -> None:
-        nodes = np.array([root], np.uint64)
-        prefix = np.zeros(1, np.uint64)
-        parent = np.full(1, -1, np.int64)
-        for level in range(self.depth - 1, -1, -1):
-            nodes, prefix, parent = self._fresh(nodes, prefix, parent)
-            below: list[tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]] = []
-            for low in range(0, nodes.size, self.batch):
-                part = slice(low, low + self.batch)
-                data, ok = self.read_pages(nodes[part])
-                self._report_missing(nodes[part][~ok])
-                address, keys, words = (
-                    nodes[part][ok],
-                    prefix[part][ok],
-                    native_words(data[ok], self.byteorder),
-                )
-                rows = self._remember(address, keys, parent[part][ok], level)
-                if level:
-                    below.append(self._children(words, address, keys, rows))
-                else:
-                    self._leaves(words, address, keys)
-            if not below:
-                return
-            nodes, prefix, parent = (
-                np.concatenate([part[0] for part in below]),
-                np.concatenate([part[1] for part in below]),
-                np.concatenate([part[2] for part in below]),
-            )
-
-    def _fresh(
-        self, nodes: NDArray[np.uint64], prefix: NDArray[np.uint64], parent: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
-        """The nodes that were not reached before, each once, within the limits."""
-        distinct, first = np.unique(nodes, return_index=True)
-        first = first[~np.isin(distinct, self.seen, assume_unique=True)]
-        if first.size < nodes.size:
-            again = np.ones(nodes.size, bool)
-            again[first] = False
-            shared = nodes[again]
-            self.complete = False
-            self.log.add_many(
-                "shared-node",
-                shared.size,
-                lambda i: (int(shared[i]), f"node {int(shared[i]):#x} is reached a second time"),
-            )
-        self.seen = np.union1d(self.seen, distinct)
-        first.sort()
-        allowed = min(
-            self.budget.limits.nodes - self.budget.nodes,
-            (self.budget.limits.bytes - self.budget.bytes) >> self.page_shift,
-        )
-        if first.size > allowed:
-            self.complete = False
-            self.log.add(
-                "limit", int(nodes[first[allowed]]), f"{first.size - allowed} nodes are not read"
-            )
-            first = first[:allowed]
-        self.budget.spend(first.size, first.size << self.page_shift)
-        return nodes[first], prefix[first], parent[first]
-
-    def _report_missing(self, missing: NDArray[np.uint64]) -> None:
-        if missing.size:
-            self.complete = False
-            self.log.add_many(
-                "missing-node",
-                missing.size,
-                lambda i: (int(missing[i]), f"node {int(missing[i]):#x} is not captured"),
-            )
-
-    def _remember(
-        self,
-        address: NDArray[np.uint64],
-        prefix: NDArray[np.uint64],
-        parent: NDArray[np.int64],
-        level: int,
-    ) -> NDArray[np.int64]:
-        """Record nodes that were read; returns their rows in the list of pages."""
-        count = address.size
-        kind = PageKind.INTERIOR if level else PageKind.LEAF
-        self.pages.append(
-            MapPages(
-                address,
-                np.full(count, kind, np.uint8),
-                np.full(count, level, np.uint8),
-                prefix,
-                parent,
-                np.full(count, 1 << self.page_shift, np.uint32),
-            )
-        )
-        self.rows += count
-        return np.arange(self.rows - count, self.rows, dtype=np.int64)
-
-    def _children(
-        self,
-        words: NDArray[np.uint64],
-        address: NDArray[np.uint64],
-        prefix: NDArray[np.uint64],
-        rows: NDArray[np.int64],
-    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
-        """Addresses, prefixes and parent rows of the aligned children of interior nodes."""
-        node, slot = (words != 0).nonzero()
-        child = words[node, slot]
-        low = child & np.uint64((1 << self.page_shift) - 1)
-        bad = np.flatnonzero(low)
-        if bad.size:
-            self.complete = False
-            self.log.add_many(
-                "unaligned-child",
-                bad.size,
-                lambda i: (
-                    int(address[node[bad[i]]]),
-                    f"entry {int(slot[bad[i]])} of node {int(address[node[bad[i]]]):#x} is "
-                    f"{int(child[bad[i]]):#x}, not the address of a page",
-                ),
-            )
-            good = low == 0
-            node, slot, child = node[good], slot[good], child[good]
-        shift = np.uint64(table_bits(self.page_shift))
-        return child, (prefix[node] << shift) | slot.astype(np.uint64), rows[node]
-
-    def _leaves(
+    def leaves(
         self, words: NDArray[np.uint64], address: NDArray[np.uint64], prefix: NDArray[np.uint64]
     ) -> None:
         """Decode leaves in ascending order of prefix."""
@@ -282,14 +156,19 @@ class _Walk:
         """Take runs of keys, each of one order."""
         marker = _marker_bit(keys[:, 0])
         order = 64 - self.page_shift - marker
-        frame = (keys[:, 0] - (np.int64(1) << marker)) << order
-        start = frame.astype(np.uint64) << np.uint64(self.page_shift)
+        if self.marker_lost:
+            # No block has such an order: what is left of the key is a page frame number.
+            lost = order > MOST_ORDER
+            self.lost += int((keys[lost, 1] - keys[lost, 0]).sum())
+            order = np.where(lost, 0, order)
+        # The marker leaves through the top.
+        start = keys[:, 0].astype(np.uint64) << (order + self.page_shift).astype(np.uint64)
         self.parts.append(Blocks.from_runs(start, keys[:, 1] - keys[:, 0], order, self.page_shift))
 
 
 def _checked_depth(page_shift: int, depth: int | None) -> int:
     levels = tree_depth(page_shift) if depth is None else depth
-    if levels < 2 or leaf_bits(page_shift) + (levels - 1) * table_bits(page_shift) > 63:
+    if levels < 2 or key_width(page_shift, levels) > 63:
         raise ValueError(f"a tree of {levels} levels is impossible with page_shift {page_shift}")
     return levels
 
@@ -346,9 +225,9 @@ def build(
     if blocks.page_shift != page_shift:
         raise ValueError("the blocks have another page size")
     bits, fan = leaf_bits(page_shift), table_bits(page_shift)
-    keys = _keys(blocks, bits + (levels - 1) * fan)
+    keys = _keys(blocks, key_width(page_shift, levels))
     most = (limits or Limits()).nodes
-    leaf = _leaves_of(keys, bits, most)
+    leaf = leaves_of(keys, bits, most)
     prefixes = [leaf]
     for _ in range(levels - 1):
         prefixes.append(np.unique(prefixes[-1] >> fan))
@@ -391,22 +270,8 @@ def _keys(blocks: Blocks, width: int) -> Runs:
     if index.size and int((index + blocks.count).max()) > 1 << width:
         raise EncodeError("/", f"a preserved block does not fit keys of {width} bits")
     marker = np.int64(1) << (64 - blocks.page_shift - order)
-    start = (marker & np.int64((1 << width) - 1)) + index
+    start = marker % (1 << width) + index
     return np.stack(merge_columns(start, start + blocks.count), axis=1)
-
-
-def _leaves_of(keys: Runs, bits: int, most: int) -> NDArray[np.int64]:
-    """Ascending numbers of the leaves that hold ``keys``."""
-    first, last = keys[:, 0] >> bits, (keys[:, 1] - 1) >> bits
-    # Neighbouring runs may share a leaf: the second counts only from the next leaf on.
-    first[1:] = np.maximum(first[1:], last[:-1] + 1)
-    count = np.maximum(last - first + 1, 0)
-    total = int(np.minimum(count, most + 1).sum())
-    if total > most:
-        raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")
-    skipped = np.cumsum(count) - count
-    leaves: NDArray[np.int64] = np.repeat(first - skipped, count) + np.arange(total)
-    return leaves
 
 
 def _leaf_words(keys: Runs, leaf: NDArray[np.int64], bits: int) -> NDArray[np.uint64]:

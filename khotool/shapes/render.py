@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
 from khotool.shapes.bits import bits_of_runs, image_bytes
+from khotool.shapes.nodes import leaf_bits, table_bits
+from khotool.shapes.order_tables import indexes
 from khotool.shapes.preserved import Chunk, MapPages, PageKind, PreservedMap
-from khotool.shapes.radix import leaf_bits, table_bits
+from khotool.shapes.radix import key_width
 
 Write = tuple[int, bytes]
 Runs = NDArray[np.int64]
@@ -30,13 +32,15 @@ def map_writes(
     """
     if found.layout == "radix":
         yield from _radix(found, geometry)
+    elif found.layout == "order-tables":
+        yield from _order_tables(found, geometry)
     elif header is not None and element is not None:
         yield from _chunks(found, geometry, header, element)
 
 
 def _radix(found: PreservedMap, geometry: Geometry) -> Iterator[Write]:
     shift = geometry.page_shift
-    bits, fan = leaf_bits(shift), table_bits(shift)
+    bits = leaf_bits(shift)
     pages = found.pages
     runs = _key_runs(found, shift)
     children = _children(pages)
@@ -45,12 +49,36 @@ def _radix(found: PreservedMap, geometry: Geometry) -> Iterator[Write]:
             base = int(pages.prefix[row]) << bits
             words = bits_of_runs(clip_runs(runs, base, 1 << bits), 1 << bits)
         else:
-            words = np.zeros(1 << fan, np.uint64)
-            below = children.get(row)
-            if below is not None:
-                index = pages.prefix[below] & np.uint64((1 << fan) - 1)
-                words[index] = pages.address[below]
+            words = _interior(pages, children.get(row), shift)
         yield int(pages.address[row]), image_bytes(words, geometry.prefix).tobytes()
+
+
+def _order_tables(found: PreservedMap, geometry: Geometry) -> Iterator[Write]:
+    """As the radix tree, with a tree for every order."""
+    shift = geometry.page_shift
+    bits = leaf_bits(shift)
+    pages = found.pages
+    orders, above = indexes(pages, shift)
+    runs_of = {order: _frame_runs(found, order, geometry) for order in found.blocks.orders()}
+    none = np.empty((0, 2), np.int64)
+    children = _children(pages)
+    for row in range(len(pages)):
+        if pages.kind[row] == PageKind.LEAF:
+            runs = runs_of.get(int(orders[row]), none)
+            words = bits_of_runs(clip_runs(runs, int(above[row]) << bits, 1 << bits), 1 << bits)
+        else:
+            words = _interior(pages, children.get(row), shift)
+        yield int(pages.address[row]), image_bytes(words, geometry.prefix).tobytes()
+
+
+def _interior(pages: MapPages, below: NDArray[np.intp] | None, shift: int) -> NDArray[np.uint64]:
+    """Words of an interior node: the addresses of its children at their places."""
+    fan = table_bits(shift)
+    words = np.zeros(1 << fan, np.uint64)
+    if below is not None:
+        index = pages.prefix[below] & np.uint64((1 << fan) - 1)
+        words[index] = pages.address[below]
+    return words
 
 
 def _children(pages: MapPages) -> dict[int, NDArray[np.intp]]:
@@ -69,6 +97,11 @@ def _key_runs(found: PreservedMap, shift: int) -> Runs:
     order = blocks.order.astype(np.uint64)
     first = blocks.start >> (order + np.uint64(shift))
     first |= np.uint64(1) << (np.uint64(64 - shift) - order)
+    pages = found.pages
+    root = pages.level[(pages.parent < 0) & (pages.kind == PageKind.INTERIOR)]
+    # A tree that is too shallow for the marker of order 0 has keys without it.
+    if root.size and int(root[0]) < 16:
+        first &= np.uint64((1 << min(key_width(shift, int(root[0]) + 1), 63)) - 1)
     runs = np.empty((len(blocks), 2), np.int64)
     runs[:, 0] = first
     runs[:, 1] = first + blocks.count.astype(np.uint64)
