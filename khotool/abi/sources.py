@@ -111,7 +111,7 @@ def _extended(known: Registry, source: Source) -> Registry:
     sets: list[AbiSet] = []
     for name, text in _texts(source):
         try:
-            if name.rpartition("/")[2] == SETS_FILE:
+            if name == SETS_FILE:
                 sets += load_sets(text, name)
             else:
                 definition = load_definition(text, name)
