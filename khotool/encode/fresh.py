@@ -237,8 +237,9 @@ class _Root:
     def build_map(self) -> int:
         """The preserved-page map over everything preserved so far; its address."""
         builder, geometry = self.builder, self.builder.geometry
-        starts = [addresses for addresses, _ in builder.preserved]
-        orders = [
+        # A handover may preserve nothing: the empty arrays stand for it.
+        starts = [np.zeros(0, np.uint64), *(addresses for addresses, _ in builder.preserved)]
+        orders = [np.zeros(0, np.uint8)] + [
             np.full(len(addresses), order, np.uint8) for addresses, order in builder.preserved
         ]
         start = np.concatenate(starts)
