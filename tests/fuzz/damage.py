@@ -80,12 +80,8 @@ def base(number: int) -> Base:
     return Base(image, spans, list(accumulate(size for _, size in spans)))
 
 
-def damaged(data: bytes) -> Image:
-    """Decode what a recipe makes.
-
-    Raises:
-        KhotoolError: no root is left.
-    """
+def writes_of(data: bytes) -> tuple[Base, list[tuple[int, bytes]]]:
+    """The image that a recipe names, and what it writes: physical addresses and bytes."""
     whole = base(data[0] if data else 0)
     order = whole.image.geometry.byteorder
     writes: list[tuple[int, bytes]] = []
@@ -93,6 +89,16 @@ def damaged(data: bytes) -> Image:
     for at in range(1, last + 1, EDIT):
         kind, where, value = EDITS.unpack_from(data, at)
         writes += edit(whole, kind, where, value, order)
+    return whole, writes
+
+
+def damaged(data: bytes) -> Image:
+    """Decode what a recipe makes.
+
+    Raises:
+        KhotoolError: no root is left.
+    """
+    whole, writes = writes_of(data)
     # Half of the recipes name the root, so that damage to it is seen as well.
     root = whole.image.tree.span
     named = root.address if root is not None and data[:1] >= b"\x80" else None

@@ -116,22 +116,28 @@ _BINARY: tuple[Mutation, ...] = (flip, edge, edge, near, copy, splice, cut, drop
 _TEXTUAL: tuple[Mutation, ...] = (flip, copy, splice, cut, drop, word, number, number, number, line)
 _RECIPE: tuple[Mutation, ...] = (edits, edits, edits, flip, copy, near)
 
-TEXTUAL = ("definition", "definitions-folder", "manifest", "document", "path")
+KINDS: dict[str, tuple[Mutation, ...]] = {
+    "binary": _BINARY,
+    "text": _TEXTUAL,
+    "recipe": _RECIPE,
+    "command": (*_RECIPE, flip, edge, swap, cut),
+}
+"""What is done to the inputs of a harness."""
 
 
-def mutations(target: str) -> tuple[Mutation, ...]:
-    """What is done to the inputs of a target."""
-    if target.startswith("image-"):
-        return _RECIPE
-    return _TEXTUAL if target in TEXTUAL else _BINARY
-
-
-def mutate(rng: random.Random, target: str, seeds: tuple[bytes, ...]) -> bytes:
+def mutate(rng: random.Random, kind: str, seeds: tuple[bytes, ...]) -> bytes:
     """One input: a seed with a few mutations."""
     data = bytearray(rng.choice(seeds))
-    ways = mutations(target)
+    ways = KINDS[kind]
     for _ in range(rng.randint(1, MOST_STEPS)):
         if not data:
             break
         rng.choice(ways)(rng, data, rng.choice(seeds))
     return bytes(data)
+
+
+def input_of(name: str, kind: str, seeds: tuple[bytes, ...], seed: int, number: int) -> bytes:
+    """An input by its number in a round: the same arguments give the same bytes."""
+    if number < len(seeds):
+        return seeds[number]
+    return mutate(random.Random(f"{seed} {name} {number}"), kind, seeds)

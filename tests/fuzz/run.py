@@ -1,146 +1,212 @@
-"""Run the fuzz targets: ``python -m tests.fuzz.run``.
+"""Run the fuzz harnesses: ``python -m tests.fuzz.run``.
 
-Inputs are seeded random mutations: the same seed gives the same inputs, within the time given.
-``--atheris`` lets coverage guide them, where atheris is installed. The first input that raises
-anything but a declared error is written to a file, and the exit code is 1.
+One round gives every harness the same inputs each time: its seeds, then mutations that follow
+from --seed. With --seconds there are more rounds, each of another seed, until the time is over.
+An input that raises anything but a declared error, takes more than 5 s or 1 GiB, or ends the
+process is made smaller and written to a file, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import resource
-import signal
+import os
+import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
-from types import FrameType
+from pathlib import Path
 
-from tests.fuzz.mutate import mutate
-from tests.fuzz.seeds import seeds
-from tests.fuzz.targets import DECLARED, TARGETS, Target
+from tests.fuzz.discover import DECLARED, harness_of, load, names
+from tests.fuzz.guard import LARGEST, ROOT, attempt
+from tests.fuzz.minimise import minimise
+from tests.fuzz.mutate import input_of
 
-#: Address space in bytes: maps of files and stacks of threads count, though they hold little.
-MEMORY = 4 << 30
-INPUT_SECONDS = 5
-DEFAULT_SECONDS = 80
-
-
-class TooSlow(BaseException):
-    """An input takes longer than it may; no handler of exceptions of the program catches it."""
+#: Seconds without a new input after which a harness counts as hanging.
+PATIENCE = 120.0
+FAULT = 1
+REGRESSIONS = "fixtures/regressions"
+#: Where a child says which input it runs.
+STATE = "state"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; 1 if there is a fault."""
     options = arguments_parser().parse_args(arguments)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    chosen = options.harness or names()
     if options.input is not None:
-        if options.target is None:
-            sys.stderr.write("--input needs --target\n")
-            return 2
-        with open(options.input, "rb") as file:
-            return 0 if attempt(options.target[0], TARGETS[options.target[0]], file.read()) else 1
-    names = options.target or list(TARGETS)
+        file = Path(options.input)
+        name = options.harness[0] if options.harness else harness_of(file)
+        return report(name, file.read_bytes(), None)
     if options.atheris:
-        if len(names) != 1 or find_spec("atheris") is None:
-            sys.stderr.write("--atheris takes one --target, and atheris installed\n")
+        if len(chosen) != 1 or find_spec("atheris") is None:
+            sys.stderr.write("--atheris takes one --harness, and atheris installed\n")
             return 2
-        return guided(names[0], options)
-    share = options.seconds / len(names)
-    for name in names:
-        if not plain(name, options.runs, options.seed, share):
-            return 1
-    return 0
+        return guided(chosen[0], options)
+    if options.worker:
+        return work(chosen[0], options)
+    end = time.monotonic() + options.seconds
+    failed = False
+    seed = options.seed
+    while True:
+        failed |= one_round(chosen, options, seed)
+        seed += 1
+        if time.monotonic() >= end:
+            return FAULT if failed else 0
 
 
 def arguments_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="inputs of each target")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the mutations")
     parser.add_argument(
-        "--target", action="append", choices=list(TARGETS), metavar="NAME",
-        help=f"only this one; there are {', '.join(TARGETS)}",
+        "--harness", action="append", choices=names(), metavar="NAME",
+        help=f"only this one; there are {', '.join(names())}",
     )  # fmt: skip
+    parser.add_argument("--runs", type=int, metavar="N", help="inputs of each harness in a round")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first round (1)")
     parser.add_argument(
-        "--seconds", type=float, default=DEFAULT_SECONDS, metavar="T",
-        help=f"for all targets together ({DEFAULT_SECONDS})",
-    )  # fmt: skip
-    parser.add_argument("--input", metavar="FILE", help="run --target with this input alone")
-    parser.add_argument(
-        "--atheris", action="store_true", help="guided by coverage: one --target, until --seconds"
+        "--seconds", type=float, default=0, metavar="T", help="rounds until then; one round (0)"
     )
-    parser.epilog = "atheris is " + ("" if find_spec("atheris") else "not ") + "installed"
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at once"
+    )
+    parser.add_argument(
+        "--faults", type=Path, metavar="DIR", help="where inputs with a fault go",
+        default=Path(tempfile.gettempdir()) / "khotool-faults",
+    )  # fmt: skip
+    parser.add_argument("--input", metavar="FILE", help="run this input alone")
+    parser.add_argument(
+        "--atheris", action="store_true",
+        help="let coverage guide one --harness, until --seconds; atheris is "
+        + ("" if find_spec("atheris") else "not ") + "installed",
+    )  # fmt: skip
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
-def plain(name: str, runs: int, seed: int, seconds: float) -> bool:
-    """Seeds, then mutations of them; False at the first fault."""
-    target, starts = TARGETS[name], seeds(name)
-    rng = random.Random(f"{seed} {name}")
+def one_round(chosen: list[str], options: argparse.Namespace, seed: int) -> bool:
+    """Every harness in a process of its own; True if there was a fault."""
+    with ThreadPoolExecutor(options.jobs) as pool:
+        codes = pool.map(lambda name: watch(name, options, seed), chosen)
+        return any(code != 0 for code in list(codes))
+
+
+def watch(name: str, options: argparse.Namespace, seed: int) -> int:
+    """Run a harness in a child, which may hang or die of an input."""
+    with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
+        command = [
+            sys.executable, "-m", "tests.fuzz.run", "--worker", "--harness", name,
+            "--seed", str(seed), "--faults", str(options.faults.absolute()),
+        ]  # fmt: skip
+        command += [] if options.runs is None else ["--runs", str(options.runs)]
+        # Whatever a harness leaves behind when it dies goes with this folder.
+        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": folder})
+        state = Path(folder) / STATE
+        seen, since = "", time.monotonic()
+        while True:
+            try:
+                code = child.wait(1)
+                break
+            except subprocess.TimeoutExpired:
+                now = state.read_text() if state.exists() else ""
+                if now != seen:
+                    seen, since = now, time.monotonic()
+                elif time.monotonic() - since > PATIENCE:
+                    child.kill()
+                    code = child.wait()
+                    break
+        if code in (0, FAULT):
+            return code
+        number = int(state.read_text() or 0) if state.exists() else 0
+    harness = load(name)
+    data = input_of(name, harness.kind, harness.seeds, seed, number)
+    file = keep(options.faults, f"{name}-died-{seed}-{number}", data)
+    sys.stderr.write(f"{name}: the process hung or ended with {code} in the bytes of {file}\n")
+    return FAULT
+
+
+def work(name: str, options: argparse.Namespace) -> int:
+    """One round of one harness; ends at the first fault."""
+    harness = load(name)
+    state = Path(tempfile.gettempdir()) / STATE
+    runs = harness.runs if options.runs is None else options.runs
     began = time.monotonic()
-    done = 0
+    slowest, slowest_at = 0.0, 0
     for number in range(runs):
-        data = starts[number] if number < len(starts) else mutate(rng, name, starts)
-        if not attempt(name, target, data):
-            return False
-        done += 1
-        if time.monotonic() - began > seconds:
-            break
+        state.write_text(str(number))
+        data = input_of(name, harness.kind, harness.seeds, options.seed, number)
+        before = time.monotonic()
+        fault = attempt(harness.one_input, data)
+        if fault is not None and len(data) < LARGEST:
+            return report(name, data, options.faults)
+        if time.monotonic() - before > slowest:
+            slowest, slowest_at = time.monotonic() - before, number
     elapsed = time.monotonic() - began
-    sys.stdout.write(f"{name:20} {done:8} runs {done / max(elapsed, 1e-9):10.0f}/s\n")
+    sys.stdout.write(
+        f"{name:12} seed {options.seed:<4} {runs:6} inputs {elapsed:6.1f} s, "
+        f"slowest {slowest * 1000:5.0f} ms (number {slowest_at})\n"
+    )
     sys.stdout.flush()
-    return True
+    return 0
 
 
-def attempt(name: str, target: Target, data: bytes) -> bool:
-    """Run one input; False after a fault, which is written down."""
-    previous = signal.signal(signal.SIGALRM, _too_slow)
-    signal.alarm(INPUT_SECONDS)
-    try:
-        target(data)
-    except DECLARED:
-        return True
-    except (Exception, TooSlow):
-        signal.alarm(0)
-        with tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".bin", delete=False) as file:
-            file.write(data)
-        traceback.print_exc()
-        sys.stderr.write(f"{name}: fault with the {len(data)} bytes of {file.name}\n")
-        return False
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
-    return True
+def report(name: str, data: bytes, folder: Path | None) -> int:
+    """Run one input; a fault is told, made smaller and written to a folder."""
+    harness = load(name)
+    fault = attempt(harness.one_input, data)
+    if fault is None:
+        return 0
+    sys.stderr.write(fault.text)
+    if folder is None:
+        return FAULT
+    key = fault.key
+
+    def fails(candidate: bytes) -> bool:
+        found = attempt(harness.one_input, candidate)
+        return found is not None and found.key == key
+
+    small = minimise(data, fails)
+    file = keep(folder, f"{name}-{fault.slug}", small)
+    sys.stderr.write(
+        f"{name}: {fault.kind} with the {len(small)} bytes of {file}; fix it, and copy them to "
+        f"{REGRESSIONS}/{file.name}, from where a test runs them\n"
+    )
+    return FAULT
 
 
-def _too_slow(_number: int, _frame: FrameType | None) -> None:
-    raise TooSlow(f"more than {INPUT_SECONDS} s for one input")
+def keep(folder: Path, stem: str, data: bytes) -> Path:
+    """Write an input down."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{stem}.bin"
+    file.write_bytes(data)
+    return file
 
 
 def guided(name: str, options: argparse.Namespace) -> int:
-    """Hours of one target with atheris, which ends the process itself."""
+    """One harness with atheris, which has limits of its own and ends the process itself."""
     atheris = import_module("atheris")
-
     instrument: Callable[[], None] = atheris.instrument_all
+    harness = load(name)
     instrument()
 
     def one(data: bytes) -> None:
-        if not attempt(name, TARGETS[name], data):
-            raise SystemExit(1)
+        try:
+            harness.one_input(data)
+        except DECLARED:
+            return
 
     with tempfile.TemporaryDirectory(prefix="khotool-corpus-") as corpus:
-        for number, seed in enumerate(seeds(name)):
-            with open(f"{corpus}/{number}", "wb") as file:
-                file.write(seed)
+        for number, seed in enumerate(harness.seeds):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        options.faults.mkdir(parents=True, exist_ok=True)
         atheris.Setup(
             [
-                "fuzz", corpus, f"-max_total_time={int(options.seconds)}", f"-seed={options.seed}",
-                "-rss_limit_mb=0", "-max_len=1000000",
+                "fuzz", corpus, f"-max_total_time={int(options.seconds) or 60}",
+                f"-seed={options.seed}", "-timeout=5", "-rss_limit_mb=2048", "-max_len=1000000",
+                f"-artifact_prefix={options.faults}/{name}-",
             ],
             one,
         )  # fmt: skip

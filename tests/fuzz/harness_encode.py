@@ -1,0 +1,43 @@
+"""A damaged image written again: bit for bit, and laid out afresh."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from khotool.encode.document import full_document, metadata_pages, preserved_segments
+from khotool.encode.fresh import build_fresh
+from khotool.encode.from_image import handover_of
+from khotool.encode.pack import pack_image
+from khotool.encode.read_model import image_of
+from khotool.encode.sets import set_of
+from khotool.image.model import Image
+from khotool.memory.space import MemoryFault
+from tests.builders import REGISTRY
+from tests.fuzz.damage import damaged
+from tests.fuzz.harness_image import seeds
+
+__all__ = ["seeds"]
+
+KIND = "recipe"
+RUNS = 700
+
+
+def one_input(data: bytes) -> None:
+    """Every captured page of metadata comes back; what can be lifted is laid out and decodes."""
+    image = damaged(data)
+    comes_back(image)
+    pack_image(image, anonymize=True)
+    built = build_fresh(handover_of(image), set_of(image), REGISTRY)
+    image_of(built, REGISTRY)
+
+
+def comes_back(image: Image) -> None:
+    """Through the text of the full document."""
+    read = json.loads(json.dumps(full_document(image)))
+    segments, geometry, _ = preserved_segments(read, REGISTRY)
+    assert geometry == image.geometry
+    pages = {address: bytes(made) for address, made in segments}
+    for start, end in metadata_pages(image).tolist():
+        with suppress(MemoryFault):
+            assert pages[start] == bytes(image.space.read(start, end - start)), hex(start)

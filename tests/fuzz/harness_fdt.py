@@ -1,0 +1,35 @@
+"""A flattened device tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from khotool.fdt.dts import to_dts
+from khotool.fdt.header import check
+from khotool.fdt.parse import parse
+from khotool.fdt.write import emit, gaps
+from tests.fuzz.damage import BASES, base
+
+KIND = "binary"
+RUNS = 3000
+
+
+def seeds() -> Iterator[bytes]:
+    """Roots and sub-trees that kernels and khotool wrote, with the rest of their pages."""
+    for number in range(BASES):
+        image = base(number).image
+        for node in (image.tree, *image.entries):
+            span = node.target or node.span
+            if span is not None and image.space.contains(span.address, 4096):
+                data = bytes(image.space.read(span.address, 4096))
+                if data.startswith(b"\xd0\x0d\xfe\xed"):
+                    yield data
+
+
+def one_input(data: bytes) -> None:
+    """A blob is read as far as possible; a complete one is written back byte for byte."""
+    blob = parse(data)
+    check(blob)
+    to_dts(blob)
+    if blob.complete:
+        assert emit(blob, gaps(blob)) == blob.data

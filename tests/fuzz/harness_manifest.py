@@ -1,0 +1,66 @@
+"""A model that a user wrote, in TOML or JSON."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from khotool.encode.read_model import build_model, image_of, read_model
+from khotool.encode.segments import page_segments
+from tests.builders import REGISTRY
+from tests.fuzz.damage import MANIFESTS
+from tests.fuzz.harness_document import seeds as documents
+from tests.fuzz.look import show
+
+KIND = "text"
+RUNS = 2500
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+#: Large images take their time without being another input.
+LARGE = ("7.2-many-sessions", "7.2-huge-memfd")
+
+
+def seeds() -> Iterator[bytes]:
+    """Manifests, recipes of fixtures, and full dumps."""
+    for manifest in MANIFESTS:
+        yield json.dumps(manifest).encode()
+    for file in sorted(FIXTURES.glob("good/*/recipe.toml")):
+        if file.parent.name not in LARGE:
+            yield file.read_bytes()
+    for file in sorted(FIXTURES.glob("bad/*/recipe.toml"))[::4]:
+        yield file.read_bytes()
+    yield from documents()
+
+
+def one_input(data: bytes) -> None:
+    """A model is refused with its place, or built, and what is built decodes."""
+    with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(data)
+        model = read_model(path)
+        if wants_much(model.document):
+            return
+        built = build_model(model, REGISTRY)
+        page_segments(built.segments, built.geometry.page_size)
+        show(image_of(built, REGISTRY))
+
+
+def wants_much(model: dict[str, Any]) -> bool:
+    """Whether a model asks for more than is made in the time of one input.
+
+    Making what its author asks for is no fault, however long it takes.
+    """
+    left: list[Any] = [model]
+    while left:
+        item = left.pop()
+        if isinstance(item, list):
+            left += item
+        elif isinstance(item, dict):
+            left += item.values()
+            sizes = [str(item.get(key, 0)) for key in ("size", "align", "page_size")]
+            if any(len(size) > 8 or size.endswith(("M", "G", "T")) for size in sizes):
+                return True
+    return False
