@@ -126,7 +126,7 @@ def run(words: list[str]) -> tuple[int, str, str]:
     ):
         code = entry.main(words)
     stdout.flush()
-    text = stdout.buffer.getvalue()  # type: ignore[attr-defined]
+    text = stdout.buffer.getvalue()
     return code, text.decode("utf-8"), stderr.getvalue()
 
 
