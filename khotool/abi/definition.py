@@ -29,12 +29,14 @@ class Shape(StrEnum):
     VMALLOC = "vmalloc"
     RADIX = "radix"
     BITMAP_CHUNKS = "bitmap-chunks"
+    ORDER_TABLES = "order-tables"
     ENTRY = "entry"
     HANDLER = "handler"
     FOLIO = "folio"
     RANGE = "range"
     OPAQUE = "opaque"
     PAGE_TABLE = "page-table"
+    KHO_ARRAY = "kho-array"
     ELEMENT = "element"
     FILE = "file"
 
@@ -63,11 +65,14 @@ class Reference:
         kind: kind of definition that a handle selects; of a ``file``, how its handler's string
             begins.
         by: label of the sibling whose string selects it.
-        pages: pages the writer allocates for an array, or for each block of a list.
+        pages: pages the writer allocates for an array, or for each block of a list; 0 for as many
+            as an array's records need.
+        pgcnt: label of the field that holds the pages of an array: of the header, else a sibling.
         format: id of the definition of a tree.
         level: label of the sibling that holds the level of a page table's first table; level 0
             has no tables below it.
         levels: that level, where it is fixed.
+        inline: the values of the target, a tree or a record, stand beside the pointer.
     """
 
     shape: Shape
@@ -82,14 +87,19 @@ class Reference:
     format: str = ""
     level: str = ""
     levels: int = 0
+    pgcnt: str = ""
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """The array inside an embedded ``kho_vmalloc``: struct of an element, field that counts."""
+    """The array that an embedded descriptor leads to: struct of an element, field that counts.
+
+    An array that ends by itself has no counter.
+    """
 
     of: str
-    count: str
+    count: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +192,8 @@ class Struct:
         key: label of the field that names an instance in a list.
         packed: no padding between fields; else natural alignment.
         unique: labels of fields that no two used records of a list share all of.
-        unused: label of the field that is 0 in a record that is not used.
+        unused: label of the field that is 0 in a record that is not used; where it is a name,
+            the record is no element of its list.
     """
 
     name: str
@@ -228,7 +239,8 @@ class Condition:
     """One sign by which a format is told from others of the same string.
 
     Args:
-        has: path of nodes and a property or node below the tree's root that is there.
+        has: path of nodes and a property or node below the tree's root that is there; with
+            ``field``, one of the structs that it holds, and with ``equals`` alone, its text.
         lacks: such a path that is not there.
         anywhere: name of a property that some node of the tree has.
         length, multiple, above: bytes of the property of ``has``: exactly, a multiple, more than.
@@ -241,6 +253,9 @@ class Condition:
         rows: label of a list of blocks: ``field`` is one of its records', and all of them fit.
         inside: label of a list of blocks that the value is an address in.
         root: id of the KHO root's definition.
+        page_size: bytes of a page.
+        map: ``root``: the map, read by this definition, has the root in a block of its own.
+        asked: the bytes never tell it; only the user does.
     """
 
     has: str = ""
@@ -260,6 +275,9 @@ class Condition:
     rows: str = ""
     inside: str = ""
     root: str = ""
+    page_size: int | None = None
+    map: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +306,7 @@ class Definition:
         probe: signs that all have to be there where several definitions have one string.
         segment: the blob is a kexec segment, which no map preserves.
         ranges: property that lists preserved ranges wherever it stands in the tree; the map.
+        scratch: the kernel hands over an ``array`` of scratch areas, or one ``region`` alone.
         packed_tree: how the writer finishes a tree: ``sequential``, ``read-write``, or ``open``
             (as long as its buffer).
         root_name: name of the root node of a tree; the kernel's own are empty but for a few.
@@ -315,6 +334,7 @@ class Definition:
     probe: tuple[Condition, ...] = ()
     segment: bool = False
     ranges: str = ""
+    scratch: str = "array"
     packed_tree: str = "sequential"
     root_name: str = ""
     unverified: str = ""

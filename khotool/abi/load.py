@@ -138,6 +138,7 @@ def read_definition(document: dict[str, Any], source: str) -> Definition:
         ),
         segment=top.take("segment", bool, False),
         ranges=top.take("ranges", str, ""),
+        scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
         root_name=top.take("root_name", str, ""),
         unverified=top.take("unverified", str, "").strip(),
@@ -242,7 +243,7 @@ def _condition(table: _Table) -> Condition:
     equals = table.data.pop("equals", None)
     numbers = {
         key: table.take(key, int) if key in table.data else None
-        for key in ("length", "above", "blob", "order", "at_most", "at_least")
+        for key in ("length", "above", "blob", "order", "at_most", "at_least", "page_size")
     }
     condition = Condition(
         has=table.take("has", str, ""),
@@ -257,6 +258,8 @@ def _condition(table: _Table) -> Condition:
         rows=table.take("rows", str, ""),
         inside=table.take("inside", str, ""),
         root=table.take("root", str, ""),
+        map=table.choice("map", ("root",), ""),
+        asked=table.take("asked", bool, False),
         **numbers,
     )  # fmt: skip
     table.done()
@@ -364,7 +367,7 @@ def _common(table: _Table, kind: FieldType | None, width: int | str = 0) -> Fiel
         role=table.choice("role", ROLES, ""),
         points_to=reference,
         null=cast("Null", table.choice("null", NULLS, "error")),
-        holds=Holds(holds.take("of", str), holds.take("count", str)) if holds else None,
+        holds=Holds(holds.take("of", str), holds.take("count", str, "")) if holds else None,
         width=width,
         in_place=table.take("in_place", bool, False),
         fill=table.choice("fill", ("page",), ""),
@@ -402,6 +405,8 @@ def _reference(table: _Table) -> Reference:
         format=table.take("format", str, ""),
         level=table.take("level", str, ""),
         levels=table.take("levels", int, 0),
+        pgcnt=table.take("pgcnt", str, ""),
+        inline=table.take("inline", bool, False),
     )
     table.done()
     return reference

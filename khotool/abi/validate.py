@@ -258,7 +258,7 @@ def _field(
         named = []
     if field.holds is not None:
         named.append(field.holds.of)
-        if field.holds.count not in labels:
+        if field.holds.count and field.holds.count not in labels:
             yield here, f"holds.count {field.holds.count!r} is no field beside it"
     if field.type is not None and field.type.struct:
         named.append(field.type.struct)
@@ -283,6 +283,8 @@ def _reference(
         yield here, f"points_to names {reference.of!r}, no struct of any definition"
     if shape is Shape.PAGE_TABLE and not reference.of:
         yield here, "points_to of shape page-table needs the struct of its entries, 'of'"
+    if reference.inline and shape not in (Shape.TREE, Shape.RECORD):
+        yield here, "inline is for pointers to a tree or to a record"
     siblings = [reference.size, reference.order, reference.by, reference.level]
     if shape is Shape.BLOCKS and (own := _find_struct(definition, registry, reference.header)):
         links = {field.label for field in own.fields}
@@ -290,11 +292,12 @@ def _reference(
             if label not in links:
                 yield here, f"header {reference.header} has no field labelled {label!r}"
     elif not reference.header:
-        siblings.append(reference.count)
+        siblings += [reference.count, reference.pgcnt]
     elif header := _find_struct(definition, registry, reference.header):
         counts = {part.label for field in header.fields for part in field.parts or (field,)}
-        if reference.count not in counts:
-            yield here, f"points_to names {reference.count!r}, no field of {reference.header}"
+        for name in (reference.count, reference.pgcnt):
+            if name and name not in counts:
+                yield here, f"points_to names {name!r}, no field of {reference.header}"
     for name in siblings:
         if name and name not in labels:
             yield here, f"points_to names {name!r}, which is no field beside it"

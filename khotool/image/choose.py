@@ -11,15 +11,14 @@ from khotool.abi.definition import Condition, Definition
 from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
-from khotool.fdt.blob import Property
 from khotool.image.model import Choice, Node
+from khotool.image.preserved import map_has_root
+from khotool.image.tree_signs import tree_holds
 from khotool.shapes.blocks import walk_blocks
 
 if TYPE_CHECKING:
     from khotool.image.walk import Walker
 
-MAX_NODES = 100_000
-"""Nodes of a tree that are searched for a property."""
 MAX_BLOCKS = 8
 """Blocks of a list whose records are looked at to choose between formats."""
 
@@ -119,7 +118,10 @@ def describe(sign: Condition) -> str:
             size = f" of more than {sign.above} bytes"
         elif sign.multiple:
             size = f" of a multiple of {sign.multiple} bytes"
-        parts.append(f"the tree has {sign.has}{size}")
+        said = f", {sign.equals!r}" if isinstance(sign.equals, str) and not sign.field else ""
+        parts.append(f"the tree has {sign.has}{size}{said}")
+    if sign.asked:
+        parts.append("only --abi tells it")
     if sign.lacks:
         parts.append(f"the tree has no {sign.lacks}")
     if sign.anywhere:
@@ -145,65 +147,30 @@ def describe(sign: Condition) -> str:
             parts.append(f"{name} is inside {sign.inside}")
     if sign.root:
         parts.append(f"the root is {sign.root}")
+    if sign.page_size is not None:
+        parts.append(f"pages have {sign.page_size} bytes")
+    if sign.map:
+        parts.append("the map read this way preserves the root")
     return ", ".join(parts)
 
 
 def holds(walker: Walker, definition: Definition, sign: Condition, evidence: Evidence) -> bool:
     """True if a sign is there."""
     return (
-        _tree_holds(sign, evidence.tree)
+        not sign.asked
+        and tree_holds(walker, definition, sign, evidence.tree, lambda row: _row(walker, sign, row))
         and (sign.blob is None or evidence.size == sign.blob)
         and (not sign.handle or (evidence.handle == 0) == (sign.handle == "zero"))
         and (sign.order is None or _order(walker, evidence.handle) == sign.order)
-        and (not sign.field or _field_holds(walker, definition, sign, evidence.data))
+        and (
+            not sign.field
+            or bool(sign.has)
+            or _field_holds(walker, definition, sign, evidence.data)
+        )
         and (not sign.root or walker.tree.format == sign.root)
+        and sign.page_size in (None, walker.geometry.page_size)
+        and (not sign.map or map_has_root(walker, definition, evidence.tree, evidence.handle))
     )
-
-
-def _tree_holds(sign: Condition, tree: FdtNode | None) -> bool:
-    if not (sign.has or sign.lacks or sign.anywhere):
-        return True
-    if tree is None:
-        return False
-    if sign.lacks and _at(tree, sign.lacks) is not None:
-        return False
-    if sign.anywhere and not _anywhere(tree, sign.anywhere):
-        return False
-    if not sign.has:
-        return True
-    found = _at(tree, sign.has)
-    if found is None:
-        return False
-    if sign.length is None and sign.above is None and not sign.multiple:
-        return True
-    if not isinstance(found, Property):
-        return False
-    size = len(found.value)
-    return (
-        (sign.length is None or size == sign.length)
-        and (sign.above is None or size > sign.above)
-        and (not sign.multiple or size % sign.multiple == 0)
-    )
-
-
-def _at(tree: FdtNode, path: str) -> Property | FdtNode | None:
-    """The property, else the node, at a path below the tree's root."""
-    *steps, last = path.split("/")
-    node: FdtNode | None = tree
-    for step in steps:
-        node = node.child(step) if node is not None else None
-    if node is None:
-        return None
-    return node.get(last) or node.child(last)
-
-
-def _anywhere(tree: FdtNode, name: str) -> bool:
-    for number, (_, node) in enumerate(tree.walk()):
-        if number > MAX_NODES:
-            return False
-        if node.get(name) is not None:
-            return True
-    return False
 
 
 def _order(walker: Walker, address: int | None) -> int | None:
@@ -220,28 +187,34 @@ def _field_holds(
     if len(data) < compiled.size:
         return False
     record = decode_record(compiled, data)
-    page = walker.geometry.page_size
     inside: frozenset[int] = frozenset()
     if sign.inside:
         inside = frozenset(list_blocks(walker, definition, compiled, record, sign.inside)[1])
     rows = [record]
     if sign.rows:
         rows = list_blocks(walker, definition, compiled, record, sign.rows)[0]
-    for row in rows:
-        value = _value(row, sign.field)
-        if sign.equals is not None and value != sign.equals:
-            return False
-        if isinstance(value, str) or value is None:
-            return sign.equals is not None
-        if sign.at_most is not None and value > sign.at_most:
-            return False
-        if sign.at_least is not None and value < sign.at_least:
-            return False
-        if sign.aligned and (value <= 0 or value % page):
-            return False
-        if sign.inside and value - value % page not in inside:
-            return False
-    return True
+    return all(_row(walker, sign, row, inside) for row in rows)
+
+
+def _row(
+    walker: Walker,
+    sign: Condition,
+    row: Mapping[str, Any],
+    inside: frozenset[int] = frozenset(),
+) -> bool:
+    """True if the field of a sign has the right value in a record."""
+    page = walker.geometry.page_size
+    value = _value(row, sign.field)
+    if sign.equals is not None and value != sign.equals:
+        return False
+    if isinstance(value, str) or value is None:
+        return sign.equals is not None
+    return (
+        (sign.at_most is None or value <= sign.at_most)
+        and (sign.at_least is None or value >= sign.at_least)
+        and (not sign.aligned or (value > 0 and value % page == 0))
+        and (not sign.inside or value - value % page in inside)
+    )
 
 
 def _value(row: Mapping[str, Any], field: str) -> int | str | None:

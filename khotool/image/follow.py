@@ -12,11 +12,13 @@ from khotool.absent import Absent, Reason
 from khotool.image.choose import Evidence, choose
 from khotool.image.entries import FDT_MAGIC
 from khotool.image.model import Node, NodeKind, Span
-from khotool.image.preserved import walk_map
+from khotool.image.preserved import MAPS, walk_map
 from khotool.image.problems import SHAPE_RULES
 from khotool.image.scan import read_tree
 from khotool.image.tables import inline_table, page_table, tail_table, vmalloc_table
+from khotool.pages.blocks import Blocks
 from khotool.shapes.blocks import walk_blocks
+from khotool.shapes.preserved import MapPages, PreservedMap
 from khotool.shapes.vmalloc import ShapeProblem
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.image.walk import Walker
 
+MAX_PAGES = 1 << 16
+"""Pages of one array that are believed; the kernel's largest blocks have 2^13."""
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
 
@@ -55,11 +59,14 @@ class Follower:
             vmalloc_table(self, node, field.holds, definition, siblings)
             return
         reference = field.points_to
+        if reference is not None and reference.shape is Shape.ORDER_TABLES and node.table is not None:
+            walk_map(self.walker, node, reference.shape, definition)
+            return
         if reference is None or not isinstance(node.value, int):
             return
         if node.value == 0 and not self.null(node, field, definition, siblings):
             return
-        if reference.shape in (Shape.RADIX, Shape.BITMAP_CHUNKS):
+        if reference.shape in MAPS:
             walk_map(self.walker, node, reference.shape, definition)
         elif reference.shape is Shape.ENTRY:
             assert node.parent is not None
@@ -75,9 +82,10 @@ class Follower:
             self.handler(node, reference, siblings)
         elif reference.shape is Shape.RECORD:
             compiled = self.walker.registry.compile(definition, reference.of, self.walker.geometry)
-            self.record(node, compiled, definition)
+            self.record(node, compiled, definition, beside(node, reference))
         elif reference.shape is Shape.TREE:
-            self.tree(node, self.walker.registry.get(reference.format))
+            own = self.walker.registry.get(reference.format)
+            self.tree(node, own, beside(node, reference))
         elif reference.shape is Shape.FOLIO:
             self.folio(node, reference, siblings)
         elif reference.shape is Shape.OPAQUE:
@@ -108,6 +116,10 @@ class Follower:
             return False
         if field.null == "error":
             self.walker.report("REC408", node, f"{field.name} is 0")
+        if field.null == "empty" and reference is not None and reference.shape in MAPS:
+            self.walker.map = PreservedMap(
+                "ranges", Blocks.empty(self.walker.geometry.page_shift), MapPages.empty(), [], True
+            )
         return False
 
     def claim(self, node: Node, address: int, size: int) -> None:
@@ -135,10 +147,9 @@ class Follower:
         geometry = walker.geometry
         record = walker.registry.compile(definition, reference.of, geometry)
         address = int(node.value)
-        room = reference.pages * geometry.page_size
         node.kind = NodeKind.LIST
-        count: Any = siblings.get(reference.count)
         start = address
+        values = siblings
         if reference.header:
             header = walker.registry.compile(definition, reference.header, geometry)
             data = walker.read_some(address, header.size)
@@ -148,18 +159,17 @@ class Follower:
             values = decode_record(header, data)
             top = node.add(Node("header", NodeKind.RECORD, span=Span(address, header.size)))
             walker.record(top, header, data, address, definition, values)
-            count = values[reference.count]
             start += header.size
-            room -= header.size
-        node.target = Span(address, reference.pages * geometry.page_size)
-        self.claim(node, address, reference.pages * geometry.page_size)
+        count: Any = values.get(reference.count)
+        pages = self.array_pages(node, reference, values, start - address, record.size)
+        room = pages * geometry.page_size - (start - address)
+        node.target = Span(address, pages * geometry.page_size)
+        self.claim(node, address, pages * geometry.page_size)
         if not isinstance(count, int):
             return
         fits = room // record.size
         if count > fits:
-            walker.report(
-                "REC403", node, f"count is {count}; {reference.pages} pages take {fits}", address
-            )
+            walker.report("REC403", node, f"count is {count}; {pages} pages take {fits}", address)
             count = fits
         if not count:
             return
@@ -170,6 +180,26 @@ class Follower:
         if len(body) < count * record.size:
             self.missing(node, start + len(body), Absent(Reason.NOT_CAPTURED, "rest of the array"))
         self.elements(node, record, body, start, len(body) // record.size, definition)
+
+    def array_pages(
+        self, node: Node, reference: Reference, values: dict[str, Any], head: int, size: int
+    ) -> int:
+        """Pages of an array: as its own field says, as the writer allocates, or as it needs.
+
+        Args:
+            values: of the header, else of the fields beside the pointer.
+            head: bytes in front of the records, each of ``size`` bytes.
+        """
+        told = values.get(reference.pgcnt)
+        if isinstance(told, int):
+            if told > MAX_PAGES:
+                self.walker.report("REC403", node, f"{reference.pgcnt} is {told}")
+            return min(told, MAX_PAGES)
+        if reference.pages:
+            return reference.pages
+        count = values.get(reference.count)
+        wanted = head + size * (count if isinstance(count, int) else 0)
+        return min(-(-wanted // self.walker.geometry.page_size), MAX_PAGES)
 
     def blocks(self, node: Node, reference: Reference, definition: Definition) -> None:
         """Records in a list of blocks."""
@@ -221,6 +251,9 @@ class Follower:
         for number, values in enumerate(rows):
             if not self.walker.spend(node):
                 return
+            if is_free(record.struct, values):
+                node.free += 1
+                continue
             address = start + number * record.size
             child = Node("", NodeKind.RECORD, span=Span(address, record.size))
             child.key = self.unique_key(node, element_key(record.struct, values, first + number))
@@ -299,8 +332,8 @@ class Follower:
                 node.note = "unknown format"
                 self.claim(node, int(node.value), 1)
 
-    def tree(self, node: Node, definition: Definition) -> None:
-        """A device tree at an address."""
+    def tree(self, node: Node, definition: Definition, holder: Node | None = None) -> None:
+        """A device tree at an address, its values in ``holder`` or in ``node`` itself."""
         walker = self.walker
         address = int(node.value)
         blob = walker.read_fdt(node, address)
@@ -310,10 +343,16 @@ class Follower:
         node.target = Span(address, len(blob.data))
         node.format = definition.id
         self.claim(node, address, len(blob.data))
-        walker.trees.read(node, blob.root, definition.fdt, definition, address)
+        walker.trees.read(holder or node, blob.root, definition.fdt, definition, address)
 
-    def record(self, node: Node, compiled: CompiledStruct, definition: Definition) -> None:
-        """One record at an address."""
+    def record(
+        self,
+        node: Node,
+        compiled: CompiledStruct,
+        definition: Definition,
+        holder: Node | None = None,
+    ) -> None:
+        """One record at an address, its values in ``holder`` or in ``node`` itself."""
         address = int(node.value)
         data = self.walker.read_some(address, compiled.size)
         if isinstance(data, Absent):
@@ -323,7 +362,7 @@ class Follower:
         node.target = Span(address, compiled.size)
         self.claim(node, address, compiled.size)
         node.format = definition.id
-        values = self.walker.record(node, compiled, data, address, definition)
+        values = self.walker.record(holder or node, compiled, data, address, definition)
         if compiled.tail is not None:
             tail_table(self, node, compiled, definition, values)
 
@@ -374,6 +413,16 @@ def owner_path(node: Node) -> str:
             return current.path
         current = current.parent
     return "/"
+
+
+def beside(node: Node, reference: Reference) -> Node | None:
+    """Where the values of a target stand: beside its pointer, or, None, below it."""
+    return node.parent if reference.inline else None
+
+
+def is_free(struct: Struct, values: dict[str, Any]) -> bool:
+    """True for a slot without a name in a list that may have such."""
+    return struct.unused != "" and values[struct.unused] == ""
 
 
 def element_key(struct: Struct, values: dict[str, Any], number: int) -> str:

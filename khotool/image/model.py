@@ -140,6 +140,7 @@ class Node:
         format: id of the definition that the node and its children follow.
         struct: C struct of the children, where they are fields of one.
         table: rows of a TABLE node.
+        free: records of a LIST node that are not used, and no elements of it.
         reference: path of the node that the value names: a file by its token, a record by its
             address; empty where it names none.
     """
@@ -157,6 +158,7 @@ class Node:
     layout: str = ""
     table: Table | None = None
     note: str = ""
+    free: int = 0
     reference: str = ""
     children: list[Node] = dataclasses.field(default_factory=list)
 

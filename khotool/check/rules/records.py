@@ -78,7 +78,7 @@ def _counts(context: Context, node: Node) -> None:
         # The descriptor of a vmalloc area says how much there is; what it lacks is REC403.
         number = counted.table.declared
     elif counted.kind is NodeKind.LIST or counted.value == 0:
-        number = len(counted.elements())
+        number = len(counted.elements()) + counted.free
     else:
         return
     if node.value != number:

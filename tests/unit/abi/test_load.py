@@ -99,8 +99,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "fields[0].points_to.to: this key has no meaning",
     ),
     "holds": (
-        field('name = "a", type = "u64", holds = { of = "x" }'),
-        "fields[0].holds: key 'count' is missing",
+        field('name = "a", type = "u64", holds = { count = "x" }'),
+        "fields[0].holds: key 'of' is missing",
     ),
     "holds key": (
         field('name = "a", type = "u64", holds = { of = "x", count = "y", z = 1 }'),
