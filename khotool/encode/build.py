@@ -177,7 +177,7 @@ class Builder:
                 numbers[field.label] = self.count(definition, fields, field, values)
             elif field.holds is not None:
                 numbers[field.label] = self.vmalloc(definition, field.holds, value, here)
-            elif field.points_to is not None and field.points_to.shape is not Shape.FOLIO:
+            elif field.points_to is not None and not _is_table(field):
                 numbers[field.label] = self.pointer(definition, field, values, here)
             elif field.value:
                 numbers[field.label] = field.value
@@ -427,6 +427,12 @@ class Builder:
         for address, size in merge_pages(pages, self.geometry.page_size, len(data)).tolist():
             self.writes.append((address, view[at : at + size]))
             at += size
+
+
+def _is_table(field: Field) -> bool:
+    """True for rows that point somewhere, be they the field itself or in its records."""
+    listed = field.type is not None and field.type.kind == "array"
+    return listed or (field.points_to is not None and field.points_to.shape is Shape.FOLIO)
 
 
 def default_value(field: Field) -> Any:

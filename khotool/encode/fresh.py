@@ -6,26 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.encode.allocate import Allocator
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder, finish
-from khotool.encode.handover import Buffer, EntryValue, Handover
+from khotool.encode.handover import Buffer, EntryValue, Handover, Rows
+from khotool.encode.map_build import build_map
 from khotool.encode.places import Places, has_references
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_read_write, build_sequential
 from khotool.image.model import Span
-from khotool.image.preserved import CHUNK_ELEMENT, CHUNK_HEADER, bitmap_bytes
 from khotool.image.trees import INLINE
-from khotool.limits import Limits
-from khotool.pages.blocks import Blocks
-from khotool.shapes import bitmap_chunks, radix
 
 LOWEST = 1 << 20
 """Memory below is left to firmware."""
@@ -99,14 +94,15 @@ def _lay_out(
         builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
     root_page = 0 if made.definition.segment else builder.alloc_preserve(geometry.page_size, "/")
-    _scratch_array(builder, scratch)
+    if made.definition.scratch == "array":
+        _scratch_array(builder, scratch)
     children = []
     for number, entry in enumerate(handover.entries):
         if progress is not None:
             progress("Laying out", number, len(handover.entries) + 1)
         children.append(made.entry(entry))
-    map_address = made.build_map()
-    data = made.tree([child for child in children if child is not None], map_address)
+    place = build_map(builder, made.definition)
+    data = made.tree([child for child in children if child is not None], place)
     if made.definition.segment:
         pages = -(-len(data) // geometry.page_size) * geometry.page_size
         root_page = allocator.take_one(pages, "/", geometry.page_size)
@@ -234,64 +230,17 @@ class _Root:
         self.builder.writes.append((address, data))
         return address
 
-    def build_map(self) -> int:
-        """The preserved-page map over everything preserved so far; its address."""
-        builder, geometry = self.builder, self.builder.geometry
-        # A handover may preserve nothing: the empty arrays stand for it.
-        starts = [np.zeros(0, np.uint64), *(addresses for addresses, _ in builder.preserved)]
-        orders = [np.zeros(0, np.uint8)] + [
-            np.full(len(addresses), order, np.uint8) for addresses, order in builder.preserved
-        ]
-        start = np.concatenate(starts)
-        blocks = Blocks.from_runs(
-            start, np.ones(len(start), np.uint64), np.concatenate(orders), geometry.page_shift
-        )
-
-        def pages(count: int) -> Any:
-            return builder.allocator.take(count, geometry.page_size, "/memory_map")
-
-        limits = Limits(nodes=1 << 40)
-        if self.definition.ranges:
-            return 0
-        if "khoser_mem_chunk_hdr" not in self.definition.structs:
-            address, places, contents = radix.build(
-                blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix,
-                allocate=pages, limits=limits,
-            )  # fmt: skip
-            builder.writes += [
-                (place, memoryview(page)) for place, page in zip(
-                    places.tolist(), contents, strict=True)
-            ]  # fmt: skip
-            return address
-        size = bitmap_bytes(
-            self.definition, self.abi.layouts.get(self.definition.id, ""), geometry.page_size
-        )
-
-        def bitmaps(count: int) -> Any:
-            per_page = geometry.page_size // size
-            first = pages(-(-count // per_page))
-            offsets = np.arange(per_page, dtype=np.uint64) * np.uint64(size)
-            return (first[:, None] + offsets[None, :]).reshape(-1)[:count]
-
-        address, writes = bitmap_chunks.build(
-            blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix, bitmap_bytes=size,
-            header=self.registry.compile(self.definition, CHUNK_HEADER, geometry).dtype,
-            element=self.registry.compile(self.definition, CHUNK_ELEMENT, geometry).dtype,
-            allocate_pages=pages, allocate_bitmaps=bitmaps, limits=limits,
-        )  # fmt: skip
-        builder.writes += writes
-        return address
-
-    def tree(self, children: list[Child], map_address: int) -> bytes:
+    def tree(self, children: list[Child], place: int | Rows) -> bytes:
         """The root's bytes.
 
         Args:
             children: entries in the order in which the root shows them.
+            place: of the map, as the root says it.
         """
         kind = self.definition.fdt
         assert kind is not None
         top = Node("")
-        self.fdt.fill(top, self.definition, kind, {MAP: map_address}, "/", set())
+        self.fdt.fill(top, self.definition, kind, {MAP: place}, "/", set())
         if self.abi.root_writer == "sequential":
             top.items += children
             return build_sequential(top)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from khotool.abi.definition import Kind, Shape
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.registry import Registry
 from khotool.errors import UsageError
-from khotool.image.preserved import decode_map
+from khotool.image.preserved import read_map
 from khotool.image.scan import Candidate
 from khotool.image.walk import Walker
 from khotool.memory.space import AddressSpace
@@ -68,29 +67,25 @@ def fit(
     """How well a geometry explains the maps: known pages covered, and contradictions."""
     covered = strange = 0
     for candidate in roots[:4]:
-        definition = registry.match(Kind.ROOT, "compatible", candidate.compatible)
-        if definition is None or definition.fdt is None or candidate.blob.root is None:
+        tree = candidate.blob.root
+        if tree is None:
             continue
-        for field in definition.fdt.properties:
-            reference = field.points_to
-            prop = candidate.blob.root.get(field.name)
-            if reference is None or prop is None or len(prop.value) != 8:
-                continue
-            if reference.shape not in (Shape.RADIX, Shape.BITMAP_CHUNKS):
-                continue
-            address = int.from_bytes(prop.value, geometry.byteorder)
-            walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
-            layouts = [options.abi[definition.id]] if options.abi.get(definition.id) else [
-                *definition.layouts] or [""]  # fmt: skip
-            results = []
-            for layout in layouts:
-                found = decode_map(walker, address, reference.shape, definition, layout or "")
+        walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
+        definition = walker.root_format(candidate.blob, candidate.address)
+        if definition is None:
+            continue
+        named = options.abi.get(definition.id)
+        layouts = [named] if named in definition.layouts else [*definition.layouts] or [""]
+        results = []
+        for layout in layouts:
+            found = read_map(walker, definition, tree, layout or "")
+            if found is not None:
                 points = np.array(known_pages(candidate, geometry), np.uint64)
                 hits = int((found.blocks.find(points) >= 0).sum()) if len(points) else 0
                 results.append((hits, -len(found.problems)))
-            hits, problems = max(results)
-            covered += hits
-            strange -= problems
+        hits, problems = max(results, default=(0, 0))
+        covered += hits
+        strange -= problems
     return covered, strange
 
 
@@ -98,8 +93,8 @@ def known_pages(candidate: Candidate, geometry: Geometry) -> list[int]:
     """Addresses that are preserved in every good image: the root and its entries."""
     pages = [candidate.address]
     root = candidate.blob.root
-    for child in root.children if root is not None else []:
-        for prop in child.properties:
+    for depth, node in root.walk() if root is not None else ():
+        for prop in node.properties if depth else ():
             if len(prop.value) == 8:
                 value = int.from_bytes(prop.value, geometry.byteorder)
                 if value >= 4096:

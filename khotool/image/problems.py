@@ -28,6 +28,7 @@ MAP_RULES = {
     "missing-bitmap": "MEM313",
     "missing-chunk": "MEM313",
     "bad-key": "MEM314",
+    "lost-marker": "MEM321",
     "too-many-elements": "MEM315",
     "bad-order": "MEM316",
     "unaligned-start": "MEM317",

@@ -6,7 +6,7 @@ import numpy as np
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.record import column
-from khotool.fdt.blob import Blob
+from khotool.fdt.blob import Node as FdtNode
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import normalise
 from khotool.shapes.preserved import MapPages, PreservedMap
@@ -18,7 +18,7 @@ FLAGS = 1
 HIGHEST = 1 << 52
 
 
-def ranges_map(blob: Blob, name: str, compiled: CompiledStruct) -> PreservedMap:
+def ranges_map(tree: FdtNode, name: str, compiled: CompiledStruct) -> PreservedMap:
     """Every range of every property ``name`` of a tree, rounded out to pages.
 
     A property whose length is no multiple of a range is skipped, as the kernel does.
@@ -29,7 +29,7 @@ def ranges_map(blob: Blob, name: str, compiled: CompiledStruct) -> PreservedMap:
     geometry = compiled.geometry
     tables = [
         np.frombuffer(prop.value, compiled.dtype)
-        for _, node in (blob.root.walk() if blob.root is not None else ())
+        for _, node in tree.walk()
         for prop in node.properties
         if prop.name == name and prop.value and len(prop.value) % compiled.size == 0
     ]

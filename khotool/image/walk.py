@@ -133,21 +133,10 @@ class Walker:
         tree = self.tree
         tree.span = Span(address, len(blob.data))
         assert blob.root is not None
-        definition = root_definition(blob, self.registry)
-        if definition is not None and not blob.complete:
-            recover_names(blob, definition)
-        compatible = text_property(blob.root, "compatible")
         self.root_blob = blob
-        if definition is not None:
-            string = definition.match["compatible"][0]
-            candidates = self.registry.candidates(Kind.ROOT, "compatible", string)
-            evidence = Evidence(tree=blob.root, handle=address)
-            definition = choose(self, tree, string, candidates, evidence)
-        for forced in self.abi:
-            candidate = self.registry.definitions.get(forced)
-            if candidate is not None and candidate.kind is Kind.ROOT:
-                definition = candidate
+        definition = self.root_format(blob, address)
         if definition is None or definition.fdt is None:
+            compatible = text_property(blob.root, "compatible")
             self.report("ABI901", tree, f"no definition for the root {compatible!r}", address)
             self.trees.raw(tree, blob.root, address)
             return
@@ -156,10 +145,27 @@ class Walker:
         self.claim("/", address, len(blob.data), expected_outside=definition.segment)
         if definition.ranges:
             compiled = self.registry.compile(definition, RANGE, self.geometry)
-            self.map = ranges_map(blob, definition.ranges, compiled)
+            self.map = ranges_map(blob.root, definition.ranges, compiled)
         # The map comes first: what hangs from the root is judged with it at hand.
         self.trees.read(tree, blob.root, definition.fdt, definition, address)
         resolve_references(self)
+
+    def root_format(self, blob: Blob, address: int) -> Definition | None:
+        """The definition of a root: by its string, by what tells it from others, or as forced."""
+        assert blob.root is not None
+        definition = root_definition(blob, self.registry)
+        if definition is not None and not blob.complete:
+            recover_names(blob, definition)
+        if definition is not None:
+            string = definition.match["compatible"][0]
+            candidates = self.registry.candidates(Kind.ROOT, "compatible", string)
+            evidence = Evidence(tree=blob.root, handle=address)
+            definition = choose(self, self.tree, string, candidates, evidence)
+        for forced in self.abi:
+            candidate = self.registry.definitions.get(forced)
+            if candidate is not None and candidate.kind is Kind.ROOT:
+                definition = candidate
+        return definition
 
     # -- device trees --------------------------------------------------------------------
 
