@@ -81,12 +81,17 @@ class CompiledStruct:
                 f"struct {struct.name}", f"fields end at {end} bytes, declared size is {self.size}"
             )
 
-    def _tail(self, find: Callable[[str], CompiledStruct]) -> tuple[Field, CompiledStruct] | None:
-        """The array of open length behind the fields, with the struct of its elements."""
+    def _tail(
+        self, find: Callable[[str], CompiledStruct]
+    ) -> tuple[Field, CompiledStruct | None] | None:
+        """The array of open length behind the fields, with the struct of its elements.
+
+        There is no struct where the elements are bytes.
+        """
         last = self.struct.fields[-1] if self.struct.fields else None
         if last is None or last.type is None or last.type.kind != "array":
             return None
-        return last, find(last.type.struct)
+        return last, find(last.type.struct) if last.type.struct else None
 
     def _place(self, find: Callable[[str], CompiledStruct]) -> tuple[PlacedField, ...]:
         placed = []
@@ -114,7 +119,7 @@ class CompiledStruct:
             if part.width == "page_shift":
                 width = self.geometry.page_shift
             elif part.width == "rest":
-                width = size * 8 - bit
+                width = max(size * 8 - bit, 0)
             else:
                 width = int(part.width)
             parts.append(PlacedPart(part, ((1 << width) - 1) << bit, 0 if part.in_place else bit))

@@ -62,6 +62,10 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         HEAD + struct('bits = "u16", parts = [ { name = "a", width = "page_shift" },'
                       ' { name = "b", width = 1 } ]', size=2),
         "x.toml:6", "struct.x_ser", "struct x_ser: a:b has 17 bits"),
+    "rest of nothing": (
+        HEAD + struct('bits = "u8", parts = [ { name = "a", width = 5 }, { name = "b", width = 5 },'
+                      ' { name = "c", width = "rest" } ]', size=1),
+        "x.toml:6", "struct.x_ser", "struct x_ser: a:b:c has 10 bits"),
     "itself": (HEAD + struct('name = "a", type = "x_ser"'),
                "x.toml:6", "struct.x_ser", "x.toml.struct.x_ser: the struct is a part of itself"),
     "struct of a record": (pointer('shape = "record", of = "gone"'),
