@@ -99,14 +99,14 @@ def laid_out(name: str, size: int, items: list[DraftField], notes: list[str]) ->
                 parts=tuple((names.take(part), width) for part, width in item.parts))
         for item in items
     ]  # fmt: skip
-    page = _fills_page(size, items)
-    if page:
-        items[-1] = replace(items[-1], type=items[-1].type.partition("[")[0], fill=True)
-        notes = [*notes, "a page long, and its last array ends with it: taken to follow PAGE_SIZE"]
-    if _fits(size, items, packed=True):
-        return DraftStruct(name, size, tuple(items), True, page, tuple(notes))
-    if _fits(size, items, packed=False):
-        return DraftStruct(name, size, tuple(items), False, page, tuple(notes))
+    packed, natural = (_fits(size, items, packed=packed) for packed in (True, False))
+    if packed or natural:
+        page = _fills_page(size, items)
+        if page:
+            items[-1] = replace(items[-1], type=items[-1].type.partition("[")[0], fill=True)
+            note = "a page long, and its last array ends with it: taken to follow PAGE_SIZE"
+            notes = [*notes, note]
+        return DraftStruct(name, size, tuple(items), packed, page, tuple(notes))
     padded: list[DraftField] = []
     end = 0
     for item in items:
@@ -119,7 +119,7 @@ def laid_out(name: str, size: int, items: list[DraftField], notes: list[str]) ->
         end = item.offset + item.size
     if end < size:
         padded.append(_padding(end, size - end, names))
-    return DraftStruct(name, size, tuple(padded), True, page, tuple(notes))
+    return DraftStruct(name, size, tuple(padded), True, False, tuple(notes))
 
 
 def _padding(offset: int, size: int, names: Names) -> DraftField:
@@ -152,7 +152,7 @@ def _fills_page(size: int, items: list[DraftField]) -> bool:
         return False
     step = last.size // int(count.rstrip("]"))
     return last.offset + last.size == size and all(
-        (page - last.offset) % step == 0 for page in PAGE_SIZES
+        page > last.offset and (page - last.offset) % step == 0 for page in PAGE_SIZES
     )
 
 

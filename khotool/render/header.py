@@ -255,7 +255,7 @@ class Header:
     def meaning(self, placed: PlacedField) -> Iterator[str]:
         """Lines of a comment: what the field is, where it leads, how a word is cut."""
         field = placed.field
-        for part in placed.parts:
+        for part in (part for part in placed.parts if part.mask):
             low = (part.mask & -part.mask).bit_length() - 1
             doc = f", {part.field.doc}" if part.field.doc else ""
             text = f"bits {low} to {part.mask.bit_length() - 1}: {part.field.name}{doc}"
@@ -289,6 +289,9 @@ class Header:
                 low_mask = f"((1ULL << {width}) - 1)" if width != "64" else "(~0ULL)"
                 mask = f"({low_mask} << {where})"
             name = f"{struct}_{macro(part.name)}"
+            if part.width == "rest" and not placed.parts[-1].mask:
+                # The parts before it are the whole word.
+                mask, where = "0", "0"
             yield from self.define(f"{name}_MASK", mask)
             yield from self.define(f"{name}_SHIFT", "0" if part.in_place else where)
             if width:

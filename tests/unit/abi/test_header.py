@@ -44,7 +44,7 @@ fields = [
   { bits = "u32", parts = [
     { name = "a", width = "page_shift" }, { name = "b", width = 3 }, { name = "c", width = "rest" },
   ] },
-  { bits = "u64", parts = [{ name = "all", width = 64 }] },
+  { bits = "u64", parts = [{ name = "all", width = 64 }, { name = "none", width = "rest" }] },
   { name = "nr", type = "u64", counts = "rows" },
   { name = "rows", type = "odd_inner[]" },
 ]
@@ -160,6 +160,7 @@ def test_masks_cut_words(tmp_path: Path) -> None:
     _Static_assert(PART(0x00015000U, ODD_SER_B) == 5, "");
     _Static_assert(PART(0xffff8000U, ODD_SER_C) == 0x1ffff, "");
     _Static_assert(PART(~0ULL, ODD_SER_ALL) == ~0ULL, "");
+    _Static_assert(PART(~0ULL, ODD_SER_NONE) == 0, "");
     """
     assert compiled(text, *STRICT) == ""
 
