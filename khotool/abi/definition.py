@@ -109,7 +109,7 @@ class FieldType:
     Args:
         kind: ``int``, ``char`` (fixed, NUL padded), ``string`` (NUL terminated property),
             ``bytes`` (any property, or fixed in a struct), ``struct`` or ``array`` (whole structs:
-            a property, or the end of a record).
+            a property, or the end of a record; of plain bytes where ``struct`` is empty).
         size: bytes of an ``int``, ``char`` or fixed ``bytes``.
         signed: of an ``int``.
         big: the value is big-endian whatever the image's byte order is.
@@ -137,7 +137,8 @@ class Field:
         alias: the model's name, where versions differ in the kernel's.
         role: how the value is shown and compared: address, pfn, page-index, count, bytes,
             pages, order, token, handle, flags, counter, checksum, magic, position, bits, name (text
-            that a user chose), kernel-pointer (a slot that only a running kernel fills).
+            that a user chose), kernel-pointer (a slot that only a running kernel fills), bdf (bus,
+            device and function of PCI in 16 bits).
         parts: fields of a bit-field word, from the least significant bit up.
         width: bits of a part; ``page_shift`` and ``rest`` depend on the page size.
         in_place: a part that is masked, not shifted down.
@@ -301,8 +302,8 @@ class Definition:
         uses: ids of structures that records of this format embed.
         depends: what else must be in a handover: ``handlers`` of files an FLB is bound to (``all``,
             or their strings), ``flbs`` of which a file needs one; strings with blanks between.
-        allocate: what the writer allocates for the blob beyond its bytes: ``pages``, and
-            ``bytes_each`` element of the list ``of``.
+        allocate: what the writer allocates for the blob beyond its bytes: ``pages``, ``bytes``,
+            and ``bytes_each`` element of the list ``of``.
         probe: signs that all have to be there where several definitions have one string.
         segment: the blob is a kexec segment, which no map preserves.
         ranges: property that lists preserved ranges wherever it stands in the tree; the map.

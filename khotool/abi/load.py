@@ -29,6 +29,7 @@ STATUSES = ("merged", "queued", "development", "historical", "experimental", "lo
 ROLES = (
     "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
     "flags", "counter", "checksum", "magic", "position", "bits", "name", "kernel-pointer",
+    "bdf",
 )  # fmt: skip
 PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
@@ -229,9 +230,10 @@ def _allocate(table: _Table) -> dict[str, int | str]:
     if not table.data:
         return {}
     rule: dict[str, int | str] = {
-        "pages": table.take("pages", int),
-        "bytes_each": table.take("bytes_each", int),
-        "of": table.take("of", str),
+        "pages": table.take("pages", int, 0),
+        "bytes": table.take("bytes", int, 0),
+        "bytes_each": table.take("bytes_each", int, 0),
+        "of": table.take("of", str, ""),
     }
     table.done()
     return rule
@@ -422,6 +424,8 @@ def _type(where: str, text: str) -> FieldType:
         return FieldType("char", text, int(match[1]))
     if match := _BYTES.match(text):
         return FieldType("bytes", text, int(match[1]))
+    if text == "bytes[]":
+        return FieldType("array", text)
     if text in ("string", "bytes"):
         return FieldType(cast("Literal['string', 'bytes']", text), text)
     if match := _ARRAY.match(text):

@@ -166,6 +166,8 @@ class FieldReader:
         kind, reference = field.type, field.points_to
         if field.holds is not None:
             return self.table_rows(definition, field.holds.of, given, where)
+        if kind is not None and kind.kind == "array" and not kind.struct:
+            return self.hexadecimal(given, where)
         if kind is not None and kind.kind == "array":
             return self.table_rows(definition, kind.struct, given, where)
         if reference is not None and is_link(reference, given):

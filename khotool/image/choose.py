@@ -218,10 +218,13 @@ def _row(
 
 
 def _value(row: Mapping[str, Any], field: str) -> int | str | None:
-    """A field of a record, or of a struct inside it."""
+    """A field of a record, or of a struct or of an element of an array inside it."""
     found: Any = row
     for label in field.split("/"):
-        found = found.get(label) if isinstance(found, Mapping) else None
+        if isinstance(found, list) and label.isdecimal():
+            found = found[int(label)] if int(label) < len(found) else None
+        else:
+            found = found.get(label) if isinstance(found, Mapping) else None
     return found if isinstance(found, int | str) else None
 
 

@@ -11,7 +11,7 @@ from khotool.abi.definition import Definition, Field, Holds, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
 from khotool.image.model import UNPLACED, Node, NodeKind, Span, Table
-from khotool.image.region import RecordRegion, TableRegion
+from khotool.image.region import RawRegion, RecordRegion, TableRegion
 from khotool.shapes.page_table import walk_page_table
 from khotool.shapes.vmalloc import ShapeProblem, walk_vmalloc
 
@@ -129,6 +129,9 @@ def tail_table(
     # The counter of bytes may be signed; fewer than none is none.
     count = max(0, int(values[counter.label]))
     start = node.target.address + compiled.size
+    if element is None:
+        tail_bytes(follower, node, field, definition, start, count)
+        return
     table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
     table.struct = element.struct.name
     extents = np.empty((0, 2), np.uint64)
@@ -156,6 +159,31 @@ def tail_table(
     follower.claim(table, start, size)
     walker.regions.append(TableRegion(table.path, definition.id, element, extents, records))
     claim_rows(follower, table, table.table)
+
+
+def tail_bytes(
+    follower: Follower, node: Node, field: Field, definition: Definition, start: int, count: int
+) -> None:
+    """The ``count`` bytes of open length at ``start``, behind the fields of a record."""
+    walker = follower.walker
+    value = node.add(
+        Node(field.label, NodeKind.VALUE, field=field, format=definition.id, value=b"")
+    )
+    value.span = Span(start, 0)
+    if not count:
+        return
+    data = walker.read_some(start, min(count, walker.limits.bytes), short=True)
+    if isinstance(data, Absent):
+        walker.absent(value, start, data)
+        value.value = data
+        return
+    if len(data) < count:
+        walker.report("REC403", value, f"{count} bytes are counted; {len(data)} are there")
+    if not walker.spend(value, 1, len(data)):
+        return
+    value.value, value.span = bytes(data), Span(start, len(data))
+    follower.claim(value, start, len(data))
+    walker.regions.append(RawRegion(value.path, start, value.value))
 
 
 def page_table(

@@ -31,6 +31,8 @@ def number_text(value: int, field: Field | None) -> str:
         return f"{value:#x}" if value or role not in ("flags", "bits") else "0"
     if role == "bytes":
         return bytes_text(value)
+    if role == "bdf" and value < 1 << 16:
+        return f"{value >> 8:02x}:{value >> 3 & 31:02x}.{value & 7}"
     return str(value)
 
 
