@@ -201,7 +201,8 @@ class Header:
         if compiled.tail is not None:
             field, element = compiled.tail
             yield from block(field.doc or "as many as are counted", "\t")
-            yield f"\tstruct {identifier(element.struct.name)} {identifier(field.name)}[];"
+            base = f"struct {identifier(element.struct.name)}" if element is not None else "u8"
+            yield f"\t{base} {identifier(field.name)}[];"
         yield "} __attribute__((packed));" if struct.packed else "};"
         size = "KHO_PAGE_SIZE" if struct.size == "page" else str(compiled.size)
         yield f'_Static_assert(sizeof(struct {tag}) == {size}, "struct {tag}");'
