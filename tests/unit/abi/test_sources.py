@@ -67,6 +67,24 @@ def test_folder_of_the_user(user: Path) -> None:
     assert registry.origin("memfd-v2") == Origin("shipped")
 
 
+def test_sets_of_the_user(user: Path) -> None:
+    """A folder may bring ABI sets; a wrong one among them is left out alone."""
+    (user / "mine-v1.toml").write_text(text("mine-v1"))
+    row = '[[set]]\nid = "{}"\nroot = "kho-v4"\nfiles = ["{}"]\n'
+    row += 'releases = {{ first = "99.{}", last = "" }}\n'
+    rows = [row.format("bad", "gone-v1", 1), row.format("mine", "mine-v1", 2)]
+    (user / "sets.toml").write_text("\n".join(rows))
+    registry = load_registry()
+    found = registry.set_for("mine")
+    assert found is not None
+    assert found.files == ("mine-v1",)
+    assert "bad" not in registry.sets
+    assert set(shipped_registry().sets) < set(registry.sets)
+    assert plugins.take_problems() == [
+        f"{user}: sets.toml.bad: names 'gone-v1', which is not defined; not used"
+    ]
+
+
 def test_folders_of_the_variable(
     user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
