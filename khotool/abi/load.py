@@ -244,7 +244,7 @@ def _condition(table: _Table) -> Condition:
         raise DefinitionError(table.where, "a condition names a sign")
     equals = table.data.pop("equals", None)
     numbers = {
-        key: table.take(key, int) if key in table.data else None
+        key: _number(f"{table.where}.{key}", table.data.pop(key)) if key in table.data else None
         for key in ("length", "above", "blob", "order", "at_most", "at_least", "page_size")
     }
     condition = Condition(
