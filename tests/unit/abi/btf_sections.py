@@ -1,80 +1,44 @@
-"""BTF sections by hand."""
+"""BTF with everything a struct of C may have: named integers, enums, unions, bit-fields."""
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, field
-
-from khotool.abi.btf import (
-    KIND_ARRAY,
-    KIND_ENUM,
-    KIND_ENUM64,
-    KIND_INT,
-    KIND_PTR,
-    KIND_STRUCT,
-    KIND_TYPEDEF,
-    KIND_UNION,
-    MAGIC,
-)
+from khotool.abi.btf import KIND_ENUM, KIND_ENUM64
+from tests.unit.abi.btf_builder import PTR, STRUCT, TYPEDEF, UNION, BtfBuilder
 
 SIGNED, CHAR, BOOL = 1, 2, 4
+"""Encodings of an integer."""
 Member = tuple[str, int, int] | tuple[str, int, int, int]
 """Name, type, bit offset, and width of a bit-field."""
 
 
-@dataclass
-class Builder:
-    order: str = "<"
-    types: list[bytes] = field(default_factory=list)
-    strings: bytearray = field(default_factory=lambda: bytearray(b"\0"))
-
-    def name(self, text: str) -> int:
-        if not text:
-            return 0
-        at = len(self.strings)
-        self.strings += text.encode() + b"\0"
-        return at
-
-    def add(self, name: str, kind: int, count: int, size: int, more: bytes = b"", *,
-            flag: bool = False) -> int:  # fmt: skip
-        info = kind << 24 | count | flag << 31
-        self.types.append(self.pack(self.name(name), info, size) + more)
-        return len(self.types)
-
-    def pack(self, *words: int) -> bytes:
-        return struct.pack(f"{self.order}{len(words)}I", *words)
+class Builder(BtfBuilder):
+    """Every method gives the number of the type that it adds."""
 
     def number(self, name: str, size: int, encoding: int = 0) -> int:
-        return self.add(name, KIND_INT, 0, size, self.pack(encoding << 24 | size * 8))
+        """An integer of so many bytes."""
+        return self.add(name, 1 << 24, size, encoding << 24 | size * 8)
 
     def pointer(self, to: int) -> int:
-        return self.add("", KIND_PTR, 0, to)
+        return self.named(PTR, to)
 
     def typedef(self, name: str, of: int) -> int:
-        return self.add(name, KIND_TYPEDEF, 0, of)
-
-    def array(self, of: int, count: int) -> int:
-        return self.add("", KIND_ARRAY, 0, 0, self.pack(of, of, count))
+        return self.named(TYPEDEF, of, name)
 
     def enum(self, name: str, size: int, values: dict[str, int], *, signed: bool = False) -> int:
-        more = b"".join(self.pack(self.name(n), v & 0xFFFFFFFF) for n, v in values.items())
-        return self.add(name, KIND_ENUM, len(values), size, more, flag=signed)
+        words = [word for n, v in values.items() for word in (self.name(n), v & 0xFFFFFFFF)]
+        return self.add(name, KIND_ENUM << 24 | len(values) | signed << 31, size, *words)
 
     def enum64(self, name: str, values: dict[str, int]) -> int:
-        more = b"".join(self.pack(self.name(n), v & 0xFFFFFFFF, v >> 32) for n, v in values.items())
-        return self.add(name, KIND_ENUM64, len(values), 8, more)
+        words = [
+            word for n, v in values.items() for word in (self.name(n), v & 0xFFFFFFFF, v >> 32)
+        ]
+        return self.add(name, KIND_ENUM64 << 24 | len(values), 8, *words)
 
     def struct(self, name: str, size: int, *members: Member, union: bool = False) -> int:
+        """A struct or union; with the width of any member, of all."""
         bits = any(len(member) > 3 for member in members)
-        more = b""
-        for text, kind, bit, *width in members:
-            word = bit | (width[0] if width else 0) << 24 if bits else bit
-            more += self.pack(self.name(text), kind, word)
-        kind = KIND_UNION if union else KIND_STRUCT
-        return self.add(name, kind, len(members), size, more, flag=bits)
-
-    def section(self) -> bytes:
-        types = b"".join(self.types)
-        head = struct.pack(f"{self.order}HBB", MAGIC, 1, 0)
-        head += self.pack(24, 0, len(types), len(types), len(self.strings))
-        return head + types + bytes(self.strings)
+        rows = [
+            (text, kind, bit | (width[0] if width else 0) << 24 if bits else bit)
+            for text, kind, bit, *width in members
+        ]
+        return self.group(name, size, rows, UNION if union else STRUCT, bits=bits)
