@@ -49,8 +49,7 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
 
 
 def _labels(table: Table) -> dict[str, str]:
-    fields = (f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,))
-    return {field.label: field.role for field in fields}
+    return {field.label: field.role for field in table.fields()}
 
 
 def _keys(a: Table, b: Table) -> tuple[Array, Array]:

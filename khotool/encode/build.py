@@ -14,12 +14,14 @@ from khotool.abi.record import encode_record, fit_int
 from khotool.abi.registry import Registry
 from khotool.encode.allocate import Allocator
 from khotool.encode.handover import Array, Buffer, Handle, Link, PageTables, Payload, Rows
+from khotool.encode.labels import target_labels
 from khotool.encode.page_tables import place_tables
 from khotool.encode.places import Places
 from khotool.encode.regions_json import pack_columns
 from khotool.errors import EncodeError
 from khotool.image.follow import list_header
 from khotool.image.path import quote_key
+from khotool.image.words import is_words
 from khotool.shapes.blocks import capacity
 
 MAX_ORDER = 10
@@ -145,13 +147,15 @@ class Builder:
             values,
             path,
         )
-        known = set(numbers)
+        known = set(numbers) | self.inline_labels(definition, compiled)
         tail = b""
         if compiled.tail is not None:
             field, element = compiled.tail
             known.add(field.label)
             rows = values.get(field.label)
-            if rows is not None and len(rows):
+            if element is None:
+                tail = bytes(rows or b"")
+            elif rows is not None and len(rows):
                 if not isinstance(rows, Rows):
                     raise EncodeError(f"{path}/{field.label}", "expected a table")
                 tail = self.table(element, rows, f"{path}/{field.label}")
@@ -159,6 +163,15 @@ class Builder:
             if label not in known:
                 self.lose(f"{path}/{label}", values[label], f"{definition.id} has no such field")
         return encode_record(compiled, numbers, path) + tail
+
+    def inline_labels(self, definition: Definition, compiled: CompiledStruct) -> set[str]:
+        """Labels of values that stand beside pointers of a record."""
+        return {
+            label
+            for placed in compiled.fields
+            if placed.field.points_to is not None
+            for label in target_labels(self.registry, definition, placed.field.points_to)
+        }
 
     def resolve(
         self,
@@ -170,13 +183,20 @@ class Builder:
         """Values of fields as they are stored: pointers built, counts counted, defaults set."""
         fields = list(fields)
         numbers: dict[str, Any] = {}
+        sized = {f.points_to.pgcnt: f for f in fields if f.points_to is not None
+                 and f.points_to.pgcnt and not f.points_to.header}  # fmt: skip
         for field in fields:
             here = f"{path}/{field.label}"
             value = values.get(field.label)
             if field.counts:
                 numbers[field.label] = self.count(definition, fields, field, values)
+            elif field.label in sized:
+                array = sized[field.label]
+                assert array.points_to is not None
+                items = len(values.get(array.label) or ())
+                numbers[field.label] = self.array_pages(definition, array.points_to, items)
             elif field.holds is not None:
-                numbers[field.label] = self.vmalloc(definition, field.holds, value, here)
+                numbers[field.label] = self.held(definition, field, value, here)
             elif field.points_to is not None and not _is_table(field):
                 numbers[field.label] = self.pointer(definition, field, values, here)
             elif field.value:
@@ -239,6 +259,12 @@ class Builder:
         if reference.shape in _PAYLOADS and isinstance(value, Payload):
             address: int = int(self.place_payload(value, path)[0])
             return address
+        if reference.inline:
+            labels = target_labels(self.registry, definition, reference)
+            value = {label: values[label] for label in labels if label in values}
+            path = path.rpartition("/")[0]
+            if field.null != "error" and not any(value.values()):
+                return 0
         if reference.shape is Shape.RECORD and isinstance(value, Mapping):
             return self.place(self.record(definition, reference.of, value, path), path)
         if reference.shape is Shape.TREE and isinstance(value, Mapping):
@@ -285,7 +311,8 @@ class Builder:
         """Bytes of a device tree, finished as its writer does."""
         from khotool.encode.fdt_build import FdtBuilder, finish
 
-        return finish(FdtBuilder(self).tree(definition, values, path), definition, self.geometry)
+        node = FdtBuilder(self).tree(definition, values, path)
+        return finish(node, definition, values, self.geometry)
 
     def elements(
         self,
@@ -312,12 +339,14 @@ class Builder:
         """Records one after another, with a header where the format has one."""
         if not items and not reference.header:
             return 0
-        room = reference.pages * self.geometry.page_size
+        pages = self.array_pages(definition, reference, len(items))
+        room = pages * self.geometry.page_size
         head = b""
         if reference.header:
-            head = self.record(
-                definition, reference.header, {reference.count: len(items)}, f"{path}/header"
-            )
+            counts = {reference.count: len(items)}
+            if reference.pgcnt:
+                counts[reference.pgcnt] = pages
+            head = self.record(definition, reference.header, counts, f"{path}/header")
         size = self.registry.compile(definition, reference.of, self.geometry).size
         fits = (room - len(head)) // size
         if len(items) > fits:
@@ -328,6 +357,17 @@ class Builder:
         body = b"".join(self.elements(definition, reference.of, items, path, at))
         self.writes.append((address, (head + body).ljust(room, b"\0")))
         return address
+
+    def array_pages(self, definition: Definition, reference: Reference, count: int) -> int:
+        """Pages of an array of ``count`` records; 0 for one that is not there."""
+        if not count and not reference.header:
+            return 0
+        if reference.pages:
+            return reference.pages
+        size = count * self.registry.compile(definition, reference.of, self.geometry).size
+        if reference.header:
+            size += self.registry.compile(definition, reference.header, self.geometry).size
+        return -(-size // self.geometry.page_size)
 
     def blocks(self, definition: Definition, field: Field, items: list[Any], path: str) -> int:
         """Records in a list of blocks, each full but the last."""
@@ -361,6 +401,16 @@ class Builder:
 
     # -- tables --------------------------------------------------------------------------
 
+    def held(self, definition: Definition, field: Field, value: Any, path: str) -> dict[str, Any]:
+        """Build the array that an embedded descriptor leads to; the descriptor's values."""
+        assert field.holds is not None
+        assert field.type is not None
+        from khotool.encode.words import build_words
+
+        if is_words(self.registry, definition, field.type.struct):
+            return build_words(self, definition, field, value, path)
+        return self.vmalloc(definition, field.holds, value, path)
+
     def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:
         """The records of a table, their payload placed."""
         columns = dict(rows.columns)
@@ -384,8 +434,11 @@ class Builder:
                         addresses = addresses >> np.uint64(self.geometry.page_shift)
                     values[slice(None) if rows.used is None else rows.used] = addresses
                 columns[field.label] = values
-        known = {f.label for placed in compiled.fields for f in placed.field.parts or
-                 (placed.field,)}  # fmt: skip
+        every = [f for placed in compiled.fields for f in placed.field.parts or (placed.field,)]
+        known = {field.label for field in every}
+        for field in every:
+            if field.expect is not None and field.label not in columns:
+                columns[field.label] = np.full(count, field.expect, np.uint64)
         for label in columns:
             if label not in known:
                 self.lose(f"{path}/{label}", 1, f"{compiled.struct.name} has no such column")

@@ -11,6 +11,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
 from khotool.encode.build import Builder
 from khotool.encode.handover import Rows
+from khotool.encode.labels import target_labels
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_open, build_sequential
@@ -50,6 +51,9 @@ class FdtBuilder:
         layout = self.builder.abi.layouts.get(definition.id, "")
         fields = [f for f in kind.properties if not f.layout or f.layout == layout]
         taken.update(field.label for field in fields)
+        for field in fields:
+            if field.points_to is not None:
+                taken.update(target_labels(self.builder.registry, definition, field.points_to))
         numbers = self.builder.resolve(definition, fields, values, path)
         for field in fields:
             value = self.value(definition, field, numbers[field.label], values, path)
@@ -177,6 +181,9 @@ class FdtBuilder:
             return given if isinstance(given, bytes) else None
         if field.optional and field.label not in values and not field.value:
             return None
+        if kind.kind == "struct" and field.holds is None:
+            given = number if isinstance(number, Mapping) else {}
+            return builder.record(definition, kind.struct, given, here)
         if kind.kind == "struct":
             compiled = builder.registry.compile(definition, kind.struct, builder.geometry)
             return encode_record(compiled, number if isinstance(number, Mapping) else {}, here)
@@ -194,13 +201,28 @@ class FdtBuilder:
         )
 
 
-def finish(node: Node, definition: Definition, geometry: Geometry, room: int = 0) -> bytes:
+def finish(
+    node: Node, definition: Definition, values: Mapping[str, Any], geometry: Geometry
+) -> bytes:
     """Bytes of a tree as its writer leaves them: trimmed, or as long as its buffer.
 
     Args:
-        room: bytes of the buffer; a page, where the definition says nothing else.
+        values: of the tree, on which the length of a buffer may depend.
     """
-    if definition.packed_tree == "open":
-        pages = definition.allocate.get("pages", 1)
-        return build_open(node, max(room, int(pages) * geometry.page_size))
-    return build_sequential(node)
+    if definition.packed_tree != "open":
+        return build_sequential(node)
+    pages = -(-buffer_size(definition, values, geometry) // geometry.page_size)
+    return build_open(node, geometry.page_size << max(0, pages - 1).bit_length())
+
+
+def buffer_size(definition: Definition, values: Mapping[str, Any], geometry: Geometry) -> int:
+    """Bytes that a writer allocates by its rule; 0 without one."""
+    rule = definition.allocate
+    if not rule:
+        return 0
+    items = values.get(str(rule["of"]))
+    return (
+        int(rule["pages"]) * geometry.page_size
+        + int(rule["bytes"])
+        + int(rule["bytes_each"]) * len(items if items is not None else ())
+    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.encode.allocate import Allocator
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder, finish
+from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
 from khotool.encode.handover import Buffer, EntryValue, Handover, Rows
 from khotool.encode.map_build import build_map
 from khotool.encode.places import Places, has_references
@@ -182,7 +181,7 @@ class _Root:
             return self.fdt.tree(definition, entry.values, path, name)
         if definition.content == "fdt":
             node = self.fdt.tree(definition, entry.values, path)
-            data = finish(node, definition, self.builder.geometry)
+            data = finish(node, definition, entry.values, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))
@@ -217,12 +216,7 @@ class _Root:
 
     def room(self, definition: Definition, entry: EntryValue, size: int) -> int:
         """Bytes that the kernel allocates for an entry's blob."""
-        rule = definition.allocate
-        if not rule:
-            return size
-        items = entry.values.get(str(rule["of"]))
-        page = self.builder.geometry.page_size
-        return max(size, int(rule["pages"]) * page + int(rule["bytes_each"]) * len(items or ()))
+        return max(size, buffer_size(definition, entry.values, self.builder.geometry))
 
     def blob(self, data: bytes, path: str, room: int = 0) -> int:
         """A blob in preserved memory of its own, of ``room`` bytes at least."""

@@ -83,6 +83,10 @@ class _Lifter:
                 continue
             if child.kind is NodeKind.RAW or child.name in ("header", "target"):
                 continue
+            reference = child.field.points_to if child.field is not None else None
+            if reference is not None and reference.inline:
+                # What it leads to stands beside it.
+                continue
             if isinstance(child.value, Absent):
                 self.lost.append(f"{child.path}: {child.value.detail or child.value.reason}")
                 continue
@@ -156,7 +160,8 @@ class _Lifter:
                     links[field.label] = self.links(values, reference)
                     continue
                 if reference is None or reference.shape is not Shape.FOLIO:
-                    columns[field.label] = values
+                    if field.expect is None or bool((values != np.uint64(field.expect)).any()):
+                        columns[field.label] = values
                     continue
                 used = values != 0
                 addresses = values[used]
@@ -168,6 +173,8 @@ class _Lifter:
                     orders = self.orders(addresses)
                 sizes = np.uint64(geometry.page_size) << orders
                 payload = Payload(sizes, self.contents(addresses), old=addresses)
+        if table.position is not None:
+            columns[table.position.label] = table.column(table.position.label)
         if table.declared > len(table):
             missing = table.declared - len(table)
             self.lost.append(f"{node.path}: {missing} of {table.declared} records not captured")

@@ -21,6 +21,7 @@ from khotool.encode.handover import (
     Payload,
     Rows,
 )
+from khotool.encode.labels import content_labels, inner_nodes, node_labels, target_labels
 
 if TYPE_CHECKING:
     from khotool.encode.manifest import Manifest
@@ -56,8 +57,32 @@ class FieldReader:
         """Values of a record by label."""
         owner = self.registry.owner_of_struct(definition, name)
         fields = [f for field in owner.structs[name].fields for f in field.parts or (field,)]
-        table = self.known(fields, (), data, where)
-        return self.values(owner, fields, table, where)
+        table = self.known(fields, self.inline_labels(owner, fields), data, where)
+        beside = self.inline_values(owner, fields, table, where)
+        return self.values(owner, fields, table, where) | beside
+
+    def inline_labels(self, definition: Definition, fields: list[Field]) -> list[str]:
+        """Labels of values that stand beside the pointers that lead to them."""
+        pointers = [field.points_to for field in fields if field.points_to is not None]
+        return [
+            label
+            for reference in pointers
+            for label in target_labels(self.registry, definition, reference)
+        ]
+
+    def inline_values(
+        self, definition: Definition, fields: list[Field], table: dict[str, Any], where: str
+    ) -> dict[str, Any]:
+        """Values of a table that belong to targets of pointers."""
+        values: dict[str, Any] = {}
+        for field in fields:
+            reference = field.points_to
+            if reference is None or not reference.inline:
+                continue
+            labels = target_labels(self.registry, definition, reference)
+            mine = {key: table[key] for key in labels if key in table}
+            values |= self.target(definition, reference, table, mine, where)
+        return values
 
     def tree(self, definition: Definition, kind: NodeType, data: Any, where: str) -> dict[str, Any]:
         """Values of a node of a tree by label; those of inline nodes stand beside its own."""
@@ -67,15 +92,22 @@ class FieldReader:
             kind = definition.fdt
         fields = list(kind.properties) + ([kind.name] if kind.name is not None else [])
         lists = [item.alias for item in (kind.any_node, kind.any_property) if item and item.alias]
-        inline, groups = self.inner(kind)
-        extra = [label for _, inner in inline for label in self.labels(inner)]
+        inline, groups = inner_nodes(self.registry, kind)
+        extra = [
+            label
+            for owner, inner in inline
+            for label in node_labels(self.registry, owner or definition, inner)
+        ]
+        extra += self.inline_labels(definition, fields)
         named = [name for name, _ in groups]
         table = self.known(fields, [*lists, *extra, *named], data, where)
         own = {key: value for key, value in table.items() if key in {f.label for f in fields}
                or key == FORMAT}  # fmt: skip
         values = self.values(definition, fields, own, where)
+        values |= self.inline_values(definition, fields, table, where)
         for owner, inner in inline:
-            mine = {key: table[key] for key in self.labels(inner) if key in table}
+            labels = node_labels(self.registry, owner or definition, inner)
+            mine = {key: table[key] for key in labels if key in table}
             values |= self.tree(owner or definition, inner, mine, where)
         for name, inner in groups:
             if name in table:
@@ -86,31 +118,6 @@ class FieldReader:
                 values[item.alias] = [self.element(definition, item, row, here)
                                       for here, row in rows]  # fmt: skip
         return values
-
-    def inner(
-        self, kind: NodeType
-    ) -> tuple[list[tuple[Definition | None, NodeType]], list[tuple[str, NodeType]]]:
-        """Children of a node whose values stand beside its own, and those with a name."""
-        inline: list[tuple[Definition | None, NodeType]] = []
-        groups: list[tuple[str, NodeType]] = []
-        for name, child in kind.nodes.items():
-            owner = self.registry.get(child.format) if child.format else None
-            node = owner.fdt if owner is not None and owner.fdt is not None else child
-            # A node with a format of its own stands beside its parent's values in the builder.
-            if node.inline or child.format:
-                inline.append((owner, node))
-            else:
-                groups.append((name, node))
-        return inline, groups
-
-    def labels(self, kind: NodeType) -> list[str]:
-        """Labels of all values of a node and of its inline children."""
-        labels = [field.label for field in kind.properties]
-        labels += [item.alias for item in (kind.any_node, kind.any_property) if item and item.alias]
-        inline, groups = self.inner(kind)
-        for _, node in inline:
-            labels += self.labels(node)
-        return labels + [name for name, _ in groups]
 
     def element(
         self, definition: Definition, kind: NodeType | Field, data: Any, where: str
@@ -280,10 +287,7 @@ class FieldReader:
 
     def content_labels(self, definition: Definition) -> list[str]:
         """Labels of the values that a definition's content has."""
-        if definition.fdt is not None:
-            return self.labels(definition.fdt)
-        struct = definition.structs.get(definition.content)
-        return [field.label for field in struct.fields] if struct else []
+        return content_labels(self.registry, definition)
 
     def payload(self, given: Any, where: str) -> Payload:
         """A range of memory: its size, and what it holds."""

@@ -30,9 +30,8 @@ def contents_of(node: Node) -> tuple[Node, Table] | None:
 def page_index_of(table: Table) -> tuple[str, str] | None:
     """Labels of the columns that hold the page frame and the page index; None without them."""
     labels: dict[str, str] = {}
-    for placed in table.compiled.fields:
-        for field in placed.field.parts or (placed.field,):
-            labels.setdefault(field.role, field.label)
+    for field in table.fields():
+        labels.setdefault(field.role, field.label)
     if "pfn" not in labels or "page-index" not in labels:
         return None
     return labels["pfn"], labels["page-index"]

@@ -16,6 +16,7 @@ from khotool.image.preserved import MAPS, walk_map
 from khotool.image.problems import SHAPE_RULES
 from khotool.image.scan import read_tree
 from khotool.image.tables import inline_table, page_table, tail_table, vmalloc_table
+from khotool.image.words import is_words, words_table
 from khotool.pages.blocks import Blocks
 from khotool.shapes.blocks import walk_blocks
 from khotool.shapes.preserved import MapPages, PreservedMap
@@ -56,7 +57,10 @@ class Follower:
         if field.type is not None and field.type.kind in ("struct", "array") and not node.children:
             inline_table(self, node, field, definition)
         if field.holds is not None:
-            vmalloc_table(self, node, field.holds, definition, siblings)
+            if node.struct and is_words(self.walker.registry, definition, node.struct):
+                words_table(self, node, field.holds, definition)
+            else:
+                vmalloc_table(self, node, field.holds, definition, siblings)
             return
         reference = field.points_to
         if reference is not None and reference.shape is Shape.ORDER_TABLES and node.table is not None:

@@ -235,7 +235,7 @@ def folio_extents(image: Image, table: Table, column: Field) -> tuple[Any, Any]:
 
 
 def _fields_of(table: Table) -> list[Field]:
-    return [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
+    return table.fields()
 
 
 def _record_base(node: Node) -> int | None:

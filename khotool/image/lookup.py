@@ -95,6 +95,11 @@ def table_row(node: Node, index: int) -> Node | None:
             child = row.add(Node(field.label, NodeKind.VALUE, field=field, format=node.format))
             child.span = Span(span.address + placed.offset, placed.size)
             child.value = values[field.label]
+    if table.position is not None:
+        field = table.position
+        child = row.add(Node(field.label, NodeKind.VALUE, field=field, format=node.format))
+        child.value = values[field.label]
+        child.note = "by its place in the array"
     return row
 
 

@@ -92,28 +92,44 @@ class Table:
             hold the array, in order.
         declared: records the image says there are; more than ``len(records)`` if some are not
             captured.
+        position: what the place of a record in a sparse array says; None for records that say
+            all themselves.
+        positions: uint64 (n,), its values.
     """
 
     compiled: CompiledStruct
     records: np.ndarray[Any, Any]
     extents: np.ndarray[Any, Any]
     declared: int
+    position: Field | None = None
+    positions: np.ndarray[Any, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def column(self, label: str) -> np.ndarray[Any, Any]:
-        """One column, (n,) uint64 in host byte order."""
+    def fields(self) -> list[Field]:
+        """Fields of a row: those of the struct, parts of words among them, and the position."""
+        placed = [f for p in self.compiled.fields for f in p.field.parts or (p.field,)]
+        return placed if self.position is None else [*placed, self.position]
+
+    def column(self, label: str, rows: slice = slice(None)) -> np.ndarray[Any, Any]:
+        """One column, (n,) uint64 in host byte order, or the part of it that ``rows`` are."""
         from khotool.abi.record import column
 
-        values: np.ndarray[Any, Any] = column(self.compiled, self.records, label)
+        position = self.position
+        if position is not None and self.positions is not None and label == position.label:
+            return self.positions[rows]
+        values: np.ndarray[Any, Any] = column(self.compiled, self.records[rows], label)
         return values
 
     def row(self, index: int) -> dict[str, Any]:
         """Values of one record by label."""
         from khotool.abi.record import decode_record
 
-        return decode_record(self.compiled, self.records[index].tobytes())
+        values = decode_record(self.compiled, self.records[index].tobytes())
+        if self.position is not None and self.positions is not None:
+            values[self.position.label] = int(self.positions[index])
+        return values
 
     def span(self, index: int) -> Span:
         """Where a record starts, and its size; a record that straddles pieces starts here."""

@@ -36,8 +36,7 @@ def table_segments(image: Image, node: Node) -> list[Segment]:
 
 def table_fields(table: Table) -> list[Field]:
     """The fields of a row that are single values, pointers first."""
-    fields = [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
-    return sorted(fields, key=lambda field: field.points_to is None)
+    return sorted(table.fields(), key=lambda field: field.points_to is None)
 
 
 def column_text(image: Image, table: Table, field: Field) -> str:
