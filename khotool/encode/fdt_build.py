@@ -85,6 +85,8 @@ class FdtBuilder:
         if not kind.format:
             child = Node(name)
             inner = values if kind.inline else values.get(name, {})
+            if not kind.inline:
+                taken.add(name)
             if kind.optional and not inner:
                 return
             self.fill(child, definition, kind, inner, path, taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ HEADER = (
     "totalsize", "off_dt_struct", "off_dt_strings", "off_mem_rsvmap", "version",
     "last_comp_version", "boot_cpuid_phys", "size_dt_strings", "size_dt_struct",
 )  # fmt: skip
+INTEGER = re.compile(r"^(?P<big>be)?(?P<sign>[us])(?P<bits>8|16|32|64)$")
+"""Key of a number: its type."""
 MAX_DEPTH = 64
 
 
@@ -143,11 +146,14 @@ def _value_from_json(item: dict[str, Any], where: str, geometry: Geometry) -> by
         return encode_text(take(item, "text", str, where), f"{where}.text") + b"\0"
     if "hex" in item:
         return _hex(item["hex"], f"{where}.hex")
-    for kind in ("u32", "u64", "be64"):
-        if kind in item:
-            size = 4 if kind == "u32" else 8
-            value = fit_int(number(item[kind], f"{where}.{kind}"), size, False, f"{where}.{kind}")
-            return value.to_bytes(size, "big" if kind == "be64" else geometry.byteorder)
+    for kind in item:
+        found = INTEGER.match(kind)
+        if found is not None:
+            size, signed = int(found["bits"]) // 8, found["sign"] == "s"
+            here = f"{where}.{kind}"
+            value = fit_int(number(item[kind], here), size, signed, here)
+            order = "big" if found["big"] else geometry.byteorder
+            return value.to_bytes(size, order, signed=signed)
     raise EncodeError(where, "a property needs one of text, hex, u32, u64")
 
 

@@ -23,5 +23,5 @@ def build_image(walker: Walker, roots: list[Root], scratch: Scratch | Absent) ->
         regions=walker.regions,
         used=list(walker.used.values()),
         choices=list(walker.choices.values()),
-        findings=walker.findings,
+        findings=walker.complaints(),
     )

@@ -9,6 +9,8 @@ from khotool.shapes.preserved import PreservedMap
 
 FIRST = "kho-v1"
 """String of the roots that are written when user space says so."""
+WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
+"""Forms of the map that come into being when the handover is finalized."""
 
 
 def settle_phase(image: Image) -> Image:
@@ -108,7 +110,12 @@ def has_empty_luo(image: Image) -> bool:
 
 
 def first_merged(image: Image) -> bool:
-    """True for a handover that user space finalizes before kexec and that has no sessions."""
+    """True for a handover that user space finalizes before kexec and that has no sessions.
+
+    A tree of pages grows as memory is preserved; it is never finalized.
+    """
+    if isinstance(image.map, PreservedMap) and image.map.layout not in WRITTEN_AT_ONCE:
+        return False
     definition = image.registry.definitions.get(image.tree.format)
     strings = definition.match.get("compatible", ()) if definition is not None else ()
     return FIRST in strings and image.entry("LUO") is None

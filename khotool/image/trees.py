@@ -158,6 +158,8 @@ class TreeReader:
                 return
             own = kind.nodes.get(child.name)
             found.add(child.name)
+            if own is not None and not child.name:
+                walker.nameless.add(base + child.tag_offset)
             if own is not None:
                 self.child(parent, child, own, definition, base)
             elif others is None:

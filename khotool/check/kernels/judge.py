@@ -105,6 +105,9 @@ def incompatible(blob: Blob, wanted: str) -> int | None:
 def _map(boot: Boot) -> None:
     """kho_mem_deserialize / kho_radix_walk_tree: reserve every block, without checks."""
     image, kernel, verdict = boot.image, boot.kernel, boot.verdict
+    if any(step.stage == "map" for step in verdict.steps):
+        # There is no property that this kernel would look at.
+        return
     pointer = image.tree.value_of("memory_map")
     if boot.beyond(pointer):
         why = f"the map is at {pointer:#x}, where there is no memory"
