@@ -61,14 +61,13 @@ class FdtBuilder:
                 node.items.append(Property(field.name, value))
         if kind.any_property is not None:
             taken.add(kind.any_property.label)
-            for item in values.get(kind.any_property.label) or []:
+            for item in listed(definition, values.get(kind.any_property.label)):
                 self.listed_property(node, definition, kind.any_property, item, path)
         for name, child in kind.nodes.items():
             self.named(node, name, child, definition, values, path, taken)
         if kind.any_node is not None and kind.any_node.alias:
             taken.add(kind.any_node.alias)
-            items = values.get(kind.any_node.alias) or []
-            for item in items:
+            for item in listed(definition, values.get(kind.any_node.alias)):
                 self.listed(node, definition, kind.any_node, item, f"{path}/{kind.any_node.alias}")
 
     def named(
@@ -181,7 +180,9 @@ class FdtBuilder:
         if kind.kind == "bytes":
             given = values.get(field.label)
             return given if isinstance(given, bytes) else None
-        if field.optional and field.label not in values and not field.value:
+        # What follows from other values is left out with them.
+        derived = bool(field.counts) or field.holds is not None or field.label not in values
+        if field.optional and not field.value and not number and derived:
             return None
         if kind.kind == "struct" and field.holds is None:
             given = number if isinstance(number, Mapping) else {}
@@ -201,6 +202,12 @@ class FdtBuilder:
         return fit_int(number, kind.size, kind.signed, here).to_bytes(
             kind.size, order, signed=kind.signed
         )
+
+
+def listed(definition: Definition, items: list[Any] | None) -> list[Any]:
+    """What stands in a tree in a given order, in the order in which it is added."""
+    # What is added to an open tree stands in front of what is there.
+    return list(items or ())[:: -1 if definition.packed_tree == "open" else 1]
 
 
 def finish(

@@ -421,7 +421,8 @@ class Manifest:
         if not isinstance(value, list):
             return self.integer({"seals": value}, "seals", where, 0)
         struct = definition.structs[definition.content]
-        known = next(field.flags for field in struct.fields if field.label == "seals")
+        fields = [f for field in struct.fields for f in field.parts or (field,)]
+        known = next(field.flags for field in fields if field.label == "seals")
         result = 0
         for name in value:
             if not isinstance(name, str) or name not in known:

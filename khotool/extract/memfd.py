@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from khotool.abi.definition import Field, Shape
 from khotool.absent import Absent
 from khotool.extract.plan import U64, Plan, merge
 from khotool.image.model import Image, Node, Table
@@ -27,14 +28,12 @@ def contents_of(node: Node) -> tuple[Node, Table] | None:
     return None
 
 
-def page_index_of(table: Table) -> tuple[str, str] | None:
-    """Labels of the columns that hold the page frame and the page index; None without them."""
-    labels: dict[str, str] = {}
-    for field in table.fields():
-        labels.setdefault(field.role, field.label)
-    if "pfn" not in labels or "page-index" not in labels:
-        return None
-    return labels["pfn"], labels["page-index"]
+def page_index_of(table: Table) -> tuple[Field, str] | None:
+    """The column that names folios, and the label of that of page indexes; None without them."""
+    fields = table.fields()
+    index = next((field.label for field in fields if field.role == "page-index"), None)
+    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    return None if index is None or folio is None else (folio, index)
 
 
 def memfd_plan(image: Image, record: Node, table: Table) -> Plan:
@@ -54,7 +53,10 @@ def memfd_plan(image: Image, record: Node, table: Table) -> Plan:
     lost = f"{gone} of {table.declared} folio records are not captured" if gone > 0 else ""
     labels = page_index_of(table)
     assert labels is not None
-    pfn, index = _ordered(table.column(labels[0]), table.column(labels[1]), image, size, notes)
+    named = table.column(labels[0].label)
+    if labels[0].role != "pfn":
+        named = named >> np.uint64(image.geometry.page_shift)
+    pfn, index = _ordered(named, table.column(labels[1]), image, size, notes)
     page = image.geometry.page_size
     pages = -(-size // page)
     room = np.append(index[1:], np.uint64(pages))[: len(index)] - index

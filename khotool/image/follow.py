@@ -63,7 +63,8 @@ class Follower:
                 vmalloc_table(self, node, field.holds, definition, siblings)
             return
         reference = field.points_to
-        if reference is not None and reference.shape is Shape.ORDER_TABLES and node.table is not None:
+        by_order = reference is not None and reference.shape is Shape.ORDER_TABLES
+        if reference is not None and by_order and node.table is not None:
             walk_map(self.walker, node, reference.shape, definition)
             return
         if reference is None or not isinstance(node.value, int):
@@ -340,7 +341,7 @@ class Follower:
         """A device tree at an address, its values in ``holder`` or in ``node`` itself."""
         walker = self.walker
         address = int(node.value)
-        blob = walker.read_fdt(node, address)
+        blob = walker.read_fdt(node, address, definition.root_name)
         if blob is None or blob.root is None or definition.fdt is None:
             return
         walker.use(definition)

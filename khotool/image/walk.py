@@ -182,8 +182,12 @@ class Walker:
 
     # -- device trees --------------------------------------------------------------------
 
-    def read_fdt(self, node: Node, address: int) -> Blob | None:
-        """Read and parse a device tree; None, with a finding, if there is none."""
+    def read_fdt(self, node: Node, address: int, root_name: str = "") -> Blob | None:
+        """Read and parse a device tree; None, with a finding, if there is none.
+
+        Args:
+            root_name: what its root node is called.
+        """
         data = self.read_some(address, FDT_HEADER)
         if isinstance(data, Absent):
             self.absent(node, address, data)
@@ -201,13 +205,16 @@ class Walker:
         except FdtError as error:
             self.report("FDT101", node, str(error), address)
             return None
-        self.own_tree(node, address, blob)
+        self.own_tree(node, address, blob, root_name)
         return blob
 
-    def own_tree(self, node: Node, address: int, blob: Blob) -> None:
+    def own_tree(self, node: Node, address: int, blob: Blob, root_name: str = "") -> None:
         """Make a parsed device tree a region, and report what was wrong with it."""
         self.regions.append(FdtRegion(node.path, address, blob))
+        named = blob.root is not None and root_name and blob.root.name == root_name
         for problem in blob.problems:
+            if named and problem.code == "named-root":
+                continue
             self.report(
                 FDT_RULES.get(problem.code, "FDT103"),
                 node,

@@ -32,8 +32,8 @@ def row(label: str, segments: Iterable[Segment]) -> Line:
 
 
 def abi_ids(image: Image) -> list[str]:
-    """Version strings the image speaks, in order; structures and names without one are left out."""
-    return sorted(d.id for d in image.used if d.match.get("compatible"))
+    """Versions the image speaks, in order; structures and names without one are left out."""
+    return sorted(d.id for d in image.used if d.match.get("compatible") or d.probe)
 
 
 def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:

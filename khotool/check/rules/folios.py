@@ -113,21 +113,32 @@ def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
     folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
+    shift = context.image.geometry.page_shift
     if ascending(table, index.label):
         return (
-            _sized(context, np.arange(first, first + len(places)), frames, places)
+            _sized(
+                context,
+                np.arange(first, first + len(places)),
+                frames_of(folio, frames, shift),
+                places,
+            )
             for (first, frames), (_, places) in zip(
                 column_pieces(table, folio.label), column_pieces(table, index.label), strict=True
             )
         )
     places = table.column(index.label)
     order = np.argsort(places, kind="stable")
-    frames = table.column(folio.label)[order]
+    frames = frames_of(folio, table.column(folio.label)[order], shift)
     places = places[order]
     return (
         _sized(context, order[at : at + ROWS], frames[at : at + ROWS], places[at : at + ROWS])
         for at in range(0, len(order), ROWS)
     )
+
+
+def frames_of(field: Field, values: U64, page_shift: int) -> U64:
+    """Page frames that a column names: its values, or those of its addresses."""
+    return values if field.role == "pfn" else values >> np.uint64(page_shift)
 
 
 def ascending(table: Table, label: str) -> bool:
@@ -213,7 +224,9 @@ def check_empty_files(context: Context) -> None:
 def rows_behind(context: Context, node: Node) -> U64 | None:
     """Page frames of the rows behind the last counted one; None if they are not captured."""
     table = node.table
-    if table is None or not len(table.extents):
+    inside = node.span is not None and node.field is not None and node.field.holds is None
+    if table is None or not len(table.extents) or table.position is not None or inside:
+        # Nothing stands behind the rows of a property, and words stand in pages of their own.
         return None
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size
@@ -225,6 +238,6 @@ def rows_behind(context: Context, node: Node) -> U64 | None:
         return None
     size = table.compiled.size
     records = np.frombuffer(raw, table.compiled.dtype, len(raw) // size)
-    frames: U64 = column(table.compiled, records, folio.label)
-    used: U64 = frames[frames != 0]
-    return used
+    values: U64 = column(table.compiled, records, folio.label)
+    used: U64 = values[values != 0]
+    return frames_of(folio, used, context.image.geometry.page_shift)
