@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from khotool.fdt.blob import Blob, Problem
+from khotool.fdt.blob import MAGIC, Blob, Problem
 
 
 def check(blob: Blob) -> list[Problem]:
     """What libfdt's ``fdt_check_header`` would answer, all failed tests rather than the first.
 
-    ``parse`` lets no other magic through. The address of a blob in memory, which libfdt wants to
-    be a multiple of 8, is the caller's to check. Each message starts with the libfdt error name.
+    ``parse`` lets no other magic through, but a damaged root that a scan found may have one. The
+    address of a blob in memory, which libfdt wants to be a multiple of 8, is the caller's to
+    check. Each message starts with the libfdt error name.
     """
     found: list[Problem] = []
 
@@ -17,6 +18,8 @@ def check(blob: Blob) -> list[Problem]:
         slug = "libfdt-" + error.removeprefix("FDT_ERR_").lower()
         found.append(Problem(slug, offset, f"-{error}: {message}"))
 
+    if blob.data and blob.data[:4] != MAGIC.to_bytes(4, "big"):
+        fail("FDT_ERR_BADMAGIC", 0, f"magic is 0x{blob.data[:4].hex()}")
     if blob.version < 2:
         fail("FDT_ERR_BADVERSION", 20, f"version {blob.version} is older than 2")
     if blob.last_comp_version > 17:
