@@ -10,6 +10,7 @@ from khotool.abi.geometry import ByteOrder
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
+from khotool.findings import Finding
 from khotool.image.assemble import build_image
 from khotool.image.blobs import open_blob, open_debugfs
 from khotool.image.model import Image, Phase, Role, Scratch, Span
@@ -168,6 +169,9 @@ def decode_found(
     scratch = find_scratch(space, registry, options, found, chosen)
     image = build_image(chosen.walker, [item.root for item in judged], scratch)
     image.anchors = _anchors(found, judged)
+    if found.unread:
+        text = f"{len(found.unread)} device trees are not read; raise with --limit scan=N"
+        image.findings.append(Finding("LIM001", "/", text, found.unread[0]))
     settle_phase(image)
     if image.phase is Phase.CONSUMED and search:
         walker = chosen.walker

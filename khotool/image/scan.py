@@ -33,6 +33,14 @@ SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
 MAX_TREE = 2 << 20
 MAX_CANDIDATES = 100_000
+PEEK = 256
+"""Tokens of a device tree that tell whether it is a KHO root; its properties come first."""
+ROOT_SHARE, TREE_SHARE = 1024, 128
+"""Of the bytes that may be searched, one in so many may be tokens of roots, and of other trees.
+
+Trees that overlap are each as long as the memory that holds them, so that not the memory but the
+tokens that are read have to be counted.
+"""
 SCRATCH_ALIGNMENT = 2 << 20
 """Scratch areas start on a pageblock; the smallest one of any supported kernel is 2 MiB."""
 SEGMENT_ALIGNMENT = 64 << 10
@@ -79,6 +87,7 @@ class Scan:
     scratch: list[tuple[int, list[Span]]] = field(default_factory=list)
     pages: int = 0
     trees: int = 0
+    unread: list[int] = field(default_factory=list)
 
 
 def scan(
@@ -114,8 +123,7 @@ def scan(
         if progress is not None:
             progress(result.pages, total)
     result.trees = len(trees)
-    for address in trees:
-        _look_at_tree(space, registry, address, result)
+    _look_at_trees(space, registry, trees, result, limits)
     if not result.roots:
         _look_for_damaged(space, result)
     for address in arrays:
@@ -141,20 +149,52 @@ def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) ->
     return any(span.address <= pointer.where.address < span.end for span in areas)
 
 
-def _look_at_tree(space: AddressSpace, registry: Registry, address: int, result: Scan) -> None:
-    blob = read_tree(space, address)
-    if blob is None or blob.root is None:
-        return
-    compatible = blob.root.get("compatible")
-    text = compatible.value.split(b"\0")[0].decode("latin-1") if compatible else ""
-    if registry.match(Kind.ROOT, "compatible", text) or (
-        text.startswith("kho-v") and blob.root.get("preserved-memory-map")
-    ):
+def _look_at_trees(
+    space: AddressSpace, registry: Registry, trees: list[int], result: Scan, limits: Limits
+) -> None:
+    """Sort device trees into KHO roots, boot data, and others; each is read as long as need be."""
+    roots: list[tuple[int, int, str]] = []
+    rest: list[int] = []
+    left = limits.scan // TREE_SHARE
+    for address in trees:
+        blob = read_tree(space, address, PEEK)
+        if blob is None or blob.root is None:
+            continue
+        left -= len(blob.data) // 64
+        compatible = blob.root.get("compatible")
+        text = compatible.value.split(b"\0")[0].decode("latin-1") if compatible else ""
+        if registry.match(Kind.ROOT, "compatible", text) or (
+            text.startswith("kho-v") and blob.root.get("preserved-memory-map")
+        ):
+            roots.append((len(blob.data), address, text))
+        else:
+            rest.append(address)
+    _read_roots(space, sorted(roots), result, limits)
+    for address in rest:
+        if left <= 0:
+            result.unread.append(address)
+            continue
+        blob = read_tree(space, address)
+        pointer = chosen_pointer(blob, address) if blob is not None else None
+        if blob is not None:
+            left -= max(0, blob.struct_end - blob.off_dt_struct)
+        if pointer is not None:
+            result.pointers.append(pointer)
+
+
+def _read_roots(
+    space: AddressSpace, roots: list[tuple[int, int, str]], result: Scan, limits: Limits
+) -> None:
+    """Read roots given as (bytes, address, compatible), small ones first: real ones are small."""
+    left = limits.scan // ROOT_SHARE
+    for _, address, text in roots:
+        blob = read_tree(space, address) if left > 0 else None
+        if blob is None:
+            result.unread.append(address)
+            continue
+        left -= max(0, blob.struct_end - blob.off_dt_struct)
         result.roots.append(Candidate(address, blob, text))
-        return
-    pointer = chosen_pointer(blob, address)
-    if pointer is not None:
-        result.pointers.append(pointer)
+    result.roots.sort(key=lambda candidate: candidate.address)
 
 
 def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
@@ -185,8 +225,12 @@ def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
             result.roots.append(Candidate(address, blob, text))
 
 
-def read_tree(space: AddressSpace, address: int) -> Blob | None:
-    """The device tree at a physical address; None if there is none that parses at all."""
+def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blob | None:
+    """The device tree at a physical address; None if there is none that parses at all.
+
+    Args:
+        tokens: read before giving up.
+    """
     try:
         header = space.read(address, 40)
         size = int.from_bytes(header[4:8], "big")
@@ -199,7 +243,7 @@ def read_tree(space: AddressSpace, address: int) -> Blob | None:
             data = space.read(address, length)
             break
     try:
-        return parse(data)
+        return parse(data, max_tokens=tokens)
     except FdtError:
         return None
 

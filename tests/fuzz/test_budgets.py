@@ -171,6 +171,42 @@ def test_names_of_a_tree_do_not_amplify(depth: int) -> None:
     assert len(blob.problems) <= 1001
 
 
+def overlapping_trees(pages: int, tokens: bytes) -> bytes:
+    """Memory in which every page begins a KHO root that goes on to the end of memory.
+
+    What begins the next page is the value of a property.
+    """
+    made = bytearray()
+    for number in range(pages):
+        size = (pages - number) * 4096
+        made += struct.pack(
+            ">10I", 0xD00DFEED, size, 56, size - 32, 40, 17, 16, 0, 32, size - 32 - 56
+        )
+        made += bytes(16) + struct.pack(">II", 1, 0)
+        made += struct.pack(">III", 3, 7, 0) + b"kho-v4\0\0"
+        room = 4096 - len(made) % 4096 - 12
+        made += tokens * (room // len(tokens)) + struct.pack(">I", 4) * (room % len(tokens) // 4)
+        made += struct.pack(">III", 3, 84, 12)
+    made[-32:] = b"compatible\0x\0".ljust(32, b"\0")
+    return bytes(made)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [struct.pack(">I", 4), struct.pack(">III", 1, 0x61000000, 2), struct.pack(">III", 3, 0, 12)],
+    ids=["nothing", "nodes", "properties"],
+)
+def test_trees_over_each_other(tmp_path: Path, tokens: bytes) -> None:
+    """A tree on every page, each as long as all that follow, is not quadratic."""
+    path = tmp_path / "memory.bin"
+    path.write_bytes(overlapping_trees(120, tokens))
+    with bounded(128):
+        image = open_image(path, OpenOptions(base=1 << 20))
+    unread = [finding.message for finding in image.findings if "not read" in finding.message]
+    assert unread
+    assert all("--limit scan=" in message for message in unread)
+
+
 def table_pages(image: Image) -> list[int]:
     """Pages of the preserved-page map in the order of the walk, the root first."""
     return [
