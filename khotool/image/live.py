@@ -19,20 +19,13 @@ from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.image.blobs import open_debugfs
+from khotool.image.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.image.host import Host
 from khotool.image.model import UNPLACED, Image, Phase, Role, Root, Scratch, Span
 from khotool.image.names import text_property
 from khotool.image.open import OpenOptions, Progress, decode_found, load_definitions, open_memory
 from khotool.image.region import FdtRegion
-from khotool.image.scan import (
-    FDT_MAGIC,
-    SETUP_KEXEC_KHO,
-    BootPointer,
-    Candidate,
-    Scan,
-    chosen_pointer,
-    read_tree,
-)
+from khotool.image.scan import FDT_MAGIC, Candidate, Scan, read_tree
 from khotool.image.survey import Survey
 from khotool.memory.debugfs import DebugfsTree
 from khotool.memory.live import LiveSpace
@@ -281,28 +274,24 @@ def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[B
 
 def _setup_data(space: AddressSpace, registry: Registry, address: int) -> list[BootPointer]:
     """Follow the list of setup_data nodes from a physical address."""
-    boot = registry.get("setup_data")
-    geometry = Geometry(4096, "little")
-    header = registry.compile(boot, boot.content, geometry)
-    payload = registry.compile(boot, "kho_data", geometry)
-    number = header.by_label("type").field.enum[SETUP_KEXEC_KHO]
+    forms = list(payloads(registry, Geometry(4096, "little")))
+    header = forms[0].header
     seen: set[int] = set()
     found: list[BootPointer] = []
     while address and address not in seen and len(seen) < MAX_SETUP_DATA:
         seen.add(address)
         try:
             node: dict[str, Any] = decode_record(header, space.read(address, header.size))
-            if node["type"] == number and node["len"] >= payload.size:
-                data = space.read(address + header.size, payload.size)
-                values: dict[str, Any] = decode_record(payload, data)
-                found.append(
-                    BootPointer(
-                        values["fdt_addr"],
-                        Span(values["scratch_addr"], values["scratch_size"]),
-                        f"named by setup_data at {address:#x}",
-                        Span(address, header.size + payload.size),
-                    )
-                )
+            # Of the forms that fit, the longest is meant.
+            fits = [
+                form
+                for form in forms
+                if node["type"] == form.number and node["len"] >= form.data.size
+            ]
+            if fits:
+                form = max(fits, key=lambda form: form.size)
+                data = space.read(address + header.size, form.data.size)
+                found.append(form.pointer(decode_record(form.data, data), address))
         except MemoryFault:
             break
         address = node["next"]

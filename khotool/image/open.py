@@ -196,7 +196,9 @@ def _name_files(image: Image) -> None:
 
 def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
     """Bytes that a copy of the image needs for the same roots to get the same roles."""
-    spans = [span for pointer in found.pointers for span in (pointer.where, pointer.scratch)]
+    spans = [pointer.where for pointer in found.pointers]
+    spans += [pointer.scratch for pointer in found.pointers if not pointer.region]
+    spans += [pointer.mem_cache for pointer in found.pointers if pointer.mem_cache is not None]
     spans += [Span(address, 16 * (len(areas) + 1)) for address, areas in found.scratch]
     for item in judged:
         for region in item.walker.regions:
@@ -251,6 +253,8 @@ def find_scratch(
     definition = registry.get("kho_scratch")
     area = registry.compile(definition, definition.content, chosen.walker.geometry)
     for pointer in ([chosen.pointer] if chosen.pointer else []) + found.pointers:
+        if pointer.region:
+            return Scratch([pointer.scratch], pointer.why)
         count = min(pointer.scratch.size // area.size, 4096)
         areas = read_scratch(space, area, pointer.scratch.address, count)
         if areas:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from khotool.absent import Absent
+from khotool.image.bootdata import BootPointer
 from khotool.image.model import Role, Root
-from khotool.image.scan import BootPointer, Candidate, Scan
+from khotool.image.scan import Candidate, Scan
 from khotool.image.walk import Walker
 
 WalkRoot = Callable[[Candidate], Walker]

@@ -15,6 +15,7 @@ from khotool.abi.record import decode_record, decode_records
 from khotool.abi.registry import Registry
 from khotool.fdt.blob import Blob, FdtError, Problem
 from khotool.fdt.parse import parse
+from khotool.image.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.image.model import Span
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
@@ -47,7 +48,6 @@ SEGMENT_ALIGNMENT = 64 << 10
 """The scratch array handed over is a kexec segment of this alignment."""
 SMALL_IMAGE = 64 << 20
 """An image up to this many bytes is searched whole for setup_data."""
-SETUP_KEXEC_KHO = "SETUP_KEXEC_KHO"
 
 Progress = Callable[[int, int | None], None]
 
@@ -59,23 +59,6 @@ class Candidate:
     address: int
     blob: Blob
     compatible: str
-
-
-@dataclass(frozen=True, slots=True)
-class BootPointer:
-    """What told a kernel as it booted where the handover is: setup_data, or /chosen.
-
-    Args:
-        fdt: physical address of the KHO root.
-        scratch: physical address and bytes of the scratch array.
-        why: one sentence.
-        where: the node or device tree itself.
-    """
-
-    fdt: int
-    scratch: Span
-    why: str
-    where: Span
 
 
 @dataclass(slots=True)
@@ -142,6 +125,8 @@ def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) ->
     kexec puts its segments into scratch, so boot data in use lies inside an area of the array it
     names. Before kexec the same bytes wait elsewhere, and the array's place holds other data.
     """
+    if pointer.region:
+        return pointer.scratch.address <= pointer.where.address < pointer.scratch.end
     if not space.contains(pointer.scratch.address, area.size):
         return True
     count = min(pointer.scratch.size // area.size, 4096)
@@ -248,36 +233,6 @@ def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blo
         return None
 
 
-def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
-    """Root and scratch as /chosen of an arm64 boot tree names them; big-endian cells."""
-    root = blob.root
-    chosen = root.child("chosen") if root is not None else None
-    if root is None or chosen is None:
-        return None
-    cells = []
-    for name in ("#address-cells", "#size-cells"):
-        prop = root.get(name)
-        value = int.from_bytes(prop.value, "big") if prop and len(prop.value) == 4 else 2
-        cells.append(value if value in (1, 2) else 2)
-    spans = []
-    for name in ("linux,kho-fdt", "linux,kho-scratch"):
-        prop = chosen.get(name)
-        if prop is None or len(prop.value) != 4 * sum(cells):
-            return None
-        split = 4 * cells[0]
-        spans.append(
-            Span(
-                int.from_bytes(prop.value[:split], "big"), int.from_bytes(prop.value[split:], "big")
-            )
-        )
-    return BootPointer(
-        spans[0].address,
-        spans[1],
-        f"named by /chosen of the device tree at {address:#x}",
-        Span(address, len(blob.data)),
-    )
-
-
 def read_scratch(
     space: AddressSpace, area: CompiledStruct, address: int, count: int | None = None
 ) -> list[Span]:
@@ -311,32 +266,25 @@ def read_scratch(
 def _setup_data(
     space: AddressSpace, registry: Registry, geometry: Geometry, result: Scan, limits: Limits
 ) -> Iterator[BootPointer]:
-    boot = registry.get("setup_data")
-    header = registry.compile(boot, boot.content, geometry)
-    payload = registry.compile(boot, "kho_data", geometry)
-    kind = header.by_label("type")
-    number = kind.field.enum[SETUP_KEXEC_KHO]
-    needle = number.to_bytes(4, "little") + payload.size.to_bytes(4, "little")
     roots = {candidate.address for candidate in result.roots}
     seen: set[int] = set()
-    for start, end in _search_windows(space, result, limits):
-        for at in space.find(needle, start, end, limits.scan):
-            node = at - kind.offset
-            if node in seen or node % 8:
-                continue
-            seen.add(node)
-            try:
-                data = space.read(node, header.size + payload.size)
-            except MemoryFault:
-                continue
-            values: dict[str, Any] = decode_record(payload, data[header.size :])
-            if values["fdt_addr"] in roots and values["scratch_size"]:
-                yield BootPointer(
-                    values["fdt_addr"],
-                    Span(values["scratch_addr"], values["scratch_size"]),
-                    f"named by setup_data at {node:#x}",
-                    Span(node, header.size + payload.size),
-                )
+    windows = _search_windows(space, result, limits)
+    for payload in payloads(registry, geometry):
+        kind = payload.header.by_label("type").offset
+        needle = payload.number.to_bytes(4, "little") + payload.data.size.to_bytes(4, "little")
+        for start, end in windows:
+            for at in space.find(needle, start, end, limits.scan):
+                node = at - kind
+                if node in seen or node % 8:
+                    continue
+                seen.add(node)
+                try:
+                    data = space.read(node, payload.size)
+                except MemoryFault:
+                    continue
+                values: dict[str, Any] = decode_record(payload.data, data[payload.header.size :])
+                if values["fdt_addr"] in roots and values["scratch_size"]:
+                    yield payload.pointer(values, node)
 
 
 def _search_windows(space: AddressSpace, result: Scan, limits: Limits) -> list[tuple[int, int]]:
