@@ -10,12 +10,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.composite import first_part, stretched
 from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition, load_sets
 from khotool.errors import DefinitionError, UsageError
 
 SETS_FILE = "sets.toml"
+MAX_STRETCHED = 64
+"""Definitions made for strings of images that are kept."""
 MAX_NESTING = 32
 """Structs that stand inside one another; the kernel's own nest two deep."""
 
@@ -69,6 +72,7 @@ class Registry:
         for found in self._matches.values():
             # One without a probe is what the string means where nothing says otherwise.
             found.sort(key=lambda d: (bool(d.probe), d.status != "merged"))
+        self._stretched: dict[str, Definition] = {}
         self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
         self._compiling: list[tuple[str, str, Geometry]] = []
         self._check_names()
@@ -82,7 +86,7 @@ class Registry:
         Raises:
             UsageError: there is none; names the nearest.
         """
-        found = self.definitions.get(identifier)
+        found = self.definitions.get(identifier) or self.stretched(identifier)
         if found is None:
             import difflib
 
@@ -115,12 +119,33 @@ class Registry:
 
         Of several, the one that the string means where nothing tells them apart.
         """
-        found = self._matches.get((kind, key, value))
+        found = self.candidates(kind, key, value)
         return found[0] if found else None
 
     def candidates(self, kind: Kind, key: str, value: str) -> tuple[Definition, ...]:
-        """All definitions of a kind whose ``match`` has this value under this key."""
-        return tuple(self._matches.get((kind, key, value), ()))
+        """All definitions of a kind whose ``match`` has this value under this key.
+
+        A string of several parts that none has is that of its first part.
+        """
+        found = self._matches.get((kind, key, value))
+        return tuple(found or self._matches.get((kind, key, first_part(value))) or ())
+
+    def stretched(self, string: str) -> Definition | None:
+        """A definition for a record with a string of several parts in front; None without one."""
+        found = self._stretched.get(string)
+        if found is not None:
+            return found
+        for base in self._matches.get((Kind.ENTRY, "compatible", first_part(string)), ()):
+            found = stretched(base, string)
+            if found is None:
+                continue
+            while len(self._stretched) >= MAX_STRETCHED:
+                gone = next(iter(self._stretched))
+                del self._stretched[gone]
+                self._compiled = {k: v for k, v in self._compiled.items() if k[0] != gone}
+            self._stretched[string] = found
+            return found
+        return None
 
     def variants(self, value: str) -> dict[str, Definition]:
         """Definitions that any ``match`` selects by this string, by id."""

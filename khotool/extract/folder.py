@@ -18,7 +18,7 @@ from khotool.errors import InputError, KhotoolError, UsageError
 from khotool.extract.memfd import contents_of
 from khotool.extract.names import Names
 from khotool.extract.plan import Plan
-from khotool.extract.select import has_range, payload_plan
+from khotool.extract.select import has_block, has_range, is_empty, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
 from khotool.image.model import Image, Node, NodeKind
@@ -63,9 +63,14 @@ def items_below(image: Image, node: Node, ask: Ask | None = None) -> Iterator[It
         if below.key is None or below.name or below.parent is None:
             continue
         session = below.parent.parent
-        if below.parent.name == "files" and session is not None and session.key is not None:
-            if contents_of(below) or has_range(below) or _answers(ask, image, below):
-                yield Item(below, ("sessions", session.key), below.key)
+        if below.parent.name == "files" and session is not None:
+            # Before there were sessions, files stood in the orchestrator's own tree.
+            folder = ("files",) if session.key is None else ("sessions", session.key)
+            held = contents_of(below) or has_range(below) or is_empty(below)
+            if held or _answers(ask, image, below):
+                yield Item(below, folder, below.key)
+        elif below.parent.name == "subsystems" and has_block(below):
+            yield Item(below, ("subsystems",), below.key)
         elif below.parent.name == "regions":
             yield Item(below, ("regions",), below.key)
 

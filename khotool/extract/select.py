@@ -25,7 +25,7 @@ def payload_plan(image: Image, node: Node) -> Plan:
             return memfd_plan(image, *found)
         except ValueError as error:
             raise InputError(f"{image.info.path}: {error}") from None
-    plan = _range(node) or _folio(image, node)
+    plan = _range(node) or _folio(image, node) or _block(node) or _nothing(node)
     if plan is not None:
         return plan
     if node.kind is NodeKind.ENTRY:
@@ -68,6 +68,34 @@ def _range(node: Node) -> Plan | None:
         if reference is not None and reference.shape is Shape.RANGE and child.target is not None:
             owner = child.parent if child is node and child.parent is not None else node
             return plan_of(owner.path, "region", [(child.target.address, child.target.size)])
+    return None
+
+
+def has_block(node: Node) -> bool:
+    """True if a value leads to a block of memory that nothing describes."""
+    return _block(node) is not None
+
+
+def _block(node: Node) -> Plan | None:
+    """A block of memory that nothing describes, which a node or a value in it leads to."""
+    for child in (node, *node.children[:64]):
+        reference = child.field.points_to if child.field is not None else None
+        if reference is not None and reference.shape is Shape.OPAQUE and child.target is not None:
+            owner = child.parent if child is node and child.parent is not None else node
+            return plan_of(owner.path, "region", [(child.target.address, child.target.size)])
+    return None
+
+
+def is_empty(node: Node) -> bool:
+    """True for a file without contents, and so without a list of folios."""
+    return _nothing(node) is not None
+
+
+def _nothing(node: Node) -> Plan | None:
+    """The contents of a file that has none, and so no list of folios."""
+    record = node.get("data") or node
+    if record.get("pos") is not None and record.value_of("size") == 0:
+        return plan_of(record.path, "memfd", [])
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.composite import first_part
 from khotool.abi.definition import Condition, Definition
 from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent
@@ -66,6 +67,23 @@ def choose(
         if not choice.certain:
             walker.report("ABI903", node, f"{string} read as {choice.layout}: {choice.why}")
     return walker.registry.definitions[choice.layout]
+
+
+def note_whole(walker: Walker, node: Node, string: str, chosen: Definition) -> None:
+    """Say where only the first part of a string has a definition."""
+    first = first_part(string)
+    if first != string and all(string not in names for names in chosen.match.values()):
+        note_parts(walker, node, string, chosen, "nothing confirms it", certain=False)
+
+
+def note_parts(
+    walker: Walker, node: Node, string: str, chosen: Definition, seen: str, *, certain: bool
+) -> None:
+    """Note that something is read by the first part of its string."""
+    why = f"no definition has all its parts; read by the first, {first_part(string)}; {seen}"
+    choice = Choice(string, chosen.id, why, certain, "format")
+    walker.choices.setdefault((string, chosen.id), choice)
+    node.note = node.note or f"read by the first part of {string!r:.80}"
 
 
 def _forced(walker: Walker, string: str, candidates: Sequence[Definition]) -> Choice | None:

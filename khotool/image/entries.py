@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.composite import MAX_LENGTH
 from khotool.abi.definition import Definition, Kind, NodeType
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
-from khotool.image.choose import Evidence, choose
+from khotool.image.choose import Evidence, choose, holds, note_parts, note_whole
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.names import latin1_text, text_property
 from khotool.image.region import RawRegion
@@ -100,6 +101,7 @@ class EntryReader:
             self.unknown(node, f"no definition for {compatible!r}", address)
             self.walker.trees.raw(node, blob.root, address)
             return
+        note_whole(self.walker, node, compatible, definition)
         self.walker.use(definition)
         node.format = definition.id
         self.walker.trees.read(node, blob.root, definition.fdt, definition, address)
@@ -113,7 +115,11 @@ class EntryReader:
         if isinstance(data, Absent):
             self.walker.absent(node, address, data)
             return
-        definition = self.forced_entry(node) or self.entry_by_bytes(node, data, size)
+        definition = (
+            self.forced_entry(node)
+            or self.entry_by_bytes(node, data, size)
+            or self.entry_by_parts(node, data, size)
+        )
         if definition is None or definition.content not in definition.structs:
             named = [d for d in self.walker.registry if node.name in d.match.get("entry", ())]
             if named and all(d.content == "fdt" for d in named):
@@ -159,7 +165,28 @@ class EntryReader:
             if definition.content in definition.structs and self.literals_fit(definition, data)
         ]
         evidence = Evidence(data=data, size=size)
+        if len(candidates) == 1 and not candidates[0].match.get("compatible"):
+            # What does not say what it is needs every sign.
+            signs = candidates[0].probe
+            if not all(holds(self.walker, candidates[0], sign, evidence) for sign in signs):
+                return None
         return choose(self.walker, node, node.name, candidates, evidence)
+
+    def entry_by_parts(self, node: Node, data: memoryview, size: int | None) -> Definition | None:
+        """The definition for a raw blob whose string has parts that none describes.
+
+        The string decides how long the record is; the length of the blob has to confirm it.
+        """
+        text = decode_text(bytes(data[: MAX_LENGTH + 1]))
+        definition = self.walker.registry.stretched(text)
+        if definition is None or node.name not in definition.match.get("entry", ()):
+            return None
+        needed = self.compile(definition).size
+        if size not in (None, needed):
+            return None
+        seen = f"the blob has {needed} bytes" if size is not None else "no length confirms it"
+        note_parts(self.walker, node, text, definition, seen, certain=size is not None)
+        return definition
 
     def literals_fit(self, definition: Definition, data: memoryview) -> bool:
         """True if every field with only one right string has it."""

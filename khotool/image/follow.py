@@ -9,7 +9,7 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape, Struct
 from khotool.abi.record import decode_record, decode_records, decode_text
 from khotool.absent import Absent, Reason
-from khotool.image.choose import Evidence, choose
+from khotool.image.choose import Evidence, choose, note_whole
 from khotool.image.entries import FDT_MAGIC
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.preserved import MAPS, walk_map
@@ -326,6 +326,9 @@ class Follower:
             self.claim(node, int(node.value), 1)
             return
         walker.use(chosen)
+        name = siblings.get(reference.by)
+        if isinstance(name, str):
+            note_whole(walker, node, name, chosen)
         if chosen.content == "fdt":
             self.tree(node, chosen)
         elif chosen.content in chosen.structs:

@@ -17,7 +17,7 @@ from khotool.absent import Absent, Reason
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.findings import Finding
-from khotool.image.choose import Evidence, choose
+from khotool.image.choose import Evidence, choose, note_whole
 from khotool.image.entries import FDT_HEADER, FDT_MAGIC, EntryReader
 from khotool.image.follow import Follower
 from khotool.image.model import UNPLACED, Choice, Node, NodeKind, Span
@@ -62,7 +62,8 @@ class Walker:
         self.space = space
         self.registry = registry
         self.geometry = geometry
-        self.limits = limits or Limits()
+        extents = space.extents()
+        self.limits = (limits or Limits()).within(int((extents[:, 1] - extents[:, 0]).sum()))
         self.budget = Budget(self.limits)
         self.abi = dict(abi or {})
         self.writer = writer
@@ -154,6 +155,7 @@ class Walker:
             self.trees.raw(tree, blob.root, address)
             return
         self.use(definition)
+        note_whole(self, tree, text_property(blob.root, "compatible") or "", definition)
         tree.format = definition.id
         self.claim("/", address, len(blob.data), expected_outside=definition.segment)
         if definition.ranges:

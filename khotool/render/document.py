@@ -21,6 +21,8 @@ MAX_ROWS = 65536
 """Rows of a table that are listed without ``--full``; a longer one is its count."""
 
 LUO = "LUO"
+LUO_VALUES = ("compatible", "state", "liveupdate_number")
+"""Values of the orchestrator itself; which of them there are is a matter of the version."""
 
 
 def head(command: str) -> Document:
@@ -135,7 +137,7 @@ def entry_json(image: Image, entry: Node) -> Document:
         document["value"] = {
             child.name: json_value(child)
             for child in fields
-            if child.name in ("compatible", "liveupdate_number")
+            if child.name in LUO_VALUES
         }
     else:
         fields = [child for child in content(image, entry) if child.name != "compatible"]
@@ -257,11 +259,16 @@ def luo_json(entry: Node) -> Document:
     if address is None and place is not None and place.address < UNPLACED:
         address = place.address
     document: Document = {"address": hex_or_none(address)}
-    for name in ("compatible", "liveupdate_number"):
+    for name in LUO_VALUES:
         child = entry.get(name)
         if child is not None:
             document[name] = json_value(child)
     document["sessions"] = list_json(entry.get("sessions"), session_json)
+    # Before there were sessions, files stood in the orchestrator's own tree.
+    for name, element in (("files", file_json), ("subsystems", subsystem_json)):
+        node = entry.get(name)
+        if node is not None:
+            document[name] = list_json(node, element)
     document["flbs"] = list_json(entry.get("flbs"), flb_json)
     return document
 
@@ -315,6 +322,15 @@ def payload_json(data: Node | None) -> Document | None:
     counted = {child.field.counts for child in data.children if child.field is not None}
     # An array whose length stands beside it says nothing more without its rows.
     return fields_json([child for child in data.children if child.name not in counted], rows=0)
+
+
+def subsystem_json(subsystem: Node) -> Document:
+    """One subsystem with a handle of its own."""
+    data = subsystem.get("data")
+    return {
+        "name": text_of(subsystem, "name"),
+        "data": json_value(data) if data is not None else None,
+    }
 
 
 def flb_json(flb: Node) -> Document:
