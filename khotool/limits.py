@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+#: What a walk may visit and copy of any image, however small, and for each byte that it holds.
+LEAST_NODES, LEAST_BYTES = 100_000, 64 << 20
+BYTES_A_NODE, COPIES = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,20 @@ class Limits:
     chain: int = 1_000_000
     bytes: int = 8 << 30
     scan: int = 1 << 30
+
+    def within(self, captured: int) -> Limits:
+        """Limits for an image of so many bytes.
+
+        Records that are reached from many places can be visited many times; a default gives way
+        to a small multiple of what is there, and what the user asked for stays.
+        """
+        default = Limits()
+        nodes, size = self.nodes, self.bytes
+        if nodes == default.nodes:
+            nodes = min(nodes, LEAST_NODES + captured // BYTES_A_NODE)
+        if size == default.bytes:
+            size = min(size, LEAST_BYTES + captured * COPIES)
+        return replace(self, nodes=nodes, bytes=size)
 
 
 @dataclass(slots=True)

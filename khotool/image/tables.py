@@ -107,7 +107,7 @@ def vmalloc_table(
     if len(records) < min(count, int(area.pages.size) * size // compiled.size):
         node.note = f"{count - len(records)} records are not captured"
     node.table = Table(compiled, records, extents, count)
-    if not walker.spend(node, 1, len(data)):
+    if not walker.spend(node):
         return
     walker.regions.append(TableRegion(node.path, definition.id, compiled, extents, records))
     claim_rows(follower, node, node.table)
@@ -320,13 +320,18 @@ def merge_pages(pages: U64, size: int, wanted: int) -> U64:
 
 
 def read_extents(follower: Follower, node: Node, extents: U64) -> tuple[memoryview | bytes, U64]:
-    """The bytes of an array, up to the first that is not there, and the extents they fill."""
+    """The bytes of an array, up to the first that is not there, and the extents they fill.
+
+    The same page may stand in an array any number of times, so that every piece is paid for.
+    """
     parts: list[memoryview] = []
     kept: list[tuple[int, int]] = []
     for address, size in extents.tolist():
         data = follower.walker.read_some(address, size, short=True)
         if isinstance(data, Absent):
             follower.walker.absent(node, address, data)
+            break
+        if not follower.walker.spend(node, 0, len(data)):
             break
         parts.append(data)
         kept.append((address, len(data)))

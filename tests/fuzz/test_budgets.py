@@ -264,6 +264,70 @@ def test_vmalloc_cycle() -> None:
         assert "REC402" in rules(poked(image, (f"{folios}/chunks[0]/next", first)))
 
 
+@pytest.mark.parametrize("order", [0, 8])
+def test_an_array_of_one_page(order: int) -> None:
+    """An array that names the same page a hundred thousand times is not copied as often."""
+    image = decode(
+        {"abi": "7.3", "session": [{"name": "a", "file": [{"token": 1, "size": 5000}]}],
+         "reserve_mem": [{"name": "room", "size": "1M", "contents": {"fill": 0}}]}
+    )  # fmt: skip
+    data = "/LUO/sessions[a]/files[0x1]/data"
+    start = target_of(image, "/memblock/regions[room]/start")
+    chunks = [start + number * 4096 for number in range(200)]
+    writes = [
+        (chunk, struct.pack("<Q", following) + struct.pack("<Q", start) * 511)
+        for chunk, following in zip(chunks, [*chunks[1:], 0], strict=True)
+    ]
+    for path, value in (
+        (f"{data}/nr_folios", (1 << 32) - 1),
+        (f"{data}/folios/first", start),
+        (f"{data}/folios/total_pages", 511 * 200 << order),
+        (f"{data}/folios/order", order),
+    ):
+        span = find_node(image, path).span
+        assert span is not None
+        writes.append((span.address, value.to_bytes(span.size, "little")))
+    with bounded(400):
+        made = overlaid(image, writes)
+        found = rules(made)
+    assert "LIM001" in found
+
+
+def test_lists_that_sessions_share() -> None:
+    """Sessions that all name one list of files cost no more than a multiple of what is there."""
+    image = decode(
+        {"abi": "7.2", "session": [
+            {"name": f"s{number}",
+             "file": [{"token": token + 1, "size": 10} for token in range(1 if number else 60)]}
+            for number in range(120)
+        ]}
+    )  # fmt: skip
+    block = target_of(image, "/LUO/sessions[s0]/files")
+    writes = []
+    for number in range(1, 120):
+        for path, value in ((f"/LUO/sessions[s{number}]/files", block),
+                            (f"/LUO/sessions[s{number}]/count", 60)):  # fmt: skip
+            span = find_node(image, path).span
+            assert span is not None
+            writes.append((span.address, value.to_bytes(span.size, "little")))
+    few = OpenOptions(limits=Limits(nodes=50_000))
+    with bounded(256):
+        made = overlaid(image, writes, few)
+    stopped = [finding.message for finding in made.findings if finding.rule == "LIM001"]
+    assert len(stopped) == 1
+    assert "--limit nodes=N" in stopped[0]
+
+
+def test_defaults_follow_what_is_there() -> None:
+    """A small image is visited and copied a bounded number of times; a wish is granted."""
+    small = Limits().within(1_000_000)
+    assert small.nodes < 250_000
+    assert small.bytes < 100 * MEGABYTE
+    assert Limits().within(1 << 50) == Limits()
+    asked = Limits(nodes=5_000_000, bytes=1 << 40)
+    assert asked.within(0) == asked
+
+
 @pytest.mark.parametrize(
     "path",
     [
