@@ -257,6 +257,7 @@ class Condition:
         page_size: bytes of a page.
         map: ``root``: the map, read by this definition, has the root in a block of its own.
         asked: the bytes never tell it; only the user does.
+        ends: the array that the value leads to ends where zeros begin.
     """
 
     has: str = ""
@@ -279,6 +280,7 @@ class Condition:
     page_size: int | None = None
     map: str = ""
     asked: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,7 @@ def _condition(table: _Table) -> Condition:
         root=table.take("root", str, ""),
         map=table.choice("map", ("root",), ""),
         asked=table.take("asked", bool, False),
+        ends=table.take("ends", bool, False),
         **numbers,
     )  # fmt: skip
     table.done()

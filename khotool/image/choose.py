@@ -12,6 +12,7 @@ from khotool.abi.definition import Condition, Definition
 from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
+from khotool.image.list_signs import array_ends
 from khotool.image.model import Choice, Node
 from khotool.image.preserved import map_has_root
 from khotool.image.tree_signs import tree_holds
@@ -56,8 +57,13 @@ def choose(
         node: where an uncertain choice is reported.
         string: what all candidates match.
     """
-    if len(candidates) < 2:
-        return candidates[0] if candidates else None
+    if not candidates:
+        return None
+    if len(candidates) == 1:
+        only = candidates[0]
+        # A string alone does not make a format whose other signs are not there.
+        fits = all(holds(walker, only, sign, evidence) for sign in only.probe)
+        return only if fits or _forced(walker, string, candidates) else None
     forced = _forced(walker, string, candidates)
     choice = forced or _best(walker, string, candidates, evidence)
     key = (string, choice.layout)
@@ -137,6 +143,7 @@ def describe(sign: Condition) -> str:
         elif sign.multiple:
             size = f" of a multiple of {sign.multiple} bytes"
         said = f", {sign.equals!r}" if isinstance(sign.equals, str) and not sign.field else ""
+        said += ", and nothing stands behind its array" if sign.ends else ""
         parts.append(f"the tree has {sign.has}{size}{said}")
     if sign.asked:
         parts.append("only --abi tells it")
@@ -163,6 +170,8 @@ def describe(sign: Condition) -> str:
             parts.append(f"{name} is the address of a page")
         if sign.inside:
             parts.append(f"{name} is inside {sign.inside}")
+        if sign.ends:
+            parts.append(f"nothing stands behind the end of {name}")
     if sign.root:
         parts.append(f"the root is {sign.root}")
     if sign.page_size is not None:
@@ -211,7 +220,27 @@ def _field_holds(
     rows = [record]
     if sign.rows:
         rows = list_blocks(walker, definition, compiled, record, sign.rows)[0]
+    if sign.ends and not _arrays_end(walker, definition, compiled, sign, rows):
+        return False
     return all(_row(walker, sign, row, inside) for row in rows)
+
+
+def _arrays_end(
+    walker: Walker,
+    definition: Definition,
+    compiled: CompiledStruct,
+    sign: Condition,
+    rows: Sequence[Mapping[str, Any]],
+) -> bool:
+    """True if the arrays that a field of all records leads to end where zeros begin."""
+    if sign.rows:
+        holder = compiled.by_label(sign.rows).field.points_to
+        assert holder is not None
+        compiled = walker.registry.compile(definition, holder.of, walker.geometry)
+    reference = compiled.by_label(sign.field).field.points_to
+    return reference is not None and all(
+        array_ends(walker, definition, reference, int(row[sign.field]), row) for row in rows
+    )
 
 
 def _row(

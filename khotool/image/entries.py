@@ -10,7 +10,7 @@ from khotool.abi.definition import Definition, Kind, NodeType
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
 from khotool.fdt.blob import Node as FdtNode
-from khotool.image.choose import Evidence, choose, holds, note_parts, note_whole
+from khotool.image.choose import Evidence, choose, note_parts, note_whole
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.names import latin1_text, text_property
 from khotool.image.region import RawRegion
@@ -165,11 +165,8 @@ class EntryReader:
             if definition.content in definition.structs and self.literals_fit(definition, data)
         ]
         evidence = Evidence(data=data, size=size)
-        if len(candidates) == 1 and not candidates[0].match.get("compatible"):
-            # What does not say what it is needs every sign.
-            signs = candidates[0].probe
-            if not all(holds(self.walker, candidates[0], sign, evidence) for sign in signs):
-                return None
+        # A blob that says what it is cannot be one that does not.
+        candidates = [d for d in candidates if d.match.get("compatible")] or candidates
         return choose(self.walker, node, node.name, candidates, evidence)
 
     def entry_by_parts(self, node: Node, data: memoryview, size: int | None) -> Definition | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from khotool.abi.definition import Condition, Definition, FieldType
+from khotool.abi.definition import Condition, Definition, Field
 from khotool.abi.record import decode_records, decode_text
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
+from khotool.image.list_signs import array_ends
 
 if TYPE_CHECKING:
     from khotool.image.walk import Walker
@@ -52,13 +53,14 @@ def tree_holds(
         and (not sign.multiple or size % sign.multiple == 0)
         and (sign.equals is None or bool(sign.field) or decode_text(found.value) == sign.equals)
         and (not sign.field or _structs_hold(walker, definition, sign, found, row))
+        and (not sign.ends or _array_ends(walker, definition, sign, found))
     )
 
 
 def _says_more(sign: Condition) -> bool:
     """True if a sign is about the bytes of a property."""
     more = (sign.length, sign.above, sign.equals)
-    return any(value is not None for value in more) or bool(sign.multiple or sign.field)
+    return any(v is not None for v in more) or bool(sign.multiple or sign.field or sign.ends)
 
 
 def at_path(tree: FdtNode, path: str) -> Property | FdtNode | None:
@@ -85,7 +87,8 @@ def _structs_hold(
     walker: Walker, definition: Definition, sign: Condition, found: Property, row: RowHolds
 ) -> bool:
     """True if all structs of a property have the field of a sign as it says."""
-    kind = property_type(definition, sign.has)
+    field = property_at(definition, sign.has)
+    kind = field.type if field is not None else None
     if kind is None or not kind.struct:
         return False
     compiled = walker.registry.compile(definition, kind.struct, walker.geometry)
@@ -95,11 +98,21 @@ def _structs_hold(
     return all(map(row, decode_records(compiled, found.value, min(number, MAX_ROWS))))
 
 
-def property_type(definition: Definition, path: str) -> FieldType | None:
-    """The type of a property at a path, as a definition has it."""
+def _array_ends(walker: Walker, definition: Definition, sign: Condition, found: Property) -> bool:
+    """True if the array that a property leads to ends where zeros begin."""
+    field = property_at(definition, sign.has)
+    if field is None or field.points_to is None or field.type is None:
+        return False
+    order = "big" if field.type.big else walker.geometry.byteorder
+    address = int.from_bytes(found.value, order)
+    return array_ends(walker, definition, field.points_to, address, {})
+
+
+def property_at(definition: Definition, path: str) -> Field | None:
+    """The property at a path, as a definition has it."""
     *steps, last = path.split("/")
     node = definition.fdt
     for step in steps:
         node = node.nodes.get(step) if node is not None else None
     fields = node.properties if node is not None else ()
-    return next((field.type for field in fields if field.name == last), None)
+    return next((field for field in fields if field.name == last), None)

@@ -116,8 +116,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "fields[0].expect: 'x' is not a number",
     ),
     "allocate": (
-        HEAD + "allocate = { pages = 1 }\n" + STRUCT,
-        "f.toml.allocate: key 'bytes_each' is missing",
+        HEAD + 'allocate = { pages = "x" }\n' + STRUCT,
+        "f.toml.allocate.pages: expected int, found str",
     ),
     "layout": (
         HEAD.replace("x_ser", "fdt") + '[fdt]\nproperties = [ { name = "a", type = "u64", '

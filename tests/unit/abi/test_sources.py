@@ -217,7 +217,7 @@ BROKEN = {
     "takes away what others use": (
         "[khotool.formats]\nx = bad\n",
         {"bad/__init__.py": "", "bad/a.toml": text("kho_vmalloc")},
-        "memfd-v1 needs the one it replaces: memfd/memfd-v1.toml: struct 'kho_vmalloc' is not",
+        "huge-memfd-v1 needs the one it replaces: hugetlb/huge-memfd-v1.toml: struct",
     ),
     "wrong set": (
         "[khotool.formats]\nx = bad\n",
