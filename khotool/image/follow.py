@@ -13,7 +13,7 @@ from khotool.image.choose import Evidence, choose, note_whole
 from khotool.image.entries import FDT_MAGIC
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.preserved import MAPS, walk_map
-from khotool.image.problems import SHAPE_RULES
+from khotool.image.problems import SHAPE_RULES, told
 from khotool.image.scan import read_tree
 from khotool.image.tables import inline_table, page_table, tail_table, vmalloc_table
 from khotool.image.words import is_words, words_table
@@ -139,7 +139,10 @@ class Follower:
                 self.walker.absent(node, problem.address, absent)
             else:
                 self.walker.report(
-                    SHAPE_RULES[problem.code], node, problem.message, problem.address
+                    SHAPE_RULES[problem.code],
+                    node,
+                    told(problem.code, problem.message),
+                    problem.address,
                 )
 
     # -- lists ---------------------------------------------------------------------------

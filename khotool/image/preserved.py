@@ -12,7 +12,7 @@ from khotool.absent import Absent, Reason
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.image.model import Node, Span
-from khotool.image.problems import MAP_RULES
+from khotool.image.problems import MAP_RULES, told
 from khotool.image.ranges import RANGE, ranges_map
 from khotool.image.region import MapRegion
 from khotool.shapes import bitmap_chunks, order_tables, radix
@@ -49,7 +49,8 @@ def walk_map(walker: Walker, node: Node, shape: Shape, definition: Definition) -
             return
     walker.map = found
     for problem in found.problems:
-        walker.report(MAP_RULES.get(problem.code, "MEM313"), node, problem.message, problem.address)
+        rule = MAP_RULES.get(problem.code, "MEM313")
+        walker.report(rule, node, told(problem.code, problem.message), problem.address)
     walker.regions.append(map_region(walker, node.path, found, shape, definition))
     pages = found.pages
     if len(pages):

@@ -45,3 +45,11 @@ FDT_RULES = {
     "depth": "LIM001",
 }
 """Rule by code of an FDT ``Problem``; every other code is FDT103."""
+
+_RAISED_BY = {"limit": "chain=N,nodes=N,bytes=N", "depth": "depth=N"}
+
+
+def told(code: str, message: str) -> str:
+    """The message of a problem; where a limit was reached, with the flag that raises it."""
+    flags = _RAISED_BY.get(code)
+    return f"{message}; raise with --limit {flags}" if flags else message

@@ -22,7 +22,7 @@ from khotool.image.entries import FDT_HEADER, FDT_MAGIC, EntryReader
 from khotool.image.follow import Follower
 from khotool.image.model import UNPLACED, Choice, Node, NodeKind, Span
 from khotool.image.names import text_property
-from khotool.image.problems import FDT_RULES
+from khotool.image.problems import FDT_RULES, told
 from khotool.image.ranges import RANGE, ranges_map
 from khotool.image.recover import recover_names, root_definition
 from khotool.image.references import resolve_references
@@ -203,7 +203,7 @@ class Walker:
         if not self.spend(node, 1, len(data)):
             return None
         try:
-            blob = parse(data, max_depth=self.limits.depth)
+            blob = parse(data, max_tokens=self.limits.nodes, max_depth=self.limits.depth)
         except FdtError as error:
             self.report("FDT101", node, str(error), address)
             return None
@@ -220,7 +220,7 @@ class Walker:
             self.report(
                 FDT_RULES.get(problem.code, "FDT103"),
                 node,
-                f"{problem.code} at +{problem.offset:#x}: {problem.message}",
+                told(problem.code, f"{problem.code} at +{problem.offset:#x}: {problem.message}"),
                 address + problem.offset,
             )
 

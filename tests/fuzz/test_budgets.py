@@ -371,3 +371,46 @@ def test_tree_of_large_sizes(tmp_path: Path) -> None:
     path.write_bytes(struct.pack(">10I", 0xD00DFEED, *[0xFFFF_FFF8] * 4, 17, 16, 0, *[1 << 31] * 2))
     with bounded(8), pytest.raises(InputError):
         open_image(path)
+
+
+def deep_tree(levels: int) -> bytes:
+    """A tree of so many nodes within each other."""
+    body = struct.pack(">II", 1, 0) * levels + struct.pack(">I", 2) * levels + struct.pack(">I", 9)
+    head = struct.pack(
+        ">10I", 0xD00DFEED, 56 + len(body), 56, 56 + len(body), 40, 17, 16, 0, 0, len(body)
+    )
+    return head + bytes(16) + body
+
+
+@pytest.mark.parametrize(
+    ("limits", "flag"),
+    [
+        (Limits(nodes=40), "nodes=N"),
+        (Limits(nodes=400), "nodes=N"),
+        (Limits(bytes=9000), "bytes=N"),
+        (Limits(chain=1), "chain=N"),
+        (Limits(depth=1), "depth=N"),
+    ],
+    ids=["nodes", "more nodes", "bytes", "chain", "depth"],
+)
+def test_a_limit_names_its_flag(limits: Limits, flag: str) -> None:
+    """Whatever limit is reached first, there is a finding, and it says how to raise the limit."""
+    many = dict(SESSIONS, session=[{"name": f"s{number}"} for number in range(200)])
+    image = decode(many)
+    if limits.depth == 1:
+        # Sub-trees of the handover have nodes in nodes since 6.17.
+        image = decode({"abi": "6.16", "reserve_mem": [{"name": "r", "size": "4K"}]})
+    limited = overlaid(image, [], OpenOptions(limits=limits))
+    stopped = [finding.message for finding in limited.findings if finding.rule == "LIM001"]
+    assert stopped
+    assert all("raise with --limit " in message for message in stopped)
+    assert any(flag in message for message in stopped)
+
+
+def test_a_deep_tree(tmp_path: Path) -> None:
+    """Two hundred thousand nodes within each other end at the depth."""
+    path = tmp_path / "tree.dtb"
+    path.write_bytes(deep_tree(200_000))
+    with bounded(64), pytest.raises(InputError):
+        open_image(path)
+    assert "depth" in {problem.code for problem in parse(deep_tree(70)).problems}
