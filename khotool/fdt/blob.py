@@ -103,6 +103,21 @@ class Node:
                 return item
         return None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the structure block from FDT_BEGIN_NODE to FDT_END_NODE, both included."""
+        node, ends = self, 4
+        while node.items and isinstance(node.items[-1], Node):
+            node = node.items[-1]
+            ends += 4
+        end = node.tag_offset + 4 + (len(node.name) + 4) // 4 * 4
+        if node.items:
+            last = node.items[-1]
+            end = last.tag_offset + 4
+            if isinstance(last, Property):
+                end = last.value_offset + (len(last.value) + 3) // 4 * 4
+        return end + ends - self.tag_offset
+
     def walk(self) -> Iterator[tuple[int, Node]]:
         """This node (depth 0) and all nodes below, in stream order, without recursion."""
         stack: list[tuple[int, Node]] = [(0, self)]

@@ -52,7 +52,8 @@ class EntryReader:
         if name in self.names:
             self.walker.report("KHO208", node, "two entries have this name")
         self.names.add(name)
-        node.span = node.target = Span(base + fdt.tag_offset, 4)
+        node.span = Span(base + fdt.tag_offset, 4)
+        node.target = Span(base + fdt.tag_offset, fdt.size)
         compatible = text_property(fdt, "compatible")
         registry = self.walker.registry
         candidates = registry.candidates(Kind.ENTRY, "compatible", compatible or "")

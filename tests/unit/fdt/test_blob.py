@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from khotool.fdt.blob import Item, Node, Nop, Problem, Property
+from khotool.fdt.parse import parse
+from khotool.fdt.write import build_sequential
 
 
 def test_items_have_no_place_unless_read() -> None:
@@ -33,3 +35,20 @@ def test_items_are_small(item: object) -> None:
 def test_problems_can_be_collected() -> None:
     """Equal problems are one problem in a set."""
     assert len({Problem("a", 0, "b"), Problem("a", 0, "b")}) == 1
+
+
+def test_a_node_spans_all_that_is_in_it() -> None:
+    """From its begin token to its end token, whatever stands last in it."""
+    inner = Node("deep", items=[Property("x", b"12345"), Nop()])
+    middle = Node("abc", items=[Property("c", b"q\0"), inner])
+    top = Node("", items=[middle, Node("sevenxx"), Node("")])
+    blob = parse(build_sequential(top))
+    assert blob.root is not None
+    found = {}
+    for _, node in blob.root.walk():
+        raw = blob.data[node.tag_offset : node.tag_offset + node.size]
+        assert (raw[:4], raw[-4:]) == (b"\0\0\0\1", b"\0\0\0\2")
+        found[node.name] = node.size
+    assert found["sevenxx"] == 16
+    assert found["abc"] == 8 + 16 + found["deep"] + 4
+    assert blob.root.tag_offset + blob.root.size + 4 == blob.struct_end
