@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress
 from khotool.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from khotool.image.model import Image
+    from khotool.image.open import Progress
 
 NAME = "fuzz"
 HELP = "write damaged copies of an image, with what was changed"
@@ -16,19 +21,26 @@ EPILOG = """\
 examples:
   khotool fuzz image.elf.xz -n 100 --seed 1 -o mutants/
   khotool fuzz manifest.toml -n 20 -o mutants/
+  khotool fuzz --abi 7.2 -n 20 --kernel 7.3 -o mutants/
 
-mutants/manifest.json lists for each image the mutations, as a recipe has them, and the rules of
-khotool check that fire on it. The same seed gives the same images.
+mutants/manifest.json lists for each image the mutations, as a recipe has them, the rules of
+khotool check that fire on it and not on the original, and the verdict of a kernel. The same seed
+gives the same images. Without IMAGE, --abi names the ABI set of an image that is made up.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture, full dump or manifest")
+    parser.add_argument(
+        "image", metavar="IMAGE", nargs="?", help="capture, full dump or manifest; or give --abi"
+    )
     parser.add_argument("-n", "--count", type=int, default=10, metavar="N", help="images to write")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choices (0)")
     parser.add_argument(
         "--most", type=int, default=1, metavar="N", help="mutations in one image at most (1)"
+    )
+    parser.add_argument(
+        "--kernel", metavar="RELEASE", help="whose verdict is listed (that of the image)"
     )
     add_output_options(parser, json=False)
     add_image_options(parser)
@@ -40,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the images go into a folder: give -o DIR")
     if not 0 < args.count <= 100_000:
         raise UsageError(f"-n {args.count}: expected 1 to 100000 images")
-    from khotool.encode.fuzz import mutants
-    from khotool.encode.load import load_image
+    from khotool.encode.fuzz import mutants, release_of
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
     from khotool.memory.atomic import replacing
@@ -54,19 +65,40 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows = []
     with progress(args) as report:
-        image = load_image(args.image, options_from(args), report)
+        image = _image(args, report)
         base = pack_image(image)
-        made = mutants(base, image.registry, args.count, args.seed, args.most)
+        kernel = args.kernel or release_of(image)
+        made = mutants(base, image.registry, args.count, args.seed, args.most, kernel)
         for number, mutant in enumerate(made):
             if report is not None:
                 report("Writing", number, args.count)
             name = f"mutant-{number:05}.elf"
             write_image(folder / name, mutant.built)
             rows.append({"file": name, "mutations": mutant.mutations, "rules": mutant.rules,
-                         "error": mutant.error or None})  # fmt: skip
+                         "verdict": mutant.verdict, "error": mutant.error or None})  # fmt: skip
     document = {"schema": "khotool.fuzz/1", "khotool": version(), "image": args.image,
-                "seed": args.seed, "images": rows}  # fmt: skip
+                "seed": args.seed, "kernel": kernel, "images": rows}  # fmt: skip
     with replacing(folder / "manifest.json") as file:
         file.write(json.dumps(document, indent=1).encode() + b"\n")
     note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
     return 0
+
+
+def _image(args: argparse.Namespace, report: Progress | None) -> Image:
+    """The image that is given, or one made up for the set that ``--abi`` names."""
+    from khotool.encode.fuzz import sample
+    from khotool.encode.load import load_image
+    from khotool.encode.read_model import Model, build_model, image_of
+    from khotool.encode.sets import named_set
+    from khotool.image.open import load_definitions
+
+    options = options_from(args)
+    if args.image is not None:
+        return load_image(args.image, options, report)
+    if len(options.abi) != 1:
+        raise UsageError("nothing to damage: give an image, or --abi SET for one that is made up")
+    (name,) = options.abi
+    options.abi = {}
+    registry = load_definitions(options)
+    document = sample(named_set(name, registry))
+    return image_of(build_model(Model(Path("sample.toml"), document, False), registry), registry)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from khotool.abi.definition import AbiSet
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built
 from khotool.encode.mutate import apply_mutations
 from khotool.encode.read_model import image_of
-from khotool.errors import KhotoolError
+from khotool.encode.sets import set_of
+from khotool.errors import EncodeError, KhotoolError, UsageError
 from khotool.image.model import UNPLACED, Image, Node
 
 EDGES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 32, (1 << 63) - 1, 1 << 63,
@@ -28,23 +31,79 @@ class Mutant:
     Args:
         mutations: as a recipe has them, so that a manifest reproduces them.
         rules: rules that fire on it and did not on the image it was made from.
+        verdict: what the kernel does with it; None without a kernel, or if it does not open.
         error: why it no longer opens, else empty.
     """
 
     built: Built
     mutations: list[dict[str, Any]]
     rules: list[str]
+    verdict: str | None
     error: str
 
 
+def sample(abi: AbiSet) -> dict[str, Any]:
+    """A manifest of everything that a set carries, to have something to damage."""
+    made: dict[str, Any] = {"abi": abi.id}
+    if "memblock" in abi.entries:
+        made["reserve_mem"] = [{"name": "trace", "size": "64K"}, {"name": "oops", "size": "8K"}]
+    if "kho_test" in abi.entries:
+        made["kho_test"] = {"orders": [0, 3, 0, 1], "csum": 0x12345678}
+    if "LUO" in abi.entries:
+        made["session"] = [
+            {"name": "vm-alpha", "file": [
+                {"token": 1, "size": "40K", "contents": {"pattern": "page"}},
+                {"token": 2, "size": 5000, "contents": {"random": 1}},
+            ]},
+            {"name": "vm-beta", "file": [{"token": 7, "size": 0}]},
+            {"name": "empty"},
+        ]  # fmt: skip
+    return made
+
+
+def release_of(image: Image) -> str | None:
+    """The release whose kernel is asked for its verdict: the image's own, or one of its set.
+
+    None where khotool has a model of none of them.
+    """
+    from khotool.check.kernels.families import kernel_of
+
+    releases = [image.info.osrelease]
+    with suppress(EncodeError):
+        abi = set_of(image)
+        releases += [abi.last, abi.first]
+    for release in releases:
+        if not release:
+            continue
+        try:
+            kernel_of(release)
+        except UsageError:
+            continue
+        return release
+    return None
+
+
 def mutants(
-    base: Built, registry: Registry, count: int, seed: int, most: int = 2
+    base: Built,
+    registry: Registry,
+    count: int,
+    seed: int,
+    most: int = 2,
+    kernel: str | None = None,
 ) -> Iterator[Mutant]:
     """Damaged copies of an image; the same seed gives the same copies.
 
     Args:
         most: mutations in one copy at most.
+        kernel: release whose verdict is given.
+
+    Raises:
+        UsageError: a release that khotool has no model of.
     """
+    if kernel is not None:
+        from khotool.check.kernels.families import kernel_of
+
+        kernel_of(kernel)
     image = image_of(base, registry)
     before = set(_rules(image))
     nodes = [node for node in image.tree.walk() if _can_change(node)]
@@ -63,17 +122,25 @@ def mutants(
                 apply_mutations(changed, wanted, registry, "fuzz")
             except KhotoolError:
                 continue
-            rules, error = _outcome(changed, registry, before)
-            yield Mutant(changed, wanted, rules, error)
+            yield _mutant(changed, wanted, registry, before, kernel)
             break
 
 
-def _outcome(built: Built, registry: Registry, before: set[str]) -> tuple[list[str], str]:
+def _mutant(
+    built: Built,
+    mutations: list[dict[str, Any]],
+    registry: Registry,
+    before: set[str],
+    kernel: str | None,
+) -> Mutant:
+    from khotool.check.kernels.judge import judge
+
     try:
-        found = _rules(image_of(built, registry))
+        image = image_of(built, registry)
     except KhotoolError as error:
-        return [], str(error)
-    return sorted(set(found) - before), ""
+        return Mutant(built, mutations, [], None, str(error))
+    verdict = None if kernel is None else str(judge(image, kernel).outcome)
+    return Mutant(built, mutations, sorted(set(_rules(image)) - before), verdict, "")
 
 
 def _rules(image: Image) -> list[str]:
