@@ -22,6 +22,7 @@ from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace, SourceInfo
+from khotool.shapes.preserved import PreservedMap
 
 if TYPE_CHECKING:
     from khotool.image.open import OpenOptions
@@ -220,5 +221,7 @@ def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Imag
         )
     absent = Absent(Reason.NOT_CAPTURED, "the file is one device tree")
     image = build_image(walker, roots, absent)
-    image.map = absent
+    if not (isinstance(image.map, PreservedMap) and image.map.layout == "ranges"):
+        # Ranges stand in the tree itself; every other map is elsewhere.
+        image.map = absent
     return image

@@ -42,11 +42,12 @@ def walk_map(walker: Walker, node: Node, shape: Shape, definition: Definition) -
     found = decode_map(walker, place, shape, definition, node.layout)
     if isinstance(place, int):
         node.target = Span(place, walker.geometry.page_size)
-        if not walker.space.contains(place, 1):
-            absent = Absent(Reason.NOT_CAPTURED, "the preserved-page map is not in this capture")
-            walker.map = absent
-            walker.absent(node, place, absent)
-            return
+    starts = [place] if isinstance(place, int) else [top for top in place if top]
+    if starts and not any(walker.space.contains(start, 1) for start in starts):
+        absent = Absent(Reason.NOT_CAPTURED, "the preserved-page map is not in this capture")
+        walker.map = absent
+        walker.absent(node, starts[0], absent)
+        return
     walker.map = found
     for problem in found.problems:
         rule = MAP_RULES.get(problem.code, "MEM313")

@@ -159,7 +159,7 @@ class TreeReader:
             own = kind.nodes.get(child.name)
             found.add(child.name)
             if own is not None and not child.name:
-                walker.nameless.add(base + child.tag_offset)
+                walker.nameless.add(f"name-empty at +{child.tag_offset:#x}")
             if own is not None:
                 self.child(parent, child, own, definition, base)
             elif others is None:

@@ -33,8 +33,6 @@ from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.claims import ClaimsBuilder
 from khotool.shapes.preserved import PreservedMap
 
-NO_NAME = "name-empty"
-"""Code of a problem of a device tree: a node has no name."""
 MAX_FDT = 64 << 20
 """Bytes of one device tree that are read; the kernel's own are a page to a few megabytes."""
 
@@ -74,7 +72,7 @@ class Walker:
         self.findings: list[Finding] = []
         self.used: dict[str, Definition] = {}
         self.choices: dict[tuple[str, str], Choice] = {}
-        self.nameless: set[int] = set()
+        self.nameless: set[str] = set()
         self.unresolved: list[Node] = []
         self.map: PreservedMap | Absent = Absent(Reason.UNPARSABLE, "no preserved-page map")
         self.trees = TreeReader(self)
@@ -90,7 +88,7 @@ class Walker:
         return [
             finding
             for finding in self.findings
-            if not finding.message.startswith(NO_NAME) or finding.address not in self.nameless
+            if finding.message.partition(":")[0] not in self.nameless
         ]
 
     def report(self, rule: str, node: Node, message: str, address: int | None = None) -> None:

@@ -26,7 +26,7 @@ from khotool.fdt.write import build_sequential
 from khotool.findings import Severity
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, open_memory
+from khotool.image.open import OpenOptions, open_image, open_memory
 from khotool.image.region import FdtRegion
 from khotool.image.walk import Walker
 from khotool.memory.overlay import OverlaySpace
@@ -373,3 +373,23 @@ def test_chosen_of_the_first_postings(cache: Span | None) -> None:
     assert "mem cache of 3 ranges" in booted.root.why
     assert isinstance(booted.scratch, Scratch)
     assert booted.scratch.areas == [AREA]
+
+
+# -- a root alone ----------------------------------------------------------------------------
+
+
+@every_mine
+def test_a_root_in_a_file_of_its_own(name: str, tmp_path: Path) -> None:
+    """A root without memory is told apart by what it has; maps elsewhere are not captured."""
+    found = image(name)
+    path = tmp_path / "root.dtb"
+    path.write_bytes(bytes(root_blob(found).data))
+    geometry = found.geometry
+    options = OpenOptions(page_size=geometry.page_size, byteorder=geometry.byteorder)
+    alone = open_image(path, options)
+    # Only the map itself shows that keys have no markers.
+    expected = "kho-v3" if found.tree.format == "kho-v3-rc5" else found.tree.format
+    assert alone.tree.format == expected
+    assert [f.rule for f in check_image(alone) if f.rule != "ABI903"] == []
+    ranges = isinstance(found.map, PreservedMap) and found.map.layout == "ranges"
+    assert isinstance(alone.map, PreservedMap) == ranges
