@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Phase
+from khotool.image.model import Image, Phase
 from khotool.pages.owners import DoubleOwned
 from khotool.pages.runs import intersect
 
@@ -38,10 +38,28 @@ def check_ownership(context: Context) -> None:
         text = f"{pages} pages are referenced but not preserved, the first at {start:#x}"
         context.report("MEM302", owned.owners[owner], text, start, pages=pages)
     doubles = owned.double_owned
-    for (first, second), (pages, start) in _pairs(doubles).items():
+    pairs = _pairs(doubles) if not ranges_are_bytes(image) or shared_bytes(image) else {}
+    for (first, second), (pages, start) in pairs.items():
         text = f"{pages} pages belong to {owned.owners[second]} too, the first at {start:#x}"
         context.report("MEM303", owned.owners[first], text, start, pages=pages)
     _leaks(context, page)
+
+
+def ranges_are_bytes(image: Image) -> bool:
+    """True where what is preserved are ranges of bytes, so that owners can share a page."""
+    definition = image.registry.definitions.get(image.tree.format)
+    return definition is not None and bool(definition.ranges)
+
+
+def shared_bytes(image: Image) -> bool:
+    """True if two owners claim the same byte."""
+    claims = image.claims.build()
+    order = np.argsort(claims.start, kind="stable")
+    start, end, owner = claims.start[order], claims.end[order], claims.owner[order]
+    reach = np.maximum.accumulate(end)
+    farthest = np.maximum.accumulate(np.where(end == reach, np.arange(len(end)), 0))
+    meets = start[1:] < reach[:-1]
+    return bool((meets & (owner[1:] != owner[farthest[:-1]])).any())
 
 
 def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:

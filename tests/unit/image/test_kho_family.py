@@ -304,6 +304,22 @@ def test_a_property_of_odd_length_is_skipped() -> None:
     assert "KHO202" in {f.rule for f in odd.findings}
 
 
+@pytest.mark.parametrize(("offset", "rules"), [(0x38, set()), (0x30, {"MEM303"})])
+def test_owners_may_share_a_page(offset: int, rules: set[str]) -> None:
+    """Ranges are bytes: two in one page are no conflict unless they overlap."""
+    found = image("kho-v1-graf-v3-ftrace")
+    mine = find_node(found, "/ftrace/arrays[global-trace]/cpus[cpu0]/mem").table
+    other = find_node(found, "/ftrace/arrays[global-trace]/cpus[cpua]/mem").table
+    assert mine is not None
+    assert other is not None
+    place = int(mine.column("addr")[0]) + offset
+    moved = changed(found, (int(other.extents[0, 0]), place.to_bytes(8, "little")))
+    ownership = moved.ownership()
+    assert ownership is not None
+    assert (ownership.double_owned_pages, ownership.unowned_pages) == (1, 0)
+    assert {f.rule for f in check_image(moved)} == rules
+
+
 # -- boot data -------------------------------------------------------------------------------
 
 AREA = Span(0x600_0000, 16 << 20)
