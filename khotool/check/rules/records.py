@@ -65,7 +65,11 @@ def _strings(context: Context, node: Node) -> None:
 
 def _counts(context: Context, node: Node) -> None:
     field = node.field
-    if field is None or not field.counts or not isinstance(node.value, int):
+    if field is None or not field.counts:
+        return
+    # A number says how many there are; of two arrays side by side, one is as long as the other.
+    value = node.value if node.table is None else node.table.declared
+    if not isinstance(value, int):
         return
     counted = node.parent.get(field.counts) if node.parent is not None else None
     if counted is None:
@@ -81,8 +85,9 @@ def _counts(context: Context, node: Node) -> None:
         number = len(counted.elements()) + counted.free
     else:
         return
-    if node.value != number:
-        text = f"{field.name} is {node.value}, {field.counts} has {number}"
+    if value != number:
+        verb = "is" if node.table is None else "has"
+        text = f"{field.name} {verb} {value}, {field.counts} has {number}"
         context.report("REC414", node, text, node.span.address if node.span else None)
 
 

@@ -247,6 +247,17 @@ def test_fdbox_has_a_node_without_a_name() -> None:
     assert "" in {node.name for depth, node in root.walk() if depth}
 
 
+def test_pages_and_their_places_are_as_many() -> None:
+    """fdbox: mem and indices are two arrays of one length."""
+    ram = {"name": "ram", "mem": [{"size": 4096}] * 2, "indices": [{"index": 0}]}
+    box = {"name": "vm", "fds": [ram]}
+    entry = {"name": "fdbox", "fields": {"boxes": [box]}}
+    found = decode({"abi": "kho-v1-rapoport-v4", "entry": [entry]})
+    told = [f for f in check_image(found) if f.rule == "REC414"]
+    assert [f.message for f in told] == ["indices has 1, mem has 2"]
+    assert told[0].path == "/fdbox/boxes[vm]/fds[ram]/indices"
+
+
 @pytest.mark.parametrize(
     ("name", "path", "value"),
     [
