@@ -22,6 +22,7 @@ HELP = "list and show the ABI definitions"
 EPILOG = """\
 examples:
   khotool formats list
+  khotool formats list --kind root --status historical
   khotool formats show luo-v5
   khotool formats show kho-v4 --page-size 16K
   khotool formats list --formats ./my-formats
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="all definitions", allow_abbrev=False)
     listing.add_argument("--kind", metavar="KIND", help="only of this kind: root, entry, file, ...")
+    listing.add_argument(
+        "--status", metavar="STATUS", help="only of this status: merged, queued, development, ..."
+    )
     show = actions.add_parser("show", help="one definition with its layout", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="as formats list prints it")
     show.add_argument(
@@ -85,13 +89,19 @@ def run(args: argparse.Namespace) -> int:
 def list_formats(registry: Registry, args: argparse.Namespace) -> int:
     """The table of definitions."""
     from khotool.abi.definition import Kind
+    from khotool.abi.load import STATUSES
 
     found = list(registry)
+    if args.status is not None:
+        if args.status not in STATUSES:
+            raise UsageError(f"--status {args.status}: expected one of {', '.join(STATUSES)}")
+        found = [definition for definition in found if definition.status == args.status]
     if args.kind is not None:
         if args.kind not in [str(kind) for kind in Kind]:
             raise UsageError(f"--kind {args.kind}: expected one of {', '.join(Kind)}")
         found = [definition for definition in found if definition.kind == args.kind]
-    found.sort(key=lambda d: (list(Kind).index(d.kind), d.id))
+    # What kernels speak comes first; postings and plans behind it.
+    found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
     if args.json:
         from khotool.render.document import head
         from khotool.render.formats import list_json

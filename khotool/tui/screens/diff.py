@@ -173,6 +173,8 @@ class DiffScreen(ModeScreen):
     def action_find(self) -> None:
         """Find changes by path, or by what stands on either side."""
         changes = self.changes
+        if self.session is None:
+            return
         if not changes:
             self.notify("No changes to search", timeout=2)
             return

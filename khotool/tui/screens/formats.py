@@ -65,7 +65,9 @@ class FormatsScreen(ModeScreen):
             return
         self._shown = state
         used = {d.id for d in self.session.image.used} if self.session is not None else set()
-        order = sorted(self.registry, key=lambda d: (d.id not in used, d.kind, d.id))
+        order = sorted(
+            self.registry, key=lambda d: (d.id not in used, d.status != "merged", d.kind, d.id)
+        )
         self.definitions = order
         lines: list[Line] = []
         for definition in order:

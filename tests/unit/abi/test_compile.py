@@ -46,7 +46,7 @@ def by_construct(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
 def nested_construct(value: Any) -> Any:
     if hasattr(value, "items"):
         return [nested_construct(v) for k, v in value.items() if not k.startswith(("_", "gap_"))]
-    return list(value) if isinstance(value, list) else value
+    return [nested_construct(item) for item in value] if isinstance(value, list) else value
 
 
 def by_numpy(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
@@ -55,6 +55,8 @@ def by_numpy(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
 
 
 def nested_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [nested_numpy(item) for item in value]
     if isinstance(value, np.void) and value.dtype.names:
         return [nested_numpy(value[name]) for name in value.dtype.names]
     return value.tobytes() if isinstance(value, np.void) else value.tolist()
