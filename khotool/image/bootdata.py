@@ -6,12 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.fdt.blob import Blob
 from khotool.fdt.blob import Node as FdtNode
 from khotool.image.model import Span
+from khotool.image.ranges import HIGHEST
+from khotool.memory.space import AddressSpace, MemoryFault
+from khotool.pages.runs import normalise, subtract, total
+from khotool.shapes.preserved import PreservedMap
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct
@@ -22,6 +28,8 @@ SETUP_KEXEC_KHO = "SETUP_KEXEC_KHO"
 ROOTS = ("linux,kho-fdt", "linux,kho-dt")
 SCRATCH = "linux,kho-scratch"
 MEM_CACHE = "linux,kho-mem"
+RANGE = 16
+"""Bytes of one range of the mem cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Payload:
         why = f"named by setup_data at {node:#x}"
         if "mem_cache_addr" in values:
             cache = Span(values["mem_cache_addr"], values["mem_cache_size"])
-            why += f", with a mem cache of {cache.size // 16} ranges at {cache.address:#x}"
+            why += told_of(cache)
         return BootPointer(
             values["fdt_addr"],
             Span(values["scratch_addr"], values["scratch_size"]),
@@ -88,6 +96,34 @@ def payloads(registry: Registry, geometry: Geometry) -> Iterator[Payload]:
         yield Payload(header, data, number)
 
 
+def told_of(cache: Span) -> str:
+    """That boot data names a mem cache, as the end of a sentence."""
+    number = cache.size // RANGE
+    return f", with a mem cache of {number} range{'s'[: number != 1]} at {cache.address:#x}"
+
+
+def cache_differs(
+    space: AddressSpace, geometry: Geometry, cache: Span, found: PreservedMap
+) -> str:
+    """How a mem cache differs from the ranges of the tree; nothing if it does not.
+
+    Args:
+        cache: array of pairs of address and bytes, native.
+    """
+    try:
+        raw = space.read(cache.address, cache.size // RANGE * RANGE)
+    except (MemoryFault, OverflowError):
+        return ""
+    pairs = np.frombuffer(raw, f"{geometry.prefix}u8").astype(np.uint64).reshape(-1, 2)
+    pairs = pairs[(pairs < np.uint64(HIGHEST)).all(axis=1)]
+    listed = normalise(np.stack([pairs[:, 0], pairs[:, 0] + pairs[:, 1]], axis=1))
+    wanted = found.blocks.ranges()
+    missing, extra = total(subtract(wanted, listed)), total(subtract(listed, wanted))
+    if not missing and not extra:
+        return ""
+    return f"the mem cache lacks {missing} bytes of the tree's ranges, and has {extra} more"
+
+
 def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
     """Root and scratch as /chosen of an arm64 boot tree names them; big-endian cells."""
     root = blob.root
@@ -106,7 +142,7 @@ def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
     cache = _pair(chosen, MEM_CACHE, cells)
     why = f"named by /chosen of the device tree at {address:#x}"
     if cache is not None:
-        why += f", with a mem cache of {cache.size // 16} ranges at {cache.address:#x}"
+        why += told_of(cache)
     where = Span(address, len(blob.data))
     return BootPointer(found.address, scratch, why, where, cache is not None, cache)
 

@@ -13,6 +13,7 @@ from khotool.errors import InputError, UsageError
 from khotool.findings import Finding
 from khotool.image.assemble import build_image
 from khotool.image.blobs import open_blob, open_debugfs
+from khotool.image.bootdata import cache_differs
 from khotool.image.model import Image, Phase, Role, Scratch, Span
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
@@ -26,6 +27,7 @@ from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace
+from khotool.shapes.preserved import PreservedMap
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much is done, and how much there is in all."""
@@ -172,6 +174,11 @@ def decode_found(
     if found.unread:
         text = f"{len(found.unread)} device trees are not read; raise with --limit scan=N"
         image.findings.append(Finding("LIM001", "/", text, found.unread[0]))
+    cache = chosen.pointer.mem_cache if chosen.pointer is not None else None
+    if cache is not None and isinstance(image.map, PreservedMap):
+        text = cache_differs(space, geometry, cache, image.map)
+        if text:
+            image.findings.append(Finding("MEM322", "/", text, cache.address))
     settle_phase(image)
     if image.phase is Phase.CONSUMED and search:
         walker = chosen.walker

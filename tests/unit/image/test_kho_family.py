@@ -347,15 +347,26 @@ def test_boot_data_of_the_first_postings() -> None:
     """48 bytes: scratch is one area and no array; the mem cache is told of."""
     found = image("kho-v1-graf-v3-ftrace")
     assert found.tree.span is not None
-    cache = Span(AREA.address + 0x2_0000, 32)
+    assert isinstance(found.map, PreservedMap)
+    ranges = [(low, high - low) for low, high in found.map.blocks.ranges().tolist()]
+    words = [value for pair in [*ranges, (0x9000_0000, 0)] for value in pair]
+    cache = Span(AREA.address + 0x2_0000, 8 * len(words))
     node = boot_data(found.tree.span.address, 48, AREA, cache).ljust(4096, b"\0")
-    booted = changed(found, (AREA.address + 0x1_0000, node), (cache.address, bytes(4096)))
+    listed = b"".join(value.to_bytes(8, "little") for value in words).ljust(4096, b"\0")
+    booted = changed(found, (AREA.address + 0x1_0000, node), (cache.address, listed))
+    assert booted.findings == []
     assert booted.root is not None
     assert (booted.root.role, booted.phase) == (Role.INCOMING, Phase.INCOMING)
     assert f"mem cache of 2 ranges at {cache.address:#x}" in booted.root.why
     assert isinstance(booted.scratch, Scratch)
     assert booted.scratch.areas == [AREA]
     assert cache in booted.anchors
+    longer = changed(
+        found,
+        (AREA.address + 0x1_0000, node),
+        (cache.address, listed.replace(bytes(4), (1).to_bytes(4, "little"), 1)),
+    )
+    assert [f.rule for f in longer.findings] == ["MEM322"]
     # Prepared for the next kernel, the same bytes wait outside of scratch.
     waiting = changed(found, (0x900_0000, node))
     assert waiting.root is not None
