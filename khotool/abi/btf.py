@@ -17,6 +17,8 @@ MAX_TYPES = 4_000_000
 MAX_DEPTH = 16
 #: Members of one struct with all that it holds; structs that hold each other multiply.
 MAX_MEMBERS = 65536
+#: Members of all structs that are asked for; those of a kernel together have a tenth.
+ALL_MEMBERS = 4 * MAX_MEMBERS
 #: Bytes of a name; the kernel keeps symbols below this.
 MAX_NAME = 512
 
@@ -85,6 +87,8 @@ class Btf:
         self.offsets = [0]
         self.structs: dict[str, int] = {}
         self._left = MAX_MEMBERS
+        self._total = ALL_MEMBERS
+        self._flat: dict[str, BtfStruct] = {}
         self._index(length + types, length + types + types_size)
 
     def _index(self, at: int, end: int) -> None:
@@ -124,9 +128,13 @@ class Btf:
         number = self.structs.get(name)
         if number is None:
             return None
-        size = self.head(number)[3]
-        self._left = MAX_MEMBERS
-        return BtfStruct(name, size, tuple(self._leaves(number, 0, "", 0)))
+        found = self._flat.get(name)
+        if found is None:
+            self._left = allowed = min(MAX_MEMBERS, self._total)
+            leaves = tuple(self._leaves(number, 0, "", 0))
+            self._total -= allowed - max(0, self._left)
+            found = self._flat[name] = BtfStruct(name, self.head(number)[3], leaves)
+        return found
 
     def _leaves(self, number: int, base: int, prefix: str, depth: int) -> Iterator[Member]:
         _, count, flag, _, at = self.head(number)
