@@ -59,7 +59,7 @@ def test_rules_are_found_by_id_and_slug() -> None:
     """explain takes both, in any case."""
     assert find_rule("mem302") is find_rule("referenced-not-preserved")
     with pytest.raises(UsageError, match="did you mean MEM302"):
-        find_rule("mem3022")
+        find_rule("mem30 2")
 
 
 def test_patterns_mean_ids_families_and_slugs() -> None:
