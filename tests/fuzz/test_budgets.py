@@ -199,7 +199,7 @@ def overlapping_trees(pages: int, tokens: bytes) -> bytes:
 def test_trees_over_each_other(tmp_path: Path, tokens: bytes) -> None:
     """A tree on every page, each as long as all that follow, is not quadratic."""
     path = tmp_path / "memory.bin"
-    path.write_bytes(overlapping_trees(120, tokens))
+    path.write_bytes(overlapping_trees(40, tokens))
     with bounded(128):
         image = open_image(path, OpenOptions(base=1 << 20))
     unread = [finding.message for finding in image.findings if "not read" in finding.message]
