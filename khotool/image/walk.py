@@ -174,8 +174,9 @@ class Walker:
             candidates = self.registry.candidates(Kind.ROOT, "compatible", string)
             evidence = Evidence(tree=blob.root, handle=address)
             definition = choose(self, self.tree, string, candidates, evidence)
-        for forced in self.abi:
-            candidate = self.registry.definitions.get(forced)
+        for forced, wanted in self.abi.items():
+            definitions = self.registry.definitions
+            candidate = definitions.get(wanted or "") or definitions.get(forced)
             if candidate is not None and candidate.kind is Kind.ROOT:
                 definition = candidate
         return definition

@@ -139,6 +139,23 @@ def test_a_root_without_signs_is_that_of_a_release() -> None:
     assert [f.rule for f in other.findings] == ["KHO201"]
 
 
+@pytest.mark.parametrize(
+    "abi",
+    [{"kho-v1": "kho-v1-rapoport-v4"}, {"kho-v1-rapoport-v4": None}],
+    ids=["string", "definition"],
+)
+def test_the_user_decides(abi: dict[str, str | None]) -> None:
+    """--abi STRING=ID and --abi ID name one of several roots, signs or not."""
+    found = image("kho-v1-graf-v2-ftrace")
+    forced = open_memory(
+        OverlaySpace(found.space, []), REGISTRY, OpenOptions(page_size=4096, abi=abi)
+    )
+    assert forced.tree.format == "kho-v1-rapoport-v4"
+    assert [c.why for c in forced.choices if c.definition == "kho-v1"] == ["as --abi says"]
+    assert isinstance(forced.map, PreservedMap)
+    assert len(forced.map.blocks)
+
+
 # -- decoded ---------------------------------------------------------------------------------
 
 
