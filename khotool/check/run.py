@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from khotool.check.catalogue import severity
 from khotool.check.context import Check, Context, Skipped
-from khotool.check.rules import folios, lists, memory, payload, records, sessions, versions
+from khotool.check.rules import (
+    devices,
+    folios,
+    lists,
+    memory,
+    mounts,
+    payload,
+    records,
+    sessions,
+    versions,
+)
 from khotool.findings import Finding, Severity
 from khotool.image.model import Image, Phase
 
@@ -24,6 +34,11 @@ CHECKS: tuple[Check, ...] = (
     folios.check_empty_files,
     payload.check_regions,
     payload.check_kho_test,
+    devices.check_devices,
+    devices.check_domains,
+    devices.check_poison,
+    mounts.check_names,
+    mounts.check_huge_pages,
 )
 ALWAYS: tuple[Check, ...] = (versions.check_headers, records.check_fields)
 """Rules that hold for what is left of a handover after a boot."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from khotool.abi.definition import Struct
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Node, NodeKind
+from khotool.errors import DefinitionError
+from khotool.image.model import Node, NodeKind, Table
 
 UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 """Rule for a duplicate key by the role of the key; others are REC416."""
@@ -19,6 +23,9 @@ def check_fields(context: Context) -> None:
             _counts(context, node)
         if node.kind is NodeKind.LIST:
             _keys(context, node)
+            _records(context, node)
+        if node.table is not None:
+            _rows(context, node, node.table)
 
 
 def _numbers(context: Context, node: Node) -> None:
@@ -37,6 +44,12 @@ def _numbers(context: Context, node: Node) -> None:
             context.report(
                 "REC412", node, f"{field.name} has unknown bits {value & ~known:#x}", place
             )
+    if field.role == "kernel-pointer" and value:
+        context.report("REC418", node, f"{field.name} is {value:#x}", place)
+    if field.whole_pages and (not value or value % context.image.geometry.page_size):
+        page = context.image.geometry.page_size
+        text = f"{field.name} is {value}, no multiple of {page}" if value else f"{field.name} is 0"
+        context.report("REC419", node, text, place)
     if field.expect is not None and value != field.expect:
         text = f"{field.name} is {value:#x}, expected {field.expect:#x}"
         context.report("REC415", node, text, place)
@@ -48,6 +61,8 @@ def _strings(context: Context, node: Node) -> None:
         return
     if field.nonempty and not node.value:
         context.report("REC413", node, f"{field.name} is empty")
+    if field.component and node.value and ("/" in node.value or node.value in (".", "..")):
+        context.report("REC420", node, f"{field.name} is {node.value!r}")
     if field.type.kind != "char" or node.span is None:
         return
     raw = context.read(node.span.address, node.span.size)
@@ -82,13 +97,28 @@ def _counts(context: Context, node: Node) -> None:
         # The descriptor of a vmalloc area says how much there is; what it lacks is REC403.
         number = counted.table.declared
     elif counted.kind is NodeKind.LIST or counted.value == 0:
-        number = len(counted.elements()) + counted.free
+        number = len(used_elements(context, counted)) + counted.free
+        if value == number - _idle(context, counted):
+            # Whether a number counts records that are not used is up to its format.
+            return
     else:
         return
     if value != number:
         verb = "is" if node.table is None else "has"
         text = f"{field.name} {verb} {value}, {field.counts} has {number}"
         context.report("REC414", node, text, node.span.address if node.span else None)
+
+
+def _idle(context: Context, node: Node) -> int:
+    """Elements of a list that are not used, by the field that says so."""
+    definition = context.image.registry.definitions.get(node.format)
+    elements = node.elements()
+    if definition is None or not elements:
+        return 0
+    struct = definition.structs.get(elements[0].struct)
+    if struct is None or not struct.unused:
+        return 0
+    return sum(1 for element in elements if not element.value_of(struct.unused))
 
 
 def _keys(context: Context, node: Node) -> None:
@@ -110,3 +140,56 @@ def _keys(context: Context, node: Node) -> None:
                 rule = "LUO503" if flb else UNIQUE_RULES.get(role, "REC416")
                 shown = hex(child.value) if isinstance(child.value, int) else repr(child.value)
                 context.report(rule, element, f"{child.name} {shown} is that of {first.path} too")
+
+
+def _records(context: Context, node: Node) -> None:
+    """Elements of a list that share all fields that only one of them may have."""
+    elements = used_elements(context, node)
+    struct = struct_of(context, elements[0]) if elements else None
+    if struct is None or not struct.unique:
+        return
+    seen: dict[tuple[object, ...], Node] = {}
+    for element in elements:
+        first = seen.setdefault(tuple(element.value_of(key) for key in struct.unique), element)
+        if first is not element:
+            keys = ", ".join(f"{key} {element.value_of(key):#x}" for key in struct.unique)
+            context.report("REC416", element, f"{keys} are those of {first.path} too")
+
+
+def _rows(context: Context, node: Node, table: Table) -> None:
+    """Rows of a table that share all columns that only one of them may have."""
+    struct = table.compiled.struct
+    if not struct.unique or not len(table):
+        return
+    columns = np.stack([table.column(key) for key in struct.unique], axis=1)
+    if struct.unused:
+        columns = columns[table.column(struct.unused) != 0]
+    _, first, counts = np.unique(columns, axis=0, return_index=True, return_counts=True)
+    twice = np.flatnonzero(counts > 1)
+    if len(twice):
+        keys = ", ".join(
+            f"{key} {value:#x}"
+            for key, value in zip(struct.unique, columns[first[twice[0]]].tolist(), strict=True)
+        )
+        context.report("REC416", node, f"{len(twice)} rows are there twice, the first with {keys}")
+
+
+def used_elements(context: Context, node: Node) -> list[Node]:
+    """Elements of a list without its free slots."""
+    elements = node.elements()
+    struct = struct_of(context, elements[0]) if elements else None
+    if struct is None or not struct.unused:
+        return elements
+    return [element for element in elements if element.value_of(struct.unused)]
+
+
+def struct_of(context: Context, node: Node) -> Struct | None:
+    """The struct whose fields the children of a node are."""
+    registry = context.image.registry
+    definition = registry.definitions.get(node.format)
+    if definition is None or not node.struct:
+        return None
+    try:
+        return registry.owner_of_struct(definition, node.struct).structs[node.struct]
+    except DefinitionError:
+        return None

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.image.model import Node
 
+ALL = "all"
+"""Instead of handlers: every file depends on an object."""
+
 
 def check_flbs(context: Context) -> None:
-    """References and fixed numbers of file-lifecycle-bound objects."""
+    """References and fixed numbers of file-lifecycle-bound objects, and files without theirs."""
     luo = context.image.entry("LUO")
     flbs = luo.get("flbs") if luo is not None else None
-    sessions = luo.get("sessions") if luo is not None else None
     if flbs is None:
         return
-    files = sum(
-        len(files.elements())
-        for session in (sessions.elements() if sessions is not None else [])
-        if (files := session.get("files")) is not None
-    )
+    files = file_nodes(luo)
+    handlers = Counter(str(file.value_of("handler")) for file in files)
     for flb in flbs.elements():
         name, count, data = (flb.value_of(key) for key in ("name", "count", "data"))
         definition = context.image.registry.handler(Kind.FLB, name or "")
@@ -29,12 +30,29 @@ def check_flbs(context: Context) -> None:
         if expected is not None and data != expected:
             text = f"data is {data:#x}, {name} always has {expected:#x}"
             context.report("LUO506", flb, text)
-        if definition.depends.get("handlers") != "all" or not isinstance(count, int):
+        bound = definition.depends.get("handlers")
+        if bound is None or not isinstance(count, int):
             continue
-        if count < files:
-            context.report("LUO504", flb, f"count is {count}, {files} files depend on it")
-        elif count > files:
-            context.report("LUO505", flb, f"count is {count}, only {files} files depend on it")
+        number = len(files) if bound == ALL else sum(handlers[word] for word in bound.split())
+        if count < number:
+            context.report("LUO504", flb, f"count is {count}, {number} files depend on it")
+        elif count > number:
+            context.report("LUO505", flb, f"count is {count}, only {number} files depend on it")
+    if isinstance(flbs.value, Absent) or flbs.get("target") is not None:
+        context.skip("LUO509", flbs, "the objects are not captured")
+        return
+    _needs(context, files, {flb.value_of("name") for flb in flbs.elements()})
+
+
+def _needs(context: Context, files: list[Node], names: set[object]) -> None:
+    """Files whose handler needs an object that is not there."""
+    for file in files:
+        data = file.get("data")
+        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        wanted = definition.depends.get("flbs", "").split() if definition is not None else []
+        if wanted and not names.intersection(wanted):
+            text = f"{file.value_of('handler')} needs {' or '.join(wanted)}, which is not there"
+            context.report("LUO509", file, text)
 
 
 def check_limits(context: Context) -> None:
@@ -47,6 +65,16 @@ def check_limits(context: Context) -> None:
         if len(node.elements()) >= limit:
             text = f"{len(node.elements())} of at most {limit} are used"
             context.report("LUO508", node, text)
+
+
+def file_nodes(luo: Node | None) -> list[Node]:
+    """Files of all sessions, in stored order."""
+    return [
+        file
+        for session in session_nodes(luo)
+        if (files := session.get("files")) is not None
+        for file in files.elements()
+    ]
 
 
 def session_nodes(luo: Node | None) -> list[Node]:

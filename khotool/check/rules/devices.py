@@ -1,0 +1,137 @@
+"""Devices, what they are attached to, and memory with faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from khotool.abi.definition import Shape
+from khotool.absent import Absent
+from khotool.check.context import Context
+from khotool.check.rules.records import used_elements
+from khotool.check.rules.sessions import file_nodes
+from khotool.image.model import Node
+
+Device = tuple[int, int]
+"""PCI segment, and bus, device and function."""
+DOMAIN, BDF = "domain", "bdf"
+DELETED = 1
+"""Flag of an object that is not used any more."""
+
+
+def check_devices(context: Context) -> None:
+    """Files of devices against the list of the PCI core."""
+    luo = context.image.entry("LUO")
+    flbs = luo.get("flbs") if luo is not None else None
+    lists = [
+        node
+        for flb in (flbs.elements() if flbs is not None else [])
+        if (data := flb.get("data")) is not None
+        for node in data.children
+        if is_device_list(node)
+    ]
+    if not lists:
+        return
+    known = {device for node in lists for device in devices(context, node)}
+    for file in file_nodes(luo):
+        data = file.get("data")
+        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        # Only a file that depends on an object is known to it.
+        if data is None or definition is None or not definition.depends.get("flbs"):
+            continue
+        domain, bdf = data.value_of(DOMAIN), data.value_of(BDF)
+        if isinstance(domain, int) and isinstance(bdf, int) and (domain, bdf) not in known:
+            context.report("HND611", data, f"{device_name(domain, bdf)} is not in {lists[0].path}")
+
+
+def is_device_list(node: Node) -> bool:
+    """True for a list or table of records of PCI devices."""
+    if node.table is not None:
+        labels = {f.field.label for f in node.table.compiled.fields}
+        return {DOMAIN, BDF} <= labels
+    elements = node.elements()
+    return bool(elements) and elements[0].get(BDF) is not None and (
+        elements[0].get(DOMAIN) is not None
+    )  # fmt: skip
+
+
+def devices(context: Context, node: Node) -> Iterator[Device]:
+    """Devices of a list, free slots left out."""
+    if node.table is not None:
+        unused = node.table.compiled.struct.unused
+        used = node.table.column(unused) != 0 if unused else np.ones(len(node.table), bool)
+        domains, functions = node.table.column(DOMAIN)[used], node.table.column(BDF)[used]
+        yield from zip(domains.tolist(), functions.tolist(), strict=True)
+        return
+    for element in used_elements(context, node):
+        domain, bdf = element.value_of(DOMAIN), element.value_of(BDF)
+        if isinstance(domain, int) and isinstance(bdf, int):
+            yield domain, bdf
+
+
+def device_name(domain: int, bdf: int) -> str:
+    """``0000:01:00.0``."""
+    return f"{domain:04x}:{bdf >> 8:02x}:{bdf >> 3 & 31:02x}.{bdf & 7}"
+
+
+def check_domains(context: Context) -> None:
+    """Reference counts of records that devices are attached to."""
+    references: Counter[str] = Counter()
+    targets: dict[str, str] = {}
+    for node in context.image.tree.walk():
+        reference = node.field.points_to if node.field is not None else None
+        if reference is None or reference.shape is not Shape.ELEMENT or node.parent is None:
+            continue
+        if node.name.startswith(DOMAIN) and not _flags(node.parent) & DELETED:
+            targets[node.reference] = reference.of
+            references[node.reference] += 1
+    structs = {struct for struct in targets.values() if struct}
+    if not structs:
+        return
+    for node in context.image.tree.walk():
+        if node.struct not in structs or node.key is None or _flags(node) & DELETED:
+            continue
+        header = node.get("hdr")
+        count = header.value_of("ref_count") if header is not None else None
+        if isinstance(count, int) and count != references[node.path]:
+            text = f"ref_count is {count}, {references[node.path]} devices are attached"
+            context.report("HND613", node, text)
+
+
+def _flags(record: Node) -> int:
+    """State of an object, from its header."""
+    header = record.get("hdr")
+    if header is None:
+        return 0
+    flags = header.value_of("flags")
+    return int(flags if flags is not None else header.value_of("deleted") or 0)
+
+
+def check_poison(context: Context) -> None:
+    """Frames that must not be preserved."""
+    found = context.image.map
+    for node in context.image.tree.walk():
+        if node.table is None or not len(node.table):
+            continue
+        for placed in node.table.compiled.fields:
+            field = placed.field
+            if field.preserved:
+                continue
+            if isinstance(found, Absent):
+                context.skip("MEM320", node, "the map of preserved pages is not known")
+                continue
+            frames = node.table.column(field.label)
+            shift = context.image.geometry.page_shift
+            sound = frames < np.uint64(1 << (64 - shift))
+            hit = sound & (found.blocks.find(frames << np.uint64(shift)) >= 0)
+            if bool(hit.any()):
+                row = int(hit.argmax())
+                address = int(frames[row]) << shift
+                text = f"{int(hit.sum())} frames are preserved, the first [{row}] at {address:#x}"
+                owned = context.image.ownership()
+                owners = owned.owners_of(address) if owned is not None else []
+                if owned is not None and owners:
+                    text += f", of {owned.owners[owners[0]]}"
+                context.report("MEM320", node, text, address, row=row)

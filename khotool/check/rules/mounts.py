@@ -1,0 +1,70 @@
+"""What the files of a session say together: huge pages in all, names on a mount."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from khotool.abi.definition import Shape
+from khotool.check.context import Context
+from khotool.check.rules.sessions import file_nodes
+from khotool.image.model import Node
+
+
+def check_names(context: Context) -> None:
+    """Files of one mount that have one name."""
+    seen: dict[tuple[str, str], Node] = {}
+    for file in file_nodes(context.image.entry("LUO")):
+        data = file.get("data")
+        if data is None:
+            continue
+        mount = next((c.reference for c in data.children if c.reference and c.field is not None
+                      and c.field.points_to is not None
+                      and c.field.points_to.shape is Shape.FILE), "")  # fmt: skip
+        for child in data.children:
+            if child.field is None or not child.field.component or not child.value or not mount:
+                continue
+            first = seen.setdefault((mount, child.value), file)
+            if first is not file:
+                text = f"{child.value!r} on {mount} is the name of {first.path} too"
+                context.report("HND614", child, text)
+
+
+def check_huge_pages(context: Context) -> None:
+    """Huge pages that early boot is told of, against those of the files that need it."""
+    luo = context.image.entry("LUO")
+    flbs = luo.get("flbs") if luo is not None else None
+    for flb in flbs.elements() if flbs is not None else []:
+        data, name = flb.get("data"), flb.value_of("name")
+        sizes = [node for child in (data.children if data is not None else [])
+                 for node in child.elements() if _is_size(node)]  # fmt: skip
+        if not sizes or not isinstance(name, str):
+            continue
+        pages = _pages_by_order(context, luo, name)
+        for node in sizes:
+            order, told = node.value_of("order"), node.value_of("nr_pages")
+            there = pages.pop(order, 0)
+            if told != there:
+                text = f"{told} pages of order {order} are told, the files have {there}"
+                context.report("HND612", node, text)
+        for order, there in pages.items():
+            text = f"files have {there} pages of order {order}, which is not told at all"
+            context.report("HND612", flb, text)
+
+
+def _is_size(node: Node) -> bool:
+    return node.get("order") is not None and node.get("nr_pages") is not None
+
+
+def _pages_by_order(context: Context, luo: Node | None, flb: str) -> Counter[int]:
+    """Folios of the files that need an object, by their order."""
+    pages: Counter[int] = Counter()
+    for file in file_nodes(luo):
+        data = file.get("data")
+        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        if data is None or definition is None:
+            continue
+        order, number = data.value_of("order"), data.value_of("nr_folios")
+        needs = definition.depends.get("flbs", "").split()
+        if flb in needs and isinstance(order, int) and isinstance(number, int):
+            pages[order] += number
+    return pages
