@@ -112,7 +112,7 @@ class _Walk:
         if first == 0:
             self.stop("null-root", 0, "the map has no first chunk")
         while address:
-            if address % page or not 0 < address < 1 << 64:
+            if address % page or address >> 64:
                 self.stop("unaligned-chunk", before, f"chunk {address:#x} is not at a page")
                 return
             if address in seen:
@@ -385,7 +385,7 @@ def _bitmaps_of(
     runs: Runs = np.stack([start, start + blocks.count[mine]], axis=1)
     first, last = runs[:, 0] // bits, (runs[:, 1] - 1) // bits
     first[1:] = np.maximum(first[1:], last[:-1] + 1)
-    count = np.maximum(last - first + 1, 0)
+    count = last - first + 1
     total = int(np.minimum(count, most + 1).sum())
     if total > most:
         raise _too_many(most)

@@ -47,7 +47,7 @@ def bitmap_size_evidence(chunks: list[Chunk], *, page_shift: int) -> list[SizeEv
         start = chunk.elements["phys_start"].astype(np.uint64)
         bitmap = chunk.elements["bitmap"].astype(np.uint64)
         total += start.size
-        if start.size == 0 or chunk.order > 63 - page_shift:
+        if chunk.order > 63 - page_shift:
             continue
         where = f"in chunk {chunk.address:#x}"
         loose = np.flatnonzero(bitmap & np.uint64(page - 1))
@@ -57,7 +57,7 @@ def bitmap_size_evidence(chunks: list[Chunk], *, page_shift: int) -> list[SizeEv
                 SizeEvidence("512", True, f"bitmap {address:#x} {where} is not at a page boundary")
             )
         shift = page_shift + 3 + page_shift + chunk.order
-        span = np.uint64((1 << min(shift, 63)) - 1)
+        span = np.uint64((1 << min(shift, 64)) - 1)
         odd = np.flatnonzero(start & span)
         if odd.size:
             found.append(

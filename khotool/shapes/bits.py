@@ -57,8 +57,6 @@ def lay_out(bitmaps: Words, first_bits: Runs) -> tuple[Words, Runs]:
     """
     count, width = bitmaps.shape
     bits = width * 64
-    if count == 0:
-        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
     gap = np.ones(count, bool)
     gap[:-1] = first_bits[1:] != first_bits[:-1] + bits
     # One row of a group is one bitmap; groups are copied whole, never one bitmap at a time.
@@ -141,8 +139,6 @@ def runs_of_bits(words: Words, word_base: Runs | int = 0, buffer: Runs | None = 
         carry = shifted[-1]
         mask = np.not_equal(edges, 0, out=mask_scratch[:length])
         found = np.flatnonzero(mask)
-        if found.size == 0:
-            continue
         base = word_base + low * 64 if isinstance(word_base, int) else word_base[low:high]
         out.share = high / total
         _positions(edges, found, base, out)
@@ -161,7 +157,7 @@ def _positions(edges: Words, found: NDArray[np.intp], base: Runs | int, out: _Ou
     total = int(counts.sum(dtype=np.int64))
     if total <= found.size * _PEEL_MEAN:
         start = base + found * 64 if isinstance(base, int) else base[found]
-        _peel(few.copy() if few is edges else few, counts, start, out.room(total))
+        _peel(few, counts, start, out.room(total))
     elif found.size * 100 > edges.size * 35:
         _unpack(edges, base, total, out)
     else:

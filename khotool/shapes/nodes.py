@@ -194,7 +194,7 @@ def leaves_of(runs: Runs, bits: int, most: int) -> NDArray[np.int64]:
     first, last = runs[:, 0] >> bits, (runs[:, 1] - 1) >> bits
     # Neighbouring runs may share a leaf: the second counts only from the next leaf on.
     first[1:] = np.maximum(first[1:], last[:-1] + 1)
-    count = np.maximum(last - first + 1, 0)
+    count = last - first + 1
     total = int(np.minimum(count, most + 1).sum())
     if total > most:
         raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")

@@ -106,7 +106,7 @@ class _Walk(NodeWalk):
         if root == 0:
             self.complete = False
             self.log.add("null-root", 0, "the map has no root")
-        elif root % (1 << self.page_shift) or not 0 < root < 1 << 64:
+        elif root % (1 << self.page_shift) or root >> 64:
             self.complete = False
             self.log.add("unaligned-root", root, f"root {root:#x} is not the address of a page")
         else:

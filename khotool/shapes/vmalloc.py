@@ -85,13 +85,13 @@ def walk_vmalloc(
         chunks.append(address)
         entries = np.frombuffer(data, word, slots.count, slots.offset)
         used = int((entries == 0).argmax()) if not entries.all() else slots.count
-        if used < slots.count and entries[used:].any():
+        if entries[used:].any():
             problems.append(
                 ShapeProblem("after-end", address, "addresses stand behind the terminating 0")
             )
         parts.append(entries[:used].astype(np.uint64))
         total += used
-        following = int(np.frombuffer(data, word, 1, link.offset)[0])
+        following = int(np.frombuffer(data, word, 1, link.offset).item())
         if following and used < slots.count:
             problems.append(
                 ShapeProblem("short-chunk", address, "a chunk that is not full has a successor")
