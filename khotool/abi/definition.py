@@ -249,8 +249,9 @@ class Condition:
         handle: the handle itself is ``zero`` or ``address``.
         order: page order of the preserved block that the handle names.
         field: label of a field of the record, or labels down to it with ``/``.
-        equals, at_most, at_least: what its value is.
+        equals, at_most, at_least: what its value is; of text, how long it is.
         aligned: its value is an address of a page.
+        preserved: its value is an address in preserved memory.
         rows: label of a list of blocks: ``field`` is one of its records', and all of them fit.
         inside: label of a list of blocks that the value is an address in.
         root: id of the KHO root's definition.
@@ -274,6 +275,7 @@ class Condition:
     at_most: int | None = None
     at_least: int | None = None
     aligned: bool = False
+    preserved: bool = False
     rows: str = ""
     inside: str = ""
     root: str = ""

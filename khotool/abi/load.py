@@ -257,6 +257,7 @@ def _condition(table: _Table) -> Condition:
         equals=equals if equals is None or isinstance(equals, str)
         else _number(f"{table.where}.equals", equals),
         aligned=table.take("aligned", bool, False),
+        preserved=table.take("preserved", bool, False),
         rows=table.take("rows", str, ""),
         inside=table.take("inside", str, ""),
         root=table.take("root", str, ""),

@@ -141,8 +141,12 @@ def values_to_json(compiled: CompiledStruct, values: Mapping[str, Any]) -> dict[
     result: dict[str, Any] = {}
     for placed, label, role in leaf_fields(compiled):
         value = values[label]
-        if placed.nested is not None:
+        if placed.nested is not None and placed.many:
+            result[label] = [values_to_json(placed.nested, item) for item in value]
+        elif placed.nested is not None:
             result[label] = values_to_json(placed.nested, value)
+        elif isinstance(value, bytes):
+            result[label] = value.rstrip(b"\0").hex()
         elif isinstance(value, list):
             last = len(value)
             while last and not value[last - 1]:
@@ -163,11 +167,16 @@ def values_from_json(
             continue
         value = data[label]
         where = f"{path}/{label}"
-        if placed.nested is not None:
-            if not isinstance(value, dict):
-                raise EncodeError(where, "expected an object")
-            result[label] = values_from_json(placed.nested, value, where)
-        elif placed.field.type is not None and placed.field.type.kind == "char":
+        if placed.nested is not None and placed.many:
+            if not isinstance(value, list):
+                raise EncodeError(where, "expected a list of objects")
+            result[label] = [
+                _nested_from_json(placed.nested, item, f"{where}[{index}]")
+                for index, item in enumerate(value)
+            ]
+        elif placed.nested is not None:
+            result[label] = _nested_from_json(placed.nested, value, where)
+        elif placed.field.type is not None and placed.field.type.kind in ("char", "bytes"):
             result[label] = value
         elif isinstance(value, list):
             result[label] = [number(item, where) for item in value]
@@ -177,6 +186,12 @@ def values_from_json(
         if label not in result:
             raise EncodeError(f"{path}/{label}", f"{compiled.struct.name} has no such field")
     return result
+
+
+def _nested_from_json(compiled: CompiledStruct, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EncodeError(where, "expected an object")
+    return values_from_json(compiled, value, where)
 
 
 def columns_to_json(region: TableRegion) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def describe(sign: Condition) -> str:
             parts.append(f"{name} is at least {sign.at_least}")
         if sign.aligned:
             parts.append(f"{name} is the address of a page")
+        if sign.preserved:
+            parts.append(f"{name} is an address in preserved memory")
         if sign.inside:
             parts.append(f"{name} is inside {sign.inside}")
         if sign.ends:
@@ -254,14 +256,25 @@ def _row(
     value = _value(row, sign.field)
     if sign.equals is not None and value != sign.equals:
         return False
-    if isinstance(value, str) or value is None:
-        return sign.equals is not None
+    if value is None:
+        return False
+    if isinstance(value, str):
+        # Of text, what is compared is its length.
+        return (sign.at_most is None or len(value) <= sign.at_most) and (
+            sign.at_least is None or len(value) >= sign.at_least
+        )
     return (
         (sign.at_most is None or value <= sign.at_most)
         and (sign.at_least is None or value >= sign.at_least)
         and (not sign.aligned or (value > 0 and value % page == 0))
         and (not sign.inside or value - value % page in inside)
+        and (not sign.preserved or _preserved(walker, value))
     )
+
+
+def _preserved(walker: Walker, address: int) -> bool:
+    """True if an address is in preserved memory, or if nobody can know."""
+    return isinstance(walker.map, Absent) or walker.map.blocks.block_of(address) is not None
 
 
 def _value(row: Mapping[str, Any], field: str) -> int | str | None:

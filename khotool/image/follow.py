@@ -298,7 +298,10 @@ class Follower:
         if len(candidates) > 1 and node.value:
             evidence = self.evidence(int(node.value))
         chosen = choose(walker, node, name, candidates, evidence)
-        for identifier in walker.abi:
+        for identifier, variant in walker.abi.items():
+            if identifier == name and variant in {candidate.id for candidate in candidates}:
+                # The string is named, and which of its definitions: choosing has seen to that.
+                continue
             forced = walker.registry.definitions.get(identifier)
             if forced is not None and forced.kind == reference.kind and forced.kind != Kind.FLB:
                 strings = forced.match.get("compatible", ())
