@@ -135,9 +135,7 @@ def entry_json(image: Image, entry: Node) -> Document:
     elif entry.name == LUO:
         fields = content(image, entry)
         document["value"] = {
-            child.name: json_value(child)
-            for child in fields
-            if child.name in LUO_VALUES
+            child.name: json_value(child) for child in fields if child.name in LUO_VALUES
         }
     else:
         fields = [child for child in content(image, entry) if child.name != "compatible"]
@@ -235,7 +233,9 @@ def fields_json(nodes: list[Node], *, rows: int) -> Document:
             continue
         if node.name not in fields:
             fields[node.name] = node_json(node, rows=rows)
-    return fields
+    named = {node.name: node.reference for node in nodes if node.reference}
+    # Last, and only where there are any: what values of this object name.
+    return fields | {"references": named} if named else fields
 
 
 def row_json(node: Node, index: int) -> Document:

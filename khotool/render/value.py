@@ -53,10 +53,20 @@ def value_segments(node: Node) -> list[Segment]:
         text = number_text(value, node.field)
         role = node.field.role if node.field is not None else ""
         style = "address" if role in HEX_ROLES or role == "pfn" else "number"
+        if node.reference:
+            return [(text, style), (" -> ", "dim"), (visible(reference_text(node)), "name")]
         if is_pointer(node) and value:
             return [("-> ", "dim"), (text, "address")]
         return [(text, style)]
     return []
+
+
+def reference_text(node: Node) -> str:
+    """The path of what a value names, without the part that its own path begins with."""
+    own, other = node.path, node.reference
+    most = min(len(own), len(other))
+    same = next((at for at in range(most) if own[at] != other[at]), most)
+    return other[other.rfind("/", 0, same) + 1 :]
 
 
 def absent_segments(value: Absent) -> list[Segment]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from khotool.absent import Absent
 from khotool.findings import Finding
 from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.render.value import reference_text
 from khotool.tui.find import flag_names
 from khotool.tui.items import Item
 from khotool.tui.memory_view import MemoryView, Use, address_text
@@ -154,7 +155,9 @@ def _summary(node: Node) -> Line:
         line = [*gap, (node.format, "dim")] if node.format else []
     elif node.value is not None:
         line = gap + value_line(node.field, node.value)
-        if node.target is not None and node.struct:
+        if node.reference:
+            line.append((f" → {visible(reference_text(node))}", "pointer"))
+        elif node.target is not None and node.struct:
             line.append((f" → {node.struct}", "pointer"))
         elif node.target is not None:
             line.append((" →", "pointer"))
@@ -202,6 +205,8 @@ def facts(
         found.append(("", [(" ".join(f"{item:#x}" for item in value[:4]), "value")]))
     if place.row < 0 and node.kind in (NodeKind.LIST, NodeKind.TABLE):
         found.append(("holds", _holds_line(node)))
+    if place.row < 0 and node.reference:
+        found.append(("names", [("→ ", "pointer"), (visible(node.reference), "value")]))
     if place.row < 0 and node.target is not None:
         target = node.target
         what = f"{address_text(target.address)}  {size_text(target.size)}"

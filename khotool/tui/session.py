@@ -234,9 +234,11 @@ class Session:
         return found is not None
 
     def target(self, place: Place) -> Cursor | None:
-        """Where a pointer leads: the first field there, else the bytes."""
+        """Where a pointer leads: the first field there, else the bytes; what a token names."""
         address: int | None = None
         node = place.node
+        if place.row < 0 and node.reference:
+            return self._at(nearest(self.image.tree, node.reference))
         if place.row < 0 and node.target is not None:
             address = node.target.address
             below = next((c for c in node.children if self._inside(c, node.target)), None)

@@ -200,7 +200,8 @@ class ModelTree(Tree[Item]):
         if node is None or node.data is None or not node.allow_expand:
             return False
         place = node.data.place
-        pointer = place.row < 0 and place.node.target is not None and place.node.value is not None
+        leads = place.node.target is not None or place.node.reference != ""
+        pointer = place.row < 0 and leads and place.node.value is not None
         if node.data.is_bucket or not pointer:
             if node.is_expanded:
                 node.collapse()
