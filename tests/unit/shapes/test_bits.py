@@ -93,3 +93,71 @@ def test_runs_outside_the_bitmap_are_refused() -> None:
     for run in ([60, 65], [-1, 3], [5, 4]):
         with pytest.raises(ValueError, match="inside"):
             bits.bits_of_runs(np.array([run], np.int64), 64)
+
+
+@pytest.mark.parametrize("places", [[], [0], [0, 1, 2], [0, 1, 3], [0, 2, 3], [0, 2, 4], [3, 4]])
+def test_full_bitmaps_join(places: list[int]) -> None:
+    """Neighbours make one run, a gap between them two, wherever they stand in the list."""
+    bitmaps = np.full((len(places), 2), (1 << 64) - 1, np.uint64)
+    words, base = bits.lay_out(bitmaps, np.array(places, np.int64) * 128)
+    full = [[place * 128, place * 128 + 128] for place in places]
+    joined: list[list[int]] = []
+    for low, high in full:
+        if joined and joined[-1][1] == low:
+            joined[-1][1] = high
+        else:
+            joined.append([low, high])
+    assert bits.runs_of_bits(words, base).tolist() == joined
+    # A zero word stands at the bit behind each bitmap that no neighbour follows.
+    ends = {high for _, high in joined}
+    assert base[words == 0].tolist() == sorted(ends)
+    assert words.size == base.size == 2 * len(places) + len(joined)
+
+
+def test_bitmaps_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few bitmaps are laid out at once, and however few words looked at, runs agree."""
+    random = np.random.default_rng(7)
+    bitmaps = random.integers(0, 1 << 64, (40, 3), dtype=np.uint64)
+    bitmaps[random.random((40, 3)) < 0.5] = (1 << 64) - 1
+    first = np.cumsum(random.integers(1, 3, 40)) * 192
+    whole = bits.runs_of_bits(*bits.lay_out(bitmaps, first)).tolist()
+    base = [int(place) + 64 * word for place in first for word in range(3)]
+    assert whole == slow_runs(bitmaps.reshape(-1).tolist(), base)
+    for chunk, unpack in ((1, 1), (2, 5), (7, 3)):
+        monkeypatch.setattr(bits, "_CHUNK_WORDS", chunk)
+        monkeypatch.setattr(bits, "_UNPACK_WORDS", unpack)
+        for mean in (0, 6, 64):
+            monkeypatch.setattr(bits, "_PEEL_MEAN", mean)
+            assert bits.runs_of_bits(*bits.lay_out(bitmaps, first)).tolist() == whole
+            # The same words as one bitmap, from a given bit on.
+            words = bitmaps.reshape(-1)
+            expected = slow_runs(words.tolist(), [9 + 64 * n for n in range(words.size)])
+            assert bits.runs_of_bits(words, 9).tolist() == expected
+
+
+def test_any_buffer_will_do() -> None:
+    """A buffer that is too small, exact or large changes nothing; a fitting one is used."""
+    words = np.full(9, 0x5555555555555555, np.uint64)
+    expected = bits.runs_of_bits(words).tolist()
+    assert len(expected) == 9 * 32
+    for size in (0, 1, 575, 576, 577, 5000):
+        buffer = np.full(size, -1, np.int64)
+        found = bits.runs_of_bits(words, 0, buffer)
+        assert found.tolist() == expected
+        assert np.shares_memory(found, buffer) is (size >= 576)
+
+
+def test_words_are_not_changed() -> None:
+    """Looking at words leaves them as they are."""
+    for word in (1, 0x5555555555555555, (1 << 64) - 1):
+        words = np.full(5, word, np.uint64)
+        bits.runs_of_bits(words)
+        assert words.tolist() == [word] * 5
+
+
+def test_runs_that_fill_the_bitmap() -> None:
+    """A run may end with the bitmap, which is made of whole words."""
+    made = bits.bits_of_runs(np.array([[0, 3], [60, 65]], np.int64), 65)
+    assert made.tolist() == [0b111 | 0xF << 60, 1]
+    assert bits.bits_of_runs(np.array([[0, 64]], np.int64), 64).tolist() == [(1 << 64) - 1]
+    assert bits.bits_of_runs(np.empty((0, 2), np.int64), 0).tolist() == []

@@ -139,3 +139,46 @@ def test_any_links(pages: dict[int, tuple[int, int]]) -> None:
     assert len(set(visited)) == len(visited) <= len(pages)
     ends: Any = found.blocks[-1].next if found.blocks else A
     assert not ends or found.problems
+
+
+@pytest.mark.parametrize(("page", "fits"), [(4096, 51), (16384, 204), (65536, 819)])
+def test_records_that_fit_other_pages(page: int, fits: int) -> None:
+    """The header takes its bytes from the first record's room."""
+    geometry = Geometry(page, "little")
+    header = REGISTRY.compile(REGISTRY.get("kho_block"), "kho_block_header_ser", geometry)
+    record = REGISTRY.compile(REGISTRY.get("luo-v5"), "luo_session_ser", geometry)
+    assert capacity(header, record) == fits
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted", "visited"),
+    [
+        ([SLOTS] * 9, 2, 3),
+        ([SLOTS] * 9, 0, 1),
+        ([1] * 9, 3, 4),
+        ([3] + [0] * 8, 3, 9),
+        ([4] + [0] * 8, 3, 4),
+        ([0] * 9, 0, 9),
+    ],
+)
+def test_chunks_behind_the_last_address(numbers: list[int], wanted: int, visited: int) -> None:
+    """Once there is more than wanted, no more chunks are followed than addresses are wanted."""
+    pages = {0x1000 * i: (0x1000 * (i + 1), FULL[:n]) for i, n in enumerate(numbers, 1)}
+    last = 0x1000 * len(numbers)
+    pages[last] = (0, pages[last][1])
+    found = chunks(pages, wanted=wanted, most=100)
+    assert len(found.chunks) == visited
+    stopped = [p.address for p in found.problems if p.code == "limit"]
+    assert stopped == ([] if visited == len(numbers) else [0x1000 * (visited + 1)])
+
+
+def test_chunks_stop_at_the_limit() -> None:
+    """As many links as allowed are followed, whatever is wanted."""
+    pages = {0x1000 * i: (0x1000 * (i + 1), FULL) for i in range(1, 6)}
+    pages[0x5000] = (0, FULL)
+    assert chunks(pages, wanted=1 << 60, most=5).problems == []
+    found = chunks(pages, wanted=1 << 60, most=4)
+    assert found.chunks == [0x1000, 0x2000, 0x3000, 0x4000]
+    assert [(p.code, p.address, p.message) for p in found.problems] == [
+        ("limit", 0x5000, "stopped after 4 chunks")
+    ]
