@@ -296,7 +296,7 @@ class Follower:
         candidates = walker.registry.handlers(reference.kind, name)
         evidence = Evidence(handle=int(node.value))
         if len(candidates) > 1 and node.value:
-            evidence = self.evidence(int(node.value))
+            evidence = self.evidence(int(node.value), candidates)
         chosen = choose(walker, node, name, candidates, evidence)
         for identifier, variant in walker.abi.items():
             if identifier == name and variant in {candidate.id for candidate in candidates}:
@@ -309,10 +309,15 @@ class Follower:
                     chosen = forced
         return chosen
 
-    def evidence(self, address: int) -> Evidence:
+    def evidence(self, address: int, candidates: Iterable[Definition]) -> Evidence:
         """What stands at an address, to tell formats apart: a tree, or the first bytes."""
         walker = self.walker
-        data = walker.read_some(address, walker.geometry.page_size, short=True)
+        sizes = [
+            walker.registry.compile(definition, definition.content, walker.geometry).size
+            for definition in candidates
+            if definition.content in definition.structs
+        ]
+        data = walker.read_some(address, max(walker.geometry.page_size, *sizes, 0), short=True)
         if isinstance(data, Absent):
             return Evidence(handle=address)
         if bytes(data[:4]) == FDT_MAGIC:
