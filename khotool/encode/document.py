@@ -42,7 +42,7 @@ def full_document(image: Image) -> dict[str, Any]:
             "machine": image.info.machine,
             "vmcoreinfo": dict(image.info.vmcoreinfo),
             "root": hex(image.tree.span.address) if image.tree.span else None,
-            "abi": {choice.definition: choice.layout for choice in image.choices},
+            "abi": _single_choices(image),
             "regions": [
                 region_to_json(region, image, fields)
                 for region in image.regions
@@ -52,6 +52,14 @@ def full_document(image: Image) -> dict[str, Any]:
             "slack": [{"address": hex(a), "bytes": data.hex()} for a, data in slack(image, pages)],
         }
     }
+
+
+def _single_choices(image: Image) -> dict[str, str]:
+    """Layouts by string; where an image has several of one string, its bytes tell again."""
+    several: dict[str, set[str]] = {}
+    for choice in image.choices:
+        several.setdefault(choice.definition, set()).add(choice.layout)
+    return {string: found.pop() for string, found in several.items() if len(found) == 1}
 
 
 def _value_nodes(image: Image) -> dict[int, Node]:
