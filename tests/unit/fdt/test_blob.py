@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from khotool.fdt.blob import Item, Node, Nop, Problem, Property
 from khotool.fdt.parse import parse
-from khotool.fdt.write import build_sequential
+from khotool.fdt.write import build_sequential, struct_bytes
+from tests.unit.fdt.trees import wild_roots
 
 
 def test_items_have_no_place_unless_read() -> None:
@@ -52,3 +54,25 @@ def test_a_node_spans_all_that_is_in_it() -> None:
     assert found["sevenxx"] == 16
     assert found["abc"] == 8 + 16 + found["deep"] + 4
     assert blob.root.tag_offset + blob.root.size + 4 == blob.struct_end
+
+
+@given(wild_roots)
+def test_a_node_knows_its_size(root: Node) -> None:
+    """A node that was read has as many bytes as it takes to write it."""
+    read = parse(build_sequential(root)).root
+    assert read is not None
+    for _, node in read.walk():
+        assert node.size == len(struct_bytes(node))
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 8])
+def test_padding_counts(length: int) -> None:
+    """Names and values end at a multiple of four bytes, last of all items or not."""
+    inner = Node("n" * length, items=[Property("p", bytes(length))])
+    orders: list[list[Item]] = [[inner], [inner, Node("a")], [Node("a"), inner], [inner, Nop()]]
+    for items in orders:
+        made = parse(build_sequential(Node("", items=items))).root
+        assert made is not None
+        assert [node.size for _, node in made.walk()] == [
+            len(struct_bytes(node)) for _, node in made.walk()
+        ]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from khotool.fdt.parse import check, parse
-from tests.unit.fdt.made import ROOT, fdt
+from tests.unit.fdt.made import ROOT, fdt, words
 
 BADVERSION, TRUNCATED, ALIGNMENT = "badversion", "truncated", "alignment"
 
@@ -84,3 +86,12 @@ def test_header_fails_where_libfdt_fails(data: bytes, expected: list[tuple[str, 
 def test_header_grew_with_its_version(version: int, size: int) -> None:
     """The header has the fields that its version brought."""
     assert parse(fdt(version=version)).header_size == size
+
+
+def test_another_magic_has_the_name_of_libfdt() -> None:
+    """A damaged root that was found without its magic fails the first test; no data fails none."""
+    blob = parse(fdt())
+    (problem,) = check(replace(blob, data=words(0xD00DFEEE) + blob.data[4:]))
+    assert (problem.code, problem.offset) == ("libfdt-badmagic", 0)
+    assert problem.message == "-FDT_ERR_BADMAGIC: magic is 0xd00dfeee"
+    assert check(replace(blob, data=b"")) == []

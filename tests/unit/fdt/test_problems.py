@@ -154,6 +154,7 @@ def test_reading_stops_at_a_structure_that_is_not_there(place: int, end: int) ->
 def test_where_a_structure_is_not() -> None:
     """The message says on which side of the data the structure block would lie."""
     assert messages(fdt(off_dt_struct=39)) == ["off_dt_struct 39 is inside the header"]
+    assert "off_dt_struct 40 is after the data" in messages(fdt(totalsize=40, off_dt_struct=40))
     assert messages(fdt(off_dt_struct=75)) == ["off_dt_struct 75 is after the data"]
 
 
