@@ -1,0 +1,191 @@
+"""Lists whose record is gone: found by their shape, and only where every record makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from khotool.absent import Absent, Reason
+from khotool.image import salvage
+from khotool.image.lookup import find_node
+from khotool.image.model import Image, Phase
+from tests.builders import decode
+from tests.unit.image.test_open import booted
+
+Write = tuple[int, bytes]
+NOISE = (bytes(range(1, 256)) * 17)[:4096]
+MODEL: dict[str, Any] = {
+    "abi": "7.2",
+    "session": [
+        {"name": f"vm{number}", "file": [{"token": 1, "size": 4096, "contents": {"random": 1}}]}
+        for number in range(60)
+    ],
+    "flb": [{"name": "liveupdate-test-flb-v0"}],
+}
+SESSION, FILE = "/LUO/sessions[vm7]", "/LUO/sessions[vm7]/files[0x1]"
+
+
+@cache
+def whole() -> Image:
+    """The image before the boot."""
+    return decode(MODEL)
+
+
+def gone(image: Image, *writes: Write) -> Image:
+    """The image after a boot that reused the map and the record of LUO, and bytes over it."""
+    assert not isinstance(image.map, Absent)
+    entry = image.entry("LUO")
+    assert entry is not None
+    assert entry.target is not None
+    pages = [(int(address), NOISE) for address in image.map.pages.address]
+    return booted(image, [*pages, (entry.target.address, NOISE), *writes])
+
+
+def place(path: str) -> int:
+    span = find_node(whole(), path).span
+    assert span is not None
+    return span.address
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def sessions(image: Image) -> list[str | None]:
+    """Keys of the sessions that were found."""
+    assert image.phase is Phase.CONSUMED
+    entry = image.entry("LUO")
+    assert entry is not None
+    node = entry.get("sessions")
+    return [] if node is None else [element.key for element in node.elements()]
+
+
+NAMES = [f"vm{number}" for number in range(60)]
+
+
+def test_sessions_and_flbs_are_found() -> None:
+    """A list of blocks and an array behind a header; what was in the record itself is absent."""
+    image = gone(whole())
+    assert sessions(image) == NAMES
+    entry = image.entry("LUO")
+    assert entry is not None
+    assert entry.note == "its record was reused; these lists were found by their shape"
+    flbs = entry.get("flbs")
+    assert flbs is not None
+    assert [flb.key for flb in flbs.elements()] == ["liveupdate-test-flb-v0"]
+    count = entry.get("liveupdate_number")
+    assert count is not None
+    assert isinstance(count.value, Absent)
+    assert count.value.reason is Reason.CONSUMED
+    assert find_node(image, FILE + "/handler").value == "memfd-v2"
+
+
+# What makes a list unsound: (place, bytes) of one write.
+UNSOUND: dict[str, Callable[[], Write]] = {
+    "name is not UTF-8": lambda: (place(SESSION + "/name"), b"\xff\xfe"),
+    "name is not printable": lambda: (place(SESSION + "/name"), b"v\x01m"),
+    "bytes behind the name": lambda: (place(SESSION + "/name") + 40, b"x"),
+    "name is empty": lambda: (place(SESSION + "/name"), bytes(64)),
+    "count without files": lambda: (place(SESSION + "/files"), number(0)),
+    "files at no page": lambda: (place(SESSION + "/files"), number(0x1234)),
+    "files nowhere": lambda: (place(SESSION + "/files"), number(0xDEAD_BEEF_000)),
+    "files in noise": lambda: (place(SESSION + "/files"), number(whole().tree.span.address)),  # type: ignore[union-attr]
+    "another number of files": lambda: (place(SESSION + "/count"), number(2)),
+    "count of a block": lambda: (place("/LUO/sessions/blocks[0]/count"), number(5000)),
+    "no count of a block": lambda: (place("/LUO/sessions/blocks[0]/count"), number(0)),
+    "block behind one that is not full": lambda: (
+        place("/LUO/sessions/blocks[0]/count"), number(3)
+    ),
+    "next block nowhere": lambda: (
+        place("/LUO/sessions/blocks[0]/next"), number(0xDEAD_BEEF_000)
+    ),
+    "next block at no page": lambda: (
+        place("/LUO/sessions/blocks[0]/next"), number(place("/LUO/sessions/blocks[1]/next") + 8)
+    ),
+    "block that leads to itself": lambda: (
+        place("/LUO/sessions/blocks[0]/next"), number(place("/LUO/sessions/blocks[0]/next"))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_lists_with_a_fault_are_not_taken(name: str) -> None:
+    """One wrong word in the first block, or below it, and the list from there is none."""
+    blocks = find_node(whole(), "/LUO/sessions/blocks[1]")
+    assert blocks.span is not None
+    image = gone(whole(), UNSOUND[name]())
+    # The second block stands on its own: what is in it still makes a list.
+    rest = [
+        element.key
+        for element in find_node(whole(), "/LUO/sessions").elements()
+        if element.span is not None
+        and blocks.span.address <= element.span.address < blocks.span.address + 4096
+    ]
+    assert 0 < len(rest) < len(NAMES)
+    assert sessions(image) == rest
+
+
+def test_files_that_are_no_files() -> None:
+    """A file whose handler is no text makes its session, and so the list, unsound."""
+    image = gone(whole(), (place(FILE + "/handler"), b"\x80"))
+    assert "vm7" not in sessions(image)
+
+
+def test_flbs_that_are_none() -> None:
+    """An array with a fault, or longer than its page, is left out; sessions are found."""
+    header = place("/LUO/flbs/header/count")
+    name = place("/LUO/flbs[liveupdate-test-flb-v0]/name")
+    for write in ((header, number(1 << 40)), (header, number(0)), (name, b"\xff")):
+        image = gone(whole(), write)
+        assert sessions(image) == NAMES
+        entry = image.entry("LUO")
+        assert entry is not None
+        flbs = entry.get("flbs")
+        assert flbs is not None
+        assert isinstance(flbs.value, Absent)
+
+
+def test_nothing_left() -> None:
+    """Where no list is left, the entry as a whole is what was reused."""
+    writes = [(place(f"/LUO/sessions/blocks[{block}]/next"), NOISE[:64]) for block in range(2)]
+    image = gone(whole(), *writes, (place("/LUO/flbs/header/count"), number(0)))
+    entry = image.entry("LUO")
+    assert entry is not None
+    assert isinstance(entry.value, Absent)
+    assert entry.value.reason is Reason.CONSUMED
+    assert sessions(image) == []
+
+
+def test_many_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more pages are looked at than the limit allows, lowest addresses first."""
+    monkeypatch.setattr(salvage, "MAX_CANDIDATES", 2)
+    assert sessions(gone(whole())) == NAMES
+    like_a_list = number(0) + number(1) + b"\xff" * 4080
+    assert sessions(gone(whole(), (0x1000, like_a_list * 2))) == []
+
+
+def test_longest_list_is_meant() -> None:
+    """Of two lists that make sense, the one with more in it is taken."""
+    block = place("/LUO/sessions/blocks[1]/next")
+    other = bytearray(whole().space.read(block, 4096))
+    # A block of one session, which has no files.
+    other[:16] = number(0) + number(1)
+    other[16 : 16 + 64] = b"stale".ljust(64, b"\0")
+    size = find_node(whole(), SESSION).span.size  # type: ignore[union-attr]
+    other[16 + 64 : 16 + size] = bytes(size - 64)
+    image = gone(whole(), (0x7000_0000, bytes(other)))
+    assert sessions(image) == NAMES
+
+
+def test_a_whole_record_is_kept() -> None:
+    """An entry whose record is whole keeps it, with no note."""
+    first = whole()
+    assert not isinstance(first.map, Absent)
+    image = booted(first, [(int(address), NOISE) for address in first.map.pages.address])
+    entry = image.entry("LUO")
+    assert entry is not None
+    assert (image.phase, entry.note) == (Phase.CONSUMED, "")
+    assert sessions(image) == NAMES
