@@ -194,10 +194,7 @@ def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
             if len(result.roots) == MAX_DAMAGED:
                 return
             raw = bytes(space.read(address, SMALLEST_PAGE))
-            try:
-                blob = parse(FDT_MAGIC + raw[4:])
-            except FdtError:
-                continue
+            blob = parse(FDT_MAGIC + raw[4:])
             root = blob.root
             if root is None or root.get("preserved-memory-map") is None:
                 continue
