@@ -49,6 +49,7 @@ def close(low: int, high: int) -> str:
             0,
             [odd(SPAN - 1), close(0, SPAN - 1)],
         ),
+        ([(0, PAGE), (7 * SPAN, 2 * PAGE), (7 * SPAN, 4 * PAGE)], 0, [close(7 * SPAN, 7 * SPAN)]),
         ([(SPAN, PAGE)], 1, [odd(SPAN)]),
         ([(1 << 63, PAGE)], 37, [odd(1 << 63)]),
         ([(1 << 63, PAGE)], 51, [odd(1 << 63)]),

@@ -170,6 +170,8 @@ def kept(addresses: list[int], size: int) -> list[bool]:
     return result
 
 
+@example([16, 24, 24], 8)
+@example([17, 25, 33], 8)
 @example([64, 64, 65, 128, 63, 192, 129, 127], 8)
 @given(st.lists(st.integers(8, 160), max_size=12), st.sampled_from([8, 16]))
 def test_no_byte_is_read_twice(addresses: list[int], size: int) -> None:
@@ -197,6 +199,11 @@ def test_limits_are_exact() -> None:
         assert (len(found.chunks), found.blocks.pages, found.complete) == (1, 0, False)
         assert places(found) == [("limit", first + PAGE), ("limit", 0)]
         assert memory.asked == [(PAGE, 1)]
+    memory.chunk(first, [(0, BITS)], after=first + PAGE)
+    found = walk(memory, first, limits=Limits(nodes=1))
+    assert (places(found), found.blocks.pages) == ([("limit", first + PAGE), ("limit", 0)], 0)
+    memory.chunk(first, [], after=first + PAGE)
+    assert places(walk(memory, first, limits=Limits(nodes=1))) == [("limit", first + PAGE)]
     assert places(walk(memory, first, limits=Limits(chain=1))) == [("limit", first + PAGE)]
 
 
