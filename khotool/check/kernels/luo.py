@@ -148,7 +148,7 @@ def _flbs(boot: Boot, entry: Node) -> None:
             # A record of zeros is the rest of the page, and nobody asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
-        if definition is None:
+        if definition is None or definition.status != "merged":
             lost.append(f"nothing asks for '{name}'")
         elif name in seen:
             lost.append(f"'{name}' is found once only")
