@@ -6,6 +6,7 @@ from khotool.findings import Finding, Severity
 from khotool.image.model import Span
 from khotool.tui.place import Place, find_place, labels_of, nearest, resolve
 from khotool.tui.session import Change, Session
+from tests.builders import decode
 
 DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
 
@@ -66,6 +67,34 @@ def test_follow_and_back(session: Session) -> None:
     assert session.forward()
     assert path(session) == f"{DATA}/pos"
     assert not session.forward()
+
+
+def test_follow_a_token_to_its_file() -> None:
+    """Following a token leads to the file that it names; the address of a record, to the record."""
+    image = decode(
+        {
+            "abi": "7.4-frontier",
+            "session": [
+                {
+                    "name": "vm",
+                    "file": [
+                        {"token": 1, "handler": "tmpfs-mnt-v1", "fields": {"mode": 0o755}},
+                        {"token": 2, "handler": "tmpfs-file-v1",
+                         "fields": {"mnt_token": 1, "mode": 0o644, "name": "ring"}},
+                    ],
+                }
+            ],
+        }
+    )  # fmt: skip
+    session = Session(image)
+    place = resolve(image.tree, "/LUO/sessions[vm]/files[0x2]/data/mnt_token")
+    assert place is not None
+    session.select(place)
+
+    assert session.follow()
+    assert path(session) == "/LUO/sessions[vm]/files[0x1]"
+    assert session.back()
+    assert path(session) == place.path
 
 
 def test_follow_a_row_to_its_page(session: Session) -> None:
