@@ -316,6 +316,8 @@ class Manifest:
             if sessions or flbs:
                 raise self.error("", f"{identifier} has no sessions; use [[entry]]")
             values = {key: value for key, value in values.items() if key in labels}
+        if "liveupdate_number" not in labels and "liveupdate_number" not in self.data:
+            values.pop("liveupdate_number", None)
         return EntryValue("LUO", identifier, values)
 
     def flb(self, where: str, item: Any, files: int) -> dict[str, Any]:
@@ -401,8 +403,10 @@ class Manifest:
         sizes = np.uint64(page) << orders
         offsets = index * np.uint64(page)
         contents = file_contents(read, offsets, size, page) if read else None
-        flags = np.full(len(index), FOLIO_FLAGS, np.uint64)
-        values["folios"] = Rows({"flags": flags, "index": index}, Payload(sizes, contents))
+        columns = {"index": index}
+        if "flags" in self.fields.row_labels(definition, "folios"):
+            columns = {"flags": np.full(len(index), FOLIO_FLAGS, np.uint64), "index": index}
+        values["folios"] = Rows(columns, Payload(sizes, contents))
         return values
 
     def order(self, where: str, table: dict[str, Any]) -> int:

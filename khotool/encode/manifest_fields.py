@@ -136,7 +136,10 @@ class FieldReader:
             name = table.get(label)
             own = {key: value for key, value in table.items() if key == inner.label}
             values = self.values(definition, [inner], own, where)
-        if isinstance(kind, NodeType) and kind.name is not None and not isinstance(name, str):
+        number = isinstance(kind, NodeType) and kind.name is not None and (
+            kind.name.type is not None and kind.name.type.kind == "int"
+        )  # fmt: skip
+        if number and name is not None:
             name = self.manifest.integer({label: name}, label, where, None)
         if name is None:
             raise self.manifest.error(f"{where}.{label}", "this key is needed")
@@ -284,6 +287,20 @@ class FieldReader:
         of_set = self.manifest.abi.files if kind == Kind.FILE else self.manifest.abi.flbs
         usual = candidates[0] if candidates else None
         return next((d for d in candidates if d.id in of_set), usual)
+
+    def row_labels(self, definition: Definition, label: str) -> list[str]:
+        """Labels of the values of a row of a table that a definition's content has."""
+        if definition.fdt is not None:
+            fields = definition.fdt.properties
+        else:
+            fields = definition.structs[definition.content].fields
+        for field in fields:
+            name = field.type.struct if field.type is not None else ""
+            name = field.holds.of if field.holds is not None else name
+            if field.label == label and name:
+                owner = self.registry.owner_of_struct(definition, name)
+                return [f.label for own in owner.structs[name].fields for f in own.parts or (own,)]
+        return []
 
     def content_labels(self, definition: Definition) -> list[str]:
         """Labels of the values that a definition's content has."""

@@ -139,7 +139,9 @@ def row_marks(node: Node, index: int) -> list[Mark]:
     row = table_row(node, index)
     shared: dict[tuple[int, int], list[Node]] = {}
     for child in row.children if row is not None else []:
-        assert child.span is not None
+        if child.span is None:
+            # The place of a word in its array is no bytes.
+            continue
         shared.setdefault((child.span.address, child.span.size), []).append(child)
     return [Mark(address, size, tuple(nodes)) for (address, size), nodes in shared.items()]
 

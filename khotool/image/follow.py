@@ -170,7 +170,7 @@ class Follower:
             start += header.size
         count: Any = values.get(reference.count)
         pages = self.array_pages(node, reference, values, start - address, record.size)
-        room = pages * geometry.page_size - (start - address)
+        room = max(0, pages * geometry.page_size - (start - address))
         node.target = Span(address, pages * geometry.page_size)
         self.claim(node, address, pages * geometry.page_size)
         if not isinstance(count, int):
