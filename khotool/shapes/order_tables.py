@@ -107,7 +107,7 @@ class _Walk(NodeWalk):
 
     def run_table(self, table: int, orders: int) -> PreservedMap:
         """Walk the trees that a page names."""
-        if table == 0 or table % (1 << self.page_shift) or not 0 < table < 1 << 64:
+        if table == 0 or table % (1 << self.page_shift) or table >> 64:
             self.complete = False
             code = "unaligned-root" if table else "null-root"
             self.log.add(code, table, f"{table:#x} is not the address of a page")

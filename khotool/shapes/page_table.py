@@ -83,7 +83,7 @@ def walk_page_table(
         found.problems.append(ShapeProblem("unaligned", top, "a table is not page aligned"))
     seen = {top}
     pending = [top]
-    while pending and level >= 0:
+    while pending:
         below: list[int] = []
         for address in pending:
             if len(found.tables) >= max_tables:

@@ -131,8 +131,7 @@ class _Walk(NodeWalk):
         words, address, key = words[valid], address[valid], key[valid]
         if key.size and key[0] == 0:
             # The first leaf alone holds several orders; keys 0 and 1 encode none.
-            if int(words[0, 0]) & 3:
-                self._report_keys(words[:1, :1] & np.uint64(3), address[:1])
+            self._report_keys(words[:1, :1] & np.uint64(3), address[:1])
             first = words[:1].copy()
             first[0, 0] &= ~np.uint64(3)
             self._add(_split_at_powers(runs_of_bits(first[0])))

@@ -100,7 +100,7 @@ def _key_runs(found: PreservedMap, shift: int) -> Runs:
     pages = found.pages
     root = pages.level[(pages.parent < 0) & (pages.kind == PageKind.INTERIOR)]
     # A tree that is too shallow for the marker of order 0 has keys without it.
-    if root.size and int(root[0]) < 16:
+    if root.size:
         first &= np.uint64((1 << min(key_width(shift, int(root[0]) + 1), 63)) - 1)
     runs = np.empty((len(blocks), 2), np.int64)
     runs[:, 0] = first
@@ -130,7 +130,7 @@ def _chunks(
             if chunk is not None:
                 yield page.address, _chunk_bytes(chunk, header)
             continue
-        chunk = by_address.get(page.parent if page.parent is not None else -1)
+        chunk = None if page.parent is None else by_address.get(page.parent)
         if chunk is None or page.prefix >= len(chunk.elements):
             continue
         if chunk.order not in runs_of:

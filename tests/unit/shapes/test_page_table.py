@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from khotool.abi.geometry import Geometry
 from khotool.absent import Reason
 from khotool.memory.space import MemoryFault
-from khotool.shapes.page_table import MAX_LEVEL, walk_page_table
+from khotool.shapes.page_table import (
+    MAX_LEVEL,
+    MAX_PROBLEMS,
+    address_mask,
+    levels,
+    walk_page_table,
+)
 
 PAGE = 4096
 TOP = 0x10_0000
@@ -136,3 +143,51 @@ def test_any_bytes(tables: dict[int, dict[int, int]], level: int) -> None:
 
     assert len(set(found.tables)) == len(found.tables) <= len(tables)
     assert found.leaves.pages >= found.leaves.count >= 0
+
+
+def test_bits_of_an_address() -> None:
+    """Bits 12 to 51 for pages of 4 KiB; larger pages leave out more at the low end."""
+    assert address_mask(Geometry(4096)) == 0x000F_FFFF_FFFF_F000
+    assert address_mask(Geometry(65536)) == 0x000F_FFFF_FFFF_0000
+
+
+@pytest.mark.parametrize("level", [0, MAX_LEVEL])
+def test_first_and_last_level(level: int) -> None:
+    """A first table may be of level 0, where all entries are leaves, and of the highest level."""
+    memory = Memory({TOP: {0: (TOP + PAGE) | 3}, TOP + PAGE: {}}, Geometry(PAGE))
+    found = walk_page_table(memory.read, TOP, Geometry(PAGE), level=level, max_tables=9)
+    assert found.problems == []
+    assert found.levels == ([0] if level == 0 else [level, level - 1])
+    assert int(found.entries[0][0]) == (TOP + PAGE) | 3
+    assert len(found.entries) == len(found.tables)
+
+
+def test_problems_are_bounded() -> None:
+    """Every missing table is looked for; the first 64 are told."""
+    words = {number: (TOP + (number + 1) * PAGE) | 3 for number in range(100)}
+    memory = Memory({TOP: words}, Geometry(PAGE))
+    found = walk_page_table(memory.read, TOP, Geometry(PAGE), level=1, max_tables=200)
+    assert (MAX_PROBLEMS, memory.reads) == (64, 101)
+    assert [(p.code, p.address) for p in found.problems] == [
+        ("missing", TOP + (number + 1) * PAGE) for number in range(64)
+    ]
+
+
+def test_levels_of_tables_follow_from_entries() -> None:
+    """Each table is one level below the one whose entry leads to it; the first has the top."""
+    geometry = Geometry(PAGE)
+    one, two, zero = TOP + PAGE, TOP + 2 * PAGE, TOP + 3 * PAGE
+    high = 0x7FF << 52
+    tables = {TOP: {0: one | 3 | high, 1: two | 1}, one: {4: zero | 3, 5: TOP | 3}, two: {},
+              zero: {0: two | 3}}  # fmt: skip
+    found = walk_page_table(Memory(tables, geometry).read, TOP, geometry, level=2, max_tables=9)
+    words = np.array(found.entries)
+    assert found.levels == [2, 1, 1, 0]
+    assert levels(words, found.tables, 2, address_mask(geometry)) == [2, 1, 1, 0]
+    # A table that no entry leads to has level 0; one that leads to itself stays what it is.
+    alone = levels(words[[2, 1]], [two, one], 5, address_mask(geometry))
+    assert alone == [5, 0]
+    own = np.zeros((1, 512), np.uint64)
+    own[0, 0] = TOP | 3
+    assert levels(own, [TOP], 4, address_mask(geometry)) == [4]
+    assert levels(np.zeros((0, 512), np.uint64), [], 3, address_mask(geometry)) == []

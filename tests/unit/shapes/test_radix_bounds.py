@@ -104,6 +104,7 @@ def test_the_first_leaf_holds_many_orders() -> None:
     assert sorted(taken(found.blocks), key=lambda block: -block[2]) == [
         (0, 2, 51), (0, 4, 50), (0, 8, 49), (0, 4, 48),
     ]  # fmt: skip
+    assert found.blocks.clipped == 0
     assert found.problems == []
 
 
@@ -319,3 +320,39 @@ def test_reading_in_batches(monkeypatch: pytest.MonkeyPatch, at_once: int) -> No
     sizes.clear()
     assert walk(watched, root).blocks == whole.blocks
     assert max(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "count", "order", "kept"),
+    [
+        (0, 1, 13, True),
+        (5 << 13, 2, 13, True),
+        (0, 1, 14, False),
+        ((1 << 37) - 2, 2, 0, True),
+        (1 << 37, 2, 0, False),
+        (3, 2, 0, True),
+    ],
+)
+def test_keys_that_lost_their_marker(frame: int, count: int, order: int, kept: bool) -> None:
+    """Without a marker a key is of order 0, unless it looks like an order that kernels have."""
+    blocks = Blocks.from_runs([frame << 14], [count], [order], 14)
+    memory, root, _, _ = store(blocks, "<", depth=4)
+    found = walk(memory, root, 14, depth=4)
+    assert (found.blocks == blocks) is kept
+    lost = order == 0 and kept
+    assert [(p.code, p.address, p.message) for p in found.problems if p.code == "lost-marker"] == (
+        [("lost-marker", root, f"{count} keys of order 0 have lost the bit that says so")]
+        if lost or order == 14
+        else []
+    )
+
+
+def test_lost_markers_are_counted_over_the_map() -> None:
+    """Every key that lost its marker counts, wherever it lies."""
+    blocks = Blocks.from_runs([5 << 14, 9 << 40, 3 << 45], [3, 4, 5], [0, 0, 0], 14)
+    memory, root, _, _ = store(blocks, "<", depth=4)
+    found = walk(memory, root, 14, depth=4)
+    assert found.blocks == blocks
+    assert [p.message.partition(" ")[0] for p in found.problems] == ["12"]
+    memory, root, _, _ = store(Blocks.from_runs([5 << 14], [3], [0], 14), "<")
+    assert walk(memory, root, 14).problems == []
