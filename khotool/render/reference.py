@@ -9,6 +9,7 @@ from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.check.catalogue import FAMILIES, Rule, rules
+from khotool.image.choose import describe
 from khotool.render.formats import target_text
 
 PAGE_SIZE = 4096
@@ -52,6 +53,10 @@ def _definition_lines(registry: Registry, definition: Definition) -> Iterator[st
         ("found by", found or "what points to it"),
         ("definition", code(f"formats/{d.source}")),
     ]
+    if d.probe:
+        rows.append(("told from others by", "; ".join(describe(sign) for sign in d.probe)))
+    if d.unverified:
+        rows.append(("not certain", d.unverified))
     if d.uses:
         rows.append(("uses", ", ".join(f"[{used}]({used}.md)" for used in d.uses)))
     yield from table(("property", "value"), rows)
@@ -115,6 +120,8 @@ def node_section(name: str, top: NodeType) -> Iterator[str]:
         words = [node.doc] if node.doc else []
         if node.optional:
             words.append("optional")
+        if node.name is not None:
+            words.append(f"its name is {code(node.name.label)}: {node.name.doc}")
         if node.format:
             words.append(f"see [{node.format}]({node.format}.md)")
         yield ""
@@ -123,18 +130,24 @@ def node_section(name: str, top: NodeType) -> Iterator[str]:
             yield ""
             text = ", ".join(words)
             yield text[0].upper() + text[1:] + "."
-        if node.properties:
+        rows = [(type_text(field), *field_cells(field)) for field in node.properties]
+        if node.any_property is not None:
+            field = node.any_property
+            name = f"any other, in paths {code(f'{field.label}[NAME]')}"
+            rows.append((type_text(field), name, field.role, meaning(field)))
+        if rows:
             yield ""
-            rows = [
-                (code(field.type.text if field.type is not None else ""), *field_cells(field))
-                for field in node.properties
-            ]
             yield from table(("type", "property", "role", "meaning"), rows)
         prefix = path.rstrip("/")
         below = [(f"{prefix}/{child}", kind) for child, kind in node.nodes.items()]
         if node.any_node is not None:
             below.append((f"{prefix}/NAME", node.any_node))
         stack.extend(reversed(below))
+
+
+def type_text(field: Field) -> str:
+    """The type of a property."""
+    return code(field.type.text if field.type is not None else "")
 
 
 def field_cells(field: Field) -> tuple[str, str, str]:
