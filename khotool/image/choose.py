@@ -109,7 +109,8 @@ def _best(
         for definition in candidates
         if all(holds(walker, definition, sign, evidence) for sign in definition.probe)
     ]
-    fitting.sort(key=lambda definition: -len(definition.probe))
+    # Of equals, the one that is named after the string comes first.
+    fitting.sort(key=lambda definition: (-len(definition.probe), definition.id != string))
     if not fitting:
         why = "no sign of any of its layouts is there; " + _others(candidates, candidates[0])
         return Choice(string, candidates[0].id, why, False, "format")

@@ -53,6 +53,9 @@ def dump_document(image: Image, findings: list[Finding]) -> Document:
         }
         for choice in image.choices
     ]  # fmt: skip
+    doubts = {d.id: d.unverified for d in image.used if d.unverified}
+    if doubts:
+        document["unverified"] = doubts
     document["root"] = root_json(image)
     document["scratch"] = scratch_json(image)
     document["memory"] = memory_json(image)

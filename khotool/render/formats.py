@@ -48,6 +48,7 @@ def show_json(registry: Registry, definition: Definition, page_size: int) -> dic
     document = head("formats")
     document.update(list_json(registry, definition))
     document["doc"] = definition.doc.strip()
+    document["unverified"] = definition.unverified or None
     document["header"] = definition.header
     document["match"] = {key: list(values) for key, values in definition.match.items()}
     document["uses"] = list(definition.uses)
@@ -150,6 +151,9 @@ def show_lines(registry: Registry, definition: Definition, page_size: int) -> It
     for paragraph in d.doc.strip().split("\n\n"):
         yield Line()
         yield Line([(" ".join(paragraph.split()), "")])
+    if d.unverified:
+        yield Line()
+        yield Line([("not certain: ", "warning"), (d.unverified, "")])
     for layout in d.layouts.values():
         yield Line()
         span = releases(layout.first, layout.last)

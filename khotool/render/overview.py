@@ -59,6 +59,10 @@ def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
             "layout",
             [(f"{choice.definition}={choice.layout}", "format"), (f"  {choice.why}", style)],
         )
+    for definition in image.used if not brief else []:
+        if definition.unverified:
+            text = f"  not certain: {definition.unverified}"
+            yield row("unsure", [(definition.id, "format"), (text, "warning")])
     yield row("scratch", scratch_segments(image))
     yield from memory_lines(image)
 
