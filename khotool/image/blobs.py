@@ -79,7 +79,8 @@ def open_debugfs(
     )
     walker = _walk_tree(chosen, registry, options, geometry, info, memory)
     scratch: Scratch | Absent = Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
-    for tree in [chosen, *trees]:
+    # Before it is finalized, a handover is areas alone.
+    for tree in [chosen, *trees, *copy.trees]:
         if tree.scratch:
             areas = [Span(address, size) for address, size in tree.scratch]
             scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
