@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from khotool.encode.segments import page_segments, write_image
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
+from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, open_image
+from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.memory.overlay import OverlaySpace
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid
 from tests.strategies import meaning
 
@@ -403,3 +406,48 @@ def test_damage_is_not_consumption() -> None:
     ownership = image.ownership()
     assert ownership is not None
     assert ownership.unpreserved_pages > 0
+
+
+def test_a_record_below_an_entry_is_consumed() -> None:
+    """What no longer decodes after the boot is absent with a reason; its siblings stay."""
+    first = decode(MODEL | {"session": [{"name": name, "file": [FILE]} for name in ("a", "b")]})
+    assert not isinstance(first.map, Absent)
+    noise = bytes(range(1, 256)) * 17
+    pages = [(int(address), noise[:4096]) for address in first.map.pages.address]
+    data = find_node(first, "/LUO/sessions[a]/files[0x1]/data")
+    folios = find_node(first, f"{data.path}/folios/first")
+    assert folios.span is not None
+    image = booted(first, [*pages, (folios.span.address, b"\x01\x02\x03\x04\x05\x06\x07\x08")])
+    assert image.phase is Phase.CONSUMED
+    lost = find_node(image, f"{data.path}/folios")
+    assert isinstance(lost.value, Absent)
+    assert lost.value.reason is Reason.CONSUMED
+    assert lost.table is None
+    assert find_node(image, f"{data.path}/size").value == 9000
+    whole = find_node(image, "/LUO/sessions[b]/files[0x1]/data/folios")
+    assert whole.table is not None
+    assert [f for f in image.findings if f.path.startswith(data.path)] == []
+
+
+def test_a_booted_kernel_that_hands_over_nothing_yet() -> None:
+    """Beside the incoming root, the next one without a session: nothing is serialised yet."""
+    first = decode(MODEL)
+    second = build({"abi": "7.2", "memory": [{"start": 1 << 32, "size": 1 << 30}],
+                    "liveupdate_number": 2})  # fmt: skip
+    pages = [(address, bytes(data)) for address, data in page_segments(second.segments, 4096)]
+    image = booted(first, pages)
+    chosen = overlaid(image, [], OpenOptions(root=second.root))
+    assert chosen.root is not None
+    assert (chosen.root.role, chosen.phase) == (Role.OUTGOING, Phase.LIVE)
+    assert chosen.phase_why == "no sessions are serialised"
+    assert chosen.root.why.startswith("named by --root")
+
+
+def test_x86_has_pages_of_4_kib() -> None:
+    """A machine with one page size needs no probe, whatever the map looks like."""
+    image = decode(MODEL)
+    assert not isinstance(image.map, Absent)
+    writes = [(int(address), bytes(4096)) for address in image.map.pages.address]
+    space = OverlaySpace(image.space, writes)
+    space.info = replace(image.info, page_size=None, machine="x86_64")
+    assert open_memory(space, REGISTRY, OpenOptions()).geometry.page_size == 4096
