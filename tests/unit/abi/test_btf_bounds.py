@@ -1,0 +1,137 @@
+"""BTF at its bounds: where blocks lie, where names end, the last type, names of nested leaves."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from khotool.abi import btf as module
+from khotool.abi.btf import MAX_NAME, MAX_TYPES, Btf
+from khotool.errors import InputError
+from tests.unit.abi.btf_builder import STRUCT, UNION, BtfBuilder
+
+FLOAT, ENUM64 = 16, 19
+
+
+def section(
+    types: bytes, strings: bytes, *, header: int = 24, gap: int = 0, strings_first: bool = False
+) -> bytes:
+    """A section with its blocks where the caller wants them."""
+    at_types, at_strings = gap, gap + len(types) + gap
+    if strings_first:
+        at_strings, at_types = gap, gap + len(strings) + gap
+    body = bytearray(b"\xff" * (max(at_types + len(types), at_strings + len(strings)) + gap))
+    body[at_types : at_types + len(types)] = types
+    body[at_strings : at_strings + len(strings)] = strings
+    words = (header, at_types, len(types), at_strings, len(strings))
+    return struct.pack("<HBB5I", 0xEB9F, 1, 0, *words).ljust(header, b"\xff") + bytes(body)
+
+
+def one_struct() -> bytes:
+    """An integer, and a struct ``it`` of one member ``a``; names at 1 and 4."""
+    types = struct.pack("<4I", 0, 1 << 24, 8, 64)
+    return types + struct.pack("<6I", 1, STRUCT << 24 | 1, 8, 4, 1, 0)
+
+
+@pytest.mark.parametrize("header", [24, 32])
+@pytest.mark.parametrize("gap", [0, 4, 40])
+@pytest.mark.parametrize("strings_first", [False, True])
+def test_blocks_lie_where_the_header_says(header: int, gap: int, strings_first: bool) -> None:
+    """Types and strings count from the end of the header, in either order, with room between."""
+    strings = b"\0it\0a\0"
+    data = section(one_struct(), strings, header=header, gap=gap, strings_first=strings_first)
+    found = Btf(data)
+    assert (list(found.structs), found.strings) == (["it"], strings)
+    layout = found.struct("it")
+    assert layout is not None
+    assert [(leaf.name, leaf.path, leaf.size) for leaf in layout.members] == [("a", "a", 64)]
+    with pytest.raises(InputError, match="cut short"):
+        Btf(data[: len(data) - gap - 1])
+
+
+def test_names_end_with_the_strings() -> None:
+    """A name without a NUL ends where the strings do, and a long one at 512 bytes."""
+    data = section(one_struct(), b"\0it\0abc", gap=4)
+    layout = Btf(data).struct("it")
+    assert layout is not None
+    assert layout.members[0].name == "abc"
+    name = b"n" * MAX_NAME
+    assert Btf(section(b"", b"\0" + name + b"\0")).string(1) == name.decode()
+    assert Btf(section(b"", b"\0" + name + b"n\0")).string(1) == name.decode()
+
+
+def test_first_and_last_type() -> None:
+    """Types count from 1; 0 and numbers behind the last are void and have no head."""
+    found = Btf(section(one_struct(), b"\0it\0a\0"))
+    assert [found.string_of(number) for number in (-1, 0, 1, 2, 3)] == [
+        "void", "void", "", "it", "void",
+    ]  # fmt: skip
+    assert [found.head(number)[0] for number in (-1, 0, 1, 2, 3)] == [0, 0, 1, STRUCT, 0]
+    assert found.head(3) == (0, 0, 0, 0, 0)
+
+
+def test_a_head_has_a_flag_in_its_highest_bit() -> None:
+    """Bit 31 is the flag; bits between it and the kind are not looked at."""
+    for info, flag in ((STRUCT << 24 | 1 << 31, 1), (STRUCT << 24 | 3 << 29, 0)):
+        found = Btf(section(struct.pack("<3I", 1, info, 0), b"\0it\0"))
+        assert found.head(1)[:3] == (STRUCT, 0, flag)
+
+
+def test_a_type_of_twelve_bytes_may_be_the_last() -> None:
+    """Three words are a type; fewer bytes behind it are none."""
+    types = struct.pack("<3I", 1, STRUCT << 24, 0)
+    for more in (b"", bytes(11)):
+        assert list(Btf(section(types + more, b"\0it\0")).structs) == ["it"]
+    assert list(Btf(section(types * 2, b"\0it\0")).offsets) == [0, 24, 36]
+
+
+def test_no_more_types_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many types as allowed are read, the void type included."""
+    assert MAX_TYPES == 4_000_000
+    monkeypatch.setattr(module, "MAX_TYPES", 3)
+    types = struct.pack("<3I", 1, STRUCT << 24, 0) + struct.pack("<3I", 4, STRUCT << 24, 0)
+    types += struct.pack("<3I", 6, STRUCT << 24, 0)
+    assert list(Btf(section(types, b"\0it\0a\0b\0")).structs) == ["it", "a"]
+
+
+@pytest.mark.parametrize(("kind", "bits"), [(FLOAT, 64), (ENUM64, 64), (17, 0), (12, 0)])
+def test_sizes_of_other_kinds(kind: int, bits: int) -> None:
+    """Floating point and wide enumerations have a size; declarations have none."""
+    types = struct.pack("<3I", 0, kind << 24, 8) + (bytes(4) if kind == 17 else b"")
+    assert Btf(section(types, b"\0")).bits(1) == bits
+
+
+def test_paths_of_nested_leaves() -> None:
+    """A path has the names of all structs around a leaf that have one."""
+    btf = BtfBuilder()
+    word = btf.integer(8)
+    inner = btf.group("", 8, [("x", word, 0)])
+    nameless = btf.group("", 8, [("", inner, 0)])
+    pair = btf.group("", 8, [("first", word, 0), ("other", word, 0)], UNION)
+    rows = [("", nameless, 0), ("a", nameless, 64), ("", pair, 128), ("b", pair, 192)]
+    btf.group("it", 40, [*rows, ("", word, 256)])
+    found = Btf(btf.section()).struct("it")
+    assert found is not None
+    assert [(leaf.name, leaf.path, leaf.offset) for leaf in found.members] == [
+        ("x", "x", 0), ("x", "a.x", 64), ("first", "", 128), ("b", "b", 192), ("", "", 256),
+    ]  # fmt: skip
+
+
+def test_all_structs_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members count against one limit; a struct is flattened once, however often it is asked."""
+    monkeypatch.setattr(module, "ALL_MEMBERS", 5)
+    btf = BtfBuilder()
+    word = btf.integer(8)
+    for name in ("one", "two", "three"):
+        btf.group(name, 16, [("x", word, 0), ("y", word, 64)])
+    found = Btf(btf.section())
+    first = found.struct("one")
+    assert first is not None
+    assert found.struct("one") is first
+    sizes = []
+    for name in ("one", "two", "three", "three"):
+        layout = found.struct(name)
+        assert layout is not None
+        sizes.append(len(layout.members))
+    assert sizes == [2, 2, 1, 1]
