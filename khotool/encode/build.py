@@ -232,7 +232,9 @@ class Builder:
         """Say that a value cannot be expressed; zeros and literals of a version are no loss."""
         if value in (0, "", None) or path.endswith("compatible"):
             return
-        if isinstance(value, list | Rows) and not len(value):
+        if isinstance(value, Rows) and not len(value):
+            return
+        if isinstance(value, list) and not any(value):
             return
         self.lost.append(f"{path}: {why}")
 

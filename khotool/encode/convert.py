@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from khotool.abi.composite import first_part
 from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built, Progress, build_fresh
 from khotool.encode.from_image import handover_of
 from khotool.encode.handover import Handle, Handover
+from khotool.encode.labels import content_labels
 from khotool.encode.sets import first_release, named_set
 from khotool.image.model import Image
 
@@ -31,8 +33,9 @@ def convert_image(image: Image, to: str, progress: Progress | None = None) -> Bu
 
 def family(identifier: str) -> str:
     """The part of a string that versions share: ``memfd`` of ``memfd-v2``."""
-    stem, _, version = identifier.rpartition("-v")
-    return stem if stem and version.isdigit() else identifier
+    whole = first_part(identifier)
+    stem, _, version = whole.rpartition("-v")
+    return stem if stem and version.isdigit() else whole
 
 
 def rename_handlers(handover: Handover, abi: AbiSet, registry: Registry) -> None:
@@ -40,7 +43,11 @@ def rename_handlers(handover: Handover, abi: AbiSet, registry: Registry) -> None
     luo = handover.entry("LUO")
     if luo is None:
         return
-    by_family = {family(identifier): registry.get(identifier) for identifier in abi.files}
+    by_family = {
+        family(string): definition
+        for definition in map(registry.get, abi.files)
+        for string in definition.match.get("compatible", ())
+    }
     for session in luo.values.get("sessions", []):
         for file in session.get("files", []):
             target = by_family.get(family(file.get("handler", "")))
@@ -49,24 +56,25 @@ def rename_handlers(handover: Handover, abi: AbiSet, registry: Registry) -> None
                 continue
             old = file["handler"]
             file["handler"] = target.match["compatible"][0]
-            if old != file["handler"]:
-                note_losses(handover, handle, target, session, file)
+            if old != file["handler"] or handle.format not in ("", target.id):
+                handle.format = target.id
+                note_losses(handover, handle, target, registry, session, file)
 
 
 def note_losses(
     handover: Handover,
     handle: Handle,
     target: Definition,
+    registry: Registry,
     session: dict[str, object],
     file: dict[str, object],
 ) -> None:
     """Drop values that the target has no field for, and say so where they meant something."""
-    struct = target.structs[target.content]
-    labels = {field.label for field in struct.fields}
+    labels = set(content_labels(registry, target))
     values = handle.values or {}
     for label in [name for name in values if name not in labels]:
         value = values.pop(label)
-        if value:
+        if any(value) if isinstance(value, list) else value:
             token = file.get("token")
             where = f"/LUO/sessions[{session.get('name')}]/files[{token:#x}]/data/{label}"
             handover.lost.append(f"{where}: {target.id} has no such field; value {value!r}")

@@ -76,7 +76,11 @@ class _Lifter:
 
     def fields(self, node: Node) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        derived = {c.field.points_to.pgcnt for c in node.children if c.field and c.field.points_to}
         for child in node.children:
+            if child.field is not None and (child.field.counts or child.name in derived):
+                # The encoder counts for itself.
+                continue
             if child.key is not None or (child.field is None and child.kind is NodeKind.VALUE):
                 if child.name == "name" and child.field is None:
                     values["name"] = child.value

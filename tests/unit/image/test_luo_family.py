@@ -16,6 +16,7 @@ from khotool.abi.definition import Kind
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image
 from khotool.diff.compare import compare
+from khotool.encode.convert import convert_image
 from khotool.encode.document import full_document, preserved_segments
 from khotool.encode.fixture import Fixture, build_fixture
 from khotool.encode.fresh import Built, build_fresh
@@ -371,3 +372,18 @@ def test_another_version_in_the_string_is_no_other_format(name: str, other: str)
     claimed = overlaid(found, [(compatible.span.address, other.encode())])
     assert {d.status for d in claimed.used} == {"merged"}
     assert "ABI901" in {finding.rule for finding in claimed.findings}
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILY if document(n).get("session")])
+def test_sessions_go_on_to_a_released_kernel(name: str) -> None:
+    """Sessions, files and contents are what 7.3 would write; no length counts as lost."""
+    made = convert_image(image(name), "7.3")
+    found = image_of(made, REGISTRY)
+    assert {d.id for d in found.used if d.kind is Kind.FILE} == {"memfd-v2"}
+    before, after = (meaning(handover_of(i))["LUO"]["sessions"] for i in (image(name), found))
+    assert [s["name"] for s in after] == [s["name"] for s in before]
+    for old, new in zip(before, after, strict=True):
+        for left, right in zip(old.get("files", []), new.get("files", []), strict=True):
+            for key in ("pos", "size", "folios"):
+                assert left["data"]["at"].get(key) == right["data"]["at"].get(key)
+    assert [line for line in made.lost if "pgcnt" in line or "nr_folios" in line] == []
