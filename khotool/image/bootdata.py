@@ -102,9 +102,7 @@ def told_of(cache: Span) -> str:
     return f", with a mem cache of {number} range{'s'[: number != 1]} at {cache.address:#x}"
 
 
-def cache_differs(
-    space: AddressSpace, geometry: Geometry, cache: Span, found: PreservedMap
-) -> str:
+def cache_differs(space: AddressSpace, geometry: Geometry, cache: Span, found: PreservedMap) -> str:
     """How a mem cache differs from the ranges of the tree; nothing if it does not.
 
     Args:
