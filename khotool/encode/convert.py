@@ -9,7 +9,8 @@ from khotool.encode.fresh import Built, Progress, build_fresh
 from khotool.encode.from_image import handover_of
 from khotool.encode.handover import Handle, Handover
 from khotool.encode.labels import content_labels
-from khotool.encode.sets import first_release, named_set
+from khotool.encode.sets import first_release, named_set, set_of
+from khotool.errors import EncodeError
 from khotool.image.model import Image
 
 
@@ -26,9 +27,19 @@ def convert_image(image: Image, to: str, progress: Progress | None = None) -> Bu
     abi = named_set(to, image.registry)
     handover = handover_of(image)
     handover.osrelease = first_release(abi)
-    rename_handlers(handover, abi, image.registry)
+    if own_set(image) is not abi:
+        # Within its own set a string stays, even one with parts that no definition names.
+        rename_handlers(handover, abi, image.registry)
     add_defaults(handover, abi, image.registry)
     return build_fresh(handover, abi, image.registry, progress)
+
+
+def own_set(image: Image) -> AbiSet | None:
+    """The set that an image is of; None where no set explains it."""
+    try:
+        return set_of(image)
+    except EncodeError:
+        return None
 
 
 def family(identifier: str) -> str:

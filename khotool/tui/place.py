@@ -62,7 +62,9 @@ class Place:
         if not self.label:
             return None if self.row >= 0 else self.node.field
         placed = self.placed
-        assert placed is not None
+        if placed is None:
+            table = self.table
+            return table.position if table is not None else None
         for part in placed.field.parts:
             if part.label == self.label:
                 return part
@@ -70,9 +72,11 @@ class Place:
 
     @property
     def placed(self) -> PlacedField | None:
-        """Where the field of a row stands in its record."""
+        """Where the field of a row stands in its record; None for its place in the array."""
         table = self.table
-        return table.compiled.by_label(self.label) if table is not None and self.label else None
+        if table is None or not self.label or is_position(table, self.label):
+            return None
+        return table.compiled.by_label(self.label)
 
     @property
     def value(self) -> Any:
@@ -113,7 +117,7 @@ class TableSpans:
             IndexError: no such row.
         """
         offset, size = row * self.step, self.table.compiled.size
-        if label:
+        if label and not is_position(self.table, label):
             placed = self.table.compiled.by_label(label)
             offset, size = offset + placed.offset, placed.size
         piece = int(np.searchsorted(self._ends, np.uint64(offset), side="right"))
@@ -139,11 +143,12 @@ class TableSpans:
 
 def labels_of(table: Table) -> list[str]:
     """Labels of the values of one row, in stored order."""
-    return [
-        field.label
-        for placed in table.compiled.fields
-        for field in placed.field.parts or (placed.field,)
-    ]
+    return [field.label for field in table.fields()]
+
+
+def is_position(table: Table, label: str) -> bool:
+    """True for the value of a row that is its position in a sparse array."""
+    return table.position is not None and table.position.label == label
 
 
 def label_at(table: Table, offset: int) -> str:
