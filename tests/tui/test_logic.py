@@ -25,11 +25,12 @@ from khotool.tui.items import BUCKET, Item, chain_to, items_below
 from khotool.tui.keys import KEYS, clashes, load_config
 from khotool.tui.layout import compare_lines, definition_lines
 from khotool.tui.memory_view import MemoryView, Use
-from khotool.tui.place import Place, TableSpans
+from khotool.tui.place import Place, TableSpans, find_place, span_of
 from khotool.tui.session import Session
 from khotool.tui.state import add_recent, load_recent
 from khotool.tui.text import count_text, plain, size_text, visible
 from tests.tui.conftest import CAPTURE, OLDER, opened
+from tests.unit.image.fixture_images import good
 
 
 def found_paths(session: Session, text: str) -> list[str]:
@@ -307,3 +308,23 @@ def test_indexing_can_be_stopped() -> None:
     index = ByteIndex(opened(CAPTURE), lambda: True)
     assert len(index.fields) == 0
     assert PathList(opened(CAPTURE).tree).search("", 10) == []
+
+
+def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
+    """It is a value of the row that no byte holds: it shows, and stands where its word stands."""
+    image = good("kho-array-sparse")
+    session = Session(image)
+    node = next(
+        n for n in image.tree.walk() if n.table is not None and n.table.position is not None
+    )
+    assert node.table is not None
+    assert node.table.position is not None
+    label = node.table.position.label
+    for row in range(len(node.table)):
+        place = Place(node, row, label)
+        assert find_place(image.tree, place.path) == place
+        assert place.field is node.table.position
+        assert place.placed is None
+        assert place.value == int(node.table.column(label)[row])
+        assert span_of(place) == span_of(Place(node, row))
+        assert facts(place, image, session.view, [])
