@@ -71,7 +71,7 @@ def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) 
         pages.append(address)
         base = int(np.frombuffer(data, word, 1, start.offset)[0])
         if base % slots.count or base > TOP - slots.count:
-            text = f"startpos is {base}, no multiple of {slots.count}"
+            text = f"startpos is {base}, no position of a page of {slots.count} words"
             problems.append(ShapeProblem("unaligned", address, text))
             base = min(base, TOP - slots.count)
         entries = np.frombuffer(data, word, slots.count, slots.offset)

@@ -52,6 +52,8 @@ def test_words_that_fit() -> None:
         ({A: (C, 0, [5])}, [(0, 5)], ["missing"]),
         ({A: (0, 7, [5])}, [(7, 5)], ["unaligned"]),
         ({A: (0, (1 << 64) - 1, [5])}, [((1 << 64) - 510, 5)], ["unaligned"]),
+        # The last multiple of 510: the page would reach beyond the last position.
+        ({A: (0, (1 << 64) - 256, [5])}, [((1 << 64) - 510, 5)], ["unaligned"]),
     ],
 )
 def test_pages(
@@ -110,3 +112,20 @@ def test_what_is_built_is_read(data: st.DataObject) -> None:
     assert [a for start, size in pieces for a in range(start, start + size, 8)] == (
         found.address.tolist()
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "pieces"),
+    [
+        ([], []),
+        ([0x1000], [[0x1000, 8]]),
+        ([0x1000, 0x1008, 0x1010], [[0x1000, 24]]),
+        ([0x1000, 0x1010, 0x1018, 0x1008], [[0x1000, 8], [0x1010, 16], [0x1008, 8]]),
+        ([0x1000, 0x0FF8], [[0x1000, 8], [0x0FF8, 8]]),
+    ],
+)
+def test_pieces_are_words_one_behind_the_other(address: list[int], pieces: list[list[int]]) -> None:
+    """A gap, a step back and a repeated place end a piece."""
+    found = extents_of(np.array(address, np.uint64), 8)
+    assert found.shape == (len(pieces), 2)
+    assert found.tolist() == pieces

@@ -120,6 +120,8 @@ def test_the_last_block_that_four_levels_name() -> None:
     assert (found.blocks == last, len(memory.pages)) == (True, 4)
     with pytest.raises(EncodeError, match="beyond what 4 levels can name"):
         build(Blocks.from_runs([((1 << 42) - 1) << 12], [2], [0], 12))
+    with pytest.raises(EncodeError, match="beyond what 4 levels can name"):
+        build(Blocks.from_runs([0, 1 << 54], [1, 1], [0, 0], 12))
 
 
 def test_the_largest_order_is_used() -> None:

@@ -191,3 +191,8 @@ def test_levels_of_tables_follow_from_entries() -> None:
     own[0, 0] = TOP | 3
     assert levels(own, [TOP], 4, address_mask(geometry)) == [4]
     assert levels(np.zeros((0, 512), np.uint64), [], 3, address_mask(geometry)) == []
+    # A table that was not read, and one that leads back, change nothing.
+    assert levels(words[:1], [TOP], 2, address_mask(geometry)) == [2]
+    back = np.zeros((2, 512), np.uint64)
+    back[0, 0], back[1, 0] = one | 1, TOP | 1
+    assert levels(back, [TOP, one], 2, address_mask(geometry)) == [2, 1]
