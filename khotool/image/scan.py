@@ -160,9 +160,10 @@ def _look_at_trees(
             result.unread.append(address)
             continue
         blob = read_tree(space, address)
-        pointer = chosen_pointer(blob, address) if blob is not None else None
-        if blob is not None:
-            left -= max(0, blob.struct_end - blob.off_dt_struct)
+        if blob is None:
+            continue
+        left -= max(0, blob.struct_end - blob.off_dt_struct)
+        pointer = chosen_pointer(blob, address)
         if pointer is not None:
             result.pointers.append(pointer)
 
@@ -222,7 +223,11 @@ def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blo
     for length in (size, SMALLEST_PAGE):
         # A size that is wrong is no reason not to read what is there.
         if len(header) <= length <= MAX_TREE and space.contains(address, length):
-            data = space.read(address, length)
+            try:
+                data = space.read(address, length)
+            except MemoryFault:
+                # A page that is there may still not be readable.
+                continue
             break
     try:
         return parse(data, max_tokens=tokens)

@@ -198,7 +198,10 @@ class Walker:
             return None
         size = int.from_bytes(data[4:8], "big")
         data = self.read_some(address, min(max(size, FDT_HEADER), MAX_FDT), short=True)
-        assert not isinstance(data, Absent)
+        if isinstance(data, Absent):
+            # What was there for the header is gone, as memory of a running host may be.
+            self.absent(node, address, data)
+            return None
         if not self.spend(node, 1, len(data)):
             return None
         try:
@@ -293,15 +296,15 @@ class Walker:
 
     def read_some(self, address: int, length: int, *, short: bool = False) -> memoryview | Absent:
         """Bytes at a physical address; with ``short``, as many of them as are there."""
-        try:
-            return self.space.read(address, length)
-        except MemoryFault as fault:
-            if short and fault.address > address:
-                try:
-                    return self.space.read(address, fault.address - address)
-                except MemoryFault as again:
-                    fault = again
-            return Absent(fault.reason, fault.detail or f"nothing at {fault.address:#x}")
+        while True:
+            try:
+                return self.space.read(address, length)
+            except MemoryFault as fault:
+                # The first byte that is named need not be the first that is missing: a page in
+                # front of a gap may be unreadable.
+                if not short or not address < fault.address < address + length:
+                    return Absent(fault.reason, fault.detail or f"nothing at {fault.address:#x}")
+                length = fault.address - address
 
     def absent(self, node: Node, address: int, absent: Absent) -> None:
         """Say that a pointer leads to memory that is not there."""
