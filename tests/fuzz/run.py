@@ -3,7 +3,8 @@
 One round gives every harness the same inputs each time: its seeds, then mutations that follow
 from --seed. With --seconds there are more rounds, each of another seed, until the time is over.
 An input that raises anything but a declared error, takes more than 5 s or 1 GiB, or ends the
-process is made smaller and written to a file, and the exit code is 1.
+process is made smaller and written to a file, and the exit code is 1. ``tests.fuzz.guided`` gives
+the harnesses inputs that coverage finds.
 """
 
 from __future__ import annotations
@@ -14,13 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
-from tests.fuzz.discover import DECLARED, harness_of, load, names
+from tests.fuzz.discover import harness_of, load, names
 from tests.fuzz.guard import LARGEST, ROOT, attempt
 from tests.fuzz.minimise import minimise
 from tests.fuzz.mutate import input_of
@@ -41,11 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
         file = Path(options.input)
         name = options.harness[0] if options.harness else harness_of(file)
         return report(name, file.read_bytes(), None)
-    if options.atheris:
-        if len(chosen) != 1 or find_spec("atheris") is None:
-            sys.stderr.write("--atheris takes one --harness, and atheris installed\n")
-            return 2
-        return guided(chosen[0], options)
     if options.worker:
         return work(chosen[0], options)
     end = time.monotonic() + options.seconds
@@ -78,11 +71,6 @@ def arguments_parser() -> argparse.ArgumentParser:
         default=Path(tempfile.gettempdir()) / "khotool-faults",
     )  # fmt: skip
     parser.add_argument("--input", metavar="FILE", help="run this input alone")
-    parser.add_argument(
-        "--atheris", action="store_true",
-        help="let coverage guide one --harness, until --seconds; atheris is "
-        + ("" if find_spec("atheris") else "not ") + "installed",
-    )  # fmt: skip
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -183,35 +171,6 @@ def keep(folder: Path, stem: str, data: bytes) -> Path:
     file = folder / f"{stem}.bin"
     file.write_bytes(data)
     return file
-
-
-def guided(name: str, options: argparse.Namespace) -> int:
-    """One harness with atheris, which has limits of its own and ends the process itself."""
-    atheris = import_module("atheris")
-    instrument: Callable[[], None] = atheris.instrument_all
-    harness = load(name)
-    instrument()
-
-    def one(data: bytes) -> None:
-        try:
-            harness.one_input(data)
-        except DECLARED:
-            return
-
-    with tempfile.TemporaryDirectory(prefix="khotool-corpus-") as corpus:
-        for number, seed in enumerate(harness.seeds):
-            (Path(corpus) / str(number)).write_bytes(seed)
-        options.faults.mkdir(parents=True, exist_ok=True)
-        atheris.Setup(
-            [
-                "fuzz", corpus, f"-max_total_time={int(options.seconds) or 60}",
-                f"-seed={options.seed}", "-timeout=5", "-rss_limit_mb=2048", "-max_len=1000000",
-                f"-artifact_prefix={options.faults}/{name}-",
-            ],
-            one,
-        )  # fmt: skip
-        atheris.Fuzz()
-    return 0
 
 
 if __name__ == "__main__":
