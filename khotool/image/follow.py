@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape, Struct
-from khotool.abi.record import decode_record, decode_records, decode_text
+from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent, Reason
 from khotool.image.choose import Evidence, choose, note_whole
 from khotool.image.entries import FDT_MAGIC
@@ -69,7 +69,8 @@ class Follower:
             return
         if reference is None or not isinstance(node.value, int):
             return
-        if node.value == 0 and not self.null(node, field, definition, siblings):
+        if node.value == 0:
+            self.null(node, field, siblings)
             return
         if reference.shape in MAPS:
             walk_map(self.walker, node, reference.shape, definition)
@@ -106,10 +107,8 @@ class Follower:
                 node.target = Span(node.value, size)
                 self.claim(node, node.value, size)
 
-    def null(
-        self, node: Node, field: Field, definition: Definition, siblings: dict[str, Any]
-    ) -> bool:
-        """Judge a pointer that is 0; True if it has to be followed all the same."""
+    def null(self, node: Node, field: Field, siblings: dict[str, Any]) -> None:
+        """Judge a pointer that is 0."""
         reference = field.points_to
         if field.null == "handler" and reference is not None:
             chosen = self.handler_definition(node, reference, siblings)
@@ -118,14 +117,13 @@ class Follower:
             elif chosen is not None:
                 self.walker.use(chosen)
                 node.struct, node.format = chosen.content, chosen.id
-            return False
+            return
         if field.null == "error":
             self.walker.report("REC408", node, f"{field.name} is 0")
         if field.null == "empty" and reference is not None and reference.shape in MAPS:
             self.walker.map = PreservedMap(
                 "ranges", Blocks.empty(self.walker.geometry.page_shift), MapPages.empty(), [], True
             )
-        return False
 
     def claim(self, node: Node, address: int, size: int) -> None:
         """Claim memory for the owner of ``node``."""
@@ -224,7 +222,7 @@ class Follower:
         if found.blocks:
             walker.use(lists)
             node.target = Span(found.blocks[0].address, size)
-        elif found.problems:
+        else:
             first = found.problems[0]
             self.missing(node, first.address, Absent(Reason.NOT_CAPTURED, first.message))
         self.problems(node, [p for p in found.problems if found.blocks or p.code != "missing"])
@@ -279,10 +277,6 @@ class Follower:
         taken.setdefault(result, 1)
         taken[key] = max(taken[key], count - 1)
         return result
-
-    def key(self, holder: Node, fdt_name: str) -> str:
-        """A key for a list element that is a node of a device tree."""
-        return self.unique_key(holder, decode_text(fdt_name.encode("latin-1")))
 
     # -- single targets ------------------------------------------------------------------
 

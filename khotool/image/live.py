@@ -116,7 +116,7 @@ class _Live:
     def refusal(self, *names: str) -> InputError:
         """The first of these checks that says what is missing, and what to do about it."""
         missing = [check for check in self.survey.missing() if check.name in names]
-        what = "nothing on this host names a handover"
+        what = "the memory of this host is needed, and was left alone"
         if missing:
             what = f"{missing[0].title}: {missing[0].found}; {missing[0].remedy}"
         return InputError(f"{what}; 'khotool live --why' lists all that is needed")
@@ -137,9 +137,9 @@ class _Live:
         if address is None or self.space is None:
             return self.by_scan(Role.OUTGOING) or image
         placed = self.decode(self.scan_of(address), replace(self.options, root=None))
-        if placed.root is not None:
-            placed.root.role = Role.OUTGOING
-            placed.root.why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
+        assert placed.root is not None
+        placed.root.role = Role.OUTGOING
+        placed.root.why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
         return placed
 
     def by_scan(self, role: Role) -> Image | None:
@@ -155,8 +155,8 @@ class _Live:
         if root is None or root.address is None or root.selected:
             return image if root is not None else None
         again = self.decode(self.scan_of(root.address), options)
-        if again.root is not None:
-            again.root.role, again.root.why = role, f"found in memory; {root.why}"
+        assert again.root is not None
+        again.root.role, again.root.why = role, f"found in memory; {root.why}"
         return again
 
     def by_debugfs(self, direction: str) -> Image:

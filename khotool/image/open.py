@@ -158,13 +158,8 @@ def decode_found(
         return walker
 
     judged = judge(found, walk)
-    chosen = (
-        next((item for item in judged if item.candidate.address == forced), None)
-        if forced is not None
-        else select(judged)
-    )
-    if chosen is None:
-        raise InputError(_nothing_found(space, found))
+    # The root that is named comes first of all that were found.
+    chosen = judged[0] if forced is not None else select(judged)
     chosen.root.selected = True
     if forced is not None:
         chosen.root.why = f"named by --root; {chosen.root.why}".removesuffix("; ")

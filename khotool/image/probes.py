@@ -29,11 +29,7 @@ def choose_layout(walker: Walker, definition: Definition, fdt: FdtNode, base: in
         return Choice(definition.id, forced, "as --abi says", True)
     probe = _PROBES.get(definition.id)
     choice = probe(walker, definition, fdt, base) if probe else None
-    if choice is not None and choice.certain:
-        return choice
-    by_release = _by_release(walker, definition)
-    if by_release is not None:
-        return by_release
+    choice = choice or _by_release(walker, definition)
     if choice is not None:
         return choice
     last = list(definition.layouts)[-1]

@@ -55,6 +55,5 @@ def recover_names(blob: Blob, definition: Definition) -> int:
 
 def _fits(field: Field, size: int) -> bool:
     kind = field.type
-    if kind is None:
-        return False
+    assert kind is not None
     return size == kind.size if kind.kind == "int" else kind.kind == "string"

@@ -31,7 +31,8 @@ def resolve_references(walker: Walker) -> None:
             places = element_places(walker.tree)
         if node.table is not None:
             _columns(walker, node, node.table, places)
-        elif reference is not None:
+        else:
+            assert reference is not None
             _element(walker, node, reference, places)
 
 

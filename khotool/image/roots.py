@@ -82,8 +82,8 @@ def _mark_copies(judged: list[Judged]) -> None:
                 item.root.why = f"same bytes as the root at {other.candidate.address:#x}"
 
 
-def select(judged: list[Judged]) -> Judged | None:
-    """The root that a reader means: the handover that is under way.
+def select(judged: list[Judged]) -> Judged:
+    """The root of one or more that a reader means: the handover that is under way.
 
     In the memory of a kernel that came up through KHO, both an incoming and an outgoing root
     stand. The outgoing one is meant once it carries sessions: then the kernel was stopped on
@@ -99,10 +99,7 @@ def select(judged: list[Judged]) -> Judged | None:
     if incoming and outgoing and session_count(outgoing[0].walker):
         outgoing[0].root.why += "; its sessions are serialised, so this kernel was handing over"
         return outgoing[0]
-    for choice in (incoming, outgoing, by_role.get(Role.STALE, []), by_role.get(Role.COPY, [])):
-        if choice:
-            return choice[0]
-    return None
+    return [*incoming, *outgoing, *by_role.get(Role.STALE, []), *by_role.get(Role.COPY, [])][0]
 
 
 def weight(item: Judged) -> int:

@@ -44,7 +44,12 @@ def _salvage_entry(walker: Walker, entry: Node, definition: Definition) -> bool:
     gone = entry.value
     found: list[tuple[Field, int]] = []
     fields = definition.structs[definition.content].fields
-    lists = [f for f in fields if f.points_to and f.points_to.shape in (Shape.BLOCKS, Shape.ARRAY)]
+    lists = [
+        f for f in fields
+        if f.points_to
+        and (f.points_to.shape is Shape.BLOCKS
+             or (f.points_to.shape is Shape.ARRAY and f.points_to.header))
+    ]  # fmt: skip
     known: Scores = {}
     for field in lists:
         assert field.points_to is not None
@@ -77,11 +82,9 @@ def _heads(
         blocks = walker.registry.get(BLOCK_LIST)
         header = walker.registry.compile(blocks, blocks.content, geometry)
         most = capacity(header, record)
-    elif reference.header:
+    else:
         header = walker.registry.compile(definition, reference.header, geometry)
         most = (reference.pages * geometry.page_size - header.size) // record.size
-    else:
-        return
     for address in _candidates(walker, header, most):
         score = _score(walker, definition, reference, header, record, address, known)
         if score:
