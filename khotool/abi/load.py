@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, TypeVar, cast
 
+from khotool.abi.consistency import check_consistent
 from khotool.abi.definition import (
     AbiSet,
     Condition,
@@ -154,7 +155,7 @@ def read_definition(document: dict[str, Any], source: str) -> Definition:
         fdt=_node(_Table(f"{source}.fdt", top.data.pop("fdt"))) if "fdt" in top.data else None,
     )
     top.done()
-    _cross_check(definition)
+    check_consistent(definition)
     return definition
 
 
@@ -443,59 +444,3 @@ def _elements(where: str, text: str | None) -> int:
     if not 0 < int(text) <= 65536:
         raise DefinitionError(f"{where}.type", "an array has 1 to 65536 elements")
     return int(text)
-
-
-def _cross_check(definition: Definition) -> None:
-    where = definition.source
-    content = definition.content
-    if content == "fdt":
-        if definition.fdt is None:
-            raise DefinitionError(where, "content is 'fdt' but there is no [fdt] table")
-    elif content not in ("literal", "none") and content not in definition.structs:
-        raise DefinitionError(where, f"content {content!r} is no struct of this file")
-    for struct in definition.structs.values():
-        labels: set[str] = set()
-        for field in struct.fields:
-            for part in field.parts or (field,):
-                if part.label in labels:
-                    raise DefinitionError(
-                        f"{where}.struct.{struct.name}", f"{part.label!r} is defined twice"
-                    )
-                labels.add(part.label)
-            kind = field.type
-            if kind is not None and (
-                kind.kind == "string" or (kind.kind == "bytes" and not kind.size)
-            ):
-                raise DefinitionError(
-                    f"{where}.struct.{struct.name}.{field.name}",
-                    f"type {kind.text!r} is for properties of a device tree only",
-                )
-        _check_tail(f"{where}.struct.{struct.name}", struct)
-        for key, names in (("key", (struct.key,)), ("unique", struct.unique),
-                           ("unused", (struct.unused,))):  # fmt: skip
-            for name in names:
-                if name and name not in labels:
-                    raise DefinitionError(
-                        f"{where}.struct.{struct.name}.{key}", f"{name!r} is no field of the struct"
-                    )
-    known = set(definition.layouts)
-    nodes = [definition.fdt] if definition.fdt else []
-    while nodes:
-        node = nodes.pop()
-        for field in node.properties:
-            if field.layout and field.layout not in known:
-                raise DefinitionError(f"{where}.fdt", f"layout {field.layout!r} is not defined")
-        nodes.extend(node.nodes.values())
-        if node.any_node:
-            nodes.append(node.any_node)
-
-
-def _check_tail(where: str, struct: Struct) -> None:
-    """An array of open length ends its struct, and a field counts it."""
-    for field in struct.fields:
-        if field.type is None or field.type.kind != "array":
-            continue
-        if field is not struct.fields[-1]:
-            raise DefinitionError(f"{where}.{field.name}", "an array of open length comes last")
-        if all(other.counts != field.label for other in struct.fields):
-            raise DefinitionError(f"{where}.{field.name}", "no field counts this array")
