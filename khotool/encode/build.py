@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import AbiSet, Definition, Field, Holds, Reference, Shape
+from khotool.abi.definition import AbiSet, Definition, Field, Reference, Shape
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, fit_int
 from khotool.abi.registry import Registry
@@ -25,7 +25,6 @@ from khotool.image.words import is_words
 from khotool.shapes.blocks import capacity
 
 MAX_ORDER = 10
-VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
 _PAYLOADS = frozenset({Shape.RANGE, Shape.OPAQUE})
 
 
@@ -407,11 +406,12 @@ class Builder:
         """Build the array that an embedded descriptor leads to; the descriptor's values."""
         assert field.holds is not None
         assert field.type is not None
+        from khotool.encode.vmalloc_area import build_vmalloc
         from khotool.encode.words import build_words
 
         if is_words(self.registry, definition, field.type.struct):
             return build_words(self, definition, field, value, path)
-        return self.vmalloc(definition, field.holds, value, path)
+        return build_vmalloc(self, definition, field.holds, value, path)
 
     def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:
         """The records of a table, their payload placed."""
@@ -446,42 +446,6 @@ class Builder:
                 self.lose(f"{path}/{label}", 1, f"{compiled.struct.name} has no such column")
         used = {label: values for label, values in columns.items() if label in known}
         return pack_columns(compiled, used, count, path).tobytes()
-
-    def vmalloc(self, definition: Definition, holds: Holds, rows: Any, path: str) -> dict[str, int]:
-        """A table in a vmalloc area: its pages, its chunks; the descriptor's values."""
-        if rows is None or not len(rows):
-            return {}
-        if not isinstance(rows, Rows):
-            raise EncodeError(path, "expected a table")
-        compiled = self.registry.compile(definition, holds.of, self.geometry)
-        data = self.table(compiled, rows, path)
-        owner = self.registry.owner_of_struct(definition, "kho_vmalloc")
-        chunk = self.registry.compile(owner, "kho_vmalloc_chunk", self.geometry)
-        page = self.geometry.page_size
-        number = -(-len(data) // page)
-        pages = self.allocator.take(number, page, path)
-        self.preserved.append((pages, 0))
-        self.scatter(pages, data)
-        fits = chunk.by_label("phys").count
-        # A full chunk always has a successor, be it empty.
-        chunks = [self.alloc_preserve(page, path) for _ in range(number // fits + 1)]
-        for index, address in enumerate(chunks):
-            following = chunks[index + 1] if index + 1 < len(chunks) else 0
-            part = pages[index * fits : (index + 1) * fits].tolist()
-            values = {"next": following, "phys": part}
-            self.writes.append((address, encode_record(chunk, values, path)))
-        flags = owner.structs["kho_vmalloc"].fields[2].flags[VMALLOC_ALLOC]
-        return {"first": chunks[0], "total_pages": number, "flags": flags, "order": 0}
-
-    def scatter(self, pages: Array, data: bytes) -> None:
-        """Write an array over pages; neighbouring pages become one write."""
-        from khotool.image.tables import merge_pages
-
-        view = memoryview(data)
-        at = 0
-        for address, size in merge_pages(pages, self.geometry.page_size, len(data)).tolist():
-            self.writes.append((address, view[at : at + size]))
-            at += size
 
 
 def _is_table(field: Field) -> bool:
