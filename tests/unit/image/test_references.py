@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from khotool.abi.definition import Definition
+from khotool.abi.geometry import Geometry
+from khotool.abi.load import load_definition
+from khotool.abi.registry import Registry
+from khotool.absent import Absent, Reason
 from khotool.image.lookup import find_node
+from khotool.image.model import Node, NodeKind, Span, Table
+from khotool.image.references import resolve_references
+from khotool.image.walk import Walker
+from khotool.memory.overlay import OverlaySpace
 from tests.unit.image.fixture_images import NOWHERE, changed, good, told
 
 DEVICES = good("7.4-frontier-devices")
@@ -92,3 +102,112 @@ def test_two_files_of_one_token() -> None:
     assert "0x10~2" in keys
     path = "/LUO/sessions[vm]/files[0x10~2]/data/token"
     assert find_node(damaged, path).reference == "/LUO/sessions[vm]/files[0x10]"
+
+
+# -- values of formats that no fixture has ---------------------------------------------------
+
+TEXT = b"""
+id = "named"
+title = "t"
+kind = "file"
+content = "holder"
+status = "local"
+match = { compatible = "named" }
+
+[struct.holder]
+fields = [
+  { name = "handler", type = "char[8]" },
+  { name = "data", type = "u64", points_to = { shape = "handler", kind = "file", by = "handler" } },
+  { name = "token", type = "u64", role = "token" },
+  { name = "other", type = "u64", points_to = { shape = "file" } },
+]
+size = 32
+
+[struct.flb]
+fields = [
+  { name = "name", type = "char[8]" },
+  { name = "data", type = "u64", points_to = { shape = "handler", kind = "flb", by = "name" } },
+]
+size = 16
+
+[struct.link]
+fields = [
+  { name = "must", type = "u64", points_to = { shape = "element", of = "holder" } },
+  { name = "may", type = "u64", points_to = { shape = "element", of = "holder" }, null = "empty" },
+]
+size = 16
+"""
+DEFINITION: Definition = load_definition(TEXT, "named.toml")
+
+
+def walker() -> Walker:
+    return Walker(OverlaySpace(None, []), Registry([DEFINITION]), Geometry(4096))
+
+
+def holder(parent: Node, struct: str, key: str, **values: object) -> Node:
+    """An element of a list with some of the fields of its struct."""
+    node = parent.add(Node("", NodeKind.RECORD, key=key, struct=struct, span=Span(NOWHERE, 32)))
+    for field in DEFINITION.structs[struct].fields:
+        if field.label in values:
+            node.add(Node(field.label, NodeKind.VALUE, field=field, value=values[field.label]))
+    return node
+
+
+def named(made: Walker, node: Node) -> str:
+    """What a value turns out to name."""
+    made.unresolved.append(node)
+    resolve_references(made)
+    assert made.unresolved == []
+    return node.reference
+
+
+def test_tokens_among_files_without_one() -> None:
+    """A file whose token is missing or unreadable is no file that a token names."""
+    made = walker()
+    files = made.tree.add(Node("files", NodeKind.LIST))
+    holder(files, "holder", "a", handler="x", data=1)
+    holder(files, "holder", "b", handler="x", data=1, token=Absent(Reason.UNPARSABLE, "short"))
+    own = holder(files, "holder", "c", handler="x", data=1, token=7, other=7)
+    other = own.get("other")
+    assert other is not None
+    assert named(made, other) == "/files[c]"
+    other.value, other.reference = 8, ""
+    assert named(made, other) == ""
+    assert [f.message for f in made.findings] == ["no file of this session has token 0x8"]
+
+
+def test_token_outside_of_a_file() -> None:
+    """A token in no file's record, or in that of another handle, names nothing, without a word."""
+    made = walker()
+    field = DEFINITION.structs["holder"].fields[-1]
+    flbs = made.tree.add(Node("flbs", NodeKind.LIST))
+    for parent in (
+        made.tree,
+        holder(flbs, "flb", "iommu", name="iommu", data=1),
+        holder(flbs, "holder", "no handle", token=1),
+    ):
+        node = parent.add(Node("other", NodeKind.VALUE, field=field, value=1))
+        assert named(made, node) == ""
+    assert made.findings == []
+
+
+@pytest.mark.parametrize(
+    ("must", "may", "wrong"),
+    [
+        ((NOWHERE, NOWHERE), (NOWHERE, 0), 0),
+        ((NOWHERE, 0), (0, 0), 1),
+        ((0, 0), (8, 8), 4),
+    ],
+    ids=["all", "one is 0", "none"],
+)
+def test_null_in_a_column(must: tuple[int, int], may: tuple[int, int], wrong: int) -> None:
+    """0 in a column names nothing where the format allows it, and is a finding elsewhere."""
+    made = walker()
+    holder(made.tree, "holder", "a")
+    compiled = made.registry.compile(DEFINITION, "link", made.geometry)
+    rows = np.array(list(zip(must, may, strict=True)), compiled.dtype)
+    extents = np.array([[4096, 32]], np.uint64)
+    node = made.tree.add(Node("links", NodeKind.TABLE, table=Table(compiled, rows, extents, 2)))
+    named(made, node)
+    assert sum(int(f.message.split()[0]) for f in made.findings) == wrong
+    assert {f.rule for f in made.findings} <= {"MEM319"}
