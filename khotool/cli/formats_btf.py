@@ -14,8 +14,9 @@ HELP = "compare the definitions of a kernel with its BTF"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "file", metavar="FILE", help="BTF section, such as /sys/kernel/btf/vmlinux; may be .xz, .gz"
-    )
+        "file", metavar="FILE",
+        help="vmlinux, or a BTF section such as /sys/kernel/btf/vmlinux; may be .xz, .gz or .zst",
+    )  # fmt: skip
     parser.add_argument(
         "--kernel", metavar="RELEASE",
         help="release whose ABI set is compared; else the set that fits best",
