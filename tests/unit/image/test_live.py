@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from khotool.absent import Absent, Reason
+from khotool.encode.read_model import image_of
+from khotool.encode.segments import page_segments
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
+from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
 from khotool.findings import Severity
 from khotool.image import live
@@ -21,11 +25,13 @@ from khotool.image.live import open_live
 from khotool.image.model import UNPLACED, Image, Phase, Role
 from khotool.image.open import OpenOptions
 from khotool.image.survey import Survey, survey
+from khotool.memory.live import LiveSpace
 from khotool.memory.overlay import OverlaySpace
 from khotool.render.document import dump_document
 from khotool.render.severity import severity_of
-from tests.builders import capture
-from tests.hosts import give_setup_data, make_host, write_kcore
+from tests.builders import REGISTRY, build, capture
+from tests.hosts import DATA, give_setup_data, make_host, write_kcore
+from tests.unit.image.test_open import booted
 
 NEWEST = "linux-7.3.4"
 DEBUGFS = "sys/kernel/debug/kho"
@@ -198,6 +204,61 @@ def test_state_of_early_orchestrators(tmp_path: Path) -> None:
     assert (found.state, states(found)["liveupdate"]) == ("prepared", "ok")
 
 
+def test_boot_data_of_a_place_without_a_tree(tmp_path: Path) -> None:
+    """Boot data that names a page without a root, and no debugfs, is all that there is to say."""
+    host = incoming_host(tmp_path)
+    shutil.rmtree(tmp_path / "sys/kernel/debug")
+    root = capture(NEWEST).tree.span
+    assert root is not None
+    with (tmp_path / "proc/kcore").open("r+b") as file:
+        file.seek(DATA + root.address)
+        file.write(bytes(4096))
+    with pytest.raises(InputError, match="names a KHO root, but there is no device tree"):
+        open_live(survey(host))
+
+
+@pytest.mark.parametrize("payload", [0, 31])
+def test_boot_data_of_another_kind(tmp_path: Path, payload: int) -> None:
+    """Nodes of setup_data that are too short for a handover, or of another kind, are passed."""
+    host = incoming_host(tmp_path)
+    with (tmp_path / "proc/kcore").open("r+b") as file:
+        file.seek(DATA + 0x8000 + 12)
+        file.write(payload.to_bytes(4, "little"))
+    image = open_live(survey(host))
+    assert image.root is not None
+    assert (image.root.name, image.root.why) == ("in", "in of debugfs")
+
+
+BOOTED: dict[str, Any] = {"abi": "7.2", "session": [{"name": "vm"}]}
+NEXT: dict[str, Any] = {"abi": "7.2", "memory": [{"start": 1 << 32, "size": 1 << 30}]}
+
+
+@pytest.mark.parametrize(("asked", "sessions"), [("out", 0), ("in", 1)])
+def test_scan_finds_the_root_of_a_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, sessions: int
+) -> None:
+    """Of two roots in memory, that of the tree that was asked for, not the one that is usual."""
+    monkeypatch.setattr(live, "MAX_GLANCES", 0)
+    # A kernel that was handed sessions hands over by itself none, or, the other way round, some.
+    first, second = build(BOOTED), build(NEXT | ({"session": BOOTED["session"] * sessions}))
+    pages = [(address, bytes(data)) for address, data in page_segments(second.segments, 4096)]
+    memory = booted(image_of(first, REGISTRY), pages)
+    usual, wanted = (first, second) if asked == "out" else (second, first)
+    assert memory.root is not None
+    assert memory.root.address == usual.root
+    host = make_host(tmp_path, NEWEST, None, memory=False)
+    write_kcore(tmp_path / "proc/kcore", memory.space, "7.2.0")
+    folder = tmp_path / DEBUGFS / asked
+    folder.mkdir(parents=True)
+    data = memory.space.read(wanted.root, 4096)
+    (folder / "fdt").write_bytes(data[: int.from_bytes(data[4:8], "big")])
+    image = open_live(survey(host), scan=True)
+    assert image.root is not None
+    assert (image.root.address, image.root.name) == (wanted.root, asked)
+    assert image.root.role is (Role.OUTGOING if asked == "out" else Role.INCOMING)
+    assert image.root.why.startswith("found in memory; ")
+
+
 @pytest.mark.parametrize("target", [0x8000, 0x6000, 0x123, 1 << 62])
 def test_boot_data_may_say_anything(tmp_path: Path, target: int) -> None:
     """A list of setup_data that goes in circles or nowhere leaves what debugfs shows."""
@@ -280,6 +341,71 @@ def test_kernel_that_refuses_memory(
     assert os.strerror(code) in text_of(found, "kcore")
     assert expected in text_of(found, "kcore")
     assert open_live(found).info.container == "debugfs"
+
+
+def outgoing_host(folder: Path, root: bytes) -> Host:
+    """A host with an outgoing root in debugfs, and other bytes where memory has it."""
+    host = make_host(folder, NEWEST, "out-before", memory=False)
+    place = capture(NEWEST).tree.span
+    assert place is not None
+    space = OverlaySpace(capture(NEWEST).space, [(place.address, root)])
+    write_kcore(folder / "proc/kcore", space, "7.3.4")
+    return host
+
+
+def root_bytes() -> bytes:
+    """The root of the newest capture."""
+    span = capture(NEWEST).tree.span
+    assert span is not None
+    return bytes(capture(NEWEST).space.read(span.address, span.size))
+
+
+@pytest.mark.parametrize(
+    "root",
+    [bytes(4096), root_bytes().replace(b"kho-v4\0", b"kho-v9\0"), root_bytes()[:40] + bytes(4056)],
+    ids=["no tree", "another root", "a header alone"],
+)
+def test_memory_without_the_root_of_debugfs(tmp_path: Path, root: bytes) -> None:
+    """A page of the map that is no root, or another, is not taken for the one that is shown."""
+    image = open_live(survey(outgoing_host(tmp_path, root)))
+    assert image.tree.span is not None
+    assert image.tree.span.address >= UNPLACED
+    assert image.root is not None
+    assert (image.root.role, image.root.address) == (Role.OUTGOING, None)
+    assert content(image)["memory"] == content(capture(NEWEST))["memory"]
+
+
+def test_scan_that_finds_no_root(tmp_path: Path) -> None:
+    """Where memory has no root at all, a scan of it leaves what debugfs shows."""
+    found = survey(outgoing_host(tmp_path, bytes(4096)))
+    image = open_live(found, scan=True)
+    assert image.root is not None
+    assert (image.root.name, image.root.address) == ("out", None)
+    assert content(image) == content(open_live(found))
+
+
+def test_roots_are_the_same_by_what_they_say() -> None:
+    """A root that debugfs cut is that of memory if all that is left of it agrees."""
+    whole = parse(root_bytes())
+    short = replace(whole, root=Node("", items=[*whole.root.properties]))  # type: ignore[union-attr]
+    other = parse(root_bytes().replace(b"kho-v4\0", b"kho-v9\0"))
+    one = replace(whole, root=Node("", items=[Property("compatible", b"kho-v4\0")]))
+    assert live.is_same_root(whole, whole)
+    assert live.is_same_root(short, whole)
+    for shown, found in (
+        (whole, other), (whole, one), (whole, replace(whole, root=None)),
+        (replace(whole, root=None), whole), (one, whole),
+    ):  # fmt: skip
+        assert not live.is_same_root(shown, found)
+
+
+def test_image_without_its_root_is_not_placed() -> None:
+    """Without a map, or a root that was read, no page of memory is looked at."""
+    image = capture(NEWEST)
+    space = cast(LiveSpace, OverlaySpace(None, []))
+    gone = replace(image, map=Absent(Reason.NOT_CAPTURED, "gone"), _ownership=None)
+    assert live.place_root(gone, space) is None
+    assert live.place_root(replace(image, regions=[]), space) is None
 
 
 def test_devmem_where_kcore_is_missing(tmp_path: Path) -> None:
@@ -394,6 +520,49 @@ def test_session_device_is_left_alone(tmp_path: Path) -> None:
     found = survey(host)
     assert states(found)["liveupdate"] == "ok"
     assert open_live(found).entries
+
+
+def test_address_without_memory(tmp_path: Path) -> None:
+    """A root by its address needs memory; why it is not there is said."""
+    host = make_host(tmp_path, NEWEST, "out-before", memory=False)
+    asked = OpenOptions(root=0x1000)
+    with pytest.raises(InputError, match=r"^/proc/kcore: No such file"):
+        open_live(survey(host), asked)
+    with pytest.raises(InputError, match=r"^the memory of this host is needed, and was left alone"):
+        open_live(survey(host, memory=False), asked)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"in/scratch_phys": "0x1000\n"}, "has neither fdt nor sub_fdts"),
+        ({"out/finalize": "0\n"}, "has no fdt yet"),
+        ({"notes": "x"}, "cannot be read or is empty"),
+    ],
+)
+def test_debugfs_without_a_root(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    """What a folder of debugfs lacks is said: a kernel option, a command, or the right to look."""
+    for name, text in files.items():
+        (tmp_path / "kho" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "kho" / name).write_text(text)
+    assert expected in text_of(survey(Host(tmp_path), str(tmp_path / "kho")), "trees")
+
+
+def test_debugfs_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that this user may not look at is told from one that is not there."""
+    folder = str(tmp_path / "kho")
+    assert f"no {folder}: " in text_of(survey(Host(tmp_path), folder), "trees")
+    stat = os.stat
+
+    def closed(path: Any, *args: Any, **more: Any) -> os.stat_result:
+        if path == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat(path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", closed)
+    text = text_of(survey(Host(tmp_path), folder), "trees")
+    assert f"{folder} cannot be read by this user" in text
+    assert "sudo khotool live" in text
 
 
 @pytest.mark.parametrize(
