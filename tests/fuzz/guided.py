@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; 1 if there is a fault, 2 without atheris."""
     options = arguments_parser().parse_args(arguments)
     if find_spec("atheris") is None:
-        sys.stderr.write("atheris is not installed; pip install -e '.[dev]' has it where it runs\n")
+        sys.stderr.write("atheris is not installed; pip install -e '.[fuzz]' has it for x86-64\n")
         return 2
     if options.worker:
         return work(options.harness[0], options)
