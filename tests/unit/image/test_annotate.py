@@ -5,16 +5,23 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khotool.image.annotate import annotate, ranges_of
+from khotool.fdt.blob import Node as FdtNode
+from khotool.fdt.blob import Property
+from khotool.fdt.parse import parse
+from khotool.fdt.write import build_sequential
+from khotool.image.annotate import annotate, ranges_of, tree_marks
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
 from khotool.image.open import open_image
 from khotool.image.places import Places
+from khotool.image.region import FdtRegion
 from khotool.render.hex import hex_lines, hex_rows, plain_lines
 from khotool.render.lines import plain
+from tests.unit.image.fixture_images import good
 
 IMAGE = Path(__file__).parents[3] / "fixtures/real/linux-7.3.4/image.elf.xz"
 
@@ -88,3 +95,42 @@ def test_zeros_and_holes_fold() -> None:
     assert len(lines) == 3
     assert lines[-1].startswith("*")
     assert len(list(plain(plain_lines(iter(pieces[1:2])), 100))) == 1
+
+
+def test_range_of_a_value_that_names_a_record() -> None:
+    """A value that names a record elsewhere stands for its own bytes, a pointer for its target."""
+    image = good("7.4-frontier-devices")
+    data = find_node(image, "/LUO/flbs[iommu-liveupdate]/data")
+    named = find_node(image, f"{data.path}/device_array_phys[0]/domain_phys")
+    assert named.target is not None
+    assert ranges_of(named) == [named.span]
+    assert ranges_of(data) == [data.target]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([], ["reservations", "FDT_BEGIN_NODE /", "name of node /"]),
+        (
+            [Property("a", b"")],
+            ["reservations", "FDT_BEGIN_NODE /", "name of node /", "FDT_PROP a, 0 bytes",
+             "strings"],
+        ),
+        (
+            [Property("a", b"xyz"), FdtNode("n")],
+            ["reservations", "FDT_BEGIN_NODE /", "name of node /", "FDT_PROP a, 3 bytes",
+             "value of a", "FDT_BEGIN_NODE n", "name of node n", "strings"],
+        ),
+    ],
+    ids=["nothing", "no value", "a value and a node"],
+)  # fmt: skip
+def test_tokens_of_a_tree(items: list[Property | FdtNode], expected: list[str]) -> None:
+    """A tree is marked token by token; what has no bytes has no mark."""
+    blob = parse(build_sequential(FdtNode("", items=list(items))))
+    marks = list(tree_marks(FdtRegion("/", 0x1000, blob)))
+    assert [mark.text for mark in marks[10:]] == expected
+    assert all(mark.size > 0 for mark in marks)
+    (first,) = [mark for mark in marks if mark.text.startswith("totalsize")]
+    assert (first.address, first.text) == (
+        0x1004, f"totalsize {len(blob.data):#x}, big-endian"
+    )  # fmt: skip

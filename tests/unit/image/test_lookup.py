@@ -51,6 +51,7 @@ def test_positions_and_other_spellings() -> None:
         ("/lUO", "LUO"),
         ("/LUO/sessions[vm-alpa]", "[vm-alpha]"),
         ("/LUO/sessions[vm-beta]/files[0x1]/data/folios[256]", "256 records"),
+        ("/LUO/sessions[99]", "[vm-alpha]"),
         ("/kexec-metadata/version/more", "nothing below"),
         ("LUO", "starts with '/'"),
         ("/LUO[", "not closed"),

@@ -20,9 +20,11 @@ from khotool.encode.segments import page_segments, write_image
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
+from khotool.image import roots as roots_module
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import OpenOptions, load_definitions, open_image, open_memory
+from khotool.image.phase import settle_phase
 from khotool.memory.overlay import OverlaySpace
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid
 from tests.strategies import meaning
@@ -309,6 +311,34 @@ def test_abi_options(tmp_path: Path) -> None:
         open_image(path, OpenOptions(abi={"kho-v4": "x"}))
     with pytest.raises(UsageError, match="no format 'kho-v77'"):
         open_image(path, OpenOptions(abi={"kho-v77": None}))
+
+
+def test_abi_names_one_of_several_formats() -> None:
+    """--abi STRING=ID takes the id of any format of the string, beside layouts of an id."""
+    for abi in ({"luo-v1": "luo-v1-posted-v1"}, {"kho-v1": "bitmap-page"}, {"kho-v4": None}):
+        registry = load_definitions(OpenOptions(abi=dict(abi)))
+        assert "luo-v1-posted-v1" in registry.variants("luo-v1")
+    with pytest.raises(UsageError, match="--abi luo-v1=luo-v5: no such layout; it has none"):
+        load_definitions(OpenOptions(abi={"luo-v1": "luo-v5"}))
+
+
+def test_an_image_without_a_root_has_no_phase() -> None:
+    """What is no handover of a root keeps the phase it has."""
+    image = replace(decode(MODEL), roots=[], phase=Phase.FROZEN, phase_why="so")
+    assert (settle_phase(image).phase, image.phase_why) == (Phase.FROZEN, "so")
+
+
+def test_first_of_many_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--root finds its root among more than are looked at otherwise."""
+    monkeypatch.setattr(roots_module, "MAX_WALKS", 1)
+    first = decode(MODEL)
+    page = bytes(first.space.read(root_of(first), 4096))
+    pages = [(0x7000_0000 + number * 4096, page) for number in range(3)]
+    for place, _ in pages:
+        image = overlaid(first, pages, OpenOptions(root=place))
+        assert image.root is not None
+        assert image.root.address == place
+        assert len(image.roots) == 1
 
 
 # -- layouts under one string ----------------------------------------------------------------

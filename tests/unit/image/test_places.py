@@ -14,7 +14,8 @@ from khotool.image.model import Image, NodeKind, Scratch
 from khotool.image.open import OpenOptions, open_image
 from khotool.image.places import Places, field_at
 from khotool.image.region import RawRegion, TableRegion
-from tests.unit.image.fixture_images import changed, good, told
+from tests.builders import overlaid
+from tests.unit.image.fixture_images import changed, good, options, told
 from tests.unit.image.test_blobs import bytes_of
 
 EVERYTHING = "7.2-everything"
@@ -109,6 +110,48 @@ def test_pieces_behind_the_last_record() -> None:
         region = TableRegion("/t", "x", table.compiled, pieces, table.records[:count])
         assert list(region.extents()) == expected
         assert [(address, len(data)) for address, data in region.writes()] == expected
+
+
+def test_bytes_behind_the_last_whole_record() -> None:
+    """Part of a record at the end of what is captured is in no row."""
+    image = good(EVERYTHING)
+    path = next(
+        n.path for n in image.tree.walk()
+        if n.name == "folios" and n.table is not None and len(n.table) > 1
+    )  # fmt: skip
+    table = find_node(image, path).table
+    chunk = find_node(image, f"{path}/chunks[0]").span
+    assert table is not None
+    assert chunk is not None
+    top, size = int(image.space.extents()[-1, 1]), table.compiled.size
+    rows = bytes(image.space.read(table.span(0).address, size + 4))
+    cut = overlaid(
+        image, [(top, rows), (chunk.address + 8, top.to_bytes(8, "little"))], options(image)
+    )
+    node = find_node(cut, path)
+    assert node.table is not None
+    assert (len(node.table), node.table.declared) == (1, len(table))
+    places = Places(cut)
+    assert list(places.rows_at(top, top + size + 4)) == [(node, 0, 1)]
+    assert list(places.rows_at(top + size, top + size + 4)) == []
+    assert "row" not in facts(cut, top + size + 1)
+    assert facts(cut, top + 1)["row"].startswith("byte 1 of record 0 of 1, struct")
+
+
+def test_rows_that_are_words_of_parts() -> None:
+    """A byte of a word of several parts is in the row, and in none of its fields alone."""
+    image = good("6.16-two-folios-inline")
+    path = "/kho_test/folios"
+    table = find_node(image, path).table
+    assert table is not None
+    found = {fact.kind: fact for fact in Identifier(image).identify(table.span(1).address + 3)}
+    assert found["row"].path == f"{path}[1]"
+    assert found["row"].text.startswith("byte 3 of record 1 of 2")
+    # A folio of this list has no place in a file.
+    folio = int(table.column("address")[1])
+    payload = {fact.kind: fact for fact in Identifier(image).identify(folio + 5)}["payload"]
+    assert (payload.path, payload.text) == (f"{path}[1]", "byte +0x5 of folio 1")
+    assert payload.data == {"row": 1, "offset": 5}
 
 
 def test_progress_of_opening() -> None:

@@ -13,6 +13,7 @@ from khotool.image import salvage
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase
 from tests.builders import decode
+from tests.unit.image.fixture_images import good
 from tests.unit.image.test_open import booted
 
 Write = tuple[int, bytes]
@@ -189,3 +190,24 @@ def test_a_whole_record_is_kept() -> None:
     assert entry is not None
     assert (image.phase, entry.note) == (Phase.CONSUMED, "")
     assert sessions(image) == NAMES
+
+
+def test_sessions_whose_files_are_in_arrays() -> None:
+    """Where no list of the newest record makes sense, an older one is found by its own lists."""
+    first = good("luo-v4-sessions-and-flbs")
+    counts = ("/LUO/flbs/header/count", "/LUO/flbs[liveupdate-test-flb-v1]/count")
+    spans = [find_node(first, path).span for path in counts]
+    image = gone(first, *((span.address, bytes(8)) for span in spans if span is not None))
+    entry = image.entry("LUO")
+    assert entry is not None
+    # Two records have the same lists.
+    assert entry.format in ("luo-v3-kho-block-v1", "luo-v4")
+    assert sessions(image) == sessions_of(first)
+    for name in ("vm-alpha", "vm-beta"):
+        files = find_node(first, f"/LUO/sessions[{name}]/files").elements()
+        again = find_node(image, f"/LUO/sessions[{name}]/files").elements()
+        assert [file.key for file in again] == [file.key for file in files]
+
+
+def sessions_of(image: Image) -> list[str | None]:
+    return [session.key for session in find_node(image, "/LUO/sessions").elements()]
