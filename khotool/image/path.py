@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from khotool.errors import UsageError
 
-_SPECIAL = set('/[]"')
+_SPECIAL = re.compile(r'[/\[\]" ]')
 _HEX = set("0123456789abcdefABCDEF")
 _DIGITS = {"u": 4, "U": 8}
 """Digits of an escape by its letter."""
@@ -14,7 +15,7 @@ _DIGITS = {"u": 4, "U": 8}
 
 def quote_key(key: str) -> str:
     """A key as it stands in brackets: quoted if it holds ``/ [ ] "``, a space or a control."""
-    if key and not any(c in _SPECIAL or not c.isprintable() or c == " " for c in key):
+    if key and key.isprintable() and not _SPECIAL.search(key):
         return key
     text = key.replace("\\", "\\\\").replace('"', '\\"')
     text = "".join(c if c.isprintable() else _escape(c) for c in text)

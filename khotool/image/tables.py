@@ -253,8 +253,9 @@ def chunk_region(
         )
         child.value = values[placed.field.label]
         if isinstance(child.value, list):
-            while child.value and not child.value[-1]:
-                child.value.pop()
+            held = bytes(data[placed.offset : placed.offset + placed.size]).rstrip(b"\0")
+            size = placed.size // placed.count
+            del child.value[-(-len(held) // size) :]
     follower.walker.regions.append(RecordRegion(node.path, definition.id, chunk, address, values))
 
 
