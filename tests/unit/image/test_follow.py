@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from khotool.abi.definition import Definition, Field, FieldType, Reference, Shape
@@ -13,6 +14,8 @@ from khotool.image.lookup import find_node
 from khotool.image.model import Node, NodeKind, Span
 from khotool.image.walk import Walker
 from khotool.memory.overlay import OverlaySpace
+from khotool.pages.blocks import Blocks
+from khotool.shapes.preserved import MapPages, PreservedMap
 from tests.builders import REGISTRY, overlaid
 from tests.unit.image.fixture_images import changed, good, options, told
 
@@ -65,6 +68,24 @@ def test_folio(order: object, pages: int, page: int) -> None:
         claims = made.claims.build()
         assert (claims.start.tolist(), claims.end.tolist()) == ([PLACE], [PLACE + pages * page])
         assert made.findings == []
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_block_of_no_description(mapped: bool) -> None:
+    """Memory that nothing describes goes to the end of its preserved block, if there is one."""
+    made = walker()
+    if mapped:
+        blocks = Blocks.from_runs(
+            np.array([PLACE], np.uint64), np.ones(1, np.uint64), np.array([2], np.uint8), 12
+        )
+        made.map = PreservedMap("radix", blocks, MapPages.empty(), [], complete=True)
+    targets = []
+    for value in (PLACE + 4096, PLACE - 4096):
+        node = pointer(made, Reference(Shape.OPAQUE), value)
+        assert node.field is not None
+        made.follower.follow_field(node, node.field, DEFINITION, {})
+        targets.append(node.target)
+    assert targets == [Span(PLACE + 4096, 3 * 4096) if mapped else None, None]
 
 
 # -- arrays ----------------------------------------------------------------------------------
