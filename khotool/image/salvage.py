@@ -23,57 +23,71 @@ from khotool.shapes.blocks import capacity
 
 Scores = dict[tuple[str, int], int]
 """Records in and below the list whose first block is at an address, by struct and address."""
+Pages = dict[tuple[bool, int], list[int]]
+"""Pages that may start a list, by whether its header has a link, and how many records fit."""
+HEADER = 16
+"""Bytes of the headers that are looked for: two words."""
 MAX_CANDIDATES = 20_000
 """Pages whose first two words may start a list; each is read once."""
 
 
 def salvage(walker: Walker, image: Image) -> None:
-    """Look for the lists of every entry whose record was reused."""
+    """Look for the lists of every entry whose record was reused.
+
+    Of several definitions of an entry the one is meant that explains most of what is there.
+    """
+    pages: Pages = {}
     for entry in image.entries:
         if not isinstance(entry.value, Absent) or entry.value.reason is not Reason.CONSUMED:
             continue
+        best = 0
+        meant: tuple[Definition, dict[Field, int]] | None = None
         for definition in image.registry:
             fits = definition.kind is Kind.ENTRY and definition.content in definition.structs
-            named = entry.name in definition.match.get("entry", ())
-            if fits and named and _salvage_entry(walker, entry, definition):
-                image.used.append(definition)
-                break
+            if fits and entry.name in definition.match.get("entry", ()):
+                score, places = _lists(walker, definition, pages)
+                if score > best:
+                    best, meant = score, (definition, places)
+        if meant is not None:
+            _place(walker, entry, *meant)
+            image.used.append(meant[0])
 
 
-def _salvage_entry(walker: Walker, entry: Node, definition: Definition) -> bool:
-    gone = entry.value
-    found: list[tuple[Field, int]] = []
-    fields = definition.structs[definition.content].fields
-    lists = [
-        f for f in fields
-        if f.points_to
-        and (f.points_to.shape is Shape.BLOCKS
-             or (f.points_to.shape is Shape.ARRAY and f.points_to.header))
-    ]  # fmt: skip
+def _lists(walker: Walker, definition: Definition, pages: Pages) -> tuple[int, dict[Field, int]]:
+    """Records in and below the longest list of each field, and where those lists start."""
+    total = 0
+    places: dict[Field, int] = {}
     known: Scores = {}
-    for field in lists:
-        assert field.points_to is not None
-        heads = list(_heads(walker, definition, field.points_to, known))
+    for field in definition.structs[definition.content].fields:
+        reference = field.points_to
+        if reference is None or not (
+            reference.shape is Shape.BLOCKS or (reference.shape is Shape.ARRAY and reference.header)
+        ):
+            continue
+        heads = list(_heads(walker, definition, reference, known, pages))
         if heads:
-            found.append((field, max(heads)[1]))
-    if not found:
-        return False
-    places = dict(found)
+            score, places[field] = max(heads)
+            total += score
+    return total, places
+
+
+def _place(walker: Walker, entry: Node, definition: Definition, places: dict[Field, int]) -> None:
+    """Give an entry the fields of its record, of which only lists are known."""
+    gone = entry.value
     entry.value = None
     entry.format = definition.id
     entry.note = "its record was reused; these lists were found by their shape"
-    for field in fields:
+    for field in definition.structs[definition.content].fields:
         node = entry.add(Node(field.label, NodeKind.VALUE, field=field, format=definition.id))
         if field in places:
             node.value = places[field]
             walker.follower.follow_field(node, field, definition, {})
         else:
             node.value = gone
-    return True
 
 
 def _heads(
-    walker: Walker, definition: Definition, reference: Reference, known: Scores
+    walker: Walker, definition: Definition, reference: Reference, known: Scores, pages: Pages
 ) -> Iterator[tuple[int, int]]:
     """Score and address of each page that starts a sound list."""
     geometry = walker.geometry
@@ -85,18 +99,20 @@ def _heads(
     else:
         header = walker.registry.compile(definition, reference.header, geometry)
         most = (reference.pages * geometry.page_size - header.size) // record.size
-    for address in _candidates(walker, header, most):
+    if header.size != HEADER:
+        return
+    link = header.fields[0].field.role == "address"
+    if (link, most) not in pages:
+        pages[link, most] = _candidates(walker, link, most)
+    for address in pages[link, most]:
         score = _score(walker, definition, reference, header, record, address, known)
         if score:
             yield score, address
 
 
-def _candidates(walker: Walker, header: CompiledStruct, most: int) -> list[int]:
+def _candidates(walker: Walker, link: bool, most: int) -> list[int]:
     """Pages whose first two words can be a header: a link or a page count, and a count."""
     page = walker.geometry.page_size
-    if header.size != 16:
-        return []
-    link = header.fields[0].field.role == "address"
     found: list[int] = []
     for base, words in walker.space.first_words(page, 2):
         native = words if walker.geometry.byteorder == "little" else words.byteswap()
@@ -249,12 +265,42 @@ def _row_score(
             continue
         if address % walker.geometry.page_size or not walker.space.contains(address, 16):
             return None
+        if reference.shape is not Shape.BLOCKS and not (reference.shape is Shape.ARRAY and counted):
+            continue
+        below = walker.registry.compile(definition, reference.of, walker.geometry)
         if reference.shape is Shape.BLOCKS:
             blocks = walker.registry.get(BLOCK_LIST)
             header = walker.registry.compile(blocks, blocks.content, walker.geometry)
-            below = walker.registry.compile(definition, reference.of, walker.geometry)
             number = _list_score(walker, definition, header, below, address, known)
-            if not number or (counted and number != row[counted]):
-                return None
-            total += number
+        else:
+            room = reference.pages * walker.geometry.page_size
+            number = _array_score(walker, definition, below, address, row[counted], room, known)
+        if not number or (counted and number != row[counted]):
+            return None
+        total += number
     return total
+
+
+def _array_score(
+    walker: Walker,
+    definition: Definition,
+    record: CompiledStruct,
+    address: int,
+    count: int,
+    room: int,
+    known: Scores,
+) -> int:
+    """As ``_score`` for an array counted beside its pointer, of at most ``room`` bytes.
+
+    The first count that leads to an array is the one by which it is judged.
+    """
+    key = (record.struct.name, address)
+    if key not in known:
+        known[key] = 0
+        if count * record.size <= room:
+            try:
+                body = walker.space.read(address, count * record.size)
+            except MemoryFault:
+                return 0
+            known[key] = _rows_score(walker, definition, record, body, count, known) or 0
+    return known[key]

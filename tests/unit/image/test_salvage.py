@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from khotool.abi.load import load_definition
+from khotool.abi.registry import Origin
 from khotool.absent import Absent, Reason
 from khotool.image import salvage
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase
-from tests.builders import decode
+from khotool.image.open import OpenOptions, open_memory
+from tests.builders import REGISTRY, decode
 from tests.unit.image.fixture_images import good
 from tests.unit.image.test_open import booted
 
@@ -192,22 +195,102 @@ def test_a_whole_record_is_kept() -> None:
     assert sessions(image) == NAMES
 
 
-def test_sessions_whose_files_are_in_arrays() -> None:
-    """Where no list of the newest record makes sense, an older one is found by its own lists."""
-    first = good("luo-v4-sessions-and-flbs")
-    counts = ("/LUO/flbs/header/count", "/LUO/flbs[liveupdate-test-flb-v1]/count")
-    spans = [find_node(first, path).span for path in counts]
-    image = gone(first, *((span.address, bytes(8)) for span in spans if span is not None))
+ARRAYS = "luo-v3-kho-block-v1-sessions-and-flbs"
+ALPHA = "/LUO/sessions[vm-alpha]"
+
+
+@pytest.mark.parametrize("name", [ARRAYS, "luo-v4-sessions-and-flbs"])
+def test_record_that_explains_most(name: str) -> None:
+    """Where the newest record explains only some of the lists, an older one is taken."""
+    first = good(name)
+    image = gone(first)
     entry = image.entry("LUO")
     assert entry is not None
-    # Two records have the same lists.
-    assert entry.format in ("luo-v3-kho-block-v1", "luo-v4")
-    assert sessions(image) == sessions_of(first)
-    for name in ("vm-alpha", "vm-beta"):
-        files = find_node(first, f"/LUO/sessions[{name}]/files").elements()
-        again = find_node(image, f"/LUO/sessions[{name}]/files").elements()
-        assert [file.key for file in again] == [file.key for file in files]
+    # Two records have the same lists; files of the newest are in blocks.
+    assert entry.format == "luo-v3-kho-block-v1"
+    assert sessions(image) == keys(first, "/LUO/sessions")
+    for path in ("/LUO/flbs", f"{ALPHA}/files", "/LUO/sessions[vm-beta]/files"):
+        assert keys(image, path) == keys(first, path)
 
 
-def sessions_of(image: Image) -> list[str | None]:
-    return [session.key for session in find_node(image, "/LUO/sessions").elements()]
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        (f"{ALPHA}/files[0x2]/handler", b"\x80"),
+        (f"{ALPHA}/count", number(3)),
+        (f"{ALPHA}/count", number(1 << 40)),
+        (f"{ALPHA}/files", number(0xDEAD_BEEF_000)),
+        (f"{ALPHA}/files", number(0x1008)),
+    ],
+    ids=["no text", "one more", "too many", "nowhere", "at no page"],
+)
+def test_arrays_with_a_fault_are_not_taken(path: str, data: bytes) -> None:
+    """An array of files with a fault makes its session unsound, and the list that it is in."""
+    span = find_node(good(ARRAYS), path).span
+    assert span is not None
+    image = gone(good(ARRAYS), (span.address, data))
+    assert sessions(image) == []
+    assert keys(image, "/LUO/flbs") == keys(good(ARRAYS), "/LUO/flbs")
+
+
+def test_array_of_two_sessions() -> None:
+    """An array that two sessions name is judged once, by the count of the first of them."""
+    first = good(ARRAYS)
+    spans = [find_node(first, f"/LUO/sessions[vm-beta]/{name}").span for name in ("files", "count")]
+    files, count = (span for span in spans if span is not None)
+    same = number(int(find_node(first, f"{ALPHA}/files").value))
+    assert sessions(gone(first, (files.address, same), (count.address, number(2)))) == keys(
+        first, "/LUO/sessions"
+    )
+    assert sessions(gone(first, (files.address, same), (count.address, number(1)))) == []
+
+
+MINE = b"""
+id = "luo-mine"
+title = "t"
+kind = "entry"
+content = "mine"
+status = "local"
+match = { entry = "LUO" }
+
+[struct.mine]
+fields = [
+  { name = "compatible", type = "char[8]", value = "mine" },
+  { name = "list", type = "u64", role = "address", points_to = { shape = "blocks", of = "one" } },
+]
+size = 16
+
+[struct.one]
+key = "name"
+fields = [
+  { name = "name", type = "char[64]", nonempty = true },
+  { name = "first", type = "u64", role = "address", points_to = { shape = "record", of = "two" } },
+  { name = "count", type = "u64" },
+]
+size = 80
+
+[struct.two]
+fields = [{ name = "next", type = "u64" }, { name = "count", type = "u64" }]
+size = 16
+"""
+
+
+def test_rows_that_lead_to_records() -> None:
+    """A pointer to something else than a list has to lead somewhere; what is there may be all."""
+    origin = Origin("folder", "here")
+    registry = REGISTRY.extended([(load_definition(MINE, "mine.toml"), origin)])
+    nowhere = number(0xDEAD_BEEF_000)
+    for write, number_of in (
+        ((place(FILE + "/handler"), b"\x80"), 60), ((place(SESSION + "/files"), nowhere), 0),
+    ):  # fmt: skip
+        image = open_memory(gone(whole(), write).space, registry, OpenOptions())
+        entry = image.entry("LUO")
+        assert entry is not None
+        assert entry.format == ("luo-mine" if number_of else "luo-v5")
+        assert number_of == (len(keys(image, "/LUO/list")) if number_of else 0)
+    assert sessions(gone(whole())) == NAMES
+
+
+def keys(image: Image, path: str) -> list[str | None]:
+    """Keys of the elements of a list."""
+    return [element.key for element in find_node(image, path).elements()]
