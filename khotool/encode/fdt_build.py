@@ -174,7 +174,6 @@ class FdtBuilder:
         kind = field.type
         assert kind is not None
         here = f"{path}/{field.label}"
-        size_of = values.get("start") if field.role == "bytes" else None
         if kind.kind == "string":
             return encode_text(str(number)) + b"\0"
         if kind.kind == "bytes":
@@ -196,8 +195,6 @@ class FdtBuilder:
                 return b""
             compiled = builder.registry.compile(definition, kind.struct, builder.geometry)
             return builder.table(compiled, rows, here)
-        if size_of is not None and hasattr(size_of, "sizes") and not number:
-            number = int(size_of.sizes[0])
         order = "big" if kind.big else builder.geometry.byteorder
         return fit_int(number, kind.size, kind.signed, here).to_bytes(
             kind.size, order, signed=kind.signed

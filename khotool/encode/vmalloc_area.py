@@ -49,7 +49,8 @@ def build_vmalloc(
         part = pages[index * fits : (index + 1) * fits].tolist()
         values = {"next": following, "phys": part}
         builder.writes.append((address, encode_record(chunk, values, path)))
-    flags = owner.structs["kho_vmalloc"].fields[2].flags[VMALLOC_ALLOC]
+    fields = {field.label: field for field in owner.structs["kho_vmalloc"].fields}
+    flags = fields["flags"].flags[VMALLOC_ALLOC]
     return {"first": chunks[0], "total_pages": number, "flags": flags, "order": 0}
 
 
