@@ -12,7 +12,8 @@ from khotool.encode.fresh import Built
 from khotool.encode.read_model import Model, build_model, image_of
 from khotool.findings import Severity
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.render.severity import severity_of
 

@@ -12,7 +12,7 @@ from khotool.cli.output import note, progress, refuse_same_file, write_json, wri
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.open import Progress
+    from khotool.image.options import Progress
     from khotool.render.findings import Checked
 
 NAME = "check"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from khotool.extract.sparse import Sink
     from khotool.extract.write import Tell, Written
     from khotool.image.model import Image, Node
-    from khotool.image.open import Progress
+    from khotool.image.options import Progress
 
 NAME = "extract"
 HELP = "write out the contents of a memfd, region or sub-tree"

@@ -13,7 +13,7 @@ from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from khotool.image.model import Image
-    from khotool.image.open import Progress
+    from khotool.image.options import Progress
 
 NAME = "fuzz"
 HELP = "write damaged copies of an image, with what was changed"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from khotool.limits import Limits
 
 if TYPE_CHECKING:
-    from khotool.image.open import OpenOptions
+    from khotool.image.options import OpenOptions
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ def add_output_options(
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
     """What the flags of ``add_image_options`` say."""
-    from khotool.image.open import OpenOptions
+    from khotool.image.options import OpenOptions
 
     return OpenOptions(
         root=args.root,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from khotool.image.model import Image
-    from khotool.image.open import Progress
+    from khotool.image.options import Progress
     from khotool.render.lines import Line
 
 PLAIN_WIDTH = 100

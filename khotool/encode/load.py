@@ -7,7 +7,8 @@ from os import PathLike
 
 from khotool.encode.recognise import looks_like_model
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, Progress, open_image
+from khotool.image.open import open_image
+from khotool.image.options import OpenOptions, Progress
 
 
 def load_image(

@@ -138,7 +138,8 @@ def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
 
 def image_of(built: Built, registry: Registry) -> Image:
     """Decode a built image without writing it."""
-    from khotool.image.open import OpenOptions, open_memory
+    from khotool.image.open import open_memory
+    from khotool.image.options import OpenOptions
 
     info = SourceInfo(
         path="model", container="elf", page_size=built.geometry.page_size,

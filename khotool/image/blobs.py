@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
@@ -14,6 +12,7 @@ from khotool.fdt.parse import parse
 from khotool.image.assemble import build_image
 from khotool.image.model import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
 from khotool.image.names import text_property
+from khotool.image.options import OpenOptions
 from khotool.image.phase import consume
 from khotool.image.recover import recover_names, root_definition
 from khotool.image.region import FdtRegion
@@ -23,9 +22,6 @@ from khotool.memory.fdtfile import BareFdt
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace, SourceInfo
 from khotool.shapes.preserved import PreservedMap
-
-if TYPE_CHECKING:
-    from khotool.image.open import OpenOptions
 
 GAP = 1 << 32
 """Distance of blobs whose address is unknown."""

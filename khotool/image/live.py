@@ -23,7 +23,8 @@ from khotool.image.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.image.host import Host
 from khotool.image.model import UNPLACED, Image, Phase, Role, Root, Scratch, Span
 from khotool.image.names import text_property
-from khotool.image.open import OpenOptions, Progress, decode_found, load_definitions, open_memory
+from khotool.image.open import decode_found, load_definitions, open_memory
+from khotool.image.options import OpenOptions, Progress
 from khotool.image.region import FdtRegion
 from khotool.image.scan import FDT_MAGIC, Candidate, Scan, read_tree
 from khotool.image.survey import Survey

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from os import PathLike
 
-from khotool.abi.geometry import ByteOrder
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.errors import InputError, UsageError
@@ -15,6 +12,7 @@ from khotool.image.assemble import build_image
 from khotool.image.blobs import open_blob, open_debugfs
 from khotool.image.bootdata import cache_differs
 from khotool.image.model import Image, Phase, Role, Scratch, Span
+from khotool.image.options import OpenOptions, Progress
 from khotool.image.phase import settle_phase
 from khotool.image.probe_geometry import probe_geometry
 from khotool.image.region import FdtRegion, MapRegion
@@ -22,40 +20,11 @@ from khotool.image.roots import Judged, covers_itself, judge, select
 from khotool.image.salvage import salvage
 from khotool.image.scan import Candidate, Scan, read_scratch, read_tree, scan
 from khotool.image.walk import Walker
-from khotool.limits import Limits
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace
 from khotool.shapes.preserved import PreservedMap
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much is done, and how much there is in all."""
-
-
-@dataclass(slots=True)
-class OpenOptions:
-    """What a user can say about a capture.
-
-    Args:
-        root: physical address of the KHO root, or the name of a tree in a debugfs copy.
-        page_size: bytes.
-        base: physical address of the first byte of a raw memory file.
-        scratch: areas as (physical address, bytes).
-        debugfs: copy of /sys/kernel/debug/kho of the same moment.
-        abi: layout by definition id; None for the definition alone.
-        formats: folders of further definitions.
-    """
-
-    root: int | str | None = None
-    page_size: int | None = None
-    byteorder: ByteOrder | None = None
-    base: int | None = None
-    scratch: list[tuple[int, int]] = field(default_factory=list)
-    debugfs: str | None = None
-    abi: dict[str, str | None] = field(default_factory=dict)
-    formats: list[str] = field(default_factory=list)
-    limits: Limits = field(default_factory=Limits)
 
 
 def open_image(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.registry import Registry
 from khotool.errors import UsageError
+from khotool.image.options import OpenOptions
 from khotool.image.preserved import read_map
 from khotool.image.scan import Candidate
 from khotool.image.walk import Walker
 from khotool.memory.space import AddressSpace
-
-if TYPE_CHECKING:
-    from khotool.image.open import OpenOptions
 
 
 def probe_geometry(

@@ -13,7 +13,7 @@ from textual.worker import Worker
 
 from khotool.errors import KhotoolError, UsageError
 from khotool.findings import Severity
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.memory.atomic import replacing
 from khotool.tui import work

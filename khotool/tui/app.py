@@ -14,7 +14,7 @@ from textual.worker import Worker, get_current_worker
 
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.tui import work
 from khotool.tui.actions import Actions
 from khotool.tui.keys import Config, load_config

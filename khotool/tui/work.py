@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from khotool.errors import KhotoolError
 from khotool.findings import Finding
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image
+from khotool.image.open import open_image
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex

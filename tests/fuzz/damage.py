@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from khotool.encode.read_model import image_of
 from khotool.image.model import UNPLACED, Image
-from khotool.image.open import OpenOptions, open_memory
+from khotool.image.open import open_memory
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import MemoryFault

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from khotool.errors import KhotoolError
 from khotool.image.blobs import open_debugfs
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.memory.debugfs import DebugfsCopy, open_directory, open_tar
 from khotool.memory.space import SourceInfo
 from tests.builders import REGISTRY

@@ -23,7 +23,8 @@ from khotool.errors import InputError
 from khotool.fdt.parse import parse
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image
+from khotool.image.open import open_image
+from khotool.image.options import OpenOptions
 from khotool.image.region import MapRegion
 from khotool.limits import Limits
 from khotool.memory.debugfs import DebugfsCopy

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.tui.app import KhotoolApp
 from khotool.tui.keys import Config
 from khotool.tui.screens import explore

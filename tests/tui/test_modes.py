@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from khotool.findings import Finding
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.tui.app import KhotoolApp
 from khotool.tui.changes import ChangeLine, search_changes

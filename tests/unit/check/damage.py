@@ -6,7 +6,8 @@ from pathlib import Path
 
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Node
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.image.region import FdtRegion
 from khotool.memory.overlay import OverlaySpace
 

@@ -15,7 +15,8 @@ from khotool.image.annotate import annotate
 from khotool.image.identify import Identifier
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.image.region import MapRegion, TableRegion
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace

@@ -14,7 +14,8 @@ from khotool.cli.main import main
 from khotool.fdt.blob import Node
 from khotool.fdt.parse import parse
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.render.document import dump_document
 from khotool.render.dts import dts_text, trees

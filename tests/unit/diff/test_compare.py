@@ -121,7 +121,8 @@ def leaves(image: Image) -> list[Node]:
 @pytest.mark.parametrize("release", ["6.19.11", "7.3.4", "7.3.4-arm64-16k"])
 def test_any_field_of_a_record_shows_as_exactly_that_change(release: str) -> None:
     """Names, tokens, positions, seals, counts: one byte changed gives one change, at its path."""
-    from khotool.image.open import OpenOptions, open_memory
+    from khotool.image.open import open_memory
+    from khotool.image.options import OpenOptions
     from khotool.memory.overlay import OverlaySpace
 
     image = open_image(capture(release))

@@ -9,7 +9,8 @@ from khotool.diff.changes import Comparison, DiffOptions
 from khotool.diff.compare import compare
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace
 

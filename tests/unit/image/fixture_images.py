@@ -13,7 +13,7 @@ from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.image.region import FdtRegion
 from tests.builders import REGISTRY, overlaid
 

@@ -12,7 +12,8 @@ from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
 from khotool.image.lookup import find_node
 from khotool.image.model import UNPLACED, Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, open_image
+from khotool.image.open import open_image
+from khotool.image.options import OpenOptions
 from tests.builders import overlaid
 from tests.unit.image.fixture_images import changed, good, told
 

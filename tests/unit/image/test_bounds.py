@@ -9,7 +9,7 @@ import pytest
 
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Node
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.image.tables import read_extents, tail_bytes
 from khotool.image.walk import Walker
 from khotool.image.words import words_table

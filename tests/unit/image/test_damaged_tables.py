@@ -7,7 +7,7 @@ import pytest
 from khotool.absent import Absent, Reason
 from khotool.image.lookup import find_node
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from tests.builders import overlaid
 from tests.unit.image.fixture_images import NOWHERE, changed, good, options, told

@@ -11,7 +11,7 @@ from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, NodeKind
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from tests.builders import decode, overlaid
 from tests.unit.image.fixture_images import NOWHERE, changed, good, options, replanted, told
 

@@ -15,7 +15,8 @@ from khotool.encode.fixture import build_fixture, find_fixtures
 from khotool.encode.read_model import image_of
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Node
-from khotool.image.open import OpenOptions, open_memory
+from khotool.image.open import open_memory
+from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from tests.builders import REGISTRY, decode
 

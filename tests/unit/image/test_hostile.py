@@ -12,7 +12,7 @@ from khotool.encode.document import full_document
 from khotool.encode.from_image import handover_of
 from khotool.encode.pack import pack_image
 from khotool.errors import KhotoolError
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from tests.builders import CAPTURES, capture, decode, overlaid
 from tests.strategies import share

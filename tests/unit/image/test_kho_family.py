@@ -26,7 +26,8 @@ from khotool.fdt.write import build_sequential
 from khotool.findings import Severity
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, open_image, open_memory
+from khotool.image.open import open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.image.region import FdtRegion
 from khotool.image.walk import Walker
 from khotool.memory.overlay import OverlaySpace

@@ -23,7 +23,7 @@ from khotool.image import live
 from khotool.image.host import Host, switched_on
 from khotool.image.live import open_live
 from khotool.image.model import UNPLACED, Image, Phase, Role
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.image.survey import Survey, survey
 from khotool.memory.live import LiveSpace
 from khotool.memory.overlay import OverlaySpace

@@ -23,7 +23,8 @@ from khotool.fdt.write import build_sequential
 from khotool.image import roots as roots_module
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions, load_definitions, open_image, open_memory
+from khotool.image.open import load_definitions, open_image, open_memory
+from khotool.image.options import OpenOptions
 from khotool.image.phase import settle_phase
 from khotool.memory.overlay import OverlaySpace
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid

@@ -11,7 +11,8 @@ from khotool.errors import UsageError
 from khotool.image.identify import Identifier
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, NodeKind, Scratch
-from khotool.image.open import OpenOptions, open_image
+from khotool.image.open import open_image
+from khotool.image.options import OpenOptions
 from khotool.image.places import Places, field_at
 from khotool.image.region import RawRegion, TableRegion
 from tests.builders import overlaid

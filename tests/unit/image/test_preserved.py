@@ -14,7 +14,7 @@ from khotool.fdt.blob import Property
 from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
 from khotool.image.model import Image
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.image.preserved import map_has_root, read_map
 from khotool.image.probe_geometry import fit, known_pages
 from khotool.image.region import FdtRegion

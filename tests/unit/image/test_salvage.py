@@ -14,7 +14,8 @@ from khotool.absent import Absent, Reason
 from khotool.image import salvage
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Phase
-from khotool.image.open import OpenOptions, open_memory
+from khotool.image.open import open_memory
+from khotool.image.options import OpenOptions
 from tests.builders import REGISTRY, decode
 from tests.unit.image.fixture_images import good
 from tests.unit.image.test_open import booted

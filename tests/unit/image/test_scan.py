@@ -13,7 +13,7 @@ from khotool.fdt.write import build_sequential
 from khotool.image import scan as scanning
 from khotool.image.bootdata import BootPointer
 from khotool.image.model import Image, Phase, Role, Scratch, Span
-from khotool.image.open import OpenOptions
+from khotool.image.options import OpenOptions
 from khotool.image.scan import scan
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
