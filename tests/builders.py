@@ -9,7 +9,8 @@ from typing import Any
 
 from khotool.abi.registry import load_registry
 from khotool.encode.fresh import Built
-from khotool.encode.read_model import Model, build_model, image_of
+from khotool.encode.read_model import Model, build_model
+from khotool.encode.reopen import image_of
 from khotool.findings import Severity
 from khotool.image.model import Image
 from khotool.image.open import open_image, open_memory

@@ -88,7 +88,8 @@ def _image(args: argparse.Namespace, report: Progress | None) -> Image:
     """The image that is given, or one made up for the set that ``--abi`` names."""
     from khotool.encode.fuzz import sample
     from khotool.encode.load import load_image
-    from khotool.encode.read_model import Model, build_model, image_of
+    from khotool.encode.read_model import Model, build_model
+    from khotool.encode.reopen import image_of
     from khotool.encode.sets import named_set
     from khotool.image.open import load_definitions
 

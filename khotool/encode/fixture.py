@@ -11,7 +11,8 @@ from pathlib import Path
 
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built
-from khotool.encode.read_model import build_model, image_of, read_model
+from khotool.encode.read_model import build_model, read_model
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
 from khotool.errors import EncodeError, InputError, KhotoolError
 from khotool.findings import Severity

@@ -13,7 +13,7 @@ from khotool.abi.definition import AbiSet
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built
 from khotool.encode.mutate import apply_mutations
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.errors import EncodeError, KhotoolError, UsageError
 from khotool.image.model import UNPLACED, Image, Node

@@ -23,7 +23,8 @@ def load_image(
     if raw or not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
         return open_image(path, options, progress)
     from khotool.abi.registry import load_registry
-    from khotool.encode.read_model import build_model, image_of, read_model
+    from khotool.encode.read_model import build_model, read_model
+    from khotool.encode.reopen import image_of
 
     options = options or OpenOptions()
     registry = load_registry(options.formats)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from khotool.abi.record import encode_chars, fit_int
 from khotool.absent import Absent
 from khotool.encode.json_input import number, word
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
 from khotool.errors import EncodeError, KhotoolError, UsageError
 from khotool.image.model import Image, Node
@@ -61,8 +62,6 @@ class _Mutation:
     def image(self) -> Image:
         """The image before this mutation."""
         if self._image is None:
-            from khotool.encode.read_model import image_of
-
             try:
                 self._image = image_of(self.built, self.registry)
             except KhotoolError as error:

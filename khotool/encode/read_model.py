@@ -16,12 +16,9 @@ from khotool.encode.from_image import handover_of
 from khotool.encode.json_input import word
 from khotool.encode.manifest import Manifest
 from khotool.encode.mutate import apply_mutations
-from khotool.encode.segments import page_segments
+from khotool.encode.reopen import image_of
 from khotool.encode.sets import named_set, set_of
 from khotool.errors import EncodeError, InputError, UsageError
-from khotool.image.model import Image
-from khotool.memory.overlay import OverlaySpace
-from khotool.memory.space import SourceInfo
 
 MAX_MODEL = 4 << 30
 SCHEMA = "khotool.dump/1"
@@ -134,25 +131,3 @@ def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
         vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
         machine=inner.get("machine"),
     )
-
-
-def image_of(built: Built, registry: Registry) -> Image:
-    """Decode a built image without writing it."""
-    from khotool.image.open import open_memory
-    from khotool.image.options import OpenOptions
-
-    info = SourceInfo(
-        path="model", container="elf", page_size=built.geometry.page_size,
-        endian=built.geometry.byteorder, osrelease=built.vmcoreinfo.get("OSRELEASE"),
-        vmcoreinfo=dict(built.vmcoreinfo), machine=built.machine,
-    )  # fmt: skip
-    writes = [(a, bytes(data)) for a, data in page_segments(built.segments,
-                                                            built.geometry.page_size)]  # fmt: skip
-    space = OverlaySpace(None, writes)
-    space.info = info
-    options = OpenOptions(
-        root=built.root or None,
-        page_size=built.geometry.page_size,
-        byteorder=built.geometry.byteorder,
-    )
-    return open_memory(space, registry, options)

@@ -10,7 +10,7 @@ import pytest
 
 from khotool.cli.fixture import dump_text
 from khotool.encode.fixture import build_fixture, check_fixture, find_fixtures
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from tests.builders import ALL_SETS, REGISTRY, worst
 
 GOOD = Path(__file__).parents[2] / "fixtures" / "good"

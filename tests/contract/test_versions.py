@@ -9,7 +9,7 @@ import pytest
 
 from khotool.abi.definition import Kind
 from khotool.encode.fixture import build_fixture, find_fixtures
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from tests.builders import REGISTRY
 from tests.contract.repository import ROOT
 

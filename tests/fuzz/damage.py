@@ -12,7 +12,7 @@ from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.image.model import UNPLACED, Image
 from khotool.image.open import open_memory
 from khotool.image.options import OpenOptions

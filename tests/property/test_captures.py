@@ -15,7 +15,7 @@ from khotool.encode.document import full_document, metadata_pages, preserved_seg
 from khotool.encode.fresh import build_fresh
 from khotool.encode.from_image import handover_of
 from khotool.encode.pack import pack_image
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import write_image
 from khotool.encode.sets import set_of
 from khotool.image.model import UNPLACED, Image

@@ -14,7 +14,7 @@ from khotool.encode.convert import convert_image
 from khotool.encode.document import full_document, preserved_segments
 from khotool.encode.from_image import handover_of
 from khotool.encode.manifest import Manifest
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments, write_image
 from khotool.encode.sets import set_of
 from khotool.image.model import Image, Phase

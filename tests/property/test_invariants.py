@@ -13,7 +13,7 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, encode_record
 from khotool.check.run import check_image
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.errors import DefinitionError, KhotoolError
 from khotool.fdt.write import emit, gaps
 from khotool.image.annotate import annotate

@@ -14,7 +14,7 @@ from khotool.abi.geometry import PAGE_SIZES
 from khotool.encode.document import full_document, preserved_segments
 from khotool.encode.from_image import handover_of
 from khotool.encode.manifest import Manifest
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from tests.builders import REGISTRY, build, worst
 from tests.strategies import contents, meaning, share, text_up_to, u64
 

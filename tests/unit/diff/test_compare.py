@@ -13,7 +13,8 @@ from khotool.diff.changes import Comparison, DiffOptions
 from khotool.diff.compare import compare
 from khotool.encode.load import load_image
 from khotool.encode.mutate import apply_mutations
-from khotool.encode.read_model import build_model, image_of, read_model
+from khotool.encode.read_model import build_model, read_model
+from khotool.encode.reopen import image_of
 from khotool.image.model import Image, Node, NodeKind
 from khotool.image.open import open_image
 

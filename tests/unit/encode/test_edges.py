@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from khotool.cli.main import main
 from khotool.encode.document import full_document
 from khotool.encode.from_image import handover_of
-from khotool.encode.read_model import Model, build_model, image_of, read_model
+from khotool.encode.read_model import Model, build_model, read_model
+from khotool.encode.reopen import image_of
 from khotool.errors import EncodeError, InputError, KhotoolError, UsageError
 from tests.builders import REGISTRY, build, capture, decode, worst
 from tests.strategies import meaning, share

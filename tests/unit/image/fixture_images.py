@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from khotool.encode.fixture import build_fixture, find_fixtures
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential

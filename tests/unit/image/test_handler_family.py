@@ -18,7 +18,7 @@ from khotool.encode.document import full_document, metadata_pages, preserved_seg
 from khotool.encode.fixture import build_fixture, find_fixtures
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.from_image import handover_of
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.errors import EncodeError
 from khotool.findings import Severity

@@ -12,7 +12,7 @@ import pytest
 from khotool.abi.definition import Kind
 from khotool.encode.document import full_document, metadata_pages, preserved_segments
 from khotool.encode.fixture import build_fixture, find_fixtures
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.image.lookup import find_node
 from khotool.image.model import Image, Node
 from khotool.image.open import open_memory

@@ -18,7 +18,7 @@ from khotool.encode.convert import convert_image
 from khotool.encode.document import full_document, preserved_segments
 from khotool.encode.fixture import Fixture, build_fixture, digest, find_fixtures
 from khotool.encode.from_image import handover_of
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.fdt.blob import Blob, Node, Property
 from khotool.fdt.parse import parse

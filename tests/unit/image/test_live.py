@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from khotool.absent import Absent, Reason
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property

@@ -22,7 +22,7 @@ from khotool.encode.fixture import Fixture, build_fixture
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.from_image import handover_of
 from khotool.encode.manifest import Manifest
-from khotool.encode.read_model import image_of
+from khotool.encode.reopen import image_of
 from khotool.extract.memfd import contents_of
 from khotool.extract.select import payload_plan
 from khotool.extract.write import write_plan

@@ -15,7 +15,8 @@ from khotool.absent import Absent, Reason
 from khotool.encode.document import full_document, preserved_segments
 from khotool.encode.from_image import handover_of
 from khotool.encode.pack import pack_image
-from khotool.encode.read_model import Model, build_model, image_of
+from khotool.encode.read_model import Model, build_model
+from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments, write_image
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
