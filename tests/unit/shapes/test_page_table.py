@@ -102,7 +102,7 @@ def test_missing_and_unaligned() -> None:
     assert [problem.code for problem in odd.problems] == ["unaligned", "missing"]
 
 
-@pytest.mark.parametrize("level", [-1, MAX_LEVEL + 1, 1 << 63])
+@pytest.mark.parametrize("level", [-1, 7, 1 << 63])
 def test_impossible_level(level: int) -> None:
     """More levels than addresses have bits: nothing is read."""
     memory = Memory({TOP: {}}, Geometry(PAGE))
@@ -151,7 +151,7 @@ def test_bits_of_an_address() -> None:
     assert address_mask(Geometry(65536)) == 0x000F_FFFF_FFFF_0000
 
 
-@pytest.mark.parametrize("level", [0, MAX_LEVEL])
+@pytest.mark.parametrize("level", [0, 6])
 def test_first_and_last_level(level: int) -> None:
     """A first table may be of level 0, where all entries are leaves, and of the highest level."""
     memory = Memory({TOP: {0: (TOP + PAGE) | 3}, TOP + PAGE: {}}, Geometry(PAGE))

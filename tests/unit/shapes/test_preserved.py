@@ -46,3 +46,10 @@ def test_kinds_keep_their_numbers() -> None:
     """What the column of kinds holds."""
     assert [kind.value for kind in PageKind] == list(range(len(PageKind)))
     assert [kind.name for kind in PageKind][:4] == ["INTERIOR", "LEAF", "CHUNK", "BITMAP"]
+
+
+def test_every_kind_of_page_is_another() -> None:
+    """No two kinds share a number, and interior nodes have 0, as a fresh column has."""
+    assert [(kind.name, kind.value) for kind in PageKind] == [
+        ("INTERIOR", 0), ("LEAF", 1), ("CHUNK", 2), ("BITMAP", 3), ("TABLE", 4),
+    ]  # fmt: skip
