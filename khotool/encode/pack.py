@@ -13,7 +13,8 @@ from khotool.encode.document import captured_pages, metadata_pages, render
 from khotool.encode.fresh import NO_PAGE_TABLES, Built
 from khotool.encode.handover import Buffer
 from khotool.errors import InputError
-from khotool.image.model import UNPLACED, Image, NodeKind
+from khotool.image.model import UNPLACED, Image, NodeKind, Phase
+from khotool.image.phase import PHASE_NOTE
 from khotool.memory.space import MemoryFault
 
 KEPT_NOTES = ("OSRELEASE", "PAGESIZE")
@@ -45,6 +46,8 @@ def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) 
     if payload:
         segments += _payload(image)
     notes = {key: image.info.vmcoreinfo[key] for key in KEPT_NOTES if key in image.info.vmcoreinfo}
+    if image.phase is Phase.LIVE:
+        notes[PHASE_NOTE] = image.phase.value
     return Built(
         segments=segments,
         root=image.tree.span.address if image.tree.span else 0,

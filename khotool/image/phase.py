@@ -9,6 +9,8 @@ from khotool.shapes.preserved import PreservedMap
 
 FIRST = "kho-v1"
 """String of the roots that are written when user space says so."""
+PHASE_NOTE = "KHOTOOL_PHASE"
+"""Line of VMCOREINFO by which a packed image says that it was taken of a running kernel."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
 
@@ -26,6 +28,8 @@ def settle_phase(image: Image) -> Image:
             consume(image)
             if root.role is Role.STALE:
                 root.role, root.why = Role.INCOMING, "its map is reused, as after a boot"
+    elif image.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
+        image.phase, image.phase_why = Phase.LIVE, "it was packed while the kernel was running"
     elif map_may_wait(image):
         image.phase, image.phase_why = Phase.LIVE, "the map is not written yet"
     elif has_empty_luo(image) and any(r.role is Role.INCOMING for r in image.roots):

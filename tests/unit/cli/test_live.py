@@ -82,6 +82,12 @@ def test_pack_is_an_image_for_every_command(
     whole = json.loads(run(capsysbinary, "--host", host, "--json")[1])
     for key in ("abi", "root", "memory", "entries", "luo"):
         assert again[key] == whole[key]
+    assert again["image"]["phase"] == whole["image"]["phase"] == "live"
+    assert main(["check", "--json", packed]) == 0
+    assert json.loads(capsysbinary.readouterr().out)["findings"] == []
+    repacked = str(tmp_path / "repacked.elf")
+    assert main(["pack", packed, "-o", repacked]) == 0
+    assert Path(repacked).read_bytes() == Path(packed).read_bytes()
     code, _, _ = run(capsysbinary, "--host", host, "--pack", packed, "--anonymize")
     assert code == 0
     assert b"vm-alpha" not in Path(packed).read_bytes()
