@@ -112,14 +112,20 @@ def test_scan(results: Results, tmp_path: Path) -> None:
     import mmap
 
     from khotool.abi.registry import load_registry
+    from khotool.fdt.blob import Node, Property
+    from khotool.fdt.write import build_sequential
     from khotool.image.scan import scan
     from khotool.limits import Limits
     from khotool.memory.source import open_source
     from khotool.memory.space import AddressSpace
 
+    root = Node("")
+    root.items.append(Property("compatible", b"kho-v4\0"))
     path = tmp_path / "raw"
     with path.open("wb") as file:
         file.truncate(1 << 30)
+        file.seek((1 << 30) - 4096)
+        file.write(build_sequential(root))
 
     def words() -> int:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
@@ -134,7 +140,8 @@ def test_scan(results: Results, tmp_path: Path) -> None:
         space = open_source(path, base=0)
         assert isinstance(space, AddressSpace)
         with space:
-            assert scan(space, registry, "little", Limits()).pages == 1 << 18
+            found = scan(space, registry, "little", Limits())
+            assert (found.pages, len(found.roots)) == (1 << 18, 1)
 
     results.add("scan of 1 GiB", best(look, 5), "one word a page with numpy", best(words, 5), 6)
 
