@@ -80,10 +80,10 @@ class Drafter:
     def _struct(self, number: int, wanted: str, depth: int) -> DraftStruct | None:
         if number in self.done:
             return self.done[number]
-        if number in self._busy or depth > MAX_DEPTH:
+        size = self.btf.head(number)[3]
+        if number in self._busy or depth > MAX_DEPTH or not size:
             return None
         self._busy.add(number)
-        size = self.btf.head(number)[3]
         members = list(self._members(number, 0, depth))
         notes: list[str] = []
         items = list(self._fields(members, size, wanted, depth, notes))
@@ -151,12 +151,12 @@ class Drafter:
         """Start and size, bytes, of one word from one bit-field to another: the declared type's
         if it fits."""
         declared = self.btf.bits(first.type) // 8
-        for size in (declared, *WORDS):
-            if size not in WORDS:
-                continue
-            # The declared type is aligned; another word starts with the byte of the first bit.
-            start = first.bit // 8
-            start = start // size * size if size == declared else start
+        byte = first.bit // 8
+        # The declared type is aligned; another word starts with the byte of the first bit.
+        words = [(byte, size) for size in WORDS]
+        if declared in WORDS:
+            words.insert(0, (byte // declared * declared, declared))
+        for start, size in words:
             if _end(last) <= (start + size) * 8 and start + size <= limit:
                 return start, size
         return None
@@ -195,7 +195,8 @@ class Drafter:
         kind = self.btf.head(element)[0]
         if count == 0:
             of = self.btf.string_of(element)
-            what = f"struct {of}" if kind == KIND_STRUCT else of or "unknown"
+            what = of or "something without a name"
+            what = f"struct {of}" if kind == KIND_STRUCT and of else what
             where = "at the end" if last else "in between"
             notes.append(f"{name}[] of {what} {where}, a flexible array at +{offset:#x}: left out; "
                          "a field has to count it")  # fmt: skip
@@ -253,7 +254,7 @@ class Drafter:
         if kind == KIND_STRUCT:
             title = self.btf.string_of(number) or f"{outer}_{identifier(name)}"
             inner = self._struct(number, title, depth + 1)
-            if inner is None or not inner.size:
+            if inner is None:
                 return None
             return DraftField(name, inner.name, 0, inner.size, inner.align, struct=number)
         if kind not in (KIND_INT, KIND_ENUM, KIND_ENUM64) or size not in WORDS:
