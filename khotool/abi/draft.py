@@ -72,9 +72,9 @@ class Drafter:
         size = self.btf.head(number)[3]
         if not 0 < size <= MOST_BYTES:
             raise InputError(f"struct {name} has {size} bytes; a definition has 1 to {MOST_BYTES}")
+        self._busy.clear()
         found = self._struct(number, name, 0)
-        if found is None:
-            raise InputError(f"struct {name} of this BTF holds itself, or too many others")
+        assert found is not None
         return found
 
     def _struct(self, number: int, wanted: str, depth: int) -> DraftStruct | None:
@@ -88,7 +88,6 @@ class Drafter:
         notes: list[str] = []
         items = list(self._fields(members, size, wanted, depth, notes))
         made = laid_out(self._names.take(wanted), size, items, notes)
-        self._busy.discard(number)
         self.done[number] = made
         return made
 

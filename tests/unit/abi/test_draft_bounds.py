@@ -161,6 +161,22 @@ CASES: dict[str, Callable[[Kit], object]] = {
         7, ("a", k.u8, 0), ("b", k.struct("p", 6, ("c", k.u16, 0), ("d", k.u32, 16)), 8)),
     "a natural struct aligns itself": lambda k: k.x(
         16, ("a", k.u8, 0), ("b", k.struct("p", 8, ("c", k.u16, 0), ("d", k.u32, 32)), 32)),
+    "a packed struct inside a natural one": lambda k: k.x(
+        12, ("a", k.u8, 0), ("b", k.struct("p", 6, ("c", k.u16, 0), ("d", k.u32, 16)), 8),
+        ("e", k.u32, 64)),
+    "a natural struct inside a natural one": lambda k: k.x(
+        12, ("a", k.u8, 0), ("b", k.struct("p", 8, ("c", k.u16, 0), ("d", k.u32, 32)), 32)),
+    "room that ends in the last byte of a word": lambda k: k.x(
+        8, ("a", k.u64, 0, 8), ("b", k.u8, 56, 0)),
+    "a union of one byte": lambda k: k.one_of(("a", k.u8, 0, 3), ("b", k.u8, 0, 4), size=1),
+    "roles of arrays, and of types": lambda k: k.x(
+        24, ("flags", k.array(k.u32, 2), 0), ("a_pfn", k.typedef("phys_addr_t", k.u64), 64),
+        ("b", k.typedef("mine", k.typedef("phys_addr_t", k.u64)), 128)),
+    "a number with a point": lambda k: k.x(8, ("a", k.add("double", 16 << 24, 8), 0)),
+    "a page of nothing": lambda k: k.x(4096),
+    "a page of structs that fit every page": lambda k: k.x(
+        4096, ("a", k.u32, 0),
+        ("b", k.array(k.struct("odd", 12, ("c", k.array(k.u32, 3), 0)), 341), 32)),
     "a page of text": lambda k: k.x(4096, ("a", k.u64, 0), ("b", k.array(k.char, 4088), 64)),
     "a page of numbers": lambda k: k.x(16384, ("a", k.u64, 0), ("b", k.array(k.u64, 2047), 64)),
     "a page of structs that fit no other page": lambda k: k.x(
