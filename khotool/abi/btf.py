@@ -86,7 +86,7 @@ class Btf:
         self.strings = data[length + strings : length + strings + strings_size]
         self.offsets = [0]
         self.structs: dict[str, int] = {}
-        self._left = MAX_MEMBERS
+        self._left = 0
         self._total = ALL_MEMBERS
         self._flat: dict[str, BtfStruct] = {}
         self._index(length + types, length + types + types_size)
@@ -140,7 +140,7 @@ class Btf:
         _, count, flag, _, at = self.head(number)
         for index in range(count):
             self._left -= 1
-            if self._left < 0 or depth > MAX_DEPTH or at + 12 * (index + 1) > len(self.data):
+            if self._left < 0 or depth > MAX_DEPTH:
                 return
             name, inner, word = struct.unpack_from(f"{self.order}III", self.data, at + 12 * index)
             offset = base + (word & 0xFFFFFF if flag else word)
@@ -149,13 +149,13 @@ class Btf:
             path = f"{prefix}.{text}" if prefix and text else prefix or text
             resolved = self.resolve(inner)
             inner_kind = self.head(resolved)[0]
-            if inner_kind == KIND_STRUCT and not width:
+            if inner_kind == KIND_STRUCT:
                 yield from self._leaves(resolved, offset, path, depth + 1)
             elif inner_kind == KIND_UNION:
                 first = next(self._leaves(resolved, offset, path, depth + 1), None)
-                bits, element = self.bits(resolved, depth), self.bits(resolved, depth)
+                bits = self.bits(resolved, depth)
                 if first is not None:
-                    yield Member(text or first.name, path, offset, bits, element)
+                    yield Member(text or first.name, path, offset, bits, bits)
             else:
                 bits = width or self.bits(resolved, depth)
                 yield Member(text, path, offset, bits, width or self.element(resolved, depth))

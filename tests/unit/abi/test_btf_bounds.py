@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from khotool.abi import btf as module
-from khotool.abi.btf import MAX_NAME, MAX_TYPES, Btf
+from khotool.abi.btf import MAX_DEPTH, MAX_NAME, MAX_TYPES, Btf
 from khotool.errors import InputError
 from tests.unit.abi.btf_builder import STRUCT, UNION, BtfBuilder
 
@@ -135,3 +135,81 @@ def test_all_structs_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         assert layout is not None
         sizes.append(len(layout.members))
     assert sizes == [2, 2, 1, 1]
+
+
+KINDS = {
+    "VOLATILE": (9, 0), "CONST": (10, 0), "RESTRICT": (11, 0), "FUNC": (12, 0),
+    "FUNC_PROTO": (13, 2 * 8), "VAR": (14, 4), "DATASEC": (15, 2 * 12), "FLOAT": (16, 0),
+    "DECL_TAG": (17, 4), "TYPE_TAG": (18, 0), "ENUM64": (19, 2 * 12), "INT": (1, 4),
+    "PTR": (2, 0), "ARRAY": (3, 12), "STRUCT": (4, 2 * 12), "UNION": (5, 2 * 12),
+    "ENUM": (6, 2 * 8), "FWD": (7, 0), "TYPEDEF": (8, 0),
+}  # fmt: skip
+"""Number of each kind of type, and bytes behind the head of one with two members."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_types_of_every_kind_are_passed_over(kind: str) -> None:
+    """The type behind one of any kind is found, for each is as long as its kind says."""
+    number, size = KINDS[kind]
+    other = struct.pack("<3I", 0, number << 24 | 2, 8) + bytes(size)
+    found = Btf(section(one_struct() + other + one_struct(), b"\0it\0a\0"))
+    assert [found.head(at)[0] for at in range(1, 7)] == [1, STRUCT, number, 1, STRUCT, 0]
+
+
+@pytest.mark.parametrize("kind", ["TYPEDEF", "VOLATILE", "CONST", "RESTRICT", "TYPE_TAG"])
+def test_what_stands_before_a_type_is_passed_over(kind: str) -> None:
+    """A typedef or a qualifier has the size of what it stands for; a struct in it is opened."""
+    b = BtfBuilder()
+    inner = b.group("in", 8, [("a", b.integer(4), 0), ("b", b.integer(4), 32)])
+    b.group("it", 16, [("s", b.named(KINDS[kind][0], inner), 0),
+                       ("n", b.named(KINDS[kind][0], b.integer(8)), 64)])  # fmt: skip
+    layout = Btf(b.section()).struct("it")
+    assert layout is not None
+    assert [(leaf.path, leaf.offset, leaf.size) for leaf in layout.members] == [
+        ("s.a", 0, 32), ("s.b", 32, 32), ("n", 64, 64),
+    ]  # fmt: skip
+
+
+def test_structs_without_a_name_are_not_listed() -> None:
+    """Only what can be asked for by a name is."""
+    b = BtfBuilder()
+    b.group("", 4, [("a", b.integer(4), 0)])
+    b.group("it", 4, [("a", b.integer(4), 0)])
+    assert list(Btf(b.section()).structs) == ["it"]
+
+
+def test_bit_fields_begin_at_any_bit() -> None:
+    """An offset has 24 bits where a width stands above it."""
+    b = BtfBuilder()
+    word = b.integer(4)
+    rows = [("a", word, 3 << 24), ("b", word, 5 << 24 | 3), ("c", word, 1 << 24 | 0xFFFFFF)]
+    b.group("it", 4, rows, bits=True)
+    layout = Btf(b.section()).struct("it")
+    assert layout is not None
+    assert [(leaf.offset, leaf.size, leaf.element) for leaf in layout.members] == [
+        (0, 3, 3), (3, 5, 5), (0xFFFFFF, 1, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("levels", "size"), [(MAX_DEPTH, 32), (MAX_DEPTH + 1, 0)])
+def test_arrays_of_arrays_end(levels: int, size: int) -> None:
+    """Arrays are followed 16 deep; deeper ones have no size."""
+    b = BtfBuilder()
+    kind = b.integer(4)
+    for _ in range(levels):
+        kind = b.array(kind, 1)
+    assert Btf(b.section()).bits(kind) == size
+
+
+@pytest.mark.parametrize(("levels", "leaves"), [(MAX_DEPTH, 1), (MAX_DEPTH + 1, 0)])
+@pytest.mark.parametrize("kind", [STRUCT, UNION])
+def test_structs_in_structs_end(kind: int, levels: int, leaves: int) -> None:
+    """So are structs and unions; what is deeper has no leaves."""
+    b = BtfBuilder()
+    inner = b.integer(4)
+    for _ in range(levels):
+        inner = b.group("", 4, [("", inner, 0)], kind)
+    b.group("it", 4, [("a", inner, 0)])
+    layout = Btf(b.section()).struct("it")
+    assert layout is not None
+    assert len(layout.members) == leaves
