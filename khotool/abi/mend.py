@@ -25,8 +25,9 @@ _LAYOUT = re.compile(r"layout '(.*)' is not defined$")
 _STEP = re.compile(r"\[(\d+)\]")
 _EXPECTED = re.compile(r"expected (a table|a list|list|str|int|bool)\b")
 _OF_TYPE: dict[str, Any] = {
-    "a table": {}, "a list": [], "list": [], "str": "unnamed", "int": 1, "bool": False,
+    "a table": {}, "a list": [], "list": [], "int": 1, "bool": False,
 }  # fmt: skip
+"""Values of a type; of text there is a name that nothing has."""
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ def load_past_errors(document: dict[str, Any], source: str) -> Mended:
     mended = Mended()
     # Places that are mended already; what is wrong with them now is no mistake of the author.
     ours: set[str] = set()
-    for _ in range(3 * MOST_ERRORS):
+    for attempt in range(3 * MOST_ERRORS):
         try:
             mended.definition = read_definition(document, source)
             break
@@ -62,12 +63,13 @@ def load_past_errors(document: dict[str, Any], source: str) -> Mended:
             missing = _MISSING.match(message)
             place = f"{where}.{missing[1]}".lstrip(".") if missing is not None else where
             if missing is None or place not in ours:
-                if place not in ours or _TWICE.match(message):
+                if place not in ours or _TWICE.match(message) or _LAYOUT.match(message):
                     mended.errors.append(error)
                 first, _, rest = place.partition(".")
                 inside = f"struct.{rest.partition('.')[0]}" if first == "struct" else first
                 mended.touched.add(inside)
-            if len(mended.errors) >= MOST_ERRORS or not _mend(document, where, message):
+            unused = f"unnamed_{attempt}"
+            if len(mended.errors) >= MOST_ERRORS or not _mend(document, where, message, unused):
                 break
             ours.add(place)
     return mended
@@ -83,32 +85,40 @@ def message_of(error: DefinitionError) -> str:
     return str(error).removeprefix(f"{error.where}: ")
 
 
-def _mend(document: dict[str, Any], where: str, message: str) -> bool:
-    """Change what an error is about; False if that is not possible."""
+def _mend(document: dict[str, Any], where: str, message: str, unused: str) -> bool:
+    """Change what an error is about; False if that is not possible.
+
+    Args:
+        unused: a name that nothing has.
+    """
     holder, key, rest = _find(document, where)
     value: Any = document if holder is None else holder[key]
     if match := _MISSING.match(message):
         name = match[1]
         if rest or not isinstance(value, dict) or name in value:
             return False
-        value[name] = copy(_NEUTRAL.get(name, "unnamed"))
+        value[name] = copy(_NEUTRAL.get(name, unused))
         return True
     if match := _TWICE.match(message):
-        return _replace_field(value, match[1])
+        return _replace_field(value, match[1], unused)
     if match := _LAYOUT.match(message):
         return _drop_layout(value, match[1])
+    if rest in _NEUTRAL and isinstance(value, dict) and rest not in value:
+        value[rest] = copy(_NEUTRAL[rest])
+        return True
     if rest:
-        return _replace_field(value, rest)
+        return _replace_field(value, rest, unused)
     if holder is None:
         return _replace(document, "content", "none") if message.startswith("content") else False
     if isinstance(holder, list):
-        return _replace(holder, key, {"name": f"unnamed_{key}", "type": "u8"})
+        part = where.rpartition(".")[2].startswith("parts[")
+        return _replace(holder, key, {"name": unused} | ({"width": 1} if part else {"type": "u8"}))
     if where.count(".") == 1 and where.startswith("struct."):
         return _replace(holder, key, {"fields": [], "size": 1})
     if key in _NEUTRAL:
         return _replace(holder, key, _NEUTRAL[key])
     if match := _EXPECTED.match(message):
-        return _replace(holder, key, _OF_TYPE[match[1]])
+        return _replace(holder, key, _OF_TYPE.get(match[1], unused))
     del holder[key]
     return True
 
@@ -144,7 +154,7 @@ def _find(document: dict[str, Any], where: str) -> tuple[Any, Any, str]:
     return holder, key, where
 
 
-def _replace_field(struct: object, label: str) -> bool:
+def _replace_field(struct: object, label: str, unused: str) -> bool:
     """Put a harmless field in the place of the last one of a struct that has this name."""
     fields = struct.get("fields") if isinstance(struct, dict) else None
     if not isinstance(fields, list):
@@ -157,7 +167,7 @@ def _replace_field(struct: object, label: str) -> bool:
         every = [item, *(parts if isinstance(parts, list) else [])]
         tables = [one for one in every if isinstance(one, dict)]
         if any(label in (one.get("as"), one.get("name")) for one in tables):
-            return _replace(fields, number, {"name": f"unnamed_{number}", "type": "u8"})
+            return _replace(fields, number, {"name": unused, "type": "u8"})
     return False
 
 
