@@ -201,8 +201,9 @@ def test_trees_over_each_other(tmp_path: Path, tokens: bytes) -> None:
     """A tree on every page, each as long as all that follow, is not quadratic."""
     path = tmp_path / "memory.bin"
     path.write_bytes(overlapping_trees(40, tokens))
+    few = OpenOptions(base=1 << 20, limits=Limits(scan=1 << 27))
     with bounded(128):
-        image = open_image(path, OpenOptions(base=1 << 20))
+        image = open_image(path, few)
     unread = [finding.message for finding in image.findings if "not read" in finding.message]
     assert unread
     assert all("--limit scan=" in message for message in unread)
@@ -300,18 +301,18 @@ def test_lists_that_sessions_share() -> None:
         {"abi": "7.2", "session": [
             {"name": f"s{number}",
              "file": [{"token": token + 1, "size": 10} for token in range(1 if number else 60)]}
-            for number in range(120)
+            for number in range(60)
         ]}
     )  # fmt: skip
     block = target_of(image, "/LUO/sessions[s0]/files")
     writes = []
-    for number in range(1, 120):
+    for number in range(1, 60):
         for path, value in ((f"/LUO/sessions[s{number}]/files", block),
                             (f"/LUO/sessions[s{number}]/count", 60)):  # fmt: skip
             span = find_node(image, path).span
             assert span is not None
             writes.append((span.address, value.to_bytes(span.size, "little")))
-    few = OpenOptions(limits=Limits(nodes=50_000))
+    few = OpenOptions(limits=Limits(nodes=20_000))
     with bounded(256):
         made = overlaid(image, writes, few)
     stopped = [finding.message for finding in made.findings if finding.rule == "LIM001"]
