@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SHARE = 2
+SHARE = 4
 """Of the inputs that ``tests.fuzz.run`` gives a harness, one in so many runs here."""
 LONGEST = 1 << 16
 """Bytes of an input at most."""
