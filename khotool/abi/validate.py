@@ -228,7 +228,10 @@ def meaning_faults(definition: Definition, registry: Registry) -> Iterator[tuple
             for page_size in PAGE_SIZES:
                 registry.compile(definition, name, Geometry(page_size))
         except DefinitionError as error:
-            yield f"struct.{name}", str(error)
+            # What is wrong with a struct inside it is told there.
+            inner = error.where.removeprefix("struct ")
+            if inner == name or inner not in definition.structs:
+                yield f"struct.{name}", str(error)
     for name, struct in definition.structs.items():
         labels = {f.label for field in struct.fields for f in field.parts or (field,)}
         for field in struct.fields:

@@ -163,3 +163,106 @@ def test_uses_of_what_is_not_there(tmp_path: Path) -> None:
     text = HEAD + 'uses = ["gone"]\n' + struct('name = "a", type = "u32"')
     faults = check(tmp_path, text)
     assert [fault.message for fault in faults] == ["uses 'gone', which is not defined"]
+
+
+def told(folder: Path, text: str, name: str = "x.toml") -> list[str]:
+    """Line, place and beginning of the message of every fault."""
+    (folder / name).write_text(text)
+    _, faults = check_folder(folder, REGISTRY)
+    return [f"{f.line} {f.where}: {f.message}" for f in faults]
+
+
+SET = '[[set]]\nid = "s"\nroot = "kho-v4"\n'
+PARTS = '{ bits = "u64", parts = [\n'
+PLACES: dict[str, tuple[str, list[str]]] = {
+    "the end of a document": ("a = 1\nb = [\n1,\n", ["4 : not TOML: Invalid value"]),
+    "a key twice": ("a = 1\nb = 2\na = 3\n", ["3 : not TOML: Cannot overwrite a value"]),
+    "a key that is missing": (
+        HEAD + '[struct.x_ser]\nfields = [ { name = "a", type = "u64" } ]\n',
+        ["6 struct.x_ser.size: expected a number of bytes"]),
+    "a record of no list": (pointer('shape = "element", of = "gone"'),
+                            ["9 struct.x_ser.p: points_to names 'gone', no struct of any"]),
+    "a record of a list elsewhere": (pointer('shape = "element", of = "luo_file_ser"'), []),
+    "entries of page tables": (pointer('shape = "page-table"'),
+                               ["9 struct.x_ser.p: points_to of shape page-table needs"]),
+    "inline": (pointer('shape = "array", of = "x_ser", count = "n", inline = true',
+                       'name = "n", type = "u64"'),
+               ["10 struct.x_ser.p: inline is for pointers to a tree or to a record"]),
+    "the header of blocks": (pointer('shape = "blocks", of = "two", header = "two"') + TWO,
+                             ["9 struct.x_ser.p: header two has no field labelled 'next'",
+                              "9 struct.x_ser.p: header two has no field labelled 'count'"]),
+    "a count in a part": (
+        pointer('shape = "array", of = "two", header = "h", count = "count"') + TWO
+        + struct('bits = "u64", parts = [ { name = "count", width = 64 } ]', name="h"), []),
+    "a part that counts a part": (
+        HEAD + struct('name = "n", type = "u64", counts = "b"',
+                      'bits = "u64", parts = [ { name = "a", width = 32 },'
+                      ' { name = "b", width = 32 } ]', size=16), []),
+    "a part in a line of its own": (
+        HEAD + f'[struct.x_ser]\nsize = 8\nfields = [\n{PARTS}{{ name = "a", width = 32 }},\n'
+        '{ name = "b", width = 32, counts = "q" } ] } ]\n',
+        ["11 struct.x_ser.b: counts 'q', which is no field"]),
+    "structs that hold a wrong one": (
+        HEAD + struct('name = "b", type = "one"', name="two", size=99)
+        + struct('name = "a", type = "u64"', name="one", size=9)
+        + struct('name = "c", type = "two"', name="x_ser", size=77),
+        ["11 struct.one: struct one: fields end at 8 bytes, declared size is 9"]),
+    "structs that hold a mended one": (
+        HEAD + struct('name = "c", type = "two"', name="three", size=77)
+        + struct('name = "b", type = "one"', name="two", size=99)
+        + struct('name = "a", type = "?"', name="one")
+        + struct('name = "d", type = "u64"', size=7),
+        ["19 struct.one.fields[0].type: '?' is not a type",
+         "21 struct.x_ser: struct x_ser: fields end at 8 bytes, declared size is 7"]),
+    "an id that is no text": (
+        HEAD.replace('"x-v1"', "7") + struct('name = "a", type = "u32"'),
+        ["1 id: expected str, found int"]),
+    "the name of a node": (
+        tree(more='[fdt.nodes]\nname = { name = "key", type = "gone" }\n'),
+        ["11 fdt.nodes.key: struct 'gone' is not defined"]),
+    "the name of a node as a table": (
+        tree(more='[fdt.nodes]\n[fdt.nodes.name]\nname = "key"\ntype = "gone"\n'),
+        ["12 fdt.nodes.key: struct 'gone' is not defined"]),
+    "properties of nodes in nodes": (
+        tree(more='[fdt.node.one]\nproperties = [ { name = "a", type = "u64" },\n'
+             '{ name = "b", type = "gone" } ]\n[fdt.node.one.node.two]\nproperties = [\n'
+             '{ name = "c", type = "gone" } ]\n'),
+        ["12 fdt.node.one.b: struct 'gone' is not", "15 fdt.node.one.node.two.c: struct 'gone'"]),
+    "uses in lines of their own": (
+        HEAD + 'uses = ["gone", "kho_vmalloc",\n "gone2"]\n' + struct('name = "a", type = "u32"'),
+        ["6 uses[0]: uses 'gone', which", "7 uses[2]: uses 'gone2', which"]),
+}  # fmt: skip
+SETS: dict[str, tuple[str, list[str]]] = {
+    "nothing": ("", []),
+    "another table": (SET + "[other]\na = 1\n", ["4 other: this key has no meaning"]),
+    "a number": ("\nset = 7\n", ["2 set: expected list, found int"]),
+    "one table": ('[set]\nid = "a"\n', ["1 set: expected list, found dict"]),
+    "names": (
+        SET + '\n[[set]]\nid = 7\nroot = "kho-v4"\n\n[[set]]\nid = "t"\nroot = "gone"\n'
+        'layouts = { gone-v1 = "l" }\nentries = { LUO = "no-v1" }\nnodes = ["kho-v4",\n'
+        '"no-v2"]\nfiles = ["no-v3"]\nflbs = ["no-v4"]\n',
+        ["6 set[1].id: expected str, found int", "11 set[2].root: names 'gone', which is not",
+         "12 set[2].layouts.gone-v1: names 'gone-v1'", "13 set[2].entries.LUO: names 'no-v1'",
+         "15 set[2].nodes[1]: names 'no-v2'", "16 set[2].files[0]: names 'no-v3'",
+         "17 set[2].flbs[0]: names 'no-v4'"]),
+}  # fmt: skip
+
+
+def begin(found: list[str], expected: list[str]) -> bool:
+    return len(found) == len(expected) and all(map(str.startswith, found, expected))
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_lines_and_places(case: str, tmp_path: Path) -> None:
+    """All faults of a file, each once, at the line of what it is about."""
+    text, expected = PLACES[case]
+    found = told(tmp_path, text)
+    assert begin(found, expected), found
+
+
+@pytest.mark.parametrize("case", SETS)
+def test_sets(case: str, tmp_path: Path) -> None:
+    """Sets are judged one by one, and what they name has to be defined."""
+    text, expected = SETS[case]
+    found = told(tmp_path, text, "sets.toml")
+    assert begin(found, expected), found
