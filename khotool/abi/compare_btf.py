@@ -65,12 +65,17 @@ def compare_set(btf: Btf, abi: AbiSet, registry: Registry, geometry: Geometry) -
 
 
 def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
-    """The set of released kernels whose structs this BTF has, as far as it has them."""
+    """The set of released kernels whose structs this BTF has, as far as it has them.
+
+    A struct that differs counts once, however much of it does: one wrong definition does not
+    make its set another.
+    """
     released = [abi for abi in registry.sets.values() if abi.first and abi.status == "merged"]
 
-    def closeness(abi: AbiSet) -> int:
+    def closeness(abi: AbiSet) -> tuple[int, int]:
         compared, differences = compare_set(btf, abi, registry, geometry)
-        return compared - 2 * len(differences)
+        wrong = {(found.definition, found.struct) for found in differences}
+        return compared - len(wrong), compared
 
     return max(released, key=closeness)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from khotool.abi.btf import Btf
@@ -15,7 +17,7 @@ from khotool.abi.compare_btf import (
 from khotool.abi.definition import AbiSet
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
-from khotool.abi.registry import Registry
+from khotool.abi.registry import Origin, Registry
 from tests.builders import REGISTRY, SETS
 from tests.unit.abi.btf_builder import BtfBuilder
 
@@ -157,6 +159,25 @@ def test_nearest_set(name: str) -> None:
         for abi in (nearest, REGISTRY.sets[name])
     )
     assert here == best
+
+
+@pytest.mark.parametrize("name", ["6.19", "7.1", "7.2"])
+def test_one_wrong_definition_is_found(name: str) -> None:
+    """Whichever definition of a kernel's set is wrong, the others still tell the set."""
+    abi = REGISTRY.sets[name]
+    btf = kernel(abi)
+    for definition in definitions_of(abi, REGISTRY):
+        for struct in definition.structs.values():
+            first = struct.fields[0]
+            if struct.name in NOT_IN_BTF or first.parts or first.fill:
+                continue
+            fields = (replace(first, name="wrong"), *struct.fields[1:])
+            planted = replace(struct, fields=fields)
+            structs = {**definition.structs, struct.name: planted}
+            registry = REGISTRY.extended([(replace(definition, structs=structs), Origin("user"))])
+            nearest = nearest_set(btf, registry, GEOMETRY)
+            _, found = compare_set(btf, nearest, registry, GEOMETRY)
+            assert struct.name in {difference.struct for difference in found}
 
 
 def test_structures_younger_than_the_set_are_left_out() -> None:
