@@ -15,12 +15,14 @@ HELP = "draft a definition from structs of a kernel's BTF"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "file", metavar="FILE", help="vmlinux, or a BTF section; may be .xz, .gz or .zst"
-    )
+        "file", metavar="FILE",
+        help="vmlinux, or a BTF section; may be .xz, .gz or .zst; left out with --btf",
+    )  # fmt: skip
     parser.add_argument(
-        "struct", metavar="STRUCT", nargs="+",
+        "struct", metavar="STRUCT", nargs="*",
         help="structs, the content first; what they embed comes with them",
     )  # fmt: skip
+    parser.add_argument("--btf", metavar="FILE", help="FILE, in front of or behind the structs")
     parser.add_argument(
         "--id", metavar="ID", default="", help="id of the definition (default: name of the struct)"
     )
@@ -45,15 +47,20 @@ def run(args: argparse.Namespace) -> int:
 
     if args.kind not in [str(kind) for kind in Kind]:
         raise UsageError(f"--kind {args.kind}: expected one of {', '.join(Kind)}")
-    refuse_same_file(args, [args.file])
+    file, names = args.btf, [args.file, *args.struct]
+    if file is None:
+        file, names = names[0], names[1:]
+    if not names:
+        raise UsageError(f"{file}: name a struct to draft, such as luo_ser")
+    refuse_same_file(args, [file])
     registry = load_registry(args.formats)
-    with open_vmlinux(args.file) as kernel:
+    with open_vmlinux(file) as kernel:
         drafter = Drafter(kernel.btf())
         release = kernel.release() if kernel.elf else None
-    wanted = [drafter.draft(name).name for name in args.struct]
+    wanted = [drafter.draft(name).name for name in names]
     structs, uses = split_known(drafter.done.values(), wanted, registry)
     identifier = args.id or wanted[0]
-    source = os.path.basename(args.file)
+    source = os.path.basename(file)
     text = draft_text(structs, identifier, Kind(args.kind), release, source)
     write_text(with_uses(text, uses.values()), args)
     for name, owner in sorted(uses.items()):

@@ -276,6 +276,19 @@ def test_names_that_do_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert main(["formats", "import", str(tmp_path / "gone"), "tight"]) == 3
 
 
+def test_file_as_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--btf FILE`` in front or behind; without a struct there is nothing to draft."""
+    path = tmp_path / "x.btf"
+    path.write_bytes(sample())
+    assert main(["formats", "import", str(path), "tight", "loose"]) == 0
+    expected = capsys.readouterr().out
+    for words in (["--btf", str(path), "tight", "loose"], ["tight", "loose", "--btf", str(path)]):
+        assert main(["formats", "import", *words]) == 0
+        assert capsys.readouterr().out == expected
+    assert main(["formats", "import", str(path)]) == 2
+    assert "x.btf: name a struct to draft, such as luo_ser" in capsys.readouterr().err
+
+
 def test_vmlinux(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An ELF file, also a compressed one, gives its section and its release."""
     banner = b"\0Linux version 7.4.0-rc2+ (me@here) (gcc) #1\0"
