@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from khotool.render.lines import Line
 
 NAME = "live"
+DIRECTIONS = ("in", "out")
+"""Names of the roots of a running kernel, as debugfs has them."""
 HELP = "look at the running host"
 EPILOG = """\
 examples:
@@ -96,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
 
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
+    if args.debugfs is not None and not Path(args.debugfs).is_dir():
+        raise InputError(f"--debugfs {args.debugfs}: no such folder; name the kho folder itself")
+    if isinstance(args.root, str) and args.root not in DIRECTIONS:
+        raise UsageError(f"--root {args.root}: expected in, out or a root's address")
     found = survey(Host(Path(args.host)), args.debugfs, memory=not args.no_memory)
     if args.why:
         if args.json:

@@ -90,10 +90,15 @@ def annotate(image: Image) -> None:
 
 def payload_of(image: Image, node: Node) -> Plan | None:
     """What an installed handler says that a node stands for; None if none says anything."""
+    from khotool.extract.plan import Plan
+
     for handler in handlers():
-        plan = _ask(handler, partial(handler.payload, image, node))
-        if plan is not None:
+        plan: object = _ask(handler, partial(handler.payload, image, node))
+        if isinstance(plan, Plan):
             return plan
+        if plan is not None:
+            what = f"payload() gave {type(plan).__name__}, expected a Plan or None"
+            report(f"handler {handler.name!r}: {what}; its answer is not used")
     return None
 
 

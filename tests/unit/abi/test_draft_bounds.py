@@ -179,6 +179,10 @@ CASES: dict[str, Callable[[Kit], object]] = {
         ("b", k.array(k.struct("odd", 12, ("c", k.array(k.u32, 3), 0)), 341), 32)),
     "a page of text": lambda k: k.x(4096, ("a", k.u64, 0), ("b", k.array(k.char, 4088), 64)),
     "a page of numbers": lambda k: k.x(16384, ("a", k.u64, 0), ("b", k.array(k.u64, 2047), 64)),
+    "a page of numbers behind a packed one": lambda k: k.x(
+        4096, ("a", k.u32, 0), ("b", k.u64, 32), ("c", k.u32, 96), ("d", k.array(k.u64, 510), 128)),
+    "a struct of nothing that is not empty": lambda k: k.x(
+        8, ("a", k.struct("in", 4), 0), ("b", k.u32, 32)),
     "a page of structs that fit no other page": lambda k: k.x(
         4096, ("a", k.u64, 0),
         ("b", k.array(k.struct("odd", 7, ("c", k.array(k.u8, 7), 0)), 584), 64)),

@@ -347,6 +347,25 @@ def test_broken_handler(case: str, site: Site, capsys: pytest.CaptureFixture[str
     assert reason in err
 
 
+def test_handler_of_the_wrong_payload(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no plan is told about once, and the definition's own payload is written."""
+    code = (
+        "from khotool.handlers import Handler\nclass x(Handler):\n    name = 'x'\n"
+        "    def payload(self, image, node): return 'text'\n"
+    )
+    path = "/LUO/sessions[vm-alpha]/files[0x1]"
+    assert main(["extract", CAPTURE, path, "-o", str(tmp_path / "own")]) == 0
+    site.install("bad", "[khotool.handlers]\nx = bad:x\n", {"bad.py": code})
+    forget()
+    capsys.readouterr()
+    assert main(["extract", CAPTURE, path, "-o", str(tmp_path / "same")]) == 0
+    line = "handler 'x': payload() gave str, expected a Plan or None; its answer is not used"
+    assert capsys.readouterr().err.count(line) == 1
+    assert (tmp_path / "same").read_bytes() == (tmp_path / "own").read_bytes()
+
+
 def test_handler_replaces_built_in_one(site: Site) -> None:
     """The same name wins over khotool's own."""
     source = "from khotool.handlers import Handler\nclass x(Handler):\n    name = 'systemd'\n"

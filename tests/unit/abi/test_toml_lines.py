@@ -77,3 +77,10 @@ def test_half_a_document() -> None:
     assert key_lines('"\\UFFFFFFFF" = 1\n"\\U0010FFFF" = 1\n"\\U00110000" = 1') == {
         "?": 1, "\U0010ffff": 2,
     }  # fmt: skip
+
+
+def test_quotes_in_keys() -> None:
+    """A key between single quotes has no escapes; a quote of the other kind belongs to the key."""
+    text = "'a\\tb' = 1\n\"'c'\" = 2\n'\"d\"' = 3\n\"e'\" = 4\n'f\\' = [\n5]\n"
+    expected = {name: line for line, name in enumerate(tomllib.loads(text), 1)}
+    assert key_lines(text) == expected | {"f\\[0]": 6}

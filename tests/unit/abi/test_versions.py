@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.abi.registry import shipped_registry
+from khotool.abi.definition import AbiSet
+from khotool.abi.load import load_definition
+from khotool.abi.registry import Registry, shipped_registry
 from khotool.abi.versions import strings_of, versions_of
 from khotool.abi.vmlinux import MOST_STRINGS, VERSIONS, Vmlinux, read_versions
 from khotool.cli.main import main
@@ -184,6 +186,46 @@ def test_every_set_has_strings() -> None:
         found = strings_of(abi, registry)
         assert found
         assert all(registry.variants(text) for text in found)
+
+
+def test_a_release_that_is_given_wins() -> None:
+    """The release of the command line goes before that of the banner, section or not."""
+    registry = shipped_registry()
+    with_section = Vmlinux("x", memoryview(kernel(b"kho-v4")))
+    found = versions_of(with_section, "6.17", registry)
+    assert (found.release, found.abi, [text for text, _ in found.strings]) == (
+        "6.17", "", ["kho-v4"],
+    )  # fmt: skip
+    assert versions_of(with_section, None, registry).release == "7.3.4-dirty"
+    without = Vmlinux("x", memoryview(elf({".text": b"x"}, more=BANNER)))
+    found = versions_of(without, "6.17", registry)
+    assert (found.release, found.abi) == ("6.17", "6.16")
+
+
+@pytest.mark.parametrize(("where", "begins"), [("", "no section "), ("file", "file: no section ")])
+def test_neither_a_section_nor_a_release(where: str, begins: str) -> None:
+    """The error names the file, if there is one."""
+    one = Vmlinux(where, memoryview(elf({".text": b"x"}))) if where else None
+    with pytest.raises(InputError) as error:
+        versions_of(one, None, shipped_registry())
+    assert str(error.value).startswith(f"{begins}.liveupdate_versions, and no release in it")
+
+
+def test_strings_below_nodes() -> None:
+    """A string of a node that is always there counts; one below an optional node does not."""
+    head = 'title = "X"\nkind = "{}"\ncontent = "{}"\nstatus = "local"\n'
+    leaf = 'id = "{0}"\nmatch = {{ compatible = "{0}" }}\n' + head.format("node", "none")
+    root = (
+        'id = "root"\nmatch = { compatible = "root" }\n' + head.format("root", "fdt")
+        + '[fdt.node.a]\nformat = "always"\n[fdt.node.b]\noptional = true\nformat = "maybe"\n'
+        '[fdt.node.b.node.c]\nformat = "below"\n[fdt.nodes]\nformat = "each"\n'
+        '[fdt.node.d.node.e]\nformat = "deep"\n'
+    )
+    texts = [root, *(leaf.format(name) for name in ("always", "maybe", "below", "each", "deep"))]
+    registry = Registry([load_definition(text.encode(), "x.toml") for text in texts])
+    abi = AbiSet("s", "1.0", "", "root")
+    assert sorted(strings_of(abi, registry)) == ["always", "deep", "each", "root"]
+    assert strings_of(abi, registry)[0] == "root"
 
 
 @given(st.data())

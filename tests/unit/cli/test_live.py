@@ -133,7 +133,7 @@ def test_why_never_fails(capsysbinary: Capture, host: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (["--root", "old"], 2, "this host has out"),
+        (["--root", "old"], 2, "--root old: expected in, out or a root's address"),
         (["--summary", "--json"], 2, "ask for one"),
         (["--anonymize"], 2, "goes with --pack"),
         (["--abi", "kho-v9"], 2, "no format"),
