@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from khotool.abi.definition import Definition, Struct
+from khotool.abi.definition import Definition, Field, Struct
 from khotool.errors import DefinitionError
 
 
@@ -44,6 +44,7 @@ def check_consistent(definition: Definition) -> None:
                     raise DefinitionError(
                         f"{where}.struct.{struct.name}.{key}", f"{name!r} is no field of the struct"
                     )
+    _check_probe(definition)
     known = set(definition.layouts)
     nodes = [definition.fdt] if definition.fdt else []
     while nodes:
@@ -65,3 +66,40 @@ def _check_tail(where: str, struct: Struct) -> None:
             raise DefinitionError(f"{where}.{field.name}", "an array of open length comes last")
         if all(other.counts != field.label for other in struct.fields):
             raise DefinitionError(f"{where}.{field.name}", "no field counts this array")
+
+
+def _check_probe(definition: Definition) -> None:
+    """Signs are about fields that are there; those of lists are about what these are made of."""
+    for number, sign in enumerate(definition.probe):
+        where = f"{definition.source}.probe[{number}]"
+        fields = _fields(definition, definition.content)
+        for name in (sign.rows, sign.inside):
+            field = _named(fields, name, where, definition.content) if name else None
+            if field is not None and (field.points_to is None or not field.points_to.of):
+                raise DefinitionError(where, f"{name!r} leads to no records")
+        if not sign.field or sign.has:
+            continue
+        struct = definition.content
+        if sign.rows:
+            reference = fields[sign.rows].points_to
+            struct = reference.of if reference is not None else ""
+            if struct not in definition.structs:
+                # It is of a definition that this one uses.
+                continue
+            fields = _fields(definition, struct)
+        found = _named(fields, sign.field.partition("/")[0], where, struct)
+        if sign.ends and found.points_to is None:
+            raise DefinitionError(where, f"{sign.field!r} leads to no array that could end")
+
+
+def _fields(definition: Definition, struct: str) -> dict[str, Field]:
+    """Fields of a struct, and parts of its words, by label; none of a struct that is not there."""
+    found = definition.structs.get(struct)
+    every = [part for f in found.fields for part in f.parts or (f,)] if found is not None else []
+    return {field.label: field for field in every}
+
+
+def _named(fields: dict[str, Field], label: str, where: str, struct: str) -> Field:
+    if label not in fields:
+        raise DefinitionError(where, f"{label!r} is no field of {struct}")
+    return fields[label]

@@ -110,6 +110,8 @@ def _mend(document: dict[str, Any], where: str, message: str, unused: str) -> bo
         return _replace_field(value, rest, unused)
     if holder is None:
         return _replace(document, "content", "none") if message.startswith("content") else False
+    if where.startswith("probe["):
+        return _replace(holder, key, {"asked": True})
     if isinstance(holder, list):
         part = where.rpartition(".")[2].startswith("parts[")
         return _replace(holder, key, {"name": unused} | ({"width": 1} if part else {"type": "u8"}))

@@ -54,12 +54,14 @@ def run(args: argparse.Namespace) -> int:
     fixtures = find_fixtures([Path(place) for place in args.places])
     if args.action == "check":
         from khotool.encode.fixture import check_fixture
+        from khotool.render.text import plural
 
         problems = []
         for fixture in fixtures:
             problems += check_fixture(fixture, registry, dump_text, args.update)
         write_text("".join(f"{line}\n" for line in problems), args)
-        note(args, f"{len(fixtures)} fixtures, {len(problems)} lines of differences")
+        lines = plural(len(problems), "line")
+        note(args, f"{plural(len(fixtures), 'fixture')}, {lines} of differences")
         return 1 if problems else 0
     if args.output is not None and len(fixtures) > 1:
         raise UsageError(f"-o {args.output}: {len(fixtures)} recipes; one file takes one image")

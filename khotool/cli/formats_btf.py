@@ -59,11 +59,16 @@ def run(args: argparse.Namespace) -> int:
         write_json({**head("formats-btf"), "set": abi.id, "structs": compared,
                     "differences": rows}, args)  # fmt: skip
     else:
+        from khotool.render.text import plural
+
         lines = [
             f"{d.definition}  {d.struct}{'.' if d.field else ''}{d.field}  {d.message}"
             for d in differences
         ]
         guessed = "" if args.kernel else ", which fits best"
-        lines.append(f"{compared} structs of set {abi.id}{guessed}: {len(differences)} differences")
+        lines.append(
+            f"{plural(compared, 'struct')} of set {abi.id}{guessed}: "
+            f"{plural(len(differences), 'difference')}"
+        )
         write_text("\n".join(lines) + "\n", args)
     return 1 if differences else 0

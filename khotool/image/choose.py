@@ -243,7 +243,8 @@ def _arrays_end(
         holder = compiled.by_label(sign.rows).field.points_to
         assert holder is not None
         compiled = walker.registry.compile(definition, holder.of, walker.geometry)
-    reference = compiled.by_label(sign.field).field.points_to
+    placed = next((p for p in compiled.fields if p.field.label == sign.field), None)
+    reference = placed.field.points_to if placed is not None else None
     return reference is not None and all(
         array_ends(walker, definition, reference, int(row[sign.field]), row) for row in rows
     )

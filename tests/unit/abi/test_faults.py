@@ -167,7 +167,7 @@ def test_single_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["formats", "check", str(tmp_path / "tree.toml")]) == 2
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(f"{tmp_path}/tree.toml:9: fdt.list: struct 'none' is not defined")
-    assert out[-1] == "1 definitions checked, 3 faults"
+    assert out[-1] == "1 definition checked, 3 faults"
     assert main(["formats", "check", str(tmp_path / "gone")]) == 2
 
 

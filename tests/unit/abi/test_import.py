@@ -124,7 +124,7 @@ def test_draft_passes_the_check(
     assert main(["formats", "import", *words]) == 0
     capsys.readouterr()
     assert main(["formats", "check", str(out.parent)]) == 0
-    assert capsys.readouterr().out == "1 definitions checked, 0 faults\n"
+    assert capsys.readouterr().out == "1 definition checked, 0 faults\n"
     definition = load_definition(out.read_bytes(), "x.toml")
     assert definition.match == {"compatible": ("x-v1",)}
     assert definition.content == names[0]

@@ -67,6 +67,13 @@ CASES: dict[str, tuple[str, list[str], str, str]] = {
         ["match: expected a table, found int", "uses: expected list, found str",
          "limits.b: expected a number, found bool", "literals: expected a table, found int",
          "probe: expected list, found int"], "limits literals match probe uses", "x:a"),
+    "signs of fields that are not there": (
+        HEAD.replace('"none"', '"x"') + 'probe = [ { rows = "q", field = "a", equals = 1 },'
+        ' { field = "q", at_least = 1 }, { field = "a", inside = "a" },'
+        ' { field = "a", ends = true }, { field = "a", at_least = 1 } ]\n' + GOOD,
+        ["probe[0]: 'q' is no field of x", "probe[1]: 'q' is no field of x",
+         "probe[2]: 'a' leads to no records", "probe[3]: 'a' leads to no array"], "probe[0] "
+        "probe[1] probe[2] probe[3]", "x:a"),
     "an array of open length in front": (
         struct('{ name = "t", type = "x[]" }, { name = "a", type = "u64" }'),
         ["struct.x.t: an array of open length comes last"], "struct.x", "x:unnamed_0,a"),

@@ -265,6 +265,17 @@ def test_one_wrong_file_among_good_ones(user: Path, capsys: pytest.CaptureFixtur
     assert main(["formats", "list", "--formats", str(user)]) == 2
 
 
+def test_check_looks_at_the_folder_of_the_user(
+    user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a folder on the command line, the shipped files and the user's are checked."""
+    (user / "a.toml").write_text(text("a").replace("u64", "?"))
+    assert main(["formats", "check"]) == 2
+    out = capsys.readouterr().out.splitlines()
+    assert out[:-1] == [f"{user}/a.toml:9: struct.x_ser.fields[0].type: '?' is not a type"]
+    assert out[-1] == f"{len(shipped_registry().definitions) + 1} definitions checked, 1 fault"
+
+
 def test_list_and_show_say_from_where(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The list has a column as soon as not all is shipped; JSON and show say it always."""
     main(["formats", "list"])

@@ -216,7 +216,8 @@ def test_strings_below_nodes() -> None:
     head = 'title = "X"\nkind = "{}"\ncontent = "{}"\nstatus = "local"\n'
     leaf = 'id = "{0}"\nmatch = {{ compatible = "{0}" }}\n' + head.format("node", "none")
     root = (
-        'id = "root"\nmatch = { compatible = "root" }\n' + head.format("root", "fdt")
+        'id = "root"\nmatch = { compatible = "root" }\n'
+        + head.format("root", "fdt")
         + '[fdt.node.a]\nformat = "always"\n[fdt.node.b]\noptional = true\nformat = "maybe"\n'
         '[fdt.node.b.node.c]\nformat = "below"\n[fdt.nodes]\nformat = "each"\n'
         '[fdt.node.d.node.e]\nformat = "deep"\n'
