@@ -280,6 +280,7 @@ def _layout(table: _Table, name: str) -> Layout:
         last=releases.take("last", str, ""),
         parameters=dict(table.table("parameters").data),
     )
+    releases.done()
     table.done()
     return layout
 

@@ -174,8 +174,8 @@ class Registry:
         for candidate in self.sets.values():
             if not candidate.first:
                 continue
-            last = release_key(candidate.last)[:2] if candidate.last else (1 << 30, 0)
-            if release_key(candidate.first)[:2] <= key[:2] <= last and "-rc" not in candidate.first:
+            last = release_key(candidate.last) if candidate.last else (1 << 30, 0)
+            if release_key(candidate.first) <= key <= last and "-rc" not in candidate.first:
                 return candidate
         return None
 

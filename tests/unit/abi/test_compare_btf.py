@@ -185,3 +185,21 @@ def test_structures_younger_than_the_set_are_left_out() -> None:
     ids = [definition.id for definition in definitions_of(REGISTRY.sets["6.16"], REGISTRY)]
     assert "kho_vmalloc" not in ids
     assert "kho_vmalloc" in [d.id for d in definitions_of(REGISTRY.sets["6.18"], REGISTRY)]
+
+
+def test_released_kernels_alone_are_near() -> None:
+    """A set that no release has, or none yet, is not taken, however much of it a kernel has."""
+    latest = replace(LATEST, id="mine", status="development")
+    other = replace(LATEST, id="other", first="", last="")
+    registry = Registry(REGISTRY, [latest, other, *REGISTRY.sets.values()])
+    assert nearest_set(kernel(LATEST), registry, GEOMETRY).id == "7.2"
+
+
+def test_two_leaves_at_one_place() -> None:
+    """Of two members at one offset, the one with the name counts."""
+    rows = (POS, PFN, FLAGS, FOLIOS, TEXT)
+    assert differences(40, *rows, ("of no length", 8, 0)) == []
+    assert differences(40, ("of no length", 8, 0), *rows) == []
+    assert differences(40, ("at", 8, 0), ("be", 8, 0), *rows[1:]) == [
+        "pos: the kernel calls it be",
+    ]  # fmt: skip

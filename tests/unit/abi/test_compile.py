@@ -14,6 +14,7 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.record import column, decode_record, decode_records, encode_record
+from khotool.abi.registry import Registry
 from khotool.errors import DefinitionError
 from tests.builders import REGISTRY
 
@@ -168,3 +169,54 @@ def test_labels_find_fields_and_parts() -> None:
     assert compiled.by_label("index").offset == 8
     with pytest.raises(KeyError):
         compiled.by_label("nothing")
+
+
+IN = {"packed": ("u8, u32", 5), "natural": ("u64", 8), "text": ("char[3]", 3)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "offsets"),
+    [
+        ("u8, packed", 6, [0, 1]),
+        ("u8, packed, u16", 8, [0, 1, 6]),
+        ("natural, u8", 16, [0, 8]),
+        ("u8, natural", 16, [0, 8]),
+        ("u8, text", 4, [0, 1]),
+        ("text", 3, [0]),
+        ("char[3], char[4]", 7, [0, 3]),
+        ("u8, natural, text", 24, [0, 8, 16]),
+    ],
+)
+def test_natural_alignment_of_embedded_structs(fields: str, size: int, offsets: list[int]) -> None:
+    """An embedded struct is aligned as what it holds; packed ones and text are not aligned."""
+
+    def struct(name: str, types: str, size: int, packed: bool) -> str:
+        rows = ",".join(
+            f'{{ name = "f{i}", type = "{t}" }}' for i, t in enumerate(types.split(", "))
+        )
+        return f"[struct.{name}]\nsize = {size}\npacked = {packed}\nfields = [{rows}]\n".lower()
+
+    text = 'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
+    text += struct("x", fields, size, False)
+    text += "".join(struct(name, *IN[name], name == "packed") for name in IN)
+    definition = load_definition(text.encode(), "x.toml")
+    compiled = Registry([definition]).compile(definition, "x", Geometry())
+    assert [placed.offset for placed in compiled.fields] == offsets
+    assert compiled.size == size == compiled.dtype.itemsize == compiled.construct.sizeof()
+
+
+@pytest.mark.parametrize(
+    ("fields", "fill"),
+    [
+        ('"u64" }, { name = "b", type = "u16", fill = "page"', True),
+        ('"u64", fill = "page"', True),
+        ('"u64[511]" }, { name = "b", type = "u64"', False),
+        ('"char[8]" }, { name = "b", type = "u16", fill = "page"', False),
+    ],
+)
+def test_plain_numbers_that_fill_a_page(fields: str, fill: bool) -> None:
+    """Such a struct, with nothing but numbers in it, goes through numpy."""
+    text = 'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
+    text += f'[struct.x]\nsize = "page"\nfields = [ {{ name = "a", type = {fields} }} ]\n'
+    definition = load_definition(text.encode(), "x.toml")
+    assert Registry([definition]).compile(definition, "x", Geometry()).has_fill is fill

@@ -128,6 +128,32 @@ WRONG: dict[str, tuple[str, str]] = {
         HEAD + "[layouts.l]\nbits = 1\n" + STRUCT,
         "f.toml.layouts.l.bits: this key has no meaning",
     ),
+    "layout releases": (
+        HEAD + "[layouts.l]\nreleases = { since = '1' }\n" + STRUCT,
+        "f.toml.layouts.l.releases.since: this key has no meaning",
+    ),
+    "allocate key": (
+        HEAD + "allocate = { sheets = 1 }\n" + STRUCT,
+        "f.toml.allocate.sheets: this key has no meaning",
+    ),
+    "allocate bool": (
+        HEAD + "allocate = { pages = true }\n" + STRUCT,
+        "f.toml.allocate.pages: expected int, found bool",
+    ),
+    "number float": (
+        HEAD + "limits = { n = 1.5 }\n" + STRUCT,
+        "f.toml.limits.n: expected a number, found float",
+    ),
+    "struct key": (HEAD + STRUCT + "colour = 1\n", "f.toml.struct.x_ser.colour: this key has no"),
+    "bytes of any length": (
+        field('name = "a", type = "bytes"'),
+        "f.toml.struct.x_ser.a: type 'bytes' is for properties of a device tree only",
+    ),
+    "layout below": (
+        HEAD.replace("x_ser", "fdt") + '[fdt.nodes]\nproperties = [ { name = "a", type = "u64", '
+        'layout = "l" } ]\n',
+        "f.toml.fdt: layout 'l' is not defined",
+    ),
     "node key": (
         HEAD.replace("x_ser", "fdt") + "[fdt]\n[fdt.node.a]\nb = 1\n",
         "f.toml.fdt.node.a.b: this key has no meaning",

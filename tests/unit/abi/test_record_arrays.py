@@ -107,6 +107,22 @@ def test_every_kind_of_field(byteorder: ByteOrder) -> None:
     assert isinstance(decode_records(outer, data, 1)[0]["raw"], bytes)
 
 
+def test_values_are_plain() -> None:
+    """Numbers and lists are Python's own, one by one and in arrays of records."""
+
+    def kinds(value: Any) -> set[type]:
+        if isinstance(value, dict | list):
+            items = value.values() if isinstance(value, dict) else value
+            return {type(value)}.union(*map(kinds, items))
+        return {type(value)}
+
+    data = stored("big")
+    outer = compiled("outer", "big")
+    plain = {dict, list, int, str, bytes}
+    assert kinds(decode_record(outer, data)) == plain
+    assert [kinds(row) for row in decode_records(outer, data * 2, 2)] == [plain, plain]
+
+
 @pytest.mark.parametrize("name", ["outer", "loose", "around", "full"])
 def test_what_is_not_given_is_zero(name: str) -> None:
     """A record of no values is all zeros, and arrays that are short are filled with zeros."""

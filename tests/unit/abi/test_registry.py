@@ -114,6 +114,9 @@ def test_names_have_to_exist() -> None:
     )
     with pytest.raises(DefinitionError, match=re.escape("sets.toml.s: names 'kho-v9', which is")):
         Registry(REGISTRY, sets)
+    rows = b'[[set]]\nid = "s"\nroot = "kho-v4"\nlayouts = { gone-v1 = "l" }\n'
+    with pytest.raises(DefinitionError, match=re.escape("sets.toml.s: names 'gone-v1', which is")):
+        Registry(REGISTRY, load_sets(rows, "s.toml"))
 
 
 def test_release_keys() -> None:
@@ -121,3 +124,19 @@ def test_release_keys() -> None:
     assert release_key("6.19.11-rt") == (6, 19)
     assert release_key("7.1-rc1") == (7, 1)
     assert release_key("next-20260101") == (0, 0)
+
+
+def test_the_first_of_several() -> None:
+    """A string that several definitions have means the first of them."""
+    texts = [MINE.replace('id = "mine-v1"', f'id = "{name}"') for name in ("one", "two", "three")]
+    registry = Registry([load_definition(text.encode(), "m.toml") for text in texts])
+    found = registry.candidates(Kind.FILE, "compatible", "mine-v1")
+    assert [definition.id for definition in found] == ["one", "two", "three"]
+    assert registry.match(Kind.FILE, "compatible", "mine-v1") is found[0]
+
+
+def test_folder_of_nothing_but_sets(tmp_path: Path) -> None:
+    """Sets alone are enough; a folder of neither changes nothing."""
+    assert load_registry([tmp_path]) is load_registry()
+    (tmp_path / "sets.toml").write_text('[[set]]\nid = "mine"\nroot = "kho-v4"\n')
+    assert set(load_registry([tmp_path]).sets) == set(REGISTRY.sets) | {"mine"}

@@ -57,8 +57,8 @@ def f():
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("def f():\n    return 7\n", "returned int, which is no path"),
-        ("def f():\n    return [b'x', None]\n", "returned bytes, which is no path"),
+        ("def f():\n    return 7\n", "returned int, which is no path; not used"),
+        ("def f():\n    return [b'x', None]\n", "returned bytes, which is no path; not used"),
         (LOST, "all.zip/: OSError: it is lost; not used"),
     ],
 )
