@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from khotool.abi.btf import Btf, BtfStruct, Member
+from khotool.abi.btf import Btf, BtfStruct
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
@@ -93,14 +93,14 @@ def _compare(identifier: str, compiled: CompiledStruct, found: BtfStruct) -> lis
     if found.size != compiled.size and not (open_ended or page):
         text = f"{compiled.size} bytes here, {found.size} in the kernel"
         differences.append(Difference(identifier, name, "", text))
-    leaves = {(member.offset, _last(member)): member for member in found.members}
+    leaves = {(member.offset, member.name): member for member in found.members}
     by_offset = {member.offset: member for member in found.members}
     for field, offset, size in _fields(compiled):
         member = leaves.get((offset, field)) or by_offset.get(offset)
         if member is None:
             text = f"nothing starts at bit {offset} in the kernel"
             differences.append(Difference(identifier, name, field, text))
-        elif _last(member) != field:
+        elif member.name != field:
             text = f"the kernel calls it {member.path}"
             differences.append(Difference(identifier, name, field, text))
         elif size not in (member.size, member.element):
@@ -112,10 +112,6 @@ def _compare(identifier: str, compiled: CompiledStruct, found: BtfStruct) -> lis
             text = f"the kernel has {member.path} at byte {member.offset // 8}"
             differences.append(Difference(identifier, name, member.name, text))
     return differences
-
-
-def _last(member: Member) -> str:
-    return member.name or member.path.rpartition(".")[2]
 
 
 def _fields(compiled: CompiledStruct) -> list[tuple[str, int, int]]:
