@@ -247,8 +247,49 @@ def test_bits_in_no_word() -> None:
     """A bit-field that no word of eight bytes holds is an error."""
     kit = Kit()
     kit.x(9, ("a", kit.u64, 4, 64), ("c", kit.u8, 64, 0))
-    with pytest.raises(InputError, match=r"^bit-field a fits into no word of 8 bytes$"):
-        kit.drafter().draft("x")
+    drafter = kit.drafter()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^bit-field a fits into no word of 8 bytes$"):
+            drafter.draft("x")
+
+
+@pytest.mark.parametrize("levels", [1, MAX_DEPTH, MAX_DEPTH + 1, 3000])
+def test_structs_of_flexible_arrays(levels: int) -> None:
+    """Elements of flexible arrays are drafted too, as deep as embedded structs are."""
+    kit = Kit()
+    inner = kit.struct("s0", 4, ("leaf", kit.u32, 0))
+    for level in range(1, levels):
+        inner = kit.struct(f"s{level}", 4, ("n", kit.u32, 0), ("row", kit.array(inner, 0), 32))
+    kit.x(4, ("n", kit.u32, 0), ("row", kit.array(inner, 0), 32))
+    drafter = kit.drafter()
+    drafter.draft("x")
+    assert len(drafter.done) == min(levels, MAX_DEPTH) + 1
+
+
+@pytest.mark.parametrize(
+    ("levels", "text"),
+    [(1, "u64"), (MAX_DEPTH, "u64"), (MAX_DEPTH + 1, "bytes[8]"), (3000, "bytes[8]")],
+)
+def test_unions_in_unions(levels: int, text: str) -> None:
+    """A union is followed through so many unions; a deeper one is bytes."""
+    kit = Kit()
+    inner = kit.u64
+    for _ in range(levels):
+        inner = kit.struct("", 8, ("u", inner, 0), union=True)
+    kit.x(8, ("u", inner, 0))
+    (field,) = kit.drafter().draft("x").fields
+    assert field.type == text
+
+
+def test_typedefs_are_no_integers() -> None:
+    """An integer is not known by its own name, and many typedefs before it are passed."""
+    kit = Kit()
+    kind = kit.number("__be32", 4)
+    deep = kit.typedef("__be32", kit.u32)
+    for _ in range(MAX_DEPTH - 1):
+        deep = kit.typedef("t", deep)
+    kit.x(16, ("a", kind, 0), ("b", kit.array(kind, 2), 32), ("c", deep, 96))
+    assert [field.type for field in kit.drafter().draft("x").fields] == ["u32", "u32[2]", "beu32"]
 
 
 @pytest.mark.parametrize(("size", "good"), [(0, False), (1, True), (MOST_BYTES, True),
