@@ -208,7 +208,7 @@ def _named(table: object, key: str, place: str, lines: dict[str, int]) -> None:
         here = f"{place}.{key}[{number}]"
         parts = row.get("parts") if isinstance(row, dict) else None
         inner = (
-            [(f"{here}.parts[{n}]", part) for n, part in enumerate(parts or ())]
+            [(f"{here}.parts[{n}]", part) for n, part in enumerate(parts)]
             if isinstance(parts, list)
             else []
         )
@@ -263,7 +263,7 @@ def _field(
         named.append(field.holds.of)
         if field.holds.count and field.holds.count not in labels:
             yield here, f"holds.count {field.holds.count!r} is no field beside it"
-    if field.type is not None and field.type.struct:
+    if field.type is not None:
         named.append(field.type.struct)
     for name in named:
         if name and _find_struct(definition, registry, name) is None:

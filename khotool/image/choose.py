@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_BLOCKS = 8
 """Blocks of a list whose records are looked at to choose between formats."""
+
+
+BEHIND = "something stands behind the end of its array"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,28 @@ def choose(
         return None
     if len(candidates) == 1:
         only = candidates[0]
+        if _forced(walker, string, candidates):
+            return only
         # A string alone does not make a format whose other signs are not there.
-        fits = all(holds(walker, only, sign, evidence) for sign in only.probe)
-        return only if fits or _forced(walker, string, candidates) else None
+        if not _fits(walker, only, evidence) or not _ends(walker, only, evidence):
+            return None
+        return only
     forced = _forced(walker, string, candidates)
     choice = forced or _best(walker, string, candidates, evidence)
-    key = (string, choice.layout)
     usual = choice.certain and not walker.registry.definitions[choice.layout].probe
-    if key not in walker.choices and (forced is not None or not usual):
-        walker.choices[key] = choice
-        if not choice.certain:
-            walker.report("ABI903", node, f"{string} read as {choice.layout}: {choice.why}")
+    if forced is not None or not usual:
+        _record(walker, node, choice)
     return walker.registry.definitions[choice.layout]
+
+
+def _record(walker: Walker, node: Node, choice: Choice) -> None:
+    """Keep a choice, and say so where it is not certain; once for a string."""
+    key = (choice.definition, choice.layout)
+    if key in walker.choices:
+        return
+    walker.choices[key] = choice
+    if not choice.certain:
+        walker.report("ABI903", node, f"{choice.definition} read as {choice.layout}: {choice.why}")
 
 
 def note_whole(walker: Walker, node: Node, string: str, chosen: Definition) -> None:
@@ -104,24 +117,38 @@ def _forced(walker: Walker, string: str, candidates: Sequence[Definition]) -> Ch
 def _best(
     walker: Walker, string: str, candidates: Sequence[Definition], evidence: Evidence
 ) -> Choice:
-    fitting = [
-        definition
-        for definition in candidates
-        if all(holds(walker, definition, sign, evidence) for sign in definition.probe)
-    ]
     # Of equals, the one that is named after the string comes first.
-    fitting.sort(key=lambda definition: (-len(definition.probe), definition.id != string))
+    ranked = sorted(candidates, key=lambda d: (-len(d.probe), d.id != string))
+    fitting = [definition for definition in ranked if _fits(walker, definition, evidence)]
     if not fitting:
-        why = "no sign of any of its layouts is there; " + _others(candidates, candidates[0])
-        return Choice(string, candidates[0].id, why, False, "format")
-    best = fitting[0]
-    equal = [d.id for d in fitting[1:] if len(d.probe) == len(best.probe)]
-    if equal:
-        why = f"{_signs(best)}; {', '.join(equal)} would fit as well; --abi decides"
+        usual = min(candidates, key=lambda d: (len(d.probe), d.id != string))
+        why = f"no sign of any layout is there; others are {_others(candidates, usual)}"
+        return Choice(string, usual.id, why, False, "format")
+    most = len(fitting[0].probe)
+    ending = [d for d in fitting if len(d.probe) == most and _ends(walker, d, evidence)]
+    best = ending[0] if ending else fitting[0]
+    if len(ending) > 1 or not ending:
+        others = ", ".join(definition.id for definition in fitting if definition is not best)
+        why = _signs(best) if ending else f"{_signs(best)}, but {BEHIND}"
+        why += f"; {others} would fit as well; --abi decides" if others else ""
         return Choice(string, best.id, why, False, "format")
     if not best.probe:
         return Choice(string, best.id, f"no sign of {_others(candidates, best)}", True, "format")
     return Choice(string, best.id, _signs(best), True, "format")
+
+
+def _fits(walker: Walker, definition: Definition, evidence: Evidence) -> bool:
+    """True if all signs of a definition are there, whatever stands behind its arrays."""
+    return all(holds(walker, definition, replace(sign, ends=False), evidence)
+               for sign in definition.probe)  # fmt: skip
+
+
+def _ends(walker: Walker, definition: Definition, evidence: Evidence) -> bool:
+    """True if nothing stands behind the arrays of a definition that has that for a sign.
+
+    A writer that took a record back may have left it there.
+    """
+    return all(holds(walker, definition, sign, evidence) for sign in definition.probe if sign.ends)
 
 
 def _others(candidates: Sequence[Definition], best: Definition) -> str:

@@ -127,7 +127,13 @@ class EntryReader:
                 self.walker.report("FDT101", node, f"no device tree at {address:#x}", address)
                 return
             text = f"no definition for the blob of entry {node.name!r}"
-            self.unknown(node, f"{text}, which starts with {bytes(data[:16])!r}", address)
+            text += f", which starts with {bytes(data[:16])!r}"
+            named = [d for d in named if d.content in d.structs and d.match.get("compatible")]
+            own = [definition for definition in named if self.literals_fit(definition, data)]
+            if own:
+                near = " or ".join(f"--abi {d.id}" for d in own)
+                text += f"; {near} reads it by its string, though other signs are not there"
+            self.unknown(node, text, address)
             self.raw_blob(node, address, data if size else data[:0])
             return
         compiled = self.compile(definition)

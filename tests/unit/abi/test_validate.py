@@ -8,7 +8,7 @@ import pytest
 
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry, builtin_formats
-from khotool.abi.validate import Fault, check_folder
+from khotool.abi.validate import Fault, File, check_folder
 from tests.builders import REGISTRY
 
 HEAD = 'id = "x-v1"\ntitle = "X"\nkind = "file"\ncontent = "x_ser"\nstatus = "local"\n'
@@ -193,7 +193,8 @@ PLACES: dict[str, tuple[str, list[str]]] = {
                               "9 struct.x_ser.p: header two has no field labelled 'count'"]),
     "a count in a part": (
         pointer('shape = "array", of = "two", header = "h", count = "count"') + TWO
-        + struct('bits = "u64", parts = [ { name = "count", width = 64 } ]', name="h"), []),
+        + struct('bits = "u64", parts = [ { name = "count", width = 32 },'
+                 ' { name = "more", width = 32 } ]', name="h"), []),
     "a part that counts a part": (
         HEAD + struct('name = "n", type = "u64", counts = "b"',
                       'bits = "u64", parts = [ { name = "a", width = 32 },'
@@ -214,6 +215,25 @@ PLACES: dict[str, tuple[str, list[str]]] = {
         + struct('name = "d", type = "u64"', size=7),
         ["19 struct.one.fields[0].type: '?' is not a type",
          "21 struct.x_ser: struct x_ser: fields end at 8 bytes, declared size is 7"]),
+    "structs that hold one whose layout is not known": (
+        HEAD + struct('name = "a", type = "u64"', name="one") + 'packed = "yes"\n'
+        + struct('name = "b", type = "one"', name="two") + "packed = false\n"
+        + struct('name = "c", type = "u8"', 'name = "d", type = "two"', size=9)
+        + "packed = false\n",
+        ["11 struct.one.packed: expected bool, found str"]),
+    "a struct that holds it beside another": (
+        HEAD + struct('name = "a", type = "u64"', name="one") + 'packed = "yes"\n'
+        + struct('name = "c", type = "u8"', 'name = "d", type = "one"', size=9)
+        + "packed = false\n",
+        ["11 struct.one.packed: expected bool, found str"]),
+    "a tree that is mended": (
+        tree('name = "a", type = "u64", layout = "l"', 'name = "b", type = "gone[]"')
+        + struct('name = "a", type = "u32"'),
+        ["6 fdt: layout 'l' is not defined", "11 struct.x_ser: struct x_ser: fields end at 4"]),
+    "a part without a width": (
+        HEAD + struct('bits = "u64", parts = [ { name = "a" } ]'),
+        ["9 struct.x_ser.fields[0].parts[0].width: expected bits"]),
+    "a huge number": ("a = 1\nb = " + "9" * 99, ["1 : not TOML: a number of 329 bits"]),
     "an id that is no text": (
         HEAD.replace('"x-v1"', "7") + struct('name = "a", type = "u32"'),
         ["1 id: expected str, found int"]),
@@ -266,3 +286,15 @@ def test_sets(case: str, tmp_path: Path) -> None:
     text, expected = SETS[case]
     found = told(tmp_path, text, "sets.toml")
     assert begin(found, expected), found
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [("a", 1), ("a.b", 1), ("c", 2), ("c[1]", 4), ("c[1].d.e", 4), ("c[7]", 2), ("c[0].d[3].e", 3),
+     ("nowhere", 1), ("nowhere.a[1]", 1), ("", 1)],
+)  # fmt: skip
+def test_lines_of_what_is_around(where: str, line: int) -> None:
+    """A place that is not in the file has the line of the nearest one around it, else the first."""
+    file = File("x.toml", b"a = 1\nc = [\n  { d = 2 },\n  { f = 3 },\n]\n")
+    file.add(where, "wrong")
+    assert file.faults == [Fault("x.toml", line, where, "wrong")]

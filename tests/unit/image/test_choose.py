@@ -19,6 +19,7 @@ from khotool.image.walk import Walker
 from khotool.memory.overlay import OverlaySpace
 from khotool.pages.blocks import Blocks
 from khotool.shapes.preserved import MapPages, PreservedMap
+from tests.unit.image.fixture_images import changed, good
 
 HEAD = """
 title = "t"
@@ -190,7 +191,7 @@ def test_doubt_is_a_finding() -> None:
     assert [f.rule for f in equal.findings] == ["ABI903"]
     assert "would fit as well; --abi decides" in equal.findings[0].message
     assert [f.rule for f in none.findings] == ["ABI903"]
-    assert "no sign of any of its layouts is there" in none.findings[0].message
+    assert "no sign of any layout is there; others are three" in none.findings[0].message
 
 
 @pytest.mark.parametrize("abi", [{"dev": "two"}, {"two": None}], ids=["string", "id"])
@@ -209,3 +210,14 @@ def test_no_candidates_is_no_definition() -> None:
 
     assert choose(made, made.tree, "other", (), Evidence()) is None
     assert made.findings == []
+
+
+def test_what_stands_behind_an_array_decides_among_equals_alone() -> None:
+    """A record that was taken back may still be there: its format is doubted, not another one."""
+    found = good("luo-posted-v5-sessions-and-flbs")
+    assert {c.certain for c in found.choices if c.layout == "luo-v1-posted-v5"} == {True}
+    again = changed(found, ("/LUO/sessions/header/count", 3))
+    (choice,) = [c for c in again.choices if c.layout == "luo-v1-posted-v5"]
+    assert not choice.certain
+    assert "something stands behind the end of its array" in choice.why
+    assert "ABI903" in {finding.rule for finding in again.findings}
