@@ -78,8 +78,12 @@ class _Lifter:
         values: dict[str, Any] = {}
         derived = {c.field.points_to.pgcnt for c in node.children if c.field and c.field.points_to}
         for child in node.children:
-            if child.field is not None and (child.field.counts or child.name in derived):
-                # The encoder counts for itself.
+            if (
+                child.field is not None
+                and child.table is None
+                and (child.field.counts or child.name in derived)
+            ):
+                # The encoder counts for itself; an array that is as long as another is no count.
                 continue
             if child.key is not None or (child.field is None and child.kind is NodeKind.VALUE):
                 if child.name == "name" and child.field is None:

@@ -252,7 +252,7 @@ def _field_holds(
         rows = list_blocks(walker, definition, compiled, record, sign.rows)[0]
     if sign.ends and not _arrays_end(walker, definition, compiled, sign, rows):
         return False
-    if not rows and (sign.equals is not None or sign.aligned):
+    if not rows and (sign.equals is not None or sign.aligned or sign.inside):
         # Where a list is empty, none of its records has the value that would tell.
         return False
     return all(_row(walker, sign, row, inside) for row in rows)

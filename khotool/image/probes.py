@@ -12,6 +12,7 @@ from khotool.abi.registry import release_key
 from khotool.fdt.blob import Node as FdtNode
 from khotool.image.model import UNPLACED, Choice
 from khotool.image.preserved import bitmap_bytes, decode_map
+from khotool.image.scan import PEEK, read_tree
 
 if TYPE_CHECKING:
     from khotool.image.walk import Walker
@@ -45,7 +46,10 @@ def _by_release(walker: Walker, definition: Definition) -> Choice | None:
         high = release_key(layout.last) if layout.last else (1 << 30, 0)
         if low <= key <= high:
             why = f"written by {walker.writer}; kernels of {layout.first} and later use it"
-            return Choice(definition.id, layout.name, why, True)
+            # A release candidate may be older than the change that its release has.
+            candidate = "-rc" in walker.writer and key == low
+            why += ", release candidates maybe not all" if candidate else ""
+            return Choice(definition.id, layout.name, why, not candidate)
     return None
 
 
@@ -61,6 +65,9 @@ def _probe_bitmaps(
     if blob is not None and blob.off_mem_rsvmap == 40:
         why = "the root was edited in place, which kernels do from 6.19 on"
         return Choice(definition.id, "bitmap-page", why, True)
+    numbered = _by_orchestrator(walker, definition, fdt)
+    if numbered is not None:
+        return numbered
     prop = fdt.get("preserved-memory-map")
     if prop is None or len(prop.value) != 8:
         return None
@@ -95,6 +102,19 @@ def _probe_bitmaps(
         f"contradictions; {second} covers {covered[second]} with {strange[second]}"
     )
     return Choice(definition.id, first, why, True)
+
+
+def _by_orchestrator(walker: Walker, definition: Definition, fdt: FdtNode) -> Choice | None:
+    """An orchestrator that numbers its updates is younger than bitmaps of a page."""
+    luo = fdt.child("LUO")
+    entry = luo.get("fdt") if luo is not None else None
+    if entry is None or len(entry.value) != 8:
+        return None
+    blob = read_tree(walker.space, int.from_bytes(entry.value, walker.geometry.byteorder), PEEK)
+    if blob is None or blob.root is None or blob.root.get("liveupdate-number") is None:
+        return None
+    why = "LUO numbers its updates, which it does since bitmaps have a page"
+    return Choice(definition.id, "bitmap-page", why, True)
 
 
 def _probe_kho_test(

@@ -232,6 +232,8 @@ def test_a_fresh_layout_means_the_same(name: str) -> None:
     assert built.lost == []
     again = image_of(built, REGISTRY)
     assert meaning(handover_of(again)) == meaning(handover_of(found))
+    rules = [sorted({finding.rule for finding in check_image(one)}) for one in (found, again)]
+    assert rules[0] == rules[1]
     assert again.tree.format == found.tree.format
     assert digest(convert_image(again, own.id)) == digest(built)
 
