@@ -34,6 +34,16 @@ def one_struct() -> bytes:
     return types + struct.pack("<6I", 1, STRUCT << 24 | 1, 8, 4, 1, 0)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_header_has_24_bytes(order: str) -> None:
+    """A section of no types and no names is one; less than a header is none."""
+    head = struct.pack(f"{order}HBB5I", 0xEB9F, 1, 0, 24, 0, 0, 0, 0)
+    assert Btf(head).structs == {}
+    for length in range(24):
+        with pytest.raises(InputError, match="not a BTF section"):
+            Btf(head[:length])
+
+
 @pytest.mark.parametrize("header", [24, 32])
 @pytest.mark.parametrize("gap", [0, 4, 40])
 @pytest.mark.parametrize("strings_first", [False, True])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from khotool.abi.definition import Definition, Field, FieldType, Reference, Shape, Struct
+from khotool.abi.definition import Condition, Definition, Field, FieldType, Reference, Shape, Struct
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition, load_sets
 from khotool.abi.registry import Registry, release_key
 from khotool.errors import DefinitionError
+from tests.builders import REGISTRY
 
 HEAD = 'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
 
@@ -70,6 +72,7 @@ def test_a_condition_of_one_word() -> None:
     """A sign asks for nothing that it does not name; an empty one asks for nothing at all."""
     head = HEAD + "probe = [ { length = 8 } ]\n"
     (condition,) = load('{ name = "a", type = "u64" }', head=head).probe
+    assert condition == Condition(length=8)
     assert (condition.length, condition.multiple, condition.above) == (8, 0, None)
     off = (condition.aligned, condition.preserved, condition.asked, condition.ends)
     assert off == (False,) * 4
@@ -232,3 +235,15 @@ def test_geometries(page: int, shift: int) -> None:
     assert Geometry(page).page_shift == shift
     assert (Geometry(page).prefix, Geometry(page, "big").prefix) == ("<", ">")
     assert Geometry() == Geometry(4096, "little")
+
+
+def test_what_is_read_can_be_a_key() -> None:
+    """Definitions, all that they hold, and sets have a hash, and equal ones the same."""
+    for definition in REGISTRY:
+        parts = [definition, *definition.structs.values(), *definition.layouts.values()]
+        parts += [] if definition.fdt is None else [definition.fdt]
+        for part in parts:
+            assert len({part, replace(part)}) == 1  # type: ignore[type-var]
+    assert len({*REGISTRY.sets.values(), *map(replace, REGISTRY.sets.values())}) == len(
+        REGISTRY.sets
+    )

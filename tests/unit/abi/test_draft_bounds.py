@@ -296,6 +296,7 @@ def test_typedefs_are_no_integers() -> None:
                                             (MOST_BYTES + 1, False)])  # fmt: skip
 def test_sizes(size: int, good: bool) -> None:
     """A struct has a byte to a mebibyte."""
+    assert MOST_BYTES == 1 << 20
     kit = Kit()
     kit.x(size, ("a", kit.u8, 0))
     if good:
@@ -328,6 +329,16 @@ def test_the_nearest_name() -> None:
         kit.drafter().draft("samplex")
     with pytest.raises(InputError, match=r"has no struct zzz$"):
         kit.drafter().draft("zzz")
+
+
+@pytest.mark.parametrize(
+    "name", ["string", "bytes", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "char"]
+)
+def test_a_struct_called_like_any_type(name: str) -> None:
+    """A struct cannot have the name of a type; ``char`` is one only with a length behind it."""
+    kit = Kit()
+    kit.struct(name, 4, ("a", kit.u32, 0))
+    assert kit.drafter().draft(name).name == (name if name == "char" else f"{name}_2")
 
 
 def test_a_struct_is_drafted_once() -> None:
