@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.findings import Finding, Severity
 from khotool.image.model import Image, Node, NodeKind, Root
@@ -33,7 +34,10 @@ def row(label: str, segments: Iterable[Segment]) -> Line:
 
 def abi_ids(image: Image) -> list[str]:
     """Versions the image speaks, in order; structures and names without one are left out."""
-    return sorted(d.id for d in image.used if d.match.get("compatible") or d.probe)
+    return sorted(
+        d.id for d in image.used if d.match.get("compatible") or d.probe
+        or (d.kind is Kind.FLB and d.content in d.structs)
+    )  # fmt: skip
 
 
 def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
