@@ -6,7 +6,7 @@ import argparse
 
 from khotool.cli.options import add_output_options, page_size
 from khotool.cli.output import write_json, write_text
-from khotool.errors import UsageError
+from khotool.errors import InputError, UsageError
 
 HELP = "compare the definitions of a kernel with its BTF"
 
@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         known = ", ".join(registry.sets)
         raise UsageError(f"--kernel {args.kernel}: no ABI set has this release; sets are {known}")
     compared, differences = compare_set(btf, abi, registry, Geometry(args.page_size))
+    if args.kernel is None and compared <= len({d.struct for d in differences if not d.field}):
+        why = "has hardly a struct of KHO; was it built with CONFIG_KEXEC_HANDOVER?"
+        raise InputError(f"{args.file}: this kernel {why} --kernel RELEASE compares it anyway")
     if args.json:
         from khotool.render.document import head
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from khotool.abi.definition import AbiSet
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Origin, Registry
+from khotool.cli.main import main
 from tests.builders import REGISTRY, SETS
 from tests.unit.abi.btf_builder import BtfBuilder
 
@@ -203,3 +205,17 @@ def test_two_leaves_at_one_place() -> None:
     assert differences(40, ("at", 8, 0), ("be", 8, 0), *rows[1:]) == [
         "pos: the kernel calls it be",
     ]  # fmt: skip
+
+
+def test_a_kernel_without_handover(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a set to name, a kernel that lacks all but boot data is told from a damaged one."""
+    btf = BtfBuilder()
+    boot = REGISTRY.get("setup_data")
+    for name in boot.structs:
+        btf.compiled(REGISTRY.compile(boot, name, GEOMETRY))
+    path = tmp_path / "x.btf"
+    path.write_bytes(btf.section())
+    assert main(["formats", "btf", str(path)]) == 3
+    assert "was it built with CONFIG_KEXEC_HANDOVER?" in capsys.readouterr().err
+    assert main(["formats", "btf", str(path), "--kernel", "7.3"]) == 1
+    assert "memfd-v2  memfd_luo_ser  the kernel has no such struct" in capsys.readouterr().out
