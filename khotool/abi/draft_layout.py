@@ -145,7 +145,7 @@ def _fits(size: int, items: list[DraftField], *, packed: bool) -> bool:
 def _fills_page(size: int, items: list[DraftField]) -> bool:
     """True if the last array ends with the page, whatever the size of a page is."""
     last = items[-1] if items else None
-    if size not in PAGE_SIZES or last is None or "[" not in last.type or last.parts:
+    if size not in PAGE_SIZES or last is None or "[" not in last.type:
         return False
     text, _, count = last.type.partition("[")
     if text in ("char", "bytes"):
