@@ -177,6 +177,9 @@ class _Root:
         if definition is None:
             self.builder.lost.append(f"{path}: set {self.abi.id} has no such entry")
             return None
+        if entry.format not in self.registry.definitions:
+            why = f"{entry.format!r} has parts that no definition has"
+            self.builder.lost.append(f"{path}: written as {definition.id}; {why}")
         if self.inline:
             return self.fdt.tree(definition, entry.values, path, name)
         if definition.content == "fdt":

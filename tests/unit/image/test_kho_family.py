@@ -229,7 +229,11 @@ def test_a_fresh_layout_means_the_same(name: str) -> None:
     own = set_of(found)
     assert own.id == set_name(FIXTURES[name])
     built = convert_image(found, own.id)
-    assert built.lost == []
+    lost = {"composite-unknown-parts": [
+        "/LUO: written as luo-v5-block-v1; 'luo-v5;block-v2;vmalloc-v1' has parts that no "
+        "definition has"
+    ]}  # fmt: skip
+    assert built.lost == lost.get(name, [])
     again = image_of(built, REGISTRY)
     assert meaning(handover_of(again)) == meaning(handover_of(found))
     rules = [sorted({finding.rule for finding in check_image(one)}) for one in (found, again)]
