@@ -110,9 +110,9 @@ def _mend(document: dict[str, Any], where: str, message: str, unused: str) -> bo
         return _replace_field(value, rest, unused)
     if holder is None:
         return _replace(document, "content", "none") if message.startswith("content") else False
-    if where.startswith("probe["):
-        return _replace(holder, key, {"asked": True})
     if isinstance(holder, list):
+        if where.startswith("probe["):
+            return _replace(holder, key, {"asked": True})
         part = where.rpartition(".")[2].startswith("parts[")
         return _replace(holder, key, {"name": unused} | ({"width": 1} if part else {"type": "u8"}))
     if where.count(".") == 1 and where.startswith("struct."):
@@ -122,6 +122,9 @@ def _mend(document: dict[str, Any], where: str, message: str, unused: str) -> bo
     if match := _EXPECTED.match(message):
         return _replace(holder, key, _OF_TYPE.get(match[1], unused))
     del holder[key]
+    if not holder and where.startswith("probe["):
+        # A sign of nothing would be another mistake.
+        holder["asked"] = True
     return True
 
 

@@ -83,6 +83,14 @@ CASES: dict[str, tuple[str, list[str], str, str]] = {
         ["struct.x.fields[0]: expected a table", "struct.x.fields[2].parts: expected list",
          "struct.x.fields[3].parts[0]: expected a table"], "struct.x",
         "x:unnamed_0,a,,unnamed_2"),
+    "signs of other keys, and a mistake behind them": (
+        struct('{ name = "a", type = "u64", king = 1 }').replace(
+            "[struct",
+            "probe = [ { length = 8, colour = 1 }, { length = 'a' }, { colour = 1 }, 7 ]\n[struct"),
+        ["probe[0].colour: this key has no meaning", "probe[1].length: 'a' is not a number",
+         "probe[2].colour: this key has no meaning", "probe[3]: expected a table, found int",
+         "struct.x.fields[0].king: this key has no meaning"],
+        "probe[0] probe[1] probe[2] probe[3] struct.x", "x:a"),
     "names that are numbers, or missing": (
         struct('{ name = 7, type = "u64" }, { name = "a", type = 7 }, { type = "u8" }'),
         ["struct.x.fields[0].name: expected str", "struct.x.fields[1].type: expected str",
@@ -115,3 +123,14 @@ def test_a_hundred_mistakes_are_enough() -> None:
     mended = load_past_errors(tomllib.loads(struct(rows)), "x.toml")
     assert len(mended.errors) == 99
     assert mended.definition is not None
+
+
+@pytest.mark.parametrize("extra", ["", 'probe = [ { length = "?" } ]\n'])
+def test_names_that_look_like_places(extra: str) -> None:
+    """A place that means two things may be mended in the wrong one; that ends, and is told."""
+    text = HEAD + extra + '[struct.y]\nsize = 8\nfields = [ { type = "u64" } ]\n'
+    text += '[struct."y.fields[0]"]\nsize = 8\nfields = [ { name = "a", type = "u64" } ]\n'
+    mended = load_past_errors(tomllib.loads(text), "x.toml")
+    places = [place_of(error, "x.toml") for error in mended.errors]
+    assert places == ["probe[0].length"] * bool(extra) + ["struct.y.fields[0]"]
+    assert mended.definition is None
