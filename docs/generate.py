@@ -32,9 +32,15 @@ PICTURED = "fixtures/real/linux-7.3.4/image.elf.xz"
 PICTURE = "docs/pictures/dump.svg"
 PICTURE_WIDTH = 100
 NAMES = {
-    "slash": "/", "question_mark": "?", "apostrophe": "'", "semicolon": ";",
-    "right_curly_bracket": "}", "left_curly_bracket": "{", "plus": "+", "minus": "-",
-}  # fmt: skip
+    "slash": "/",
+    "question_mark": "?",
+    "apostrophe": "'",
+    "semicolon": ";",
+    "right_curly_bracket": "}",
+    "left_curly_bracket": "{",
+    "plus": "+",
+    "minus": "-",
+}
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 SVG = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -281,9 +287,13 @@ def picture() -> str:
     from rich.text import Text
 
     console = Console(
-        record=True, width=PICTURE_WIDTH, file=StringIO(), force_terminal=True,
-        color_system="standard", legacy_windows=False,
-    )  # fmt: skip
+        record=True,
+        width=PICTURE_WIDTH,
+        file=StringIO(),
+        force_terminal=True,
+        color_system="standard",
+        legacy_windows=False,
+    )
     for line in printed(color=True):
         console.print(Text.from_ansi(line), soft_wrap=True)
     svg = console.export_svg(

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import load_registry
+from khotool.decode.open import open_image, open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.encode.fresh import Built
-from khotool.encode.read_model import Model, build_model
 from khotool.encode.reopen import image_of
 from khotool.findings import Severity
-from khotool.image.model import Image
-from khotool.image.open import open_image, open_memory
-from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
+from khotool.model.image import Image
+from khotool.opening.models import Model, build_model
 from khotool.render.severity import severity_of
 
 REGISTRY = load_registry()

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from khotool.image.host import Host
+from khotool.host.files import Host
 from khotool.memory.space import AddressSpace
 from tests.builders import REAL, capture
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from khotool.abi.geometry import PAGE_SIZES
-from khotool.encode.handover import Contents, Handle, Handover, Payload, Rows
+from khotool.handover.values import Contents, Handle, Handover, Payload, Rows
 from tests.builders import REGISTRY
 
 U64_EDGES = (0, 1, (1 << 32) - 1, 1 << 63, (1 << 64) - 1)

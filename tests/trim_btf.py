@@ -10,8 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
-from khotool.abi.btf import KIND_PTR, Btf
 from khotool.abi.registry import load_registry
+from khotool.authoring.btf import KIND_PTR, Btf
 from khotool.memory.wholefile import whole_file
 
 EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}
@@ -58,8 +58,10 @@ class Trimmed:
         if kind == 3:
             return list(struct.unpack_from(f"{self.btf.order}II", self.btf.data, at))
         if kind in (4, 5):
-            return [struct.unpack_from(f"{self.btf.order}III", self.btf.data, at + 12 * i)[1]
-                    for i in range(count)]  # fmt: skip
+            return [
+                struct.unpack_from(f"{self.btf.order}III", self.btf.data, at + 12 * i)[1]
+                for i in range(count)
+            ]
         return []
 
     def name(self, offset: int) -> int:

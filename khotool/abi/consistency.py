@@ -37,8 +37,11 @@ def check_consistent(definition: Definition) -> None:
                     f"type {kind.text!r} is for properties of a device tree only",
                 )
         _check_tail(f"{where}.struct.{struct.name}", struct)
-        for key, names in (("key", (struct.key,)), ("unique", struct.unique),
-                           ("unused", (struct.unused,))):  # fmt: skip
+        for key, names in (
+            ("key", (struct.key,)),
+            ("unique", struct.unique),
+            ("unused", (struct.unused,)),
+        ):
             for name in names:
                 if name and name not in labels:
                     raise DefinitionError(

@@ -28,10 +28,25 @@ T = TypeVar("T")
 
 STATUSES = ("merged", "queued", "development", "historical", "experimental", "local")
 ROLES = (
-    "address", "pfn", "page-index", "count", "bytes", "pages", "order", "token", "handle",
-    "flags", "counter", "checksum", "magic", "position", "bits", "name", "kernel-pointer",
+    "address",
+    "pfn",
+    "page-index",
+    "count",
+    "bytes",
+    "pages",
+    "order",
+    "token",
+    "handle",
+    "flags",
+    "counter",
+    "checksum",
+    "magic",
+    "position",
+    "bits",
+    "name",
+    "kernel-pointer",
     "bdf",
-)  # fmt: skip
+)
 PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
 _INT = re.compile(r"^(be)?([us])(8|16|32|64)(?:\[([0-9]{1,6})\])?$")
@@ -255,7 +270,8 @@ def _condition(table: _Table) -> Condition:
         multiple=table.take("multiple", int, 0),
         handle=table.choice("handle", ("zero", "address"), ""),
         field=table.take("field", str, ""),
-        equals=equals if equals is None or isinstance(equals, str)
+        equals=equals
+        if equals is None or isinstance(equals, str)
         else _number(f"{table.where}.equals", equals),
         aligned=table.take("aligned", bool, False),
         preserved=table.take("preserved", bool, False),
@@ -266,7 +282,7 @@ def _condition(table: _Table) -> Condition:
         asked=table.take("asked", bool, False),
         ends=table.take("ends", bool, False),
         **numbers,
-    )  # fmt: skip
+    )
     table.done()
     return condition
 

@@ -15,9 +15,19 @@ MOST_ERRORS = 100
 """Mistakes of one file that are told."""
 
 _NEUTRAL: dict[str, Any] = {
-    "kind": "structure", "content": "none", "status": "local", "shape": "record", "type": "u8",
-    "bits": "u8", "width": 1, "size": 1, "fields": [], "parts": [], "properties": [], "pages": 1,
-}  # fmt: skip
+    "kind": "structure",
+    "content": "none",
+    "status": "local",
+    "shape": "record",
+    "type": "u8",
+    "bits": "u8",
+    "width": 1,
+    "size": 1,
+    "fields": [],
+    "parts": [],
+    "properties": [],
+    "pages": 1,
+}
 """Values of keys that have to be there and that offend nobody."""
 _MISSING = re.compile(r"key '(.*)' is missing$")
 _TWICE = re.compile(r"'(.*)' is defined twice$")
@@ -25,8 +35,12 @@ _LAYOUT = re.compile(r"layout '(.*)' is not defined$")
 _STEP = re.compile(r"\[(\d+)\]")
 _EXPECTED = re.compile(r"expected (a table|a list|list|str|int|bool)\b")
 _OF_TYPE: dict[str, Any] = {
-    "a table": {}, "a list": [], "list": [], "int": 1, "bool": False,
-}  # fmt: skip
+    "a table": {},
+    "a list": [],
+    "list": [],
+    "int": 1,
+    "bool": False,
+}
 """Values of a type; of text there is a name that nothing has."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from khotool.findings import Finding
-from khotool.image.model import UNPLACED, Image, Node
 from khotool.memory.space import MemoryFault
+from khotool.model.image import UNPLACED, Image, Node
 
 MAX_PER_RULE = 200
 """Findings of one rule that are kept; more are counted in a last one."""

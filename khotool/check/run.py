@@ -16,7 +16,7 @@ from khotool.check.rules import (
     versions,
 )
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image, Phase
+from khotool.model.image import Image, Phase
 
 CHECKS: tuple[Check, ...] = (
     versions.check_headers,

@@ -61,8 +61,10 @@ def read_baseline(path: str) -> set[str]:
         known = document["known"]
         return {str(item) for item in known}
     except OSError as error:
-        raise InputError(f"--baseline {path}: {error.strerror}; write it with --write-baseline "
-                         "FILE") from None  # fmt: skip
+        raise InputError(
+            f"--baseline {path}: {error.strerror}; write it with --write-baseline FILE"
+        ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"--baseline {path}: not a baseline; write it with --write-baseline "
-                         "FILE") from None  # fmt: skip
+        raise InputError(
+            f"--baseline {path}: not a baseline; write it with --write-baseline FILE"
+        ) from None

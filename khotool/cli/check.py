@@ -12,7 +12,7 @@ from khotool.cli.output import note, progress, refuse_same_file, write_json, wri
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.options import Progress
+    from khotool.discovery.options import Progress
     from khotool.render.findings import Checked
 
 NAME = "check"
@@ -38,16 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what counts")
     group.add_argument("--kernel", metavar="RELEASE", help="add the verdict of this kernel")
     group.add_argument(
-        "--select", action="append", default=[], metavar="RULES",
+        "--select",
+        action="append",
+        default=[],
+        metavar="RULES",
         help="only these: ids, beginnings of ids, slugs, separated by commas",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--ignore", action="append", default=[], metavar="RULES", help="all but these"
     )
     group.add_argument(
-        "--fail-on", choices=("error", "warning", "note", "never"), default="error",
+        "--fail-on",
+        choices=("error", "warning", "note", "never"),
+        default="error",
         help="lowest severity that gives exit code 1 (error)",
-    )  # fmt: skip
+    )
     group.add_argument("--baseline", metavar="FILE", help="leave out findings that it lists")
     group.add_argument("--write-baseline", metavar="FILE", help="list today's findings in FILE")
     group.add_argument(
@@ -114,7 +119,7 @@ def check_one(path: str, args: argparse.Namespace, report: Progress | None = Non
     from khotool.check.kernels import verdict_document
     from khotool.check.run import check_with_skips
     from khotool.check.select import chosen, fingerprint, read_baseline
-    from khotool.encode.load import load_image
+    from khotool.opening.load import load_image
     from khotool.render.findings import Checked
 
     image = load_image(path, options_from(args), report)

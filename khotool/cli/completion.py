@@ -83,24 +83,32 @@ def bash(commands: list[Flags]) -> str:
         words = " ".join([*command.words, *command.flags])
         cases.append(f'    {command.name}) words="{words}" ;;')
         values.update({flag: " ".join(found) for flag, found in command.choices.items()})
-    given = [f'    {flag}) COMPREPLY=($(compgen -W "{found}" -- "$word")); return ;;'
-             for flag, found in sorted(values.items())]  # fmt: skip
-    return "\n".join([
-        "_khotool() {",
-        '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words',
-        "  if [ \"$COMP_CWORD\" -eq 1 ]; then",
-        f'    COMPREPLY=($(compgen -W "{names} --help --version" -- "$word")); return',
-        "  fi",
-        '  case "$before" in', *given, "  esac",
-        '  case "${COMP_WORDS[1]}" in', *cases, "  esac",
-        '  case "$word" in',
-        '    -*) COMPREPLY=($(compgen -W "$words" -- "$word")) ;;',
-        '    *) COMPREPLY=($(compgen -W "${words//-[^ ]*/}" -- "$word")',
-        '                  $(compgen -f -- "$word")) ;;',
-        "  esac",
-        "}",
-        "complete -o filenames -F _khotool khotool",
-    ])  # fmt: skip
+    given = [
+        f'    {flag}) COMPREPLY=($(compgen -W "{found}" -- "$word")); return ;;'
+        for flag, found in sorted(values.items())
+    ]
+    return "\n".join(
+        [
+            "_khotool() {",
+            '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words',
+            '  if [ "$COMP_CWORD" -eq 1 ]; then',
+            f'    COMPREPLY=($(compgen -W "{names} --help --version" -- "$word")); return',
+            "  fi",
+            '  case "$before" in',
+            *given,
+            "  esac",
+            '  case "${COMP_WORDS[1]}" in',
+            *cases,
+            "  esac",
+            '  case "$word" in',
+            '    -*) COMPREPLY=($(compgen -W "$words" -- "$word")) ;;',
+            '    *) COMPREPLY=($(compgen -W "${words//-[^ ]*/}" -- "$word")',
+            '                  $(compgen -f -- "$word")) ;;',
+            "  esac",
+            "}",
+            "complete -o filenames -F _khotool khotool",
+        ]
+    )
 
 
 def zsh(commands: list[Flags]) -> str:
@@ -116,19 +124,23 @@ def zsh(commands: list[Flags]) -> str:
             flags.append(f"'*{flag}[{_zsh(text)}]{value}'")
         first = f"'1: :(({' '.join(w.strip(chr(39)) for w in given)}))' " if given else ""
         cases.append(f"    {command.name}) _arguments {first}{' '.join(flags)} '*:file:_files' ;;")
-    return "\n".join([
-        "#compdef khotool",
-        "_khotool() {",
-        "  if (( CURRENT == 2 )); then",
-        f"    local -a commands=({names})",
-        "    _describe command commands; return",
-        "  fi",
-        "  local name=$words[2]",
-        "  shift words; (( CURRENT-- ))",
-        '  case "$name" in', *cases, "  esac",
-        "}",
-        "if [ \"$funcstack[1]\" = _khotool ]; then _khotool; else compdef _khotool khotool; fi",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "#compdef khotool",
+            "_khotool() {",
+            "  if (( CURRENT == 2 )); then",
+            f"    local -a commands=({names})",
+            "    _describe command commands; return",
+            "  fi",
+            "  local name=$words[2]",
+            "  shift words; (( CURRENT-- ))",
+            '  case "$name" in',
+            *cases,
+            "  esac",
+            "}",
+            'if [ "$funcstack[1]" = _khotool ]; then _khotool; else compdef _khotool khotool; fi',
+        ]
+    )
 
 
 def _zsh(text: str) -> str:

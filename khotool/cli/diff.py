@@ -11,7 +11,7 @@ from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.diff.changes import Comparison
-    from khotool.image.model import Image
+    from khotool.model.image import Image
 
 NAME = "diff"
 HELP = "compare two images"
@@ -32,18 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new", metavar="B", help="what to compare it with")
     parser.add_argument(
         "--addresses", action="store_true", help="compare addresses and layout of lists too"
-    )  # fmt: skip
+    )
     parser.add_argument("--pages", action="store_true", help="list preserved ranges that differ")
     parser.add_argument("--contents", action="store_true", help="compare payload too")
     parser.add_argument("--stat", action="store_true", help="count changes, do not list them")
     parser.add_argument(
-        "--only", metavar="PATH", action="append", default=[],
+        "--only",
+        metavar="PATH",
+        action="append",
+        default=[],
         help="report only this and what is below it; * stands for a part of a name (repeat)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--ignore", metavar="PATH", action="append", default=[],
+        "--ignore",
+        metavar="PATH",
+        action="append",
+        default=[],
         help="do not report this nor what is below it (repeat)",
-    )  # fmt: skip
+    )
     parser.add_argument("--output-format", choices=("text", "json", "markdown"))
     add_output_options(parser)
     add_image_options(parser)
@@ -60,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{path!r}: a path starts with /, as dump prints it")
     from khotool.diff.changes import DiffOptions
     from khotool.diff.compare import compare
-    from khotool.encode.load import load_image
+    from khotool.opening.load import load_image
 
     options = DiffOptions(
         args.addresses, args.pages, args.contents, tuple(args.only), tuple(args.ignore)

@@ -11,7 +11,7 @@ from khotool.cli.output import note, open_with_progress, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image, Node
+    from khotool.model.image import Image, Node
     from khotool.render.lines import Line
 
 NAME = "dump"
@@ -95,7 +95,7 @@ def select(image: Image, path: str | None) -> Node | None:
     """The node that PATH names; None without one."""
     if path is None:
         return None
-    from khotool.image.lookup import find_node
+    from khotool.model.lookup import find_node
 
     return find_node(image, path)
 
@@ -109,11 +109,11 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> objec
         return path_document(image, node)
     made = dump_document(image, findings_of(image))
     if args.full:
-        from khotool.encode.document import full_document
+        from khotool.document.full import full_document
 
         made.update(full_document(image))
     if args.blobs is not None:
-        from khotool.encode.blobs import write_blobs
+        from khotool.document.payload import write_blobs
 
         made.update(write_blobs(image, args.blobs))
     return made

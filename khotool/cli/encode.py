@@ -33,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("model", metavar="MODEL", help="full dump (JSON) or manifest (TOML, JSON)")
     parser.add_argument(
-        "--mode", choices=("preserve", "fresh"),
+        "--mode",
+        choices=("preserve", "fresh"),
         help="keep the model's addresses, or allocate new ones (default: what the model has)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--abi-set", metavar="RELEASE", help="write as this kernel release would, such as 7.3"
     )
@@ -55,15 +56,19 @@ def run(args: argparse.Namespace) -> int:
     output = image_output(args)
     refuse_same_file(args, [args.model])
     from khotool.abi.registry import load_registry
-    from khotool.encode.read_model import build_model, read_model
     from khotool.encode.segments import write_image
+    from khotool.opening.models import build_model, read_model
 
     registry = load_registry(args.formats)
     with progress(args) as report:
         built = build_model(
-            read_model(args.model), registry, mode=args.mode, abi=args.abi_set,
-            blobs=args.blobs, progress=report,
-        )  # fmt: skip
+            read_model(args.model),
+            registry,
+            mode=args.mode,
+            abi=args.abi_set,
+            blobs=args.blobs,
+            progress=report,
+        )
         write_image(output, built)
     for line in built.lost:
         note(args, f"not taken over: {line}")

@@ -13,12 +13,12 @@ from khotool.cli.output import note, progress, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
 
 if TYPE_CHECKING:
+    from khotool.discovery.options import Progress
     from khotool.extract.folder import Folder
     from khotool.extract.plan import Plan
     from khotool.extract.sparse import Sink
     from khotool.extract.write import Tell, Written
-    from khotool.image.model import Image, Node
-    from khotool.image.options import Progress
+    from khotool.model.image import Image, Node
 
 NAME = "extract"
 HELP = "write out the contents of a memfd, region or sub-tree"
@@ -83,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--all writes a folder: it goes neither with --raw nor --verify nor -o -")
     refuse_same_file(args, [args.image])
     from khotool.cli.options import options_from
-    from khotool.encode.load import load_image
     from khotool.extract.select import payload_plan, raw_plan
     from khotool.handlers import payload_of
-    from khotool.image.lookup import find_node
+    from khotool.model.lookup import find_node
+    from khotool.opening.load import load_image
 
     with progress(args) as report:
         image = load_image(args.image, options_from(args), report)

@@ -11,7 +11,7 @@ from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image
+    from khotool.model.image import Image
 
 NAME = "fixture"
 HELP = "build and check synthetic images from their recipes"
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     if args.update and args.action == "build":
         raise UsageError("--update goes with check")
     from khotool.abi.registry import load_registry
-    from khotool.encode.fixture import find_fixtures
+    from khotool.fixture.recipe import find_fixtures
 
     registry = load_registry(args.formats)
     fixtures = find_fixtures([Path(place) for place in args.places])
     if args.action == "check":
-        from khotool.encode.fixture import check_fixture
+        from khotool.fixture.recipe import check_fixture
         from khotool.render.text import plural
 
         problems = []
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"-o {args.output}: {len(fixtures)} recipes; one file takes one image")
     from khotool.cli.output import refuse_same_file
     from khotool.cli.written import describe_written, image_output
-    from khotool.encode.fixture import build_fixture
     from khotool.encode.segments import write_image
+    from khotool.fixture.recipe import build_fixture
 
     for fixture in fixtures:
         if args.output is None:

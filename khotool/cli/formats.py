@@ -55,9 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for sub in (listing, show):
         sub.add_argument(
-            "--formats", metavar="DIR", action="append", default=[],
+            "--formats",
+            metavar="DIR",
+            action="append",
+            default=[],
             help="folder of further definitions (repeat)",
-        )  # fmt: skip
+        )
         add_output_options(sub)
     for name in FURTHER:
         module = f"khotool.cli.formats_{name}"
@@ -119,10 +122,16 @@ def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
 
     heads: tuple[str, ...] = ("id", "kind", "status", "releases", "from", "title")
     rows: list[tuple[str, ...]] = [
-        (d.id, str(d.kind), d.status, releases(d.first, d.last),
-         origin_word(registry.origin(d.id)), d.title)
+        (
+            d.id,
+            str(d.kind),
+            d.status,
+            releases(d.first, d.last),
+            origin_word(registry.origin(d.id)),
+            d.title,
+        )
         for d in found
-    ]  # fmt: skip
+    ]
     if all(row[4] == "shipped" for row in rows):
         heads, rows = without(heads, 4), [without(row, 4) for row in rows]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads) - 1)]

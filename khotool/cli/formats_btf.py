@@ -14,13 +14,15 @@ HELP = "compare the definitions of a kernel with its BTF"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "file", metavar="FILE",
+        "file",
+        metavar="FILE",
         help="vmlinux, or a BTF section such as /sys/kernel/btf/vmlinux; may be .xz, .gz or .zst",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--kernel", metavar="RELEASE",
+        "--kernel",
+        metavar="RELEASE",
         help="release whose ABI set is compared; else the set that fits best",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
     )
@@ -32,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare; 1 if anything differs."""
-    from khotool.abi.compare_btf import compare_set, nearest_set
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
-    from khotool.abi.vmlinux import open_vmlinux
+    from khotool.authoring.compare_btf import compare_set, nearest_set
+    from khotool.authoring.vmlinux import open_vmlinux
 
     registry = load_registry(args.formats)
     with open_vmlinux(args.file) as kernel:
@@ -59,8 +61,9 @@ def run(args: argparse.Namespace) -> int:
             {"format": d.definition, "struct": d.struct, "field": d.field, "message": d.message}
             for d in differences
         ]
-        write_json({**head("formats-btf"), "set": abi.id, "structs": compared,
-                    "differences": rows}, args)  # fmt: skip
+        write_json(
+            {**head("formats-btf"), "set": abi.id, "structs": compared, "differences": rows}, args
+        )
     else:
         from khotool.render.text import plural
 

@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare; 1 if a change is breaking."""
-    from khotool.abi.compare import Impact, compare_definitions
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
+    from khotool.authoring.compare import Impact, compare_definitions
 
     registry = load_registry(args.formats)
     changes = compare_definitions(
@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
         from khotool.render.document import head
 
         rows = [{"impact": c.impact, "where": c.where, "message": c.message} for c in changes]
-        write_json({**head("formats-diff"), "old": args.old, "new": args.new, "changes": rows},
-                   args)  # fmt: skip
+        write_json(
+            {**head("formats-diff"), "old": args.old, "new": args.new, "changes": rows}, args
+        )
     else:
         lines = [f"{c.impact:<10}  {c.where}  {c.message}" for c in changes]
         write_text("\n".join(lines or ["same bytes, same meaning"]) + "\n", args)

@@ -15,34 +15,42 @@ HELP = "draft a definition from structs of a kernel's BTF"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "file", metavar="FILE",
+        "file",
+        metavar="FILE",
         help="vmlinux, or a BTF section; may be .xz, .gz or .zst; left out with --btf",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "struct", metavar="STRUCT", nargs="*",
+        "struct",
+        metavar="STRUCT",
+        nargs="*",
         help="structs, the content first; what they embed comes with them",
-    )  # fmt: skip
+    )
     parser.add_argument("--btf", metavar="FILE", help="FILE, in front of or behind the structs")
     parser.add_argument(
         "--id", metavar="ID", default="", help="id of the definition (default: name of the struct)"
     )
     parser.add_argument(
-        "--kind", metavar="KIND", default="structure",
+        "--kind",
+        metavar="KIND",
+        default="structure",
         help="root, entry, node, file, flb, structure or boot (structure)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[],
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
         help="further definitions whose structs may be embedded (repeat)",
-    )  # fmt: skip
+    )
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Draft."""
     from khotool.abi.definition import Kind
-    from khotool.abi.draft import Drafter
     from khotool.abi.registry import load_registry
-    from khotool.abi.vmlinux import open_vmlinux
+    from khotool.authoring.draft import Drafter
+    from khotool.authoring.vmlinux import open_vmlinux
     from khotool.render.draft import draft_text, split_known, with_uses
 
     if args.kind not in [str(kind) for kind in Kind]:

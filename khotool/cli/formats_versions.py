@@ -15,13 +15,16 @@ HELP = "list the strings that a kernel can take over"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "file", metavar="VMLINUX", nargs="?",
+        "file",
+        metavar="VMLINUX",
+        nargs="?",
         help="the kernel's ELF file; may be .xz, .gz or .zst",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--kernel", metavar="RELEASE",
+        "--kernel",
+        metavar="RELEASE",
         help="its release, if the file does not say; alone, what khotool knows of the release",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
     )
@@ -31,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List them."""
     from khotool.abi.registry import load_registry
-    from khotool.abi.versions import versions_of
-    from khotool.abi.vmlinux import VERSIONS, open_vmlinux
+    from khotool.authoring.versions import versions_of
+    from khotool.authoring.vmlinux import VERSIONS, open_vmlinux
     from khotool.render.text import visible
 
     if args.file is None and args.kernel is None:
@@ -61,8 +64,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if found.abi:
         missing = f"the kernel has no section {VERSIONS}: " if args.file is not None else ""
-        note(args, f"{missing}these are the strings of set {found.abi}, as khotool knows release "
-                   f"{found.release}")  # fmt: skip
+        note(
+            args,
+            f"{missing}these are the strings of set {found.abi}, as khotool knows release "
+            f"{found.release}",
+        )
     shown = [(visible(text), ", ".join(formats)) for text, formats in found.strings]
     width = max((len(text) for text, _ in shown), default=0)
     lines = [f"{text.ljust(width)}  {formats or 'no definition'}" for text, formats in shown]

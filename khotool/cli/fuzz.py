@@ -12,8 +12,8 @@ from khotool.cli.output import note, progress
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image
-    from khotool.image.options import Progress
+    from khotool.discovery.options import Progress
+    from khotool.model.image import Image
 
 NAME = "fuzz"
 HELP = "write damaged copies of an image, with what was changed"
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the images go into a folder: give -o DIR")
     if not 0 < args.count <= 100_000:
         raise UsageError(f"-n {args.count}: expected 1 to 100000 images")
-    from khotool.encode.fuzz import mutants, release_of
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
+    from khotool.fixture.fuzz import mutants, release_of
     from khotool.memory.atomic import replacing
     from khotool.version import version
 
@@ -74,10 +74,23 @@ def run(args: argparse.Namespace) -> int:
                 report("Writing", number, args.count)
             name = f"mutant-{number:05}.elf"
             write_image(folder / name, mutant.built)
-            rows.append({"file": name, "mutations": mutant.mutations, "rules": mutant.rules,
-                         "verdict": mutant.verdict, "error": mutant.error or None})  # fmt: skip
-    document = {"schema": "khotool.fuzz/1", "khotool": version(), "image": args.image,
-                "seed": args.seed, "kernel": kernel, "images": rows}  # fmt: skip
+            rows.append(
+                {
+                    "file": name,
+                    "mutations": mutant.mutations,
+                    "rules": mutant.rules,
+                    "verdict": mutant.verdict,
+                    "error": mutant.error or None,
+                }
+            )
+    document = {
+        "schema": "khotool.fuzz/1",
+        "khotool": version(),
+        "image": args.image,
+        "seed": args.seed,
+        "kernel": kernel,
+        "images": rows,
+    }
     with replacing(folder / "manifest.json") as file:
         file.write(json.dumps(document, indent=1).encode() + b"\n")
     note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
@@ -86,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _image(args: argparse.Namespace, report: Progress | None) -> Image:
     """The image that is given, or one made up for the set that ``--abi`` names."""
-    from khotool.encode.fuzz import sample
-    from khotool.encode.load import load_image
-    from khotool.encode.read_model import Model, build_model
+    from khotool.decode.open import load_definitions
     from khotool.encode.reopen import image_of
     from khotool.encode.sets import named_set
-    from khotool.image.open import load_definitions
+    from khotool.fixture.fuzz import sample
+    from khotool.opening.load import load_image
+    from khotool.opening.models import Model, build_model
 
     options = options_from(args)
     if args.image is not None:

@@ -12,8 +12,8 @@ from khotool.cli.output import open_with_progress, write_json, write_lines
 from khotool.errors import InputError
 
 if TYPE_CHECKING:
-    from khotool.image.annotate import Piece
-    from khotool.image.model import Image, Span
+    from khotool.model.annotate import Piece
+    from khotool.model.image import Image, Span
 
 NAME = "hex"
 HELP = "show bytes field by field"
@@ -30,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     parser.add_argument(
-        "where", metavar="PATH|ADDR[+LEN]",
+        "where",
+        metavar="PATH|ADDR[+LEN]",
         help="a path as dump prints it, or a physical address; without LEN up to the page's end",
-    )  # fmt: skip
+    )
     group = parser.add_argument_group("what is shown")
     group.add_argument("--plain", action="store_true", help="bytes alone, 16 a row")
     group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and show the bytes."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
-    from khotool.image.places import Places
+    from khotool.model.places import Places
 
     spans = find_spans(image, args.where)
     places = Places(image)
@@ -72,7 +73,7 @@ def find_spans(image: Image, where: str) -> list[Span]:
         UsageError: it is neither, or nothing is there.
         InputError: the place exists and its bytes are not in the capture.
     """
-    from khotool.image.model import UNPLACED, Span
+    from khotool.model.image import UNPLACED, Span
 
     if not where.startswith("/"):
         page_size = image.geometry.page_size
@@ -80,8 +81,8 @@ def find_spans(image: Image, where: str) -> list[Span]:
         if size < 0:
             size = page_size - address % page_size
         return [Span(address, size)]
-    from khotool.image.annotate import ranges_of
-    from khotool.image.lookup import find_node
+    from khotool.model.annotate import ranges_of
+    from khotool.model.lookup import find_node
 
     node = find_node(image, where)
     spans = [span for span in ranges_of(node) if span.size and span.end <= 1 << 64]
@@ -93,8 +94,8 @@ def find_spans(image: Image, where: str) -> list[Span]:
 
 def read(image: Image, places: object, spans: list[Span]) -> Iterator[Piece]:
     """Pieces of all ranges."""
-    from khotool.image.annotate import annotate
-    from khotool.image.places import Places
+    from khotool.model.annotate import annotate
+    from khotool.model.places import Places
 
     assert isinstance(places, Places)
     for span in spans:

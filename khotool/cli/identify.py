@@ -11,8 +11,8 @@ from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines
 
 if TYPE_CHECKING:
-    from khotool.image.identify import Fact
-    from khotool.image.model import Image
+    from khotool.model.identify import Fact
+    from khotool.model.image import Image
     from khotool.render.lines import Line
 
 NAME = "identify"
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and look the addresses up."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
-    from khotool.image.identify import Identifier
+    from khotool.model.identify import Identifier
 
     addresses = [parse_address(text, image.geometry.page_size) for text in args.addresses]
     identifier = Identifier(image)

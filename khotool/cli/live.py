@@ -18,8 +18,8 @@ from khotool.cli.output import note, progress, write_json, write_lines, write_te
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image
-    from khotool.image.survey import Survey
+    from khotool.host.survey import Survey
+    from khotool.model.image import Image
     from khotool.render.lines import Line
 
 NAME = "live"
@@ -64,23 +64,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
     group = parser.add_argument_group("reading the host")
     group.add_argument(
-        "--root", type=root, metavar="in|out|ADDR",
+        "--root",
+        type=root,
+        metavar="in|out|ADDR",
         help="what the kernel was handed, what it hands over, or a root's address",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--no-memory", action="store_true", help="read debugfs only, and leave memory alone"
     )
     group.add_argument(
-        "--scan", action="store_true",
+        "--scan",
+        action="store_true",
         help="look through all memory for what nothing names; takes long",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--debugfs", metavar="DIR", help="the kho folder, where debugfs is mounted elsewhere"
     )
     group.add_argument(
-        "--host", metavar="DIR", default=HOST,
+        "--host",
+        metavar="DIR",
+        default=HOST,
         help="root folder of the host, as a container mounts it; default /",
-    )  # fmt: skip
+    )
     add_decoding_options(group)
     parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])
 
@@ -93,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--anonymize goes with --pack")
     if args.no_memory and (args.scan or args.pack is not None or isinstance(args.root, int)):
         raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
-    from khotool.image.host import Host
-    from khotool.image.survey import survey
+    from khotool.host.files import Host
+    from khotool.host.survey import survey
 
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
@@ -110,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
             write_lines(why_lines(found), args)
         return 0
     from khotool.cli.notes import strict_exit
-    from khotool.image.live import open_live
+    from khotool.host.live import open_live
 
     options = options_from(args)
     options.debugfs = None
@@ -147,7 +152,7 @@ def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
 def hints(image: Image, found: Survey, *, scanned: bool) -> Iterator[str]:
     """What a look at a running kernel cannot show, and what else there is to try."""
     from khotool.absent import Absent, Reason
-    from khotool.image.model import Phase
+    from khotool.model.image import Phase
 
     luo = image.entry("LUO")
     if found.space is not None and not scanned:
@@ -179,7 +184,7 @@ def pack(image: Image, args: argparse.Namespace) -> int:
     from khotool.cli.written import describe_written
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
-    from khotool.image.model import UNPLACED
+    from khotool.model.image import UNPLACED
 
     span = image.tree.span
     if span is None or span.address >= UNPLACED:
@@ -206,12 +211,15 @@ def live_document(found: Survey, made: object = None) -> dict[str, Any]:
         "liveupdate_state": found.state,
         "checks": [
             {
-                "name": check.name, "state": check.state, "found": check.found,
-                "why": check.why or None, "remedy": check.remedy or None,
+                "name": check.name,
+                "state": check.state,
+                "found": check.found,
+                "why": check.why or None,
+                "remedy": check.remedy or None,
             }
             for check in found.checks
         ],
-    }  # fmt: skip
+    }
     if isinstance(made, dict):
         result |= {key: value for key, value in made.items() if key not in result}
     return result

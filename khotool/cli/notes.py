@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image
+    from khotool.model.image import Image
 
 
 def strict_exit(image: Image, args: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def geometry_hint(image: Image, args: argparse.Namespace) -> str | None:
     """One line if the map makes no sense under the page size that was asked for, but another."""
     if args.page_size is None or image.info.container in ("debugfs", "fdt"):
         return None
-    from khotool.shapes.preserved import PreservedMap
+    from khotool.maps.preserved import PreservedMap
 
     root = image.root
     if root is None or root.address is None:
@@ -44,8 +44,8 @@ def fitting_page_size(image: Image, address: int, args: argparse.Namespace) -> i
     """The page size, in bytes, under which the map preserves the root's page; None for none."""
     from khotool.abi.geometry import PAGE_SIZES, Geometry
     from khotool.cli.options import options_from
-    from khotool.image.probe_geometry import fit
-    from khotool.image.scan import Candidate, read_tree
+    from khotool.discovery.geometry import fit
+    from khotool.discovery.scan import Candidate, read_tree
 
     blob = read_tree(image.space, address)
     root = image.root

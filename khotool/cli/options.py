@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from khotool.limits import Limits
 
 if TYPE_CHECKING:
-    from khotool.image.options import OpenOptions
+    from khotool.discovery.options import OpenOptions
 
 T = TypeVar("T")
 
@@ -140,18 +140,24 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Flags that say how to read a capture."""
     group = parser.add_argument_group("reading the image")
     group.add_argument(
-        "--root", type=root, metavar="ADDR",
+        "--root",
+        type=root,
+        metavar="ADDR",
         help="address of the KHO root, or name of a tree in a debugfs copy",
-    )  # fmt: skip
+    )
     group.add_argument("--page-size", type=page_size, metavar="N", help=f"{PAGE_SIZES}")
     group.add_argument("--endian", choices=("le", "be"), help="byte order of the kernel")
     group.add_argument(
         "--base", type=address, metavar="ADDR", help="address of a raw file's first byte"
     )
     group.add_argument(
-        "--scratch", type=area, metavar="ADDR+LEN", action="append", default=[],
+        "--scratch",
+        type=area,
+        metavar="ADDR+LEN",
+        action="append",
+        default=[],
         help="a scratch area (repeat)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho of the same moment"
     )
@@ -161,17 +167,27 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 def add_decoding_options(group: argparse._ArgumentGroup) -> None:
     """Flags that say by which definitions, and how far, an image is decoded."""
     group.add_argument(
-        "--abi", type=abi, metavar="ID[=LAYOUT]", action="append", default=[],
+        "--abi",
+        type=abi,
+        metavar="ID[=LAYOUT]",
+        action="append",
+        default=[],
         help="read with this definition or layout (repeat)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--formats", metavar="DIR", action="append", default=[],
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
         help="folder of further definitions (repeat)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--limit", type=limits, metavar="NAME=N,...", default=Limits(),
+        "--limit",
+        type=limits,
+        metavar="NAME=N,...",
+        default=Limits(),
         help="nodes, depth, bytes, chain, scan; K, M, G allowed",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--strict", action="store_true", help="exit 1 if there is a warning or an ambiguity"
     )
@@ -187,9 +203,11 @@ def add_output_options(
     if output:
         group.add_argument("-o", "--output", metavar="FILE", help="write to FILE, all or nothing")
     group.add_argument(
-        "--color", choices=("auto", "always", "never"), default="auto",
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
         help="colours; NO_COLOR and FORCE_COLOR are honoured",
-    )  # fmt: skip
+    )
     group.add_argument("--progress", choices=("auto", "never"), default="auto")
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
     group.add_argument("-v", "--verbose", action="store_true", help="more notes on stderr")
@@ -197,7 +215,7 @@ def add_output_options(
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
     """What the flags of ``add_image_options`` say."""
-    from khotool.image.options import OpenOptions
+    from khotool.discovery.options import OpenOptions
 
     return OpenOptions(
         root=args.root,

@@ -15,8 +15,8 @@ from khotool.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from khotool.image.model import Image
-    from khotool.image.options import Progress
+    from khotool.discovery.options import Progress
+    from khotool.model.image import Image
     from khotool.render.lines import Line
 
 PLAIN_WIDTH = 100
@@ -32,7 +32,7 @@ def open_with_progress(path: str, args: argparse.Namespace) -> Image:
         KhotoolError: see ``open_image``.
     """
     refuse_same_file(args, [path])
-    from khotool.encode.load import load_image
+    from khotool.opening.load import load_image
 
     with progress(args) as report:
         return load_image(path, options_from(args), report)
@@ -87,9 +87,12 @@ class progress:  # noqa: N801
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-                console=Console(stderr=True), transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
             self.bar.start()
         if what not in self.tasks:
             self.tasks[what] = self.bar.add_task(what, total=total)
@@ -140,10 +143,16 @@ def console(args: argparse.Namespace) -> Console:
 
     color = wants_color(args)
     return Console(
-        file=sys.stdout, width=width(), no_color=not color, force_terminal=color or None,
-        color_system="standard" if color else None, highlight=False, markup=False, emoji=False,
+        file=sys.stdout,
+        width=width(),
+        no_color=not color,
+        force_terminal=color or None,
+        color_system="standard" if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
         soft_wrap=True,
-    )  # fmt: skip
+    )
 
 
 def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], object]) -> None:

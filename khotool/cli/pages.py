@@ -10,7 +10,7 @@ from khotool.cli.output import emit, note, open_with_progress, write_json, write
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.image.model import Image
+    from khotool.model.image import Image
     from khotool.render.pages import Selection
 
 NAME = "pages"
@@ -72,7 +72,7 @@ def owner_path(image: Image, path: str | None) -> str | None:
     """``--owner`` as the model spells it; a path that names nothing is an error."""
     if path is None:
         return None
-    from khotool.image.lookup import find_node
+    from khotool.model.lookup import find_node
 
     return find_node(image, path).path
 

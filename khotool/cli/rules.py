@@ -31,10 +31,17 @@ def run(args: argparse.Namespace) -> int:
         from khotool.render.document import head
 
         rows = [
-            {"id": r.id, "slug": r.slug, "severity": str(r.severity), "what": r.what, "why": r.why,
-             "example": r.example, "do": r.do}
+            {
+                "id": r.id,
+                "slug": r.slug,
+                "severity": str(r.severity),
+                "what": r.what,
+                "why": r.why,
+                "example": r.example,
+                "do": r.do,
+            }
             for r in rules().values()
-        ]  # fmt: skip
+        ]
         write_json({**head("rules"), "rules": rows}, args)
         return 0
     lines = []

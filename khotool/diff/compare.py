@@ -32,7 +32,7 @@ from khotool.diff.gaps import Gaps, Hidden, is_marker
 from khotool.diff.layout import compare_layout
 from khotool.diff.tables import compare_tables
 from khotool.diff.versions import known_on_one_side, unknown_nodes, version_change
-from khotool.image.model import Image, Node, NodeKind, Phase
+from khotool.model.image import Image, Node, NodeKind, Phase
 
 MOST_RENAMES = 16
 """Elements of one list that are looked at for having got another name."""

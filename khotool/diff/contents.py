@@ -15,8 +15,8 @@ from khotool.extract.plan import Plan, merge
 from khotool.extract.select import MAX_ORDER, payload_plan
 from khotool.extract.sparse import Hashing
 from khotool.extract.write import write_plan
-from khotool.image.model import Image, Node
 from khotool.memory.space import AddressSpace
+from khotool.model.image import Image, Node
 
 WINDOW = 4 << 20
 Progress = Callable[[str, int, int | None], None]

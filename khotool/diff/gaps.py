@@ -6,7 +6,7 @@ import re
 
 from khotool.absent import Absent
 from khotool.diff.fields import PARTIAL, is_unknown
-from khotool.image.model import Image, Node, NodeKind, Phase
+from khotool.model.image import Image, Node, NodeKind, Phase
 
 NOT_READ = "MEM301"
 """Finding at a pointer whose target, or a part of it, is not captured."""

@@ -7,7 +7,7 @@ from khotool.diff.align import numbered
 from khotool.diff.changes import Change, ChangeKind
 from khotool.diff.fields import changed, is_address, is_layout, json_of, length_of, text_of
 from khotool.diff.gaps import is_marker
-from khotool.image.model import Image, Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind
 
 COUNTS = frozenset({"count", "pages"})
 """Roles of numbers that follow from how many elements there are."""
@@ -41,9 +41,9 @@ def compare_layout(
     stack = [(a, b)]
     while stack:
         one, two = stack.pop()
-        left, right = (_parts(node, image, node is top) for node, image, top in (
-            (one, old, a), (two, new, b)
-        ))  # fmt: skip
+        left, right = (
+            _parts(node, image, node is top) for node, image, top in ((one, old, a), (two, new, b))
+        )
         pairs = []
         for key, node in left.items():
             other = right.get(key)
@@ -67,9 +67,10 @@ def compare_layout(
 def _parts(node: Node, image: Image, top: bool) -> dict[tuple[tuple[str, str | None], int], Node]:
     """Layout below a node; below layout everything is."""
     parts = [
-        child for child in node.children
+        child
+        for child in node.children
         if not is_marker(child) and (not top or is_layout(child, image))
-    ]  # fmt: skip
+    ]
     keys = numbered([(child.name, child.key) for child in parts])
     return dict(zip(keys, parts, strict=True))
 

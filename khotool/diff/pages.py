@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, OwnerChange
-from khotool.image.model import Image
+from khotool.model.image import Image
 from khotool.pages.runs import subtract
 
 MOST_RANGES = 100_000

@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.diff.changes import Change, ChangeKind
 from khotool.diff.fields import ADDRESS_ROLES
-from khotool.image.model import Node, Table
+from khotool.model.image import Node, Table
 
 LISTED = 64
 """Rows of one column, or runs of rows, that are listed one by one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from khotool.abi.record import decode_text
 from khotool.diff.changes import Change, ChangeKind
 from khotool.diff.fields import is_version
-from khotool.image.model import Node, NodeKind
+from khotool.model.image import Node, NodeKind
 
 PARTS = frozenset({NodeKind.ENTRY, NodeKind.FDT_NODE})
 

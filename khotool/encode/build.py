@@ -12,17 +12,17 @@ from khotool.abi.definition import AbiSet, Definition, Field, Reference, Shape
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, fit_int
 from khotool.abi.registry import Registry
-from khotool.encode.allocate import Allocator
-from khotool.encode.handover import Array, Buffer, Handle, Link, PageTables, Payload, Rows
-from khotool.encode.labels import target_labels
+from khotool.codec.blocks import capacity
+from khotool.decode.follow import list_header
+from khotool.decode.words import is_words
+from khotool.document.regions import pack_columns
 from khotool.encode.page_tables import place_tables
-from khotool.encode.places import Places
-from khotool.encode.regions_json import pack_columns
 from khotool.errors import EncodeError
-from khotool.image.follow import list_header
-from khotool.image.path import quote_key
-from khotool.image.words import is_words
-from khotool.shapes.blocks import capacity
+from khotool.handover.allocate import Allocator
+from khotool.handover.labels import target_labels
+from khotool.handover.placement import Places
+from khotool.handover.values import Array, Buffer, Handle, Link, PageTables, Payload, Rows
+from khotool.model.path import quote_key
 
 MAX_ORDER = 10
 _PAYLOADS = frozenset({Shape.RANGE, Shape.OPAQUE})
@@ -182,8 +182,11 @@ class Builder:
         """Values of fields as they are stored: pointers built, counts counted, defaults set."""
         fields = list(fields)
         numbers: dict[str, Any] = {}
-        sized = {f.points_to.pgcnt: f for f in fields if f.points_to is not None
-                 and f.points_to.pgcnt and not f.points_to.header}  # fmt: skip
+        sized = {
+            f.points_to.pgcnt: f
+            for f in fields
+            if f.points_to is not None and f.points_to.pgcnt and not f.points_to.header
+        }
         for field in fields:
             here = f"{path}/{field.label}"
             value = values.get(field.label)
@@ -419,9 +422,12 @@ class Builder:
         count = len(rows)
         for label, links in rows.links.items():
             columns[label] = np.array(
-                [self.places.record(link, path) if isinstance(link, Link) else link
-                 for link in links], np.uint64,
-            )  # fmt: skip
+                [
+                    self.places.record(link, path) if isinstance(link, Link) else link
+                    for link in links
+                ],
+                np.uint64,
+            )
         for placed in compiled.fields:
             for field in placed.field.parts or (placed.field,):
                 reference = field.points_to

@@ -6,12 +6,12 @@ from khotool.abi.composite import first_part
 from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.registry import Registry
 from khotool.encode.fresh import Built, Progress, build_fresh
-from khotool.encode.from_image import handover_of
-from khotool.encode.handover import Handle, Handover
-from khotool.encode.labels import content_labels
+from khotool.encode.lift import handover_of
 from khotool.encode.sets import first_release, named_set, set_of
 from khotool.errors import EncodeError
-from khotool.image.model import Image
+from khotool.handover.labels import content_labels
+from khotool.handover.values import Handle, Handover
+from khotool.model.image import Image
 
 
 def convert_image(image: Image, to: str, progress: Progress | None = None) -> Built:
@@ -93,7 +93,7 @@ def note_losses(
 
 def add_defaults(handover: Handover, abi: AbiSet, registry: Registry) -> None:
     """Entries that every kernel of the set writes."""
-    from khotool.encode.handover import EntryValue
+    from khotool.handover.values import EntryValue
 
     present = {entry.name for entry in handover.entries}
     if "LUO" in abi.entries and "LUO" not in present:

@@ -10,11 +10,11 @@ from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
 from khotool.encode.build import Builder
-from khotool.encode.handover import Rows
-from khotool.encode.labels import target_labels
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_open, build_sequential
+from khotool.handover.labels import target_labels
+from khotool.handover.values import Rows
 
 MAX_NODE_NAME = 31
 
@@ -112,9 +112,9 @@ class FdtBuilder:
         """One of many children, named by the value that the definition says."""
         label = kind.name.label if kind.name is not None else "name"
         given = item.get(label, "")
-        number = kind.name is not None and kind.name.type is not None and (
-            kind.name.type.kind == "int"
-        )  # fmt: skip
+        number = (
+            kind.name is not None and kind.name.type is not None and (kind.name.type.kind == "int")
+        )
         name = f"{given:#x}" if number and isinstance(given, int) else given
         raw = encode_text(name) if isinstance(name, str) else b""
         if not raw or len(raw) > MAX_NODE_NAME or b"/" in raw or b"\0" in raw:

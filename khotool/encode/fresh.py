@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.encode.allocate import Allocator
+from khotool.decode.trees import INLINE
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
-from khotool.encode.handover import Buffer, EntryValue, Handover, Rows
 from khotool.encode.map_build import build_map
-from khotool.encode.places import Places, has_references
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_read_write, build_sequential
-from khotool.image.model import Span
-from khotool.image.trees import INLINE
+from khotool.handover.allocate import Allocator
+from khotool.handover.placement import Places, has_references
+from khotool.handover.values import Buffer, EntryValue, Handover, Rows
+from khotool.model.image import Span
 
 LOWEST = 1 << 20
 """Memory below is left to firmware."""
@@ -128,8 +128,11 @@ def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
 
 def default_scratch(geometry: Geometry) -> list[Span]:
     """Low memory, global and one node: a pageblock or 16 MiB each, from the top down."""
-    unit = max(16 << 20, geometry.page_size << 11 if geometry.page_size == 16384 else 0,
-               geometry.page_size << 13 if geometry.page_size == 65536 else 0)  # fmt: skip
+    unit = max(
+        16 << 20,
+        geometry.page_size << 11 if geometry.page_size == 16384 else 0,
+        geometry.page_size << 13 if geometry.page_size == 65536 else 0,
+    )
     return [Span(unit * number, unit) for number in (6, 5, 4)]
 
 

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, NodeType, Shape
-from khotool.encode.build import Builder
-from khotool.encode.handover import Rows
-from khotool.image.preserved import (
+from khotool.decode.preserved import (
     CHUNK_ELEMENT,
     CHUNK_HEADER,
     MAPS,
@@ -18,9 +16,11 @@ from khotool.image.preserved import (
     order_count,
     radix_depth,
 )
+from khotool.encode.build import Builder
+from khotool.handover.values import Rows
 from khotool.limits import Limits
+from khotool.maps import bitmap_chunks, order_tables, radix
 from khotool.pages.blocks import Blocks
-from khotool.shapes import bitmap_chunks, order_tables, radix
 
 LIMITS = Limits(nodes=1 << 40)
 OWNER = "/memory_map"
@@ -69,9 +69,13 @@ def _pages(builder: Builder) -> Any:
 def _radix(builder: Builder, blocks: Blocks, depth: int) -> int:
     geometry = builder.geometry
     address, places, contents = radix.build(
-        blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix,
-        allocate=_pages(builder), depth=depth, limits=LIMITS,
-    )  # fmt: skip
+        blocks,
+        page_shift=geometry.page_shift,
+        byteorder=geometry.prefix,
+        allocate=_pages(builder),
+        depth=depth,
+        limits=LIMITS,
+    )
     builder.writes += [
         (place, memoryview(page)) for place, page in zip(places.tolist(), contents, strict=True)
     ]
@@ -90,11 +94,16 @@ def _chunks(builder: Builder, definition: Definition, blocks: Blocks, layout: st
         return (first[:, None] + offsets[None, :]).reshape(-1)[:count]
 
     address, writes = bitmap_chunks.build(
-        blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix, bitmap_bytes=size,
+        blocks,
+        page_shift=geometry.page_shift,
+        byteorder=geometry.prefix,
+        bitmap_bytes=size,
         header=builder.registry.compile(definition, CHUNK_HEADER, geometry).dtype,
         element=builder.registry.compile(definition, CHUNK_ELEMENT, geometry).dtype,
-        allocate_pages=pages, allocate_bitmaps=bitmaps, limits=LIMITS,
-    )  # fmt: skip
+        allocate_pages=pages,
+        allocate_bitmaps=bitmaps,
+        limits=LIMITS,
+    )
     builder.writes += writes
     return address
 
@@ -105,11 +114,15 @@ def _trees(
     geometry = builder.geometry
     listed = field.type is not None and field.type.kind == "array"
     tops, writes = order_tables.build(
-        blocks, page_shift=geometry.page_shift, byteorder=geometry.prefix,
+        blocks,
+        page_shift=geometry.page_shift,
+        byteorder=geometry.prefix,
         levels=levels_of_order(definition, layout, geometry),
         orders=order_count(definition, layout, geometry),
-        allocate=_pages(builder), table=not listed, limits=LIMITS,
-    )  # fmt: skip
+        allocate=_pages(builder),
+        table=not listed,
+        limits=LIMITS,
+    )
     builder.writes += [(place, page.tobytes()) for place, page in writes]
     if not listed:
         return tops[0]

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from khotool.abi.record import encode_text
-from khotool.encode.blobs import payload_ranges
-from khotool.encode.document import captured_pages, metadata_pages, render
+from khotool.decode.phase import PHASE_NOTE
+from khotool.document.full import captured_pages, metadata_pages, render
+from khotool.document.payload import payload_ranges
 from khotool.encode.fresh import NO_PAGE_TABLES, Built
-from khotool.encode.handover import Buffer
 from khotool.errors import InputError
-from khotool.image.model import UNPLACED, Image, NodeKind, Phase
-from khotool.image.phase import PHASE_NOTE
+from khotool.handover.values import Buffer
 from khotool.memory.space import MemoryFault
+from khotool.model.image import UNPLACED, Image, NodeKind, Phase
 
 KEPT_NOTES = ("OSRELEASE", "PAGESIZE")
 PIECE = 64 << 20

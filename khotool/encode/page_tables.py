@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from khotool.encode.handover import Array, Mapping, PageTables
-from khotool.errors import EncodeError
-from khotool.shapes.page_table import (
+from khotool.codec.page_table import (
     MAX_LEVEL,
     PRESENT,
     SUPERPAGE,
     address_mask,
     child_mask,
 )
+from khotool.errors import EncodeError
+from khotool.handover.values import Array, Mapping, PageTables
 
 if TYPE_CHECKING:
     from khotool.encode.build import Builder
@@ -46,8 +46,9 @@ def _copy(builder: Builder, value: PageTables, path: str) -> int:
     old = np.array(value.old, np.uint64)
     builder.places.move(old, new, np.full(len(new), page, np.uint64))
     mask = np.uint64(address_mask(builder.geometry))
-    if value.fixed and any(level == 0 and words.any() for level, words in
-                           zip(value.levels, value.words, strict=True)):  # fmt: skip
+    if value.fixed and any(
+        level == 0 and words.any() for level, words in zip(value.levels, value.words, strict=True)
+    ):
         builder.lost.append(f"{path}: hardware entries of its last level stay as they are")
     order = np.argsort(old)
     for address, level, given in zip(new.tolist(), value.levels, value.words, strict=True):

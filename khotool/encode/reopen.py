@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from khotool.abi.registry import Registry
+from khotool.decode.open import open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.encode.fresh import Built
 from khotool.encode.segments import page_segments
-from khotool.image.model import Image
-from khotool.image.open import open_memory
-from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import SourceInfo
+from khotool.model.image import Image
 
 
 def image_of(built: Built, registry: Registry) -> Image:
     """The image that was built."""
     info = SourceInfo(
-        path="model", container="elf", page_size=built.geometry.page_size,
-        endian=built.geometry.byteorder, osrelease=built.vmcoreinfo.get("OSRELEASE"),
-        vmcoreinfo=dict(built.vmcoreinfo), machine=built.machine,
-    )  # fmt: skip
-    writes = [(a, bytes(data)) for a, data in page_segments(built.segments,
-                                                            built.geometry.page_size)]  # fmt: skip
+        path="model",
+        container="elf",
+        page_size=built.geometry.page_size,
+        endian=built.geometry.byteorder,
+        osrelease=built.vmcoreinfo.get("OSRELEASE"),
+        vmcoreinfo=dict(built.vmcoreinfo),
+        machine=built.machine,
+    )
+    writes = [
+        (a, bytes(data)) for a, data in page_segments(built.segments, built.geometry.page_size)
+    ]
     space = OverlaySpace(None, writes)
     space.info = info
     options = OpenOptions(

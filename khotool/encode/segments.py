@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 
 from khotool.encode.fresh import Built
-from khotool.encode.handover import Buffer
+from khotool.handover.values import Buffer
 from khotool.memory.writer import write_elf
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
 from khotool.errors import EncodeError, UsageError
-from khotool.image.model import Image
+from khotool.model.image import Image
 
 
 def named_set(name: str, registry: Registry) -> AbiSet:
@@ -53,16 +53,17 @@ def set_of(image: Image) -> AbiSet:
         and all(
             identifier in abi.entries.values()
             for identifier, definition in used.items()
-            if definition.kind is Kind.ENTRY and definition.status != "local"
+            if definition.kind is Kind.ENTRY
+            and definition.status != "local"
             and any(identifier in s.entries.values() for s in image.registry.sets.values())
         )
         and all(
             identifier in abi.nodes
             for identifier, definition in used.items()
-            if definition.kind is Kind.NODE and any(identifier in s.nodes
-                                                    for s in image.registry.sets.values())
+            if definition.kind is Kind.NODE
+            and any(identifier in s.nodes for s in image.registry.sets.values())
         )
-    ]  # fmt: skip
+    ]
     by_release = image.registry.set_for(image.info.osrelease or "")
     if by_release in fitting and by_release is not None:
         return by_release

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.abi.definition import Definition, Holds
 from khotool.abi.record import encode_record
-from khotool.encode.handover import Array, Rows
+from khotool.decode.tables import merge_pages
 from khotool.errors import EncodeError
-from khotool.image.tables import merge_pages
+from khotool.handover.values import Array, Rows
 
 if TYPE_CHECKING:
     from khotool.encode.build import Builder

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.encode.handover import Rows
+from khotool.codec.kho_array import build
+from khotool.decode.words import PAGE, POSITION
 from khotool.errors import EncodeError
-from khotool.image.words import PAGE, POSITION
-from khotool.shapes.kho_array import build
+from khotool.handover.values import Rows
 
 if TYPE_CHECKING:
     from khotool.encode.build import Builder

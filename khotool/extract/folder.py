@@ -21,7 +21,7 @@ from khotool.extract.plan import Plan
 from khotool.extract.select import has_block, has_range, is_empty, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
-from khotool.image.model import Image, Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind
 
 MOST_FILES = 100_000
 MOST_ZEROS = 64 << 30

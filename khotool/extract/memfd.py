@@ -9,7 +9,7 @@ import numpy as np
 from khotool.abi.definition import Field, Shape
 from khotool.absent import Absent
 from khotool.extract.plan import U64, Plan, merge
-from khotool.image.model import Image, Node, Table
+from khotool.model.image import Image, Node, Table
 
 UNKNOWN_SIZE = np.int16(-1)
 

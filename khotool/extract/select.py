@@ -7,7 +7,7 @@ from khotool.absent import Absent
 from khotool.errors import InputError, UsageError
 from khotool.extract.memfd import contents_of, memfd_plan
 from khotool.extract.plan import Plan, plan_of
-from khotool.image.model import Image, Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind
 
 MAX_ORDER = 36
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from khotool.extract.plan import Plan
-    from khotool.image.model import Image, Node
+    from khotool.model.image import Image, Node
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from khotool.extract.memfd import contents_of, memfd_plan
 from khotool.extract.sparse import Buffer
 from khotool.extract.write import write_plan
 from khotool.handlers import Handler
-from khotool.image.model import Image, Node
+from khotool.model.image import Image, Node
 
 SESSION = "systemd"
 MAP_TOKEN = 0

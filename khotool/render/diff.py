@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from khotool.diff.changes import Change, ChangeKind, Comparison
-from khotool.image.model import Image
+from khotool.model.image import Image
 from khotool.render.document import Document, head
 from khotool.render.lines import Line
 from khotool.render.text import plural, size_text, visible

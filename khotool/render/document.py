@@ -6,8 +6,8 @@ from typing import Any
 
 from khotool.absent import Absent, Reason
 from khotool.findings import Finding
-from khotool.image.lookup import table_row
-from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.model.image import UNPLACED, Image, Node, NodeKind
+from khotool.model.lookup import table_row
 from khotool.render.overview import abi_ids
 from khotool.render.severity import count_by_severity
 from khotool.render.table import table_fields
@@ -48,11 +48,13 @@ def dump_document(image: Image, findings: list[Finding]) -> Document:
     document["abi"] = abi_ids(image)
     document["choices"] = [
         {
-            "definition": choice.definition, "layout": choice.layout,
-            "certain": choice.certain, "why": choice.why,
+            "definition": choice.definition,
+            "layout": choice.layout,
+            "certain": choice.certain,
+            "why": choice.why,
         }
         for choice in image.choices
-    ]  # fmt: skip
+    ]
     doubts = {d.id: d.unverified for d in image.used if d.unverified}
     if doubts:
         document["unverified"] = doubts
@@ -176,9 +178,10 @@ def _absent(value: object, default: Absent) -> Absent:
 def content(image: Image, entry: Node) -> list[Node]:
     """Children of an entry that are in its blob, not in the root."""
     return [
-        child for child in entry.children
+        child
+        for child in entry.children
         if child.field is None or child.format != image.tree.format
-    ]  # fmt: skip
+    ]
 
 
 def unknown_json(entry: Node) -> Document:

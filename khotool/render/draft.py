@@ -6,12 +6,17 @@ import json
 from collections.abc import Iterable, Iterator
 
 from khotool.abi.definition import Kind
-from khotool.abi.draft import MOST_BYTES
-from khotool.abi.draft_layout import DraftField, DraftStruct, guess
 from khotool.abi.registry import Registry
+from khotool.authoring.draft import MOST_BYTES
+from khotool.authoring.draft_layout import DraftField, DraftStruct, guess
 
-MATCHES = {Kind.ROOT: "compatible", Kind.ENTRY: "entry", Kind.NODE: "compatible",
-           Kind.FILE: "compatible", Kind.FLB: "name"}  # fmt: skip
+MATCHES = {
+    Kind.ROOT: "compatible",
+    Kind.ENTRY: "entry",
+    Kind.NODE: "compatible",
+    Kind.FILE: "compatible",
+    Kind.FLB: "name",
+}
 """Key of ``match`` that selects a definition of a kind; other kinds are pointed to."""
 
 

@@ -6,8 +6,8 @@ from khotool.errors import UsageError
 from khotool.fdt.blob import Property
 from khotool.fdt.dts import to_dts
 from khotool.fdt.text import comment
-from khotool.image.model import UNPLACED, Image, Node
-from khotool.image.region import FdtRegion
+from khotool.model.image import UNPLACED, Image, Node
+from khotool.model.region import FdtRegion
 from khotool.render.text import flags_text
 from khotool.render.value import number_text
 

@@ -55,11 +55,14 @@ def show_json(registry: Registry, definition: Definition, page_size: int) -> dic
     document["page_size"] = page_size
     document["layouts"] = [
         {
-            "name": layout.name, "doc": layout.doc, "first": layout.first or None,
-            "last": layout.last or None, "parameters": dict(layout.parameters),
+            "name": layout.name,
+            "doc": layout.doc,
+            "first": layout.first or None,
+            "last": layout.last or None,
+            "parameters": dict(layout.parameters),
         }
         for layout in definition.layouts.values()
-    ]  # fmt: skip
+    ]
     document["structs"] = [
         struct_json(registry.compile(definition, name, Geometry(page_size)))
         for name in definition.structs
@@ -84,9 +87,11 @@ def struct_json(compiled: CompiledStruct) -> dict[str, Any]:
             entry.update(field_json(placed.field))
         fields.append(entry)
     return {
-        "name": compiled.struct.name, "size": compiled.size, "doc": compiled.struct.doc,
+        "name": compiled.struct.name,
+        "size": compiled.size,
+        "doc": compiled.struct.doc,
         "fields": fields,
-    }  # fmt: skip
+    }
 
 
 def field_json(field: Field) -> dict[str, Any]:

@@ -139,9 +139,10 @@ class Header:
         for field in node.properties:
             kind = field.type.text if field.type is not None else ""
             yield from self.define(
-                f"{self.prefix}_PROP_{macro(field.name)}", string(field.name),
+                f"{self.prefix}_PROP_{macro(field.name)}",
+                string(field.name),
                 f"{kind}; {field.doc}" if field.doc else kind,
-            )  # fmt: skip
+            )
             yield from self.values(field)
         for name, child in node.nodes.items():
             yield from self.define(f"{self.prefix}_NODE_{macro(name)}", string(name), child.doc)

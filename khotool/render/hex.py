@@ -8,8 +8,8 @@ from itertools import groupby
 from hexdump import hexdump
 
 from khotool.absent import Absent
-from khotool.image.annotate import Mark, Piece, page_facts
-from khotool.image.model import Image, Node
+from khotool.model.annotate import Mark, Piece, page_facts
+from khotool.model.image import Image, Node
 from khotool.render.lines import Line
 from khotool.render.text import plural, range_text, size_text, visible
 from khotool.render.value import json_value, value_segments
@@ -179,8 +179,10 @@ def _joined(pieces: Iterable[Piece], limit: int = 1 << 16) -> Iterator[Piece]:
 def piece_json(piece: Piece) -> dict[str, object]:
     """A piece as an object."""
     document: dict[str, object] = {
-        "address": f"{piece.address:#x}", "size": piece.size, "state": piece.state,
-    }  # fmt: skip
+        "address": f"{piece.address:#x}",
+        "size": piece.size,
+        "state": piece.state,
+    }
     if piece.state == "data":
         document["bytes"] = piece.data.hex()
     if piece.mark is not None and piece.mark.nodes:

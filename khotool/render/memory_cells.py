@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from khotool.absent import Absent
-from khotool.image.model import Image
-from khotool.image.path import parse_path
+from khotool.model.image import Image
+from khotool.model.path import parse_path
 
 Array = np.ndarray[Any, Any]
 LEAK = "preserved, nobody's"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image, Node, NodeKind, Root
+from khotool.model.image import Image, Node, NodeKind, Root
 from khotool.render.lines import Line, Segment
 from khotool.render.severity import count_by_severity, severity_of
 from khotool.render.text import plural, range_text, size_text, visible
@@ -35,9 +35,10 @@ def row(label: str, segments: Iterable[Segment]) -> Line:
 def abi_ids(image: Image) -> list[str]:
     """Versions the image speaks, in order; structures and names without one are left out."""
     return sorted(
-        d.id for d in image.used if d.match.get("compatible") or d.probe
-        or (d.kind is Kind.FLB and d.content in d.structs)
-    )  # fmt: skip
+        d.id
+        for d in image.used
+        if d.match.get("compatible") or d.probe or (d.kind is Kind.FLB and d.content in d.structs)
+    )
 
 
 def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
@@ -51,8 +52,11 @@ def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
     yield row("phase", [(str(image.phase), "name"), (why, "dim")])
     for number, root in enumerate(image.roots[:SHOWN]):
         if not brief or root.selected:
-            label = ("roots" if len(image.roots) > 1 and not brief else "root") if (
-                number == 0 or brief) else ""  # fmt: skip
+            label = (
+                ("roots" if len(image.roots) > 1 and not brief else "root")
+                if (number == 0 or brief)
+                else ""
+            )
             yield row(label, root_segments(root, mark=len(image.roots) > 1 and not brief))
     if brief and len(image.roots) > 1:
         yield row("", [(f"and {plural(len(image.roots) - 1, 'root')} not selected", "dim")])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from khotool.absent import Absent
-from khotool.image.model import Image
+from khotool.model.image import Image
 from khotool.pages.owners import Ownership
 from khotool.render.lines import Line
 from khotool.render.text import plural, size_text, visible
@@ -19,8 +19,12 @@ SLICE = 8192
 """Rows that are turned into Python objects together."""
 
 SUMMARY = (
-    "preserved_pages", "owned_pages", "unowned_pages", "unpreserved_pages", "double_owned_pages",
-)  # fmt: skip
+    "preserved_pages",
+    "owned_pages",
+    "unowned_pages",
+    "unpreserved_pages",
+    "double_owned_pages",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,12 @@ def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
         part = keep[low : low + SLICE]
         orders = [None] * len(part) if order is None else order[part].tolist()
         columns = zip(
-            ranges.start[part].tolist(), ranges.pages[part].tolist(), orders,
-            ranges.owner[part].tolist(), strict=True,
-        )  # fmt: skip
+            ranges.start[part].tolist(),
+            ranges.pages[part].tolist(),
+            orders,
+            ranges.owner[part].tolist(),
+            strict=True,
+        )
         for start, pages, of_order, owner in columns:
             yield Row(start, pages, of_order, owners[owner] if owner >= 0 else None)
 
@@ -97,8 +104,11 @@ def summary(ownership: Ownership) -> dict[str, int]:
 def row_json(row: Row) -> dict[str, object]:
     """A row as an object."""
     return {
-        "start": f"{row.start:#x}", "pages": row.pages, "order": row.order, "owner": row.owner,
-    }  # fmt: skip
+        "start": f"{row.start:#x}",
+        "pages": row.pages,
+        "order": row.order,
+        "owner": row.owner,
+    }
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:

@@ -9,7 +9,7 @@ from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.check.catalogue import FAMILIES, Rule, rules
-from khotool.image.choose import describe
+from khotool.decode.choose import describe
 from khotool.render.formats import target_text
 
 PAGE_SIZE = 4096
@@ -175,8 +175,9 @@ def meaning(field: Field) -> str:
         words.append(f"only in layout {field.layout}")
     if field.optional:
         words.append("optional")
-    names = [f"{code(name)} = {value:#x}" for name, value in (*field.flags.items(),
-                                                             *field.enum.items())]  # fmt: skip
+    names = [
+        f"{code(name)} = {value:#x}" for name, value in (*field.flags.items(), *field.enum.items())
+    ]
     if names:
         words.append(", ".join(names))
     return "; ".join(words)
@@ -316,12 +317,16 @@ def _rule_index() -> Iterator[str]:
         yield from table(
             ("rule", "name", "severity", "what"),
             [
-                (f"[{rule.id}]({family.lower()}.md#{anchor(rule)})", rule.slug,
-                 str(rule.severity), rule.what)
+                (
+                    f"[{rule.id}]({family.lower()}.md#{anchor(rule)})",
+                    rule.slug,
+                    str(rule.severity),
+                    rule.what,
+                )
                 for rule in rules().values()
                 if rule.id.startswith(family)
             ],
-        )  # fmt: skip
+        )
 
 
 def _family_lines(family: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from khotool.absent import Absent
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image, Node
+from khotool.model.image import Image, Node
 from khotool.render.memory_cells import (
     LEAK,
     OTHERS,
@@ -201,8 +201,15 @@ def _sessions(image: Image) -> Iterator[str]:
     yield "<section><h2>Sessions</h2>"
     if luo.note:
         yield f'<p class="quiet">{text(luo.note)}</p>'
-    columns = (("Session", False), ("Token", True), ("Handler", False), ("Size", True),
-               ("Position", True), ("Seals", False), ("Folios", True))  # fmt: skip
+    columns = (
+        ("Session", False),
+        ("Token", True),
+        ("Handler", False),
+        ("Size", True),
+        ("Position", True),
+        ("Seals", False),
+        ("Folios", True),
+    )
     yield from _table(columns, _session_rows(sessions))
     yield "</section>"
 
@@ -249,8 +256,13 @@ def _entries(image: Image) -> Iterator[str]:
     if not image.entries:
         return
     yield "<section><h2>Entries</h2>"
-    columns = (("Entry", False), ("Format", False), ("Address", True), ("Bytes", True),
-               ("Holds", False))  # fmt: skip
+    columns = (
+        ("Entry", False),
+        ("Format", False),
+        ("Address", True),
+        ("Bytes", True),
+        ("Holds", False),
+    )
     yield from _table(columns, (_entry_row(node) for node in image.entries))
     yield "</section>"
 
@@ -303,10 +315,13 @@ def _verdict(verdict: dict[str, Any] | None) -> Iterator[str]:
     yield f"<section><h2>What kernel {text(verdict.get('kernel', ''))} does with it</h2>"
     columns = (("Stage", False), ("Outcome", False), ("What it prints", False))
     rows = (
-        (text(step.get("stage", "")), text(step.get("outcome", "")),
-         f"<code>{text(step.get('message') or '')}</code>")
+        (
+            text(step.get("stage", "")),
+            text(step.get("outcome", "")),
+            f"<code>{text(step.get('message') or '')}</code>",
+        )
         for step in verdict.get("steps", [])
-    )  # fmt: skip
+    )
     yield from _table(columns, rows)
     yield "</section>"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image
+from khotool.model.image import Image
 
 
 def findings_of(image: Image) -> list[Finding]:

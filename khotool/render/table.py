@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Field, Shape
-from khotool.image.model import Image, Node, Table
+from khotool.maps.preserved import PreservedMap
+from khotool.model.image import Image, Node, Table
 from khotool.render.lines import Segment
 from khotool.render.text import flag_names, plural
-from khotool.shapes.preserved import PreservedMap
 
 MAX_ORDERS = 6
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from khotool.absent import Absent
-from khotool.image.lookup import table_row
-from khotool.image.model import UNPLACED, Image, Node, NodeKind
-from khotool.image.path import quote_key, quote_name
+from khotool.model.image import UNPLACED, Image, Node, NodeKind
+from khotool.model.lookup import table_row
+from khotool.model.path import quote_key, quote_name
 from khotool.render.lines import Line, Segment
 from khotool.render.table import table_segments
 from khotool.render.text import plural, visible
@@ -142,8 +142,11 @@ def _folded(node: Node, options: TreeOptions) -> bool:
 
 def _inline(image: Image, node: Node) -> list[Node]:
     """Fields that stand on the line of their record."""
-    return [child for child in node.children if is_leaf(child) and _shown(image, node, child)
-            and not _own_line(child)]  # fmt: skip
+    return [
+        child
+        for child in node.children
+        if is_leaf(child) and _shown(image, node, child) and not _own_line(child)
+    ]
 
 
 def _own_line(node: Node) -> bool:

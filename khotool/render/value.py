@@ -7,7 +7,7 @@ from typing import Any
 
 from khotool.abi.definition import HEX_ROLES, Field
 from khotool.absent import Absent
-from khotool.image.model import Node, NodeKind
+from khotool.model.image import Node, NodeKind
 from khotool.render.lines import Segment
 from khotool.render.text import bytes_text, flags_text, quoted, visible
 

@@ -11,9 +11,9 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 from textual.worker import Worker
 
+from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError, UsageError
 from khotool.findings import Severity
-from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.memory.atomic import replacing
 from khotool.tui import work
@@ -37,10 +37,14 @@ GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   /path   rule"
 FIND_HINT = 'name, value, flag   48 ?? 05   "text"   u64:0x2a'
 JUMP_KEYS = "asdfghjkl"
 COPIES = (
-    ("value", "Copy the value"), ("path", "Copy the path"), ("address", "Copy the address"),
-    ("hex", "Copy the bytes as hex"), ("c", "Copy the bytes as a C array"),
-    ("json", "Copy as JSON"), ("markdown", "Copy as Markdown"),
-)  # fmt: skip
+    ("value", "Copy the value"),
+    ("path", "Copy the path"),
+    ("address", "Copy the address"),
+    ("hex", "Copy the bytes as hex"),
+    ("c", "Copy the bytes as a C array"),
+    ("json", "Copy as JSON"),
+    ("markdown", "Copy as Markdown"),
+)
 
 
 class Actions(App[int]):
@@ -136,8 +140,9 @@ class Actions(App[int]):
                     if len(found) in (20, 200, 2000):
                         self.call_from_thread(show, list(found), "searching …")
                 if not stop():
-                    self.call_from_thread(show, found, f"{len(found)} found" if found else
-                                          "nothing found")  # fmt: skip
+                    self.call_from_thread(
+                        show, found, f"{len(found)} found" if found else "nothing found"
+                    )
 
             def show(found: list[Hit], note: str) -> None:
                 hits[:] = found
@@ -347,8 +352,9 @@ class Actions(App[int]):
         yield SystemCommand("Compare with another image", "diff mode", self.open_compare)
         if self.details:
             yield SystemCommand("Copy the details of the last error", "", self.copy_details)
-        yield SystemCommand("Debug info", "terminal, theme, problems of the config file",
-                            self.debug_info)  # fmt: skip
+        yield SystemCommand(
+            "Debug info", "terminal, theme, problems of the config file", self.debug_info
+        )
 
     def debug_info(self) -> None:
         """What a report of a problem should hold."""

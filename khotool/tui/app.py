@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker, get_current_worker
 
+from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
-from khotool.image.options import OpenOptions
 from khotool.tui import work
 from khotool.tui.actions import Actions
 from khotool.tui.keys import Config, load_config
@@ -70,8 +70,10 @@ class KhotoolApp(Actions):
     }
     DEFAULT_MODE = "explore"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - the base class does not say ClassVar
-        (0, "-tiny"), (60, "-narrow"), (WIDE, "-wide"),
-    ]  # fmt: skip
+        (0, "-tiny"),
+        (60, "-narrow"),
+        (WIDE, "-wide"),
+    ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-short"),
         (15, "-tall"),
@@ -146,24 +148,29 @@ class KhotoolApp(Actions):
             lines.append([("r", "title"), ("  try again", "dim")])
             if self.details:
                 lines.append([("y", "title"), ("  copy the details of the error", "dim")])
-            lines.append([
-                ("   ", ""),
-                ("--root, --page-size, --base and --endian say what a file does not", "dim"),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    ("   ", ""),
+                    ("--root, --page-size, --base and --endian say what a file does not", "dim"),
+                ]
+            )
             return lines
         if "open" in self.jobs:
             return [
-                [("Opening ", "text"), (visible(self.title_text), "title")], [],
-                [(visible(self.progress or "Probing the container"), "accent")], [],
+                [("Opening ", "text"), (visible(self.title_text), "title")],
+                [],
+                [(visible(self.progress or "Probing the container"), "accent")],
+                [],
                 [("escape", "title"), ("  cancel", "dim")],
-            ]  # fmt: skip
+            ]
         return [
-            [("No image is open", "title")], [],
+            [("No image is open", "title")],
+            [],
             [("o", "title"), ("  open an image: an ELF core, a kdump, a raw or LiME file,", "dim")],
             [("   a copy of /sys/kernel/debug/kho, or a bare device tree blob", "dim")],
             [("?", "title"), ("  keys", "dim")],
             [("q", "title"), ("  quit", "dim")],
-        ]  # fmt: skip
+        ]
 
     def mode_screens(self) -> list[ModeScreen]:
         """The screen of the mode that is shown."""

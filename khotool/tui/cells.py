@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from khotool.image.model import UNPLACED, Image
+from khotool.model.image import UNPLACED, Image
 from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
 from khotool.tui.memory_view import MemoryView, Section, Use
 

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from khotool.diff.changes import Change, ChangeKind, DiffOptions, OwnerChange
 from khotool.diff.compare import compare
-from khotool.image.model import Image
+from khotool.model.image import Image
 from khotool.tui.place import resolve
 from khotool.tui.text import Line, count_text, plain, visible
 
 GLYPHS = {
-    "changed": ("~", "warning"), "added": ("+", "added"), "removed": ("-", "removed"),
-    "moved": (">", "pointer"), "pages": ("#", "note"),
-}  # fmt: skip
+    "changed": ("~", "warning"),
+    "added": ("+", "added"),
+    "removed": ("-", "removed"),
+    "moved": (">", "pointer"),
+    "pages": ("#", "note"),
+}
 """Glyph and token of each kind of change; ``pages`` is an owner of more or fewer pages."""
 
 

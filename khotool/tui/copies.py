@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from khotool.absent import Absent
 from khotool.errors import KhotoolError
-from khotool.image.model import Image, Span
 from khotool.memory.space import MemoryFault
+from khotool.model.image import Image, Span
 from khotool.tui.describe import facts, value_line
 from khotool.tui.memory_view import MemoryView, address_text
 from khotool.tui.place import Place, span_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.absent import Absent
 from khotool.findings import Finding
-from khotool.image.model import UNPLACED, Image, Node, NodeKind
+from khotool.model.image import UNPLACED, Image, Node, NodeKind
 from khotool.render.value import reference_text
 from khotool.tui.find import flag_names
 from khotool.tui.items import Item

@@ -10,8 +10,8 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.errors import UsageError
-from khotool.image.model import Image, Node, NodeKind, Span
 from khotool.memory.space import ADDRESS_LIMIT, MemoryFault
+from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.tui.place import Place
 
 Stop = Callable[[], bool]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from khotool.findings import Finding
-from khotool.image.model import Image, Node, Span
 from khotool.memory.space import ADDRESS_LIMIT
+from khotool.model.image import Image, Node, Span
 from khotool.tui.find import parse_number
 from khotool.tui.place import Place, nearest, resolve
 from khotool.tui.text import visible

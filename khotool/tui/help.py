@@ -8,10 +8,18 @@ from khotool.tui.keys import KEYS, spell
 from khotool.tui.text import Line
 
 _NAMES = {
-    "slash": "/", "question_mark": "?", "apostrophe": "'", "semicolon": ";", "plus": "+",
-    "minus": "-", "right_curly_bracket": "}", "left_curly_bracket": "{", "backspace": "bksp",
-    "escape": "esc", "equals_sign": "=",
-}  # fmt: skip
+    "slash": "/",
+    "question_mark": "?",
+    "apostrophe": "'",
+    "semicolon": ";",
+    "plus": "+",
+    "minus": "-",
+    "right_curly_bracket": "}",
+    "left_curly_bracket": "{",
+    "backspace": "bksp",
+    "escape": "esc",
+    "equals_sign": "=",
+}
 _MOVES = (
     ("↑ ↓ k j", "up and down"),
     ("← → h l", "close or parent, open or first child; a byte in the bytes"),
@@ -41,7 +49,11 @@ def help_lines(mode: str, changed: Mapping[str, str]) -> list[Line]:
     for key in KEYS:
         if key.where in ("all", mode):
             shown = key_text(changed.get(key.id, key.keys))
-            lines.append([
-                (f" {shown:<22}", "title"), (f"{key.help:<50}", "text"), (key.id, "dim"),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    (f" {shown:<22}", "title"),
+                    (f"{key.help:<50}", "text"),
+                    (key.id, "dim"),
+                ]
+            )
     return lines

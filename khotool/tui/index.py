@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from khotool.image.model import Image, Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind
 from khotool.tui.place import Place, TableSpans, label_at
 
 U64 = NDArray[np.uint64]

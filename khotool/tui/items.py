@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from itertools import pairwise
 
-from khotool.image.model import Node
+from khotool.model.image import Node
 from khotool.tui.place import Place, labels_of
 
 BUCKET = 200

@@ -39,12 +39,26 @@ KEYS: tuple[Key, ...] = (
     Key("mode.4", "4", "mode('diff')", "Diff", "what changed between two images"),
     Key("mode.5", "5", "mode('formats')", "Formats", "the ABI definitions"),
     Key("ref.follow", "enter", "follow", "Follow", "open, or follow the pointer", "explore", True),
-    Key("history.back", "backspace,alt+left", "back", "Back", "where the cursor was before",
-        "all", True),
+    Key(
+        "history.back",
+        "backspace,alt+left",
+        "back",
+        "Back",
+        "where the cursor was before",
+        "all",
+        True,
+    ),
     Key("history.forward", "alt+right", "forward", "Forward", "undo Back"),
     Key("goto.open", "g", "goto", "Goto", "go to an address, page, path or rule", "all", True),
-    Key("find.open", "slash", "find", "Find", "find names, values or bytes; in Diff changes",
-        "all", True),
+    Key(
+        "find.open",
+        "slash",
+        "find",
+        "Find",
+        "find names, values or bytes; in Diff changes",
+        "all",
+        True,
+    ),
     Key("find.next", "n", "find_next(1)", "Next", "next hit; in Diff the next change"),
     Key("find.prev", "N", "find_next(-1)", "Previous", "previous hit or change"),
     Key("finding.next", "e", "finding(1)", "Finding", "go to the next finding", "all", True),
@@ -55,8 +69,13 @@ KEYS: tuple[Key, ...] = (
     Key("pane.zoom", "z", "zoom", "Zoom", "one pane on the whole screen, and back", "all", True),
     Key("pane.inspector", "i", "inspector", "Field", "show or hide the lower pane", "explore"),
     Key("pane.tab", "t", "tab", "Tab", "Field, Rows, Findings in the lower pane", "explore", True),
-    Key("view.gutter", "a", "gutter", "Address", "physical, page, or relative to the record; "
-        "in Diff: compare addresses"),
+    Key(
+        "view.gutter",
+        "a",
+        "gutter",
+        "Address",
+        "physical, page, or relative to the record; in Diff: compare addresses",
+    ),
     Key("view.radix", "x", "radix", "Radix", "hexadecimal, decimal, binary", "explore"),
     Key("view.width", "w", "width", "Width", "8, 16, 32 bytes per row, or what fits", "explore"),
     Key("mark.set", "m", "mark", "Mark", "keep the place as a bookmark, or drop it", "explore"),
@@ -71,7 +90,7 @@ KEYS: tuple[Key, ...] = (
     Key("help", "question_mark", "help", "Help", "the keys of this screen", "all", True),
     Key("cancel", "escape", "cancel", "Cancel", "stop the work in hand, leave a filter"),
     Key("quit", "q", "quit", "Quit", "leave"),
-)  # fmt: skip
+)
 
 
 @dataclass(slots=True)
@@ -90,9 +109,16 @@ class Config:
 
 
 _SPELLED = {
-    "/": "slash", "?": "question_mark", "'": "apostrophe", ";": "semicolon", "}":
-    "right_curly_bracket", "{": "left_curly_bracket", "+": "plus", "-": "minus", " ": "space",
-}  # fmt: skip
+    "/": "slash",
+    "?": "question_mark",
+    "'": "apostrophe",
+    ";": "semicolon",
+    "}": "right_curly_bracket",
+    "{": "left_curly_bracket",
+    "+": "plus",
+    "-": "minus",
+    " ": "space",
+}
 
 
 def spell(keys: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from khotool.abi.compare import Impact, compare_definitions
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.authoring.compare import Impact, compare_definitions
 from khotool.tui.text import Line
 
 BAR = 32
@@ -56,9 +56,12 @@ def struct_lines(compiled: CompiledStruct) -> list[Line]:
         high = max(-(-(placed.offset + placed.size) * BAR // max(compiled.size, 1)), low + 1)
         token = f"owner{number % 4}"
         bar: Line = [
-            ("  ", ""), ("·" * low, "zero"), ("█" * (high - low), token),
-            ("·" * (BAR - high), "zero"), (" ", ""),
-        ]  # fmt: skip
+            ("  ", ""),
+            ("·" * low, "zero"),
+            ("█" * (high - low), token),
+            ("·" * (BAR - high), "zero"),
+            (" ", ""),
+        ]
         kind = field.type.text if field.type is not None else ""
         lead: Line = [(f"+{placed.offset:#06x} {placed.size:>5}  ", "address")]
         if not field.parts:
@@ -67,8 +70,9 @@ def struct_lines(compiled: CompiledStruct) -> list[Line]:
         lines.append([*bar, *lead, (f"{kind:<12} ", "type"), ("bits", "dim")])
         for part in placed.parts:
             text = f"{part.mask:#018x}"
-            lines.append([(" " * (BAR + 3), ""), (f"{text:>27} ", "dim"),
-                          *_field_pieces(part.field)])  # fmt: skip
+            lines.append(
+                [(" " * (BAR + 3), ""), (f"{text:>27} ", "dim"), *_field_pieces(part.field)]
+            )
     return lines
 
 
@@ -115,8 +119,11 @@ def compare_lines(
         lines.append([("the same bytes", "added")])
     for change in changes:
         glyph, token = _IMPACT[change.impact]
-        lines.append([
-            (f" {glyph} {change.impact:<11} ", token), (f"{change.where}  ", "name"),
-            (change.message, "text"),
-        ])  # fmt: skip
+        lines.append(
+            [
+                (f" {glyph} {change.impact:<11} ", token),
+                (f"{change.where}  ", "name"),
+                (change.message, "text"),
+            ]
+        )
     return lines

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.absent import Absent
-from khotool.image.model import UNPLACED, Image, Span
+from khotool.model.image import UNPLACED, Image, Span
 from khotool.pages.owners import Ownership
 
 U64 = NDArray[np.uint64]

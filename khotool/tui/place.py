@@ -9,8 +9,8 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.errors import UsageError
-from khotool.image.model import Node, NodeKind, Span, Table
-from khotool.image.path import parse_path
+from khotool.model.image import Node, NodeKind, Span, Table
+from khotool.model.path import parse_path
 
 if TYPE_CHECKING:
     from khotool.abi.compile import PlacedField

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from khotool.check.catalogue import Rule, rules
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image, Node
+from khotool.model.image import Image, Node
 from khotool.tui.place import Place, nearest
 
 ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
@@ -44,8 +44,11 @@ def rule_text(rule: str) -> RuleText:
     if found is None:
         return RuleText(rule)
     parts = (
-        ("What", found.what), ("Why", found.why), ("Such as", found.example), ("Do", found.do),
-    )  # fmt: skip
+        ("What", found.what),
+        ("Why", found.why),
+        ("Such as", found.example),
+        ("Do", found.do),
+    )
     return RuleText(found.slug, tuple((head, text) for head, text in parts if text))
 
 

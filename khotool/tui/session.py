@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from khotool.findings import Finding, Severity
-from khotool.image.model import Image, Node, Span
+from khotool.model.image import Image, Node, Span
 from khotool.pages.owners import Ownership
 from khotool.tui.find import Hit, Query
 from khotool.tui.goto import Candidate, PathList, candidates
@@ -278,9 +278,13 @@ class Session:
     def candidates(self, text: str, limit: int = 50) -> list[Candidate]:
         """What a text in the goto box can mean."""
         return candidates(
-            self.image, text, here=self.cursor.address, paths=self.paths, limit=limit,
+            self.image,
+            text,
+            here=self.cursor.address,
+            paths=self.paths,
+            limit=limit,
             findings=[item.finding for item in self.findings],
-        )  # fmt: skip
+        )
 
     def cursor_of(self, candidate: Candidate) -> Cursor:
         """The cursor that a candidate stands for."""

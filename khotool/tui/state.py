@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from khotool.errors import KhotoolError
-from khotool.image.model import Image
 from khotool.memory.atomic import replacing
+from khotool.model.image import Image
 
 MAX_RECENT = 20
 _SAMPLE = 1 << 16

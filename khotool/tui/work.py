@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from khotool.decode.open import open_image
+from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Finding
-from khotool.image.model import Image
-from khotool.image.open import open_image
-from khotool.image.options import OpenOptions
 from khotool.limits import Limits
+from khotool.model.image import Image
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
@@ -92,9 +92,12 @@ def raised(options: OpenOptions) -> OpenOptions:
     """The same options with ten times the budget."""
     old = options.limits
     limits = Limits(
-        nodes=old.nodes * 10, depth=old.depth, chain=old.chain * 10, bytes=old.bytes * 10,
+        nodes=old.nodes * 10,
+        depth=old.depth,
+        chain=old.chain * 10,
+        bytes=old.bytes * 10,
         scan=old.scan,
-    )  # fmt: skip
+    )
     return replace(options, limits=limits)
 
 

@@ -61,7 +61,7 @@ def test_bitmap_runs(density: float, results: Results, tmp_path: Path) -> None:
     source.write_text(EDGE_WALK)
     library = tmp_path / "edges.so"
     subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
-    from khotool.shapes.bits import runs_of_bits
+    from khotool.maps.bits import runs_of_bits
 
     random = np.random.default_rng(7)
     if density == 0.5:
@@ -74,15 +74,21 @@ def test_bitmap_runs(density: float, results: Results, tmp_path: Path) -> None:
     out[:] = 0
     walk = ctypes.CDLL(str(library)).runs
     walk.restype = ctypes.c_size_t
-    arguments = (words.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(len(words)),
-                 out.ctypes.data_as(ctypes.c_void_p))  # fmt: skip
+    arguments = (
+        words.ctypes.data_as(ctypes.c_void_p),
+        ctypes.c_size_t(len(words)),
+        out.ctypes.data_as(ctypes.c_void_p),
+    )
     found = walk(*arguments)
     mine = runs_of_bits(words)
     assert np.array_equal(mine.reshape(-1), out[:found])
     results.add(
-        f"runs of 8 MiB bitmap, {density:g} set", best(lambda: runs_of_bits(words)),
-        "edge walk in C", best(lambda: walk(*arguments)), 12,
-    )  # fmt: skip
+        f"runs of 8 MiB bitmap, {density:g} set",
+        best(lambda: runs_of_bits(words)),
+        "edge walk in C",
+        best(lambda: walk(*arguments)),
+        12,
+    )
 
 
 def test_fdt_parse(results: Results) -> None:
@@ -102,9 +108,12 @@ def test_fdt_parse(results: Results) -> None:
         top.items.append(child)
     data = build_sequential(top)
     results.add(
-        "parse a tree of 2000 nodes", best(lambda: parse(data)),
-        "pyfdt", best(lambda: FdtBlobParse(BytesIO(data)).to_fdt()), 2,
-    )  # fmt: skip
+        "parse a tree of 2000 nodes",
+        best(lambda: parse(data)),
+        "pyfdt",
+        best(lambda: FdtBlobParse(BytesIO(data)).to_fdt()),
+        2,
+    )
 
 
 def test_scan(results: Results, tmp_path: Path) -> None:
@@ -112,9 +121,9 @@ def test_scan(results: Results, tmp_path: Path) -> None:
     import mmap
 
     from khotool.abi.registry import load_registry
+    from khotool.discovery.scan import scan
     from khotool.fdt.blob import Node, Property
     from khotool.fdt.write import build_sequential
-    from khotool.image.scan import scan
     from khotool.limits import Limits
     from khotool.memory.source import open_source
     from khotool.memory.space import AddressSpace
@@ -149,8 +158,8 @@ def test_scan(results: Results, tmp_path: Path) -> None:
 def test_encode_million_folios(results: Results, tmp_path: Path) -> None:
     """A handover of a million folios is laid out and written in less than 3 s."""
     from khotool.abi.registry import load_registry
-    from khotool.encode.read_model import Model, build_model
     from khotool.encode.segments import write_image
+    from khotool.opening.models import Model, build_model
 
     registry = load_registry()
     manifest = {
@@ -164,6 +173,9 @@ def test_encode_million_folios(results: Results, tmp_path: Path) -> None:
 
     rows = np.random.default_rng(1).integers(0, 1 << 40, 16_000_000, np.uint64)
     results.add(
-        "encode a million folios", best(encode, 3),
-        "sort 16 million words with numpy", best(lambda: np.sort(rows), 3), 3,
-    )  # fmt: skip
+        "encode a million folios",
+        best(encode, 3),
+        "sort 16 million words with numpy",
+        best(lambda: np.sort(rows), 3),
+        3,
+    )

@@ -9,9 +9,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IGNORED = {
-    ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__",
-    "build", "dist",
-}  # fmt: skip
+    ".git",
+    ".venv",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".hypothesis",
+    "__pycache__",
+    "build",
+    "dist",
+}
 
 
 @cache
@@ -20,8 +27,10 @@ def files() -> tuple[Path, ...]:
     if (ROOT / ".git").exists() and shutil.which("git"):
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        )
         if listed.returncode == 0:
             paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
             return tuple(sorted(path for path in paths if path.is_file()))

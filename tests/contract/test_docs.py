@@ -14,14 +14,20 @@ from pathlib import Path
 import pytest
 
 from khotool.cli.main import main
-from khotool.encode import contents, manifest, mutate
+from khotool.fixture import mutate
+from khotool.manifest import contents
+from khotool.manifest import read as manifest
 from tests.contract.repository import ROOT
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*.md"),
-                 *(ROOT / "fixtures").glob("*.md")]
-)  # fmt: skip
+    for path in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "tests").glob("*.md"),
+        *(ROOT / "fixtures").glob("*.md"),
+    ]
+)
 FENCE = re.compile(r"^( *)```(\w*)$")
 FILE = re.compile(r"^<!-- file: (\S+) -->$")
 
@@ -148,8 +154,11 @@ def test_generated_pages_are_current() -> None:
     """``python docs/generate.py`` would change nothing."""
     child = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert (child.returncode, child.stdout) == (0, ""), "run python docs/generate.py"
 
@@ -182,10 +191,14 @@ def test_readme_has_its_order() -> None:
     places = [
         text.index(mark)
         for mark in (
-            "# khotool", "docs/pictures/dump.svg", "## Install and first dump", "## Tests",
-            "## Three things to do next", "## Kernels and formats",
+            "# khotool",
+            "docs/pictures/dump.svg",
+            "## Install and first dump",
+            "## Tests",
+            "## Three things to do next",
+            "## Kernels and formats",
         )
-    ]  # fmt: skip
+    ]
 
     assert places == sorted(places)
 

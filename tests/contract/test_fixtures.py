@@ -10,7 +10,7 @@ import pytest
 
 from khotool.abi.registry import load_registry
 from khotool.check.catalogue import rules
-from khotool.image.open import open_image
+from khotool.decode.open import open_image
 from tests.contract.repository import ROOT
 
 REAL = sorted(path for path in (ROOT / "fixtures/real").iterdir() if path.is_dir())

@@ -35,7 +35,7 @@ LAYERS = (
 
 ALLOWED = {
     ("khotool/diff/fields.py", "render"): "a change holds values in the notation of dump --json",
-    ("khotool/image/open.py", "handlers"): "names of files, only for images with a session",
+    ("khotool/decode/open.py", "handlers"): "names of files, only for images with a session",
 }
 """Imports by file and package that do not point down, and why."""
 

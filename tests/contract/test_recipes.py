@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from khotool.cli.fixture import dump_text
-from khotool.encode.fixture import build_fixture, check_fixture, find_fixtures
 from khotool.encode.reopen import image_of
+from khotool.fixture.recipe import build_fixture, check_fixture, find_fixtures
 from tests.builders import ALL_SETS, REGISTRY, worst
 
 GOOD = Path(__file__).parents[2] / "fixtures" / "good"

@@ -25,10 +25,22 @@ UNWANTED = (
 )
 
 
-@pytest.mark.parametrize("name", [
-    "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "AGENTS.md",
-    "khotool/py.typed", "fixtures/README.md", "tests/README.md", "docs/README.md", ".ci/run",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "AGENTS.md",
+        "khotool/py.typed",
+        "fixtures/README.md",
+        "tests/README.md",
+        "docs/README.md",
+        ".ci/run",
+    ],
+)
 def test_file_is_there(name: str) -> None:
     """Files that readers and tools look for exist."""
     assert (ROOT / name).is_file()

@@ -8,8 +8,8 @@ from functools import cache
 import pytest
 
 from khotool.abi.definition import Kind
-from khotool.encode.fixture import build_fixture, find_fixtures
 from khotool.encode.reopen import image_of
+from khotool.fixture.recipe import build_fixture, find_fixtures
 from tests.builders import REGISTRY
 from tests.contract.repository import ROOT
 

@@ -12,13 +12,13 @@ from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
+from khotool.decode.open import open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.encode.reopen import image_of
-from khotool.image.model import UNPLACED, Image
-from khotool.image.open import open_memory
-from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import MemoryFault
+from khotool.model.image import UNPLACED, Image
 from tests.builders import CAPTURES, REGISTRY, build, capture
 
 EDITS = struct.Struct("<BIQ")
@@ -28,22 +28,56 @@ LIMITS = Limits(nodes=100_000, chain=20_000, bytes=64 << 20, scan=64 << 20)
 
 #: Values at which counts, addresses and orders change their meaning.
 EDGES = (
-    0, 1, 2, 7, 63, 64, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000, 0x7FFF_FFFF, 0x8000_0000,
-    0xFFFF_FFFF, 1 << 32, 1 << 52, (1 << 63) - 1, 1 << 63, (1 << 63) + 4096, (1 << 64) - 65536,
-    (1 << 64) - 4096, (1 << 64) - 8, (1 << 64) - 1,
-)  # fmt: skip
+    0,
+    1,
+    2,
+    7,
+    63,
+    64,
+    0xFF,
+    0x100,
+    0x7FFF,
+    0xFFFF,
+    0x10000,
+    0x7FFF_FFFF,
+    0x8000_0000,
+    0xFFFF_FFFF,
+    1 << 32,
+    1 << 52,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 63) + 4096,
+    (1 << 64) - 65536,
+    (1 << 64) - 4096,
+    (1 << 64) - 8,
+    (1 << 64) - 1,
+)
 
 #: Images that no capture has: big-endian, of 64 KiB pages, of the first kernel.
 MANIFESTS: tuple[dict[str, object], ...] = (
-    {"abi": "7.2", "endian": "big", "kho_test": {"orders": [2, 0], "csum": 1},
-     "session": [{"name": "a", "file": [{"token": 1, "size": 5000,
-                                         "contents": {"pattern": "page"}}]}]},
-    {"abi": "7.1", "page_size": "64K", "flb": [{"name": "liveupdate-test-flb-v2"}],
-     "session": [{"name": "a", "file": [{"token": 1, "size": 70000,
-                                         "contents": {"random": 5}}]}, {"name": "b"}]},
-    {"abi": "6.16", "reserve_mem": [{"name": "r", "size": "20K"}],
-     "kho_test": {"orders": [0, 3, 0, 9], "csum": 2}},
-)  # fmt: skip
+    {
+        "abi": "7.2",
+        "endian": "big",
+        "kho_test": {"orders": [2, 0], "csum": 1},
+        "session": [
+            {"name": "a", "file": [{"token": 1, "size": 5000, "contents": {"pattern": "page"}}]}
+        ],
+    },
+    {
+        "abi": "7.1",
+        "page_size": "64K",
+        "flb": [{"name": "liveupdate-test-flb-v2"}],
+        "session": [
+            {"name": "a", "file": [{"token": 1, "size": 70000, "contents": {"random": 5}}]},
+            {"name": "b"},
+        ],
+    },
+    {
+        "abi": "6.16",
+        "reserve_mem": [{"name": "r", "size": "20K"}],
+        "kho_test": {"orders": [0, 3, 0, 9], "csum": 2},
+    },
+)
 
 
 class Base(NamedTuple):

@@ -48,9 +48,11 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.guided", description=__doc__)
     parser.add_argument("--harness", action="append", metavar="NAME", help="only this one")
     parser.add_argument(
-        "--runs", type=int, metavar="N",
+        "--runs",
+        type=int,
+        metavar="N",
         help=f"inputs of each harness (one in {SHARE} of those that tests.fuzz.run gives it)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--seconds", type=int, default=0, metavar="T", help="of each harness, whatever --runs"
     )
@@ -59,33 +61,51 @@ def arguments_parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at once"
     )
     parser.add_argument(
-        "--faults", type=Path, metavar="DIR", help="where inputs with a fault go",
+        "--faults",
+        type=Path,
+        metavar="DIR",
+        help="where inputs with a fault go",
         default=Path(tempfile.gettempdir()) / "khotool-faults",
-    )  # fmt: skip
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
 def harness_names() -> list[str]:
     """Every harness, without importing what is to be measured."""
-    return sorted(file.stem.removeprefix("harness_") for file in
-                  Path(__file__).parent.glob("harness_*.py"))  # fmt: skip
+    return sorted(
+        file.stem.removeprefix("harness_") for file in Path(__file__).parent.glob("harness_*.py")
+    )
 
 
 def child(name: str, options: argparse.Namespace) -> int:
     """One harness in a process; its last lines where it failed."""
     command = [
-        sys.executable, "-m", "tests.fuzz.guided", "--worker", "--harness", name,
-        "--seed", str(options.seed), "--seconds", str(options.seconds),
-        "--faults", str(options.faults.absolute()),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "tests.fuzz.guided",
+        "--worker",
+        "--harness",
+        name,
+        "--seed",
+        str(options.seed),
+        "--seconds",
+        str(options.seconds),
+        "--faults",
+        str(options.faults.absolute()),
+    ]
     command += [] if options.runs is None else ["--runs", str(options.runs)]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="khotool-guided-") as folder:
         done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "TMPDIR": folder},
-            capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     told = COUNTS.findall(done.stderr)
     runs, covered = told[-1] if told else ("0", "no")
     sys.stdout.write(
@@ -121,9 +141,15 @@ def work(name: str, options: argparse.Namespace) -> int:
                 (Path(corpus) / str(number)).write_bytes(seed)
         options.faults.mkdir(parents=True, exist_ok=True)
         arguments = [
-            "fuzz", corpus, bound, f"-seed={options.seed}", f"-max_len={LONGEST}",
-            "-timeout=60", "-rss_limit_mb=4096", f"-artifact_prefix={options.faults}/{name}-",
-        ]  # fmt: skip
+            "fuzz",
+            corpus,
+            bound,
+            f"-seed={options.seed}",
+            f"-max_len={LONGEST}",
+            "-timeout=60",
+            "-rss_limit_mb=4096",
+            f"-artifact_prefix={options.faults}/{name}-",
+        ]
         atheris.Setup(arguments, one)
         atheris.Fuzz()
     return 0

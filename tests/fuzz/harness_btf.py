@@ -6,9 +6,9 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from khotool.abi.btf import Btf
-from khotool.abi.compare_btf import compare_set
 from khotool.abi.geometry import Geometry
+from khotool.authoring.btf import Btf
+from khotool.authoring.compare_btf import compare_set
 from tests.builders import REGISTRY
 
 KIND = "binary"

@@ -16,9 +16,9 @@ from pathlib import Path
 from unittest import mock
 
 from khotool.cli import main as entry
+from khotool.decode.open import open_image
 from khotool.encode.pack import pack_image
 from khotool.encode.segments import page_segments
-from khotool.image.open import open_image
 from khotool.memory.writer import write_elf
 from tests.fuzz.containers import cores, kdumps, limes, tars
 from tests.fuzz.damage import BASES, EDITS, base, writes_of
@@ -31,20 +31,39 @@ FILES = 0x80
 SESSION = "/LUO/sessions[vm-alpha]"
 #: IN is the damaged file, OUT a file or folder that is not there, ROOT the address of the root.
 COMMANDS = (
-    "dump IN", "dump --json --full IN", "dump --dts IN", "dump --summary --root ROOT IN",
-    "dump --json --full --blobs OUT IN", f"dump --rows 3 IN {SESSION}",
-    "pages IN", "pages --unowned --json IN", "pages --csv IN", "pages --summary IN",
-    "check IN", "check --kernel 7.3 IN", "check --kernel 6.17 --json IN",
-    "check --output-format sarif IN", "check --root ROOT --fail-on note IN",
-    "diff --pages --contents --addresses IN IN", "diff --json IN IN",
-    "identify IN ROOT 0x0", "identify --json IN ROOT",
-    "hex IN ROOT+512", "hex --json IN /LUO", "hex --plain IN ROOT+64",
-    "extract --all -o OUT IN", f"extract --raw -o OUT IN {SESSION}/files[0x1]",
+    "dump IN",
+    "dump --json --full IN",
+    "dump --dts IN",
+    "dump --summary --root ROOT IN",
+    "dump --json --full --blobs OUT IN",
+    f"dump --rows 3 IN {SESSION}",
+    "pages IN",
+    "pages --unowned --json IN",
+    "pages --csv IN",
+    "pages --summary IN",
+    "check IN",
+    "check --kernel 7.3 IN",
+    "check --kernel 6.17 --json IN",
+    "check --output-format sarif IN",
+    "check --root ROOT --fail-on note IN",
+    "diff --pages --contents --addresses IN IN",
+    "diff --json IN IN",
+    "identify IN ROOT 0x0",
+    "identify --json IN ROOT",
+    "hex IN ROOT+512",
+    "hex --json IN /LUO",
+    "hex --plain IN ROOT+64",
+    "extract --all -o OUT IN",
+    f"extract --raw -o OUT IN {SESSION}/files[0x1]",
     f"extract -o OUT --fill zero IN {SESSION}/files[0x2]",
-    "pack -o OUT IN", "pack --payload --anonymize -o OUT IN",
-    "convert --to 7.3 -o OUT IN", "convert --to 6.17 -o OUT IN", "convert --to 7.1 -o OUT IN",
-    "report -o OUT IN", "fuzz -n 1 -o OUT IN",
-)  # fmt: skip
+    "pack -o OUT IN",
+    "pack --payload --anonymize -o OUT IN",
+    "convert --to 7.3 -o OUT IN",
+    "convert --to 6.17 -o OUT IN",
+    "convert --to 7.1 -o OUT IN",
+    "report -o OUT IN",
+    "fuzz -n 1 -o OUT IN",
+)
 
 
 def seeds() -> Iterator[bytes]:
@@ -77,9 +96,12 @@ def write_damaged(path: Path, recipe: bytes) -> int:
             if 0 <= at < len(page):
                 page[at : at + len(data)] = data[: len(page) - at]
     write_elf(
-        path, made, endian="little" if order == "little" else "big", machine=machine or "x86_64",
+        path,
+        made,
+        endian="little" if order == "little" else "big",
+        machine=machine or "x86_64",
         vmcoreinfo=note,
-    )  # fmt: skip
+    )
     span = whole.image.tree.span
     return 0 if span is None else span.address
 
@@ -96,10 +118,11 @@ def one_input(data: bytes) -> None:
             root = 0
             image.write_bytes(data[1:])
         given = [
-            word.replace("ROOT", hex(root)) if word.startswith("ROOT") else
-            {"IN": str(image), "OUT": str(out)}.get(word, word)
+            word.replace("ROOT", hex(root))
+            if word.startswith("ROOT")
+            else {"IN": str(image), "OUT": str(out)}.get(word, word)
             for word in words
-        ]  # fmt: skip
+        ]
         code, stdout, stderr = run(given)
         assert code in (0, 1, 2, 3), (code, stderr)
         if "out of memory" in stderr:

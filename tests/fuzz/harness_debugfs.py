@@ -10,9 +10,9 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from khotool.decode.blobs import open_debugfs
+from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
-from khotool.image.blobs import open_debugfs
-from khotool.image.options import OpenOptions
 from khotool.memory.debugfs import DebugfsCopy, open_directory, open_tar
 from khotool.memory.space import SourceInfo
 from tests.builders import REGISTRY

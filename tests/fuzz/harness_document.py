@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from khotool.encode.document import full_document, preserved_segments
+from khotool.document.full import full_document, preserved_segments
 from tests.builders import CAPTURES, REGISTRY, capture
 from tests.fuzz.containers import SMALL
 from tests.fuzz.damage import base

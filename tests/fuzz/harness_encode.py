@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from khotool.encode.document import full_document, metadata_pages, preserved_segments
+from khotool.document.full import full_document, metadata_pages, preserved_segments
 from khotool.encode.fresh import build_fresh
-from khotool.encode.from_image import handover_of
+from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
-from khotool.image.model import Image
 from khotool.memory.space import MemoryFault
+from khotool.model.image import Image
 from tests.builders import REGISTRY
 from tests.fuzz.damage import damaged
 from tests.fuzz.harness_image import seeds

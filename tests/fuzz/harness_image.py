@@ -17,7 +17,7 @@ from khotool.diff.compare import compare
 from khotool.errors import KhotoolError
 from khotool.extract.plan import Plan
 from khotool.extract.select import payload_plan, raw_plan
-from khotool.image.model import Image
+from khotool.model.image import Image
 from tests.fuzz.damage import BASES, EDITS, damaged
 from tests.fuzz.look import show
 

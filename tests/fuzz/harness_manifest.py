@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from khotool.encode.read_model import build_model, read_model
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
+from khotool.opening.models import build_model, read_model
 from tests.builders import REGISTRY
 from tests.fuzz.damage import MANIFESTS
 from tests.fuzz.harness_document import seeds as documents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from khotool.image.path import parse_path, quote_key, quote_name
+from khotool.model.path import parse_path, quote_key, quote_name
 
 KIND = "text"
 RUNS = 6000

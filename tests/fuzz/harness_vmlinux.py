@@ -8,15 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 from khotool.abi.definition import Kind
-from khotool.abi.draft import Drafter
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
-from khotool.abi.vmlinux import VERSIONS, Vmlinux
+from khotool.authoring.draft import Drafter
+from khotool.authoring.vmlinux import VERSIONS, Vmlinux
 from khotool.errors import DefinitionError, InputError
 from khotool.render.draft import draft_text, split_known, with_uses
 from tests.builders import REGISTRY
-from tests.unit.abi.elf_builder import elf
+from tests.unit.authoring.elf_builder import elf
 
 KIND = "binary"
 RUNS = 4000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from itertools import islice
 
-from khotool.image.model import Image
 from khotool.memory.space import ADDRESS_LIMIT, AddressSpace, MemoryFault
+from khotool.model.image import Image
 from khotool.render.document import dump_document
 from khotool.render.json import json_chunks
 from khotool.render.severity import findings_of

@@ -13,12 +13,36 @@ Mutation = Callable[[random.Random, bytearray, bytes], None]
 MOST_STEPS = 6
 #: Pieces that mean something to a parser of text.
 WORDS = (
-    b"0", b"-1", b"1e999", b"true", b"null", b"nan", b"''", b"[]", b"{}", b"[[", b"0x",
-    b"\\ud800", b"18446744073709551615", b"18446744073709551616", b"-9223372036854775809",
-    b"\0", b"\xff", b"9" * 5000, b"0x" + b"f" * 5000, b'"0x' + b"f" * 5000 + b'"', b"[" * 3000,
-    b"1979-05-27", b'""', b"'", b'"', "\"\u00b2K\"".encode(), b'"' + b"7" * 5000 + b'K"',
-    b"char[99999999999]", b"char[999999]",
-)  # fmt: skip
+    b"0",
+    b"-1",
+    b"1e999",
+    b"true",
+    b"null",
+    b"nan",
+    b"''",
+    b"[]",
+    b"{}",
+    b"[[",
+    b"0x",
+    b"\\ud800",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"-9223372036854775809",
+    b"\0",
+    b"\xff",
+    b"9" * 5000,
+    b"0x" + b"f" * 5000,
+    b'"0x' + b"f" * 5000 + b'"',
+    b"[" * 3000,
+    b"1979-05-27",
+    b'""',
+    b"'",
+    b'"',
+    '"\u00b2K"'.encode(),
+    b'"' + b"7" * 5000 + b'K"',
+    b"char[99999999999]",
+    b"char[999999]",
+)
 _NUMBER = re.compile(rb"0x[0-9a-f]+|\d+")
 _TEXT = re.compile(rb'"[^"\n]{0,60}"')
 

@@ -55,9 +55,12 @@ def arguments_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
     parser.add_argument(
-        "--harness", action="append", choices=names(), metavar="NAME",
+        "--harness",
+        action="append",
+        choices=names(),
+        metavar="NAME",
         help=f"only this one; there are {', '.join(names())}",
-    )  # fmt: skip
+    )
     parser.add_argument("--runs", type=int, metavar="N", help="inputs of each harness in a round")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first round (1)")
     parser.add_argument(
@@ -67,9 +70,12 @@ def arguments_parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at once"
     )
     parser.add_argument(
-        "--faults", type=Path, metavar="DIR", help="where inputs with a fault go",
+        "--faults",
+        type=Path,
+        metavar="DIR",
+        help="where inputs with a fault go",
         default=Path(tempfile.gettempdir()) / "khotool-faults",
-    )  # fmt: skip
+    )
     parser.add_argument("--input", metavar="FILE", help="run this input alone")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -86,9 +92,17 @@ def watch(name: str, options: argparse.Namespace, seed: int) -> int:
     """Run a harness in a child, which may hang or die of an input."""
     with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
         command = [
-            sys.executable, "-m", "tests.fuzz.run", "--worker", "--harness", name,
-            "--seed", str(seed), "--faults", str(options.faults.absolute()),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "tests.fuzz.run",
+            "--worker",
+            "--harness",
+            name,
+            "--seed",
+            str(seed),
+            "--faults",
+            str(options.faults.absolute()),
+        ]
         command += [] if options.runs is None else ["--runs", str(options.runs)]
         # Whatever a harness leaves behind when it dies goes with this folder.
         child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": folder})

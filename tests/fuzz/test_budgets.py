@@ -19,19 +19,19 @@ import numpy as np
 import pytest
 
 from khotool.check.run import check_image
+from khotool.decode.open import open_image
+from khotool.discovery.options import OpenOptions
 from khotool.errors import InputError
 from khotool.fdt.parse import parse
-from khotool.image.lookup import find_node
-from khotool.image.model import Image
-from khotool.image.open import open_image
-from khotool.image.options import OpenOptions
-from khotool.image.region import MapRegion
 from khotool.limits import Limits
+from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.elf import open_elf
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace, SourceInfo
-from khotool.shapes.preserved import PreservedMap
+from khotool.model.image import Image
+from khotool.model.lookup import find_node
+from khotool.model.region import MapRegion
 from tests.builders import capture, decode, overlaid
 
 #: Processor seconds: far above what any of these takes, far below what a hang takes.
@@ -120,9 +120,21 @@ def elf(headers: bytes, count: int, first_section: bytes = b"") -> bytes:
     """A little-endian core; 0xffff segments stand for the number in the first section header."""
     sections = 64 if first_section else 0
     head = struct.pack(
-        "<HHIQQQIHHHHHH", 4, 62, 1, 0, 64 + len(first_section), sections, 0, 64, 56, count, 64,
-        int(bool(first_section)), 0,
-    )  # fmt: skip
+        "<HHIQQQIHHHHHH",
+        4,
+        62,
+        1,
+        0,
+        64 + len(first_section),
+        sections,
+        0,
+        64,
+        56,
+        count,
+        64,
+        int(bool(first_section)),
+        0,
+    )
     return b"\x7fELF\2\1\1" + bytes(9) + head + first_section + headers
 
 
@@ -270,9 +282,12 @@ def test_vmalloc_cycle() -> None:
 def test_an_array_of_one_page(order: int) -> None:
     """An array that names the same page a hundred thousand times is not copied as often."""
     image = decode(
-        {"abi": "7.3", "session": [{"name": "a", "file": [{"token": 1, "size": 5000}]}],
-         "reserve_mem": [{"name": "room", "size": "1M", "contents": {"fill": 0}}]}
-    )  # fmt: skip
+        {
+            "abi": "7.3",
+            "session": [{"name": "a", "file": [{"token": 1, "size": 5000}]}],
+            "reserve_mem": [{"name": "room", "size": "1M", "contents": {"fill": 0}}],
+        }
+    )
     data = "/LUO/sessions[a]/files[0x1]/data"
     start = target_of(image, "/memblock/regions[room]/start")
     chunks = [start + number * 4096 for number in range(200)]
@@ -298,17 +313,26 @@ def test_an_array_of_one_page(order: int) -> None:
 def test_lists_that_sessions_share() -> None:
     """Sessions that all name one list of files cost no more than a multiple of what is there."""
     image = decode(
-        {"abi": "7.2", "session": [
-            {"name": f"s{number}",
-             "file": [{"token": token + 1, "size": 10} for token in range(1 if number else 60)]}
-            for number in range(60)
-        ]}
-    )  # fmt: skip
+        {
+            "abi": "7.2",
+            "session": [
+                {
+                    "name": f"s{number}",
+                    "file": [
+                        {"token": token + 1, "size": 10} for token in range(1 if number else 60)
+                    ],
+                }
+                for number in range(60)
+            ],
+        }
+    )
     block = target_of(image, "/LUO/sessions[s0]/files")
     writes = []
     for number in range(1, 60):
-        for path, value in ((f"/LUO/sessions[s{number}]/files", block),
-                            (f"/LUO/sessions[s{number}]/count", 60)):  # fmt: skip
+        for path, value in (
+            (f"/LUO/sessions[s{number}]/files", block),
+            (f"/LUO/sessions[s{number}]/count", 60),
+        ):
             span = find_node(image, path).span
             assert span is not None
             writes.append((span.address, value.to_bytes(span.size, "little")))

@@ -1,6 +1,6 @@
 import pytest
 
-from khotool.encode.document import full_document, preserved_segments
+from khotool.document.full import full_document, preserved_segments
 from khotool.errors import EncodeError
 from tests.builders import REGISTRY
 from tests.fuzz.damage import base

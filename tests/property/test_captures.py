@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from khotool.absent import Absent
+from khotool.decode.open import open_image
+from khotool.document.full import full_document, metadata_pages, preserved_segments, region_writes
 from khotool.encode.convert import convert_image
-from khotool.encode.document import full_document, metadata_pages, preserved_segments, region_writes
 from khotool.encode.fresh import build_fresh
-from khotool.encode.from_image import handover_of
+from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import write_image
 from khotool.encode.sets import set_of
-from khotool.image.model import UNPLACED, Image
-from khotool.image.open import open_image
-from khotool.image.region import RecordRegion
+from khotool.model.image import UNPLACED, Image
+from khotool.model.region import RecordRegion
 from khotool.pages.runs import subtract
 from khotool.render.document import dump_document
 from tests.builders import CAPTURES, REAL, REGISTRY, SETS, capture, worst
@@ -187,7 +187,7 @@ def test_preserve_mode_keeps_contents(tmp_path: Path) -> None:
     arguments = ["dump", "--json", "--full", str(REAL / "linux-7.3.4/image.elf.xz")]
     assert main([*arguments, "-o", str(model)]) == 0
     document = json.loads(model.read_text(encoding="utf-8"))
-    from khotool.encode.blobs import write_blobs
+    from khotool.document.payload import write_blobs
 
     document |= write_blobs(image, tmp_path / "blobs")
     model.write_text(json.dumps(document), encoding="utf-8")
@@ -204,7 +204,7 @@ def test_payload_is_not_in_the_packed_file(tmp_path: Path) -> None:
     write_image(path, pack_image(image))
     packed = path.read_bytes()
     whole = lzma.decompress((REAL / "linux-7.3.4/image.elf.xz").read_bytes())
-    from khotool.encode.blobs import payload_ranges
+    from khotool.document.payload import payload_ranges
 
     seen = 0
     for start, end in payload_ranges(image).tolist():

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from khotool.document.full import full_document, preserved_segments
 from khotool.encode.convert import convert_image
-from khotool.encode.document import full_document, preserved_segments
-from khotool.encode.from_image import handover_of
-from khotool.encode.manifest import Manifest
+from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments, write_image
 from khotool.encode.sets import set_of
-from khotool.image.model import Image, Phase
+from khotool.manifest.read import Manifest
+from khotool.model.image import Image, Phase
 from tests.builders import REGISTRY, SETS, build, worst
 from tests.strategies import manifests, meaning, share
 
@@ -26,8 +26,10 @@ def owned_exactly(image: Image) -> None:
     ownership = image.ownership()
     assert ownership is not None
     wrong = (
-        ownership.unowned_pages, ownership.unpreserved_pages, ownership.double_owned_pages,
-    )  # fmt: skip
+        ownership.unowned_pages,
+        ownership.unpreserved_pages,
+        ownership.double_owned_pages,
+    )
     assert wrong == (0, 0, 0)
 
 

@@ -16,10 +16,10 @@ from khotool.check.run import check_image
 from khotool.encode.reopen import image_of
 from khotool.errors import DefinitionError, KhotoolError
 from khotool.fdt.write import emit, gaps
-from khotool.image.annotate import annotate
-from khotool.image.model import UNPLACED, Image
-from khotool.image.places import Places
-from khotool.image.region import FdtRegion, RecordRegion
+from khotool.model.annotate import annotate
+from khotool.model.image import UNPLACED, Image
+from khotool.model.places import Places
+from khotool.model.region import FdtRegion, RecordRegion
 from khotool.render.document import dump_document
 from khotool.render.json import json_chunks
 from khotool.render.severity import findings_of

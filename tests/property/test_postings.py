@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.abi.geometry import PAGE_SIZES
-from khotool.encode.document import full_document, preserved_segments
-from khotool.encode.from_image import handover_of
-from khotool.encode.manifest import Manifest
+from khotool.document.full import full_document, preserved_segments
+from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
+from khotool.manifest.read import Manifest
 from tests.builders import REGISTRY, build, worst
 from tests.strategies import contents, meaning, share, text_up_to, u64
 
@@ -25,11 +25,22 @@ SETS = tuple(
 )
 RELEASES = {"bitmap-512": "6.17.0", "bitmap-page": "6.18.0"}
 """Release of a writer by its bitmaps, which nothing else may tell."""
-ADDED = frozenset({
-    "subsystems_compatible", "files_compatible", "session_compatible", "flb_compatible", "pgcnt",
-    "session_count", "session_pages", "state", "version", "reserved", "liveupdate_number",
-    "nr_folios",
-})  # fmt: skip
+ADDED = frozenset(
+    {
+        "subsystems_compatible",
+        "files_compatible",
+        "session_compatible",
+        "flb_compatible",
+        "pgcnt",
+        "session_count",
+        "session_pages",
+        "state",
+        "version",
+        "reserved",
+        "liveupdate_number",
+        "nr_folios",
+    }
+)
 """Values that the encoder gives where a manifest does not."""
 TOKENS = st.lists(u64(), max_size=3, unique=True)
 
@@ -39,9 +50,11 @@ def memory(draw: st.DrawFn, page: int) -> dict[str, Any]:
     """A memfd of a few pages, with a hole now and then."""
     size = draw(st.one_of(st.integers(1, page * 6), st.sampled_from([1, page, page * 8])))
     made: dict[str, Any] = {
-        "size": size, "pos": draw(u64()), "contents": draw(contents(size)),
+        "size": size,
+        "pos": draw(u64()),
+        "contents": draw(contents(size)),
         "folio": draw(st.sampled_from(["small", 1, 3])),
-    }  # fmt: skip
+    }
     if size > page and draw(st.booleans()):
         made["holes"] = [[draw(st.integers(1, 5)), 1]]
     return made
@@ -53,9 +66,11 @@ def postings(draw: st.DrawFn, abi: str) -> dict[str, Any]:
     chosen = REGISTRY.sets[abi]
     page = draw(st.sampled_from(PAGE_SIZES))
     made: dict[str, Any] = {
-        "abi": abi, "page_size": page, "endian": draw(st.sampled_from(["little", "big"])),
+        "abi": abi,
+        "page_size": page,
+        "endian": draw(st.sampled_from(["little", "big"])),
         "osrelease": RELEASES.get(chosen.layouts.get(chosen.root, ""), "7.1.0"),
-    }  # fmt: skip
+    }
     if "LUO" not in chosen.entries:
         return made
     entry = REGISTRY.get(chosen.entries["LUO"])
@@ -64,12 +79,15 @@ def postings(draw: st.DrawFn, abi: str) -> dict[str, Any]:
     if "sessions" in labels:
         names = draw(st.lists(text_up_to(55), max_size=3, unique=True))
         made["session"] = [
-            {"name": name, "file": [
-                {"handler": handler, "token": token} | draw(memory(page))
-                for token in draw(TOKENS)
-            ]}
+            {
+                "name": name,
+                "file": [
+                    {"handler": handler, "token": token} | draw(memory(page))
+                    for token in draw(TOKENS)
+                ],
+            }
             for name in names
-        ]  # fmt: skip
+        ]
         return made
     fields: dict[str, Any] = {
         "files": [

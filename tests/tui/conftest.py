@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from khotool.image.model import Image
-from khotool.image.open import open_image
+from khotool.decode.open import open_image
+from khotool.model.image import Image
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.session import Session

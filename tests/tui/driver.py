@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from khotool.image.options import OpenOptions
+from khotool.discovery.options import OpenOptions
 from khotool.tui.app import KhotoolApp
 from khotool.tui.keys import Config
 from khotool.tui.screens import explore
@@ -44,10 +44,20 @@ class Driver:
             await self.settle()
 
     async def type(self, text: str) -> None:
-        names = {"/": "slash", "[": "left_square_bracket", "]": "right_square_bracket",
-                 " ": "space", "#": "number_sign", "+": "plus", '"': "quotation_mark",
-                 ":": "colon", "?": "question_mark", "-": "minus", ".": "full_stop",
-                 "_": "underscore"}  # fmt: skip
+        names = {
+            "/": "slash",
+            "[": "left_square_bracket",
+            "]": "right_square_bracket",
+            " ": "space",
+            "#": "number_sign",
+            "+": "plus",
+            '"': "quotation_mark",
+            ":": "colon",
+            "?": "question_mark",
+            "-": "minus",
+            ".": "full_stop",
+            "_": "underscore",
+        }
         await self.pilot.press(*(names.get(char, char) for char in text))
         await self.settle()
 

@@ -131,5 +131,8 @@ def test_sections_come_from_ownership() -> None:
     lines = lines_of([(0, data)], 2 * PAGE)
     borders = [(kind, at) for kind, at, _ in kinds(lines) if kind in ("SECTION", "PAGE")]
     assert borders == [
-        ("SECTION", 0), ("PAGE", PAGE), ("SECTION", 2 * PAGE), ("PAGE", 3 * PAGE),
-    ]  # fmt: skip
+        ("SECTION", 0),
+        ("PAGE", PAGE),
+        ("SECTION", 2 * PAGE),
+        ("PAGE", 3 * PAGE),
+    ]

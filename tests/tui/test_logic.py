@@ -12,7 +12,7 @@ import pytest
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
 from khotool.errors import UsageError
-from khotool.image.model import Node, NodeKind, Scratch, Span, Table
+from khotool.model.image import Node, NodeKind, Scratch, Span, Table
 from khotool.tui.cells import PageMap
 from khotool.tui.changes import compare_images
 from khotool.tui.copies import copy_text, export_bytes
@@ -30,7 +30,7 @@ from khotool.tui.session import Session
 from khotool.tui.state import add_recent, load_recent
 from khotool.tui.text import count_text, plain, size_text, visible
 from tests.tui.conftest import CAPTURE, OLDER, opened
-from tests.unit.image.fixture_images import good
+from tests.unit.decode.fixture_images import good
 
 
 def found_paths(session: Session, text: str) -> list[str]:
@@ -141,8 +141,13 @@ def test_rows_that_lie_in_scattered_pieces() -> None:
     node.table.extents = np.array([[0x5000, 32], [0x1000, 48], [0x9000, 16]], np.uint64)
     spans = TableSpans(node.table)
     assert [spans.span(row).address for row in range(6)] == [
-        0x5000, 0x5010, 0x1000, 0x1010, 0x1020, 0x9000,
-    ]  # fmt: skip
+        0x5000,
+        0x5010,
+        0x1000,
+        0x1010,
+        0x1020,
+        0x9000,
+    ]
     for row in range(6):
         assert spans.find(spans.span(row).address + 7) == (row, 7)
     assert spans.find(0x5020) is None
@@ -162,8 +167,10 @@ def test_facts_of_a_flags_field(session: Session) -> None:
     """Type, value with flag names, bytes and their offset, page and owner, words."""
     assert session.goto("/LUO/sessions[vm-alpha]/files[0x2]/data/seals")
     assert session.cursor.place is not None
-    found = {label: plain(line) for label, line in
-             facts(session.cursor.place, session.image, session.view, [])}  # fmt: skip
+    found = {
+        label: plain(line)
+        for label, line in facts(session.cursor.place, session.image, session.view, [])
+    }
     assert found["type"] == "u32  flags"
     assert found["value"] == "0x00000007  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW"
     assert found["bytes"].endswith("+0x10 of 48 B")
@@ -274,8 +281,12 @@ def test_definitions_are_drawn_to_scale() -> None:
     registry = load_registry([])
     for definition in registry:
         assert definition_lines(registry, definition, Geometry())
-    lines = [plain(x) for x in compare_lines(
-        registry, registry.get("memfd-v1"), registry.get("memfd-v2"), Geometry())]  # fmt: skip
+    lines = [
+        plain(x)
+        for x in compare_lines(
+            registry, registry.get("memfd-v1"), registry.get("memfd-v2"), Geometry()
+        )
+    ]
     assert any("breaking" in line for line in lines)
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from khotool.check.run import check_image
-from khotool.image.model import Image, Node
+from khotool.model.image import Image, Node
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.place import Place, resolve

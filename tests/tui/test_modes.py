@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from khotool.discovery.options import OpenOptions
 from khotool.findings import Finding
-from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 from khotool.tui.app import KhotoolApp
 from khotool.tui.changes import ChangeLine, search_changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from khotool.findings import Finding, Severity
-from khotool.image.model import Span
+from khotool.model.image import Span
 from khotool.tui.place import Place, find_place, labels_of, nearest, resolve
 from khotool.tui.session import Change, Session
 from tests.builders import decode
@@ -79,13 +79,16 @@ def test_follow_a_token_to_its_file() -> None:
                     "name": "vm",
                     "file": [
                         {"token": 1, "handler": "tmpfs-mnt-v1", "fields": {"mode": 0o755}},
-                        {"token": 2, "handler": "tmpfs-file-v1",
-                         "fields": {"mnt_token": 1, "mode": 0o644, "name": "ring"}},
+                        {
+                            "token": 2,
+                            "handler": "tmpfs-file-v1",
+                            "fields": {"mnt_token": 1, "mode": 0o644, "name": "ring"},
+                        },
                     ],
                 }
             ],
         }
-    )  # fmt: skip
+    )
     session = Session(image)
     place = resolve(image.tree, "/LUO/sessions[vm]/files[0x2]/data/mnt_token")
     assert place is not None

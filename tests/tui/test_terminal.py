@@ -31,8 +31,11 @@ class Terminal:
         assert TMUX is not None
         done = subprocess.run(
             [TMUX, "-S", self.socket, "-f", "/dev/null", *args],
-            capture_output=True, text=True, check=True, timeout=20,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
         return done.stdout
 
     def start(self, command: str) -> None:
@@ -99,7 +102,11 @@ def test_no_terminal() -> None:
     """Without a terminal the command says so, and what to use."""
     done = subprocess.run(
         [sys.executable, "-m", "khotool", "tui", str(CAPTURE)],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=20,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=20,
+    )
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr

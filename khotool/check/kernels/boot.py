@@ -12,7 +12,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.families import Kernel
 from khotool.check.kernels.verdict import Verdict
 from khotool.check.rules.lists import check_list_ends
-from khotool.image.model import UNPLACED, Image, Node, Phase
+from khotool.model.image import UNPLACED, Image, Node, Phase
 from khotool.pages.blocks import Blocks
 
 MEMORY_MARGIN = 4

@@ -10,7 +10,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.memfd import restore_vmalloc
 from khotool.check.kernels.verdict import Outcome
 from khotool.check.rules.payload import check_kho_test, region_extent
-from khotool.image.model import Node
+from khotool.model.image import Node
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21

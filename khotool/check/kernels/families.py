@@ -44,17 +44,40 @@ class Kernel:
 
 
 KERNELS = (
-    Kernel("6.16", "6.17", "kho-v1", bitmap_layout="bitmap-512", needs_map=False,
-           test_inline=True, ignored_suffix=": -22"),
+    Kernel(
+        "6.16",
+        "6.17",
+        "kho-v1",
+        bitmap_layout="bitmap-512",
+        needs_map=False,
+        test_inline=True,
+        ignored_suffix=": -22",
+    ),
     Kernel("6.18", "6.18", "kho-v1", needs_map=False, ignored_suffix=": -22"),
-    Kernel("6.19", "6.19", "kho-v1", luo="luo-v1", files=("memfd-v1",), keeps_file_errors=False,
-           ignored_suffix=": -22"),
+    Kernel(
+        "6.19",
+        "6.19",
+        "kho-v1",
+        luo="luo-v1",
+        files=("memfd-v1",),
+        keeps_file_errors=False,
+        ignored_suffix=": -22",
+    ),
     Kernel("7.0", "7.0", "kho-v1", luo="luo-v1", needs_flb=True, files=("memfd-v1",)),
-    Kernel("7.1", "7.1", "kho-v3", sized_entries=True, luo="luo-v1", needs_flb=True,
-           files=("memfd-v2",), metadata=True),
-    Kernel("7.2", "7.3", "kho-v4", sized_entries=True, luo="luo-v5", files=("memfd-v2",),
-           metadata=True),
-)  # fmt: skip
+    Kernel(
+        "7.1",
+        "7.1",
+        "kho-v3",
+        sized_entries=True,
+        luo="luo-v1",
+        needs_flb=True,
+        files=("memfd-v2",),
+        metadata=True,
+    ),
+    Kernel(
+        "7.2", "7.3", "kho-v4", sized_entries=True, luo="luo-v5", files=("memfd-v2",), metadata=True
+    ),
+)
 
 
 def kernel_of(release: str) -> Kernel:

@@ -12,9 +12,9 @@ from khotool.check.kernels.luo import judge_devices, judge_luo, refuse_sessions
 from khotool.check.kernels.verdict import Outcome, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.parse import check
-from khotool.image.model import Image
-from khotool.image.region import FdtRegion, MapRegion, TableRegion
-from khotool.shapes.preserved import PreservedMap
+from khotool.maps.preserved import PreservedMap
+from khotool.model.image import Image
+from khotool.model.region import FdtRegion, MapRegion, TableRegion
 
 FDT_ERR_NOTFOUND = -1
 
@@ -134,10 +134,12 @@ def _map(boot: Boot) -> None:
     )
     if layout and layout != kernel.bitmap_layout:
         verdict.add(
-            "map", Outcome.CORRUPT, "",
+            "map",
+            Outcome.CORRUPT,
+            "",
             f"the image has {layout}, this kernel reads {kernel.bitmap_layout}: other pages are "
             "reserved than were preserved",
-        )  # fmt: skip
+        )
         return
     found = image.map
     if not isinstance(found, PreservedMap):
@@ -197,7 +199,13 @@ def _other_entries(boot: Boot) -> None:
 
 
 STAGES = (
-    _root, _map, judge_memblock, judge_luo, judge_metadata, judge_kho_test, judge_devices,
+    _root,
+    _map,
+    judge_memblock,
+    judge_luo,
+    judge_metadata,
+    judge_kho_test,
+    judge_devices,
     _other_entries,
-)  # fmt: skip
+)
 """In the order of a boot."""

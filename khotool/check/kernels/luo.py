@@ -8,7 +8,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.entries import broken_entry, entry_faults
 from khotool.check.kernels.memfd import FAULT, retrieve_memfd
 from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Verdict
-from khotool.image.model import Image, Node
+from khotool.model.image import Image, Node
 
 PANIC = (
     "Kernel panic - not syncing: The incoming tree failed to initialize properly [-22], "

@@ -12,7 +12,7 @@ from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
 from khotool.check.rules.folios import column_pieces, covered_between, rows_behind
-from khotool.image.model import UNPLACED, Node, Table
+from khotool.model.image import UNPLACED, Node, Table
 
 UPTODATE = 2
 FAULT = "fault"

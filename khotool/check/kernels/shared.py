@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from khotool.check.kernels.boot import Boot
 from khotool.check.rules.payload import region_extent
-from khotool.image.model import Image, Node
-from khotool.image.region import MapRegion
+from khotool.model.image import Image, Node
+from khotool.model.region import MapRegion
 from khotool.pages.owners import Ownership
 
 U64 = NDArray[np.uint64]

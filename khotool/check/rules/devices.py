@@ -12,7 +12,7 @@ from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rules.records import used_elements
 from khotool.check.rules.sessions import file_nodes
-from khotool.image.model import Node
+from khotool.model.image import Node
 
 Device = tuple[int, int]
 """PCI segment, and bus, device and function."""
@@ -52,9 +52,11 @@ def is_device_list(node: Node) -> bool:
         labels = {f.field.label for f in node.table.compiled.fields}
         return {DOMAIN, BDF} <= labels
     elements = node.elements()
-    return bool(elements) and elements[0].get(BDF) is not None and (
-        elements[0].get(DOMAIN) is not None
-    )  # fmt: skip
+    return (
+        bool(elements)
+        and elements[0].get(BDF) is not None
+        and (elements[0].get(DOMAIN) is not None)
+    )
 
 
 def devices(context: Context, node: Node) -> Iterator[Device]:

@@ -16,7 +16,7 @@ from khotool.abi.definition import Field, Shape
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Node, Table
+from khotool.model.image import Node, Table
 
 U64 = np.ndarray[Any, Any]
 Piece = tuple[U64, U64, U64]

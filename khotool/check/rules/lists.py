@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from khotool.check.context import Context
-from khotool.image.model import Node, NodeKind
-from khotool.image.region import TableRegion
+from khotool.model.image import Node, NodeKind
+from khotool.model.region import TableRegion
 
 
 def check_list_ends(context: Context) -> None:

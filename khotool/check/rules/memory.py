@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Image, Phase
+from khotool.model.image import Image, Phase
 from khotool.pages.owners import DoubleOwned
 from khotool.pages.runs import intersect
 

@@ -7,7 +7,7 @@ from collections import Counter
 from khotool.abi.definition import Shape
 from khotool.check.context import Context
 from khotool.check.rules.sessions import file_nodes
-from khotool.image.model import Node
+from khotool.model.image import Node
 
 
 def check_names(context: Context) -> None:
@@ -17,9 +17,17 @@ def check_names(context: Context) -> None:
         data = file.get("data")
         if data is None:
             continue
-        mount = next((c.reference for c in data.children if c.reference and c.field is not None
-                      and c.field.points_to is not None
-                      and c.field.points_to.shape is Shape.FILE), "")  # fmt: skip
+        mount = next(
+            (
+                c.reference
+                for c in data.children
+                if c.reference
+                and c.field is not None
+                and c.field.points_to is not None
+                and c.field.points_to.shape is Shape.FILE
+            ),
+            "",
+        )
         for child in data.children:
             if child.field is None or not child.field.component or not child.value or not mount:
                 continue
@@ -35,8 +43,12 @@ def check_huge_pages(context: Context) -> None:
     flbs = luo.get("flbs") if luo is not None else None
     for flb in flbs.elements() if flbs is not None else []:
         data, name = flb.get("data"), flb.value_of("name")
-        sizes = [node for child in (data.children if data is not None else [])
-                 for node in child.elements() if _is_size(node)]  # fmt: skip
+        sizes = [
+            node
+            for child in (data.children if data is not None else [])
+            for node in child.elements()
+            if _is_size(node)
+        ]
         if not sizes or not isinstance(name, str):
             continue
         pages = _pages_by_order(context, luo, name)

@@ -6,7 +6,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Node
+from khotool.model.image import Node
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
 

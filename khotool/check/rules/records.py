@@ -8,7 +8,7 @@ from khotool.abi.definition import Struct
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.errors import DefinitionError
-from khotool.image.model import Node, NodeKind, Table
+from khotool.model.image import Node, NodeKind, Table
 
 UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 """Rule for a duplicate key by the role of the key; others are REC416."""

@@ -7,7 +7,7 @@ from collections import Counter
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.image.model import Node
+from khotool.model.image import Node
 
 ALL = "all"
 """Instead of handlers: every file depends on an object."""

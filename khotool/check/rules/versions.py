@@ -6,7 +6,7 @@ from khotool.abi.composite import SEPARATOR
 from khotool.abi.definition import Kind
 from khotool.check.context import Context
 from khotool.fdt.parse import check
-from khotool.image.region import FdtRegion
+from khotool.model.region import FdtRegion
 
 SEQUENTIAL = 48
 """Place of the reservations in a tree that was written in one go, as up to 6.18."""
@@ -17,8 +17,9 @@ def check_set(context: Context) -> None:
     image = context.image
     used = {d.id: d for d in image.used}
     sets = list(image.registry.sets.values())
-    everywhere = {name for abi in sets for name in [abi.root, *abi.entries.values(), *abi.nodes,
-                                                    *abi.files]}  # fmt: skip
+    everywhere = {
+        name for abi in sets for name in [abi.root, *abi.entries.values(), *abi.nodes, *abi.files]
+    }
     known = {
         identifier
         for identifier, definition in used.items()

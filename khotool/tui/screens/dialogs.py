@@ -74,9 +74,14 @@ class Picker(Dialog[int]):
     """
 
     def __init__(
-        self, title: str, lines: Sequence[Line], *, marks: str = "", center: bool = False,
+        self,
+        title: str,
+        lines: Sequence[Line],
+        *,
+        marks: str = "",
+        center: bool = False,
         empty: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(classes="dialog -center" if center else "dialog")
         self._title, self._lines, self._marks, self._empty = title, lines, marks, empty
 

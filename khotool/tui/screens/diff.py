@@ -51,9 +51,10 @@ class DiffScreen(ModeScreen):
         if first is None or second is None:
             self.changes = None
             view.empty = (
-                "opening the other image …" if "other" in self.khotool.jobs
+                "opening the other image …"
+                if "other" in self.khotool.jobs
                 else "no image to compare with; c opens one"
-            )  # fmt: skip
+            )
             view.show_lines([])
             self._titles()
             self._sides()
@@ -109,10 +110,13 @@ class DiffScreen(ModeScreen):
             path = "…" + path[-room + 1 :]
         old = plain(change.old)[: 14 if narrow else 26]
         return [
-            (f" {glyph} ", token), (path.ljust(room), "name"), (" ", ""),
+            (f" {glyph} ", token),
+            (path.ljust(room), "name"),
+            (" ", ""),
             (old.ljust(14 if narrow else 26), "removed" if change.kind == "removed" else "dim"),
-            (" │ ", "dim"), *change.new,
-        ]  # fmt: skip
+            (" │ ", "dim"),
+            *change.new,
+        ]
 
     def _sides(self) -> None:
         pane = self.query_one("#sides", LineView)
@@ -193,9 +197,14 @@ class DiffScreen(ModeScreen):
             self._go(found[index] if chosen and index is not None else origin)
 
         self.app.push_screen(
-            Lookup("Find in the changes", look, preview=lambda index: self._go(found[index]),
-                   hint="a part of a path, or of a value of either image"), done,
-        )  # fmt: skip
+            Lookup(
+                "Find in the changes",
+                look,
+                preview=lambda index: self._go(found[index]),
+                hint="a part of a path, or of a value of either image",
+            ),
+            done,
+        )
 
     def panes(self) -> list[tuple[str, str]]:
         """List and bytes."""

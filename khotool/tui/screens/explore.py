@@ -95,8 +95,9 @@ class ExploreScreen(ModeScreen):
         tree = self.query_one(ModelTree)
         node = tree.cursor_node
         place = session.cursor.place
-        if place is not None and (node is None or node.data is None or node.data.place != place
-                                  or node.data.is_bucket):  # fmt: skip
+        if place is not None and (
+            node is None or node.data is None or node.data.place != place or node.data.is_bucket
+        ):
             tree.reveal(place)
         self.query_one(HexView).show_cursor()
         self._titles()
@@ -197,17 +198,19 @@ class ExploreScreen(ModeScreen):
         path = place.path if place is not None else "/"
         below = path.rstrip("/")
         self._found = [
-            item for item in session.findings[:5000]
-            if item.finding.path == path
-            or item.finding.path.startswith((f"{below}/", f"{below}["))
-        ]  # fmt: skip
+            item
+            for item in session.findings[:5000]
+            if item.finding.path == path or item.finding.path.startswith((f"{below}/", f"{below}["))
+        ]
         lines: list[Line] = []
         for item in self._found:
             glyph, token = BADGES[item.severity]
-            lines.append([
-                (f" {glyph} {item.finding.rule} ", token),
-                (visible(item.finding.message), "text"),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    (f" {glyph} {item.finding.rule} ", token),
+                    (visible(item.finding.message), "text"),
+                ]
+            )
         self.query_one("#found", LineView).show_lines(lines, 0)
 
     # -- moves of the panes ----------------------------------------------------------------

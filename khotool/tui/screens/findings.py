@@ -51,9 +51,10 @@ class FindingsScreen(ModeScreen):
         session = self.session
         assert session is not None
         self.items = [
-            item for item in session.findings
+            item
+            for item in session.findings
             if ORDER[item.severity] <= ORDER[self.least] and self._matches(item)
-        ]  # fmt: skip
+        ]
         view = self.query_one("#list-findings", LineView)
         view.empty = "no finding" if session.checked else "the check is still running"
         narrow = self.narrow

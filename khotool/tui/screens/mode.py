@@ -27,11 +27,12 @@ WIDE = 110
 def bindings(mode: str) -> list[BindingType]:
     """Bindings of a mode's screen, from the table of keys."""
     return [
-        Binding(spell(key.keys), key.action, key.label, show=key.footer, id=key.id,
-                tooltip=key.help)
+        Binding(
+            spell(key.keys), key.action, key.label, show=key.footer, id=key.id, tooltip=key.help
+        )
         for key in KEYS
         if key.where in ("all", mode)
-    ]  # fmt: skip
+    ]
 
 
 class ModeScreen(Screen[None]):
@@ -64,8 +65,9 @@ class ModeScreen(Screen[None]):
         yield LineView(id="state", has_cursor=False)
         yield Static(
             "This terminal is too small.\nkhotool needs 60 columns and 15 lines.",
-            id="tiny", markup=False,
-        )  # fmt: skip
+            id="tiny",
+            markup=False,
+        )
         yield Footer(show_command_palette=False)
 
     def body(self) -> ComposeResult:

@@ -25,9 +25,12 @@ LEGEND: list[Line] = [
     [("  ·    ", "dim"), ("captured, not preserved", "dim")],
 ]
 USES = {
-    Use.OWNED: "owner", Use.UNOWNED: "warning", Use.UNPRESERVED: "error",
-    Use.SCRATCH: "scratch", Use.PRESERVED: "text",
-}  # fmt: skip
+    Use.OWNED: "owner",
+    Use.UNOWNED: "warning",
+    Use.UNPRESERVED: "error",
+    Use.SCRATCH: "scratch",
+    Use.PRESERVED: "text",
+}
 
 
 class PagesScreen(ModeScreen):
@@ -86,10 +89,13 @@ class PagesScreen(ModeScreen):
         self.query_one(PageMapView).show_map(found)
         lines: list[Line] = []
         for number, group in enumerate(found.groups):
-            lines.append([
-                (" ██ ", found.color(number)), (visible(group.name), "name"),
-                (f"  {size_text(group.size)}", "dim"),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    (" ██ ", found.color(number)),
+                    (visible(group.name), "name"),
+                    (f"  {size_text(group.size)}", "dim"),
+                ]
+            )
         self.query_one("#legend", LineView).show_lines([*lines, [], *LEGEND])
         self._from_cursor()
 
@@ -128,12 +134,14 @@ class PagesScreen(ModeScreen):
                 section.use, "preserved"
             )
             note = "referenced, not preserved  " if section.use is Use.UNPRESERVED else ""
-            lines.append([
-                (f" {section.start:#x}-{section.end - 1:#x} ".ljust(30), "address"),
-                (f"{size_text(section.end - section.start):>9} ", "value"),
-                (f"{count_text(pages, 'page'):>12}  {order:<9} ", "dim"),
-                (f"{note}{visible(owner)}", USES.get(section.use, "text")),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    (f" {section.start:#x}-{section.end - 1:#x} ".ljust(30), "address"),
+                    (f"{size_text(section.end - section.start):>9} ", "value"),
+                    (f"{count_text(pages, 'page'):>12}  {order:<9} ", "dim"),
+                    (f"{note}{visible(owner)}", USES.get(section.use, "text")),
+                ]
+            )
         pane.show_lines(lines, 0)
         pane.border_title = f"Ranges in cell {low:#x}  {size_text(view.cell)}"
 

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from khotool.image.model import UNPLACED
+from khotool.model.image import UNPLACED
 from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
 from khotool.tui.memory_view import Use, address_text, section_text
 from khotool.tui.session import Session

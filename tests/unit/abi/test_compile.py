@@ -119,8 +119,20 @@ def test_columns_are_the_values(drawn: tuple[CompiledStruct, bytes]) -> None:
             assert column(compiled, records, field.label).tolist() == [values[field.label]]
 
 
-SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "s8": 1, "s16": 2, "s32": 4, "s64": 8,
-         "beu16": 2, "beu32": 4, "beu64": 8, "char[5]": 5}  # fmt: skip
+SIZES = {
+    "u8": 1,
+    "u16": 2,
+    "u32": 4,
+    "u64": 8,
+    "s8": 1,
+    "s16": 2,
+    "s32": 4,
+    "s64": 8,
+    "beu16": 2,
+    "beu32": 4,
+    "beu64": 8,
+    "char[5]": 5,
+}
 
 
 def made_of(types: list[str], size: int, packed: bool) -> CompiledStruct:

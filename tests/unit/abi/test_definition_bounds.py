@@ -61,8 +61,11 @@ def test_rules_of_allocation() -> None:
     """One number is enough; the others are 0."""
     head = HEAD + "allocate = { bytes = 8 }\n"
     assert load('{ name = "a", type = "u64" }', head=head).allocate == {
-        "pages": 0, "bytes": 8, "bytes_each": 0, "of": "",
-    }  # fmt: skip
+        "pages": 0,
+        "bytes": 8,
+        "bytes_each": 0,
+        "of": "",
+    }
     head = HEAD + 'allocate = { of = "a" }\n'
     rule = load('{ name = "a", type = "u64" }', head=head).allocate
     assert rule == {"pages": 0, "bytes": 0, "bytes_each": 0, "of": "a"}
@@ -86,9 +89,17 @@ def test_a_condition_of_one_word() -> None:
 
 @pytest.mark.parametrize(
     ("size", "possible"),
-    [("1", True), ("0", False), ("-1", False), ("1048576", True), ("1048577", False),
-     ("true", False), ("'pages'", False), ("8.0", False)],
-)  # fmt: skip
+    [
+        ("1", True),
+        ("0", False),
+        ("-1", False),
+        ("1048576", True),
+        ("1048577", False),
+        ("true", False),
+        ("'pages'", False),
+        ("8.0", False),
+    ],
+)
 def test_sizes_of_structs(size: str, possible: bool) -> None:
     """A struct has 1 byte to 1 MiB, or a page."""
     if possible:
@@ -100,9 +111,19 @@ def test_sizes_of_structs(size: str, possible: bool) -> None:
 
 @pytest.mark.parametrize(
     ("width", "possible"),
-    [("1", True), ("16", True), ("17", False), ("0", False), ("-1", False), ("true", False),
-     ("'rest'", True), ("'page_shift'", True), ("'all'", False), ("1.0", False)],
-)  # fmt: skip
+    [
+        ("1", True),
+        ("16", True),
+        ("17", False),
+        ("0", False),
+        ("-1", False),
+        ("true", False),
+        ("'rest'", True),
+        ("'page_shift'", True),
+        ("'all'", False),
+        ("1.0", False),
+    ],
+)
 def test_widths_of_parts(width: str, possible: bool) -> None:
     """A part has a bit or more, and no more than its word."""
     text = f'{{ bits = "u16", parts = [ {{ name = "a", width = {width} }} ] }}'
@@ -188,9 +209,11 @@ def test_what_a_string_means_where_nothing_tells() -> None:
         return load_definition((body + ("probe = [ { length = 8 } ]\n" * sign)).encode(), "x.toml")
 
     given = [
-        made("signed", "merged", True), made("signed-posted", "development", True),
-        made("posted", "development", False), made("released", "merged", False),
-    ]  # fmt: skip
+        made("signed", "merged", True),
+        made("signed-posted", "development", True),
+        made("posted", "development", False),
+        made("released", "merged", False),
+    ]
     registry = Registry(given)
     found = registry.handlers("file", "s")
     assert [one.id for one in found] == ["released", "posted", "signed", "signed-posted"]
@@ -205,15 +228,27 @@ def test_releases_of_sets() -> None:
         f'[[set]]\nid = "{name}"\nroot = "x"\nstatus = "merged"\n'
         f'releases = {{ first = "{first}", last = "{last}" }}\n'
         for name, first, last in (
-            ("old", "5.3", "5.4.7"), ("rc", "6.0-rc2", "6.0-rc3"), ("open", "7.1", ""),
+            ("old", "5.3", "5.4.7"),
+            ("rc", "6.0-rc2", "6.0-rc3"),
+            ("open", "7.1", ""),
         )
-    )  # fmt: skip
+    )
     registry = Registry([root], load_sets(text.encode(), "sets.toml"))
     expected = {
-        "5.2": None, "5.3": "old", "5.4": "old", "5.4.9": "old", "5.5": None, "6.0": None,
-        "6.0-rc2": None, "7.0": None, "7.1": "open", "7.1-rc1": "open", "999.999": "open",
-        "rc": "rc", "1073741823.5": "open",
-    }  # fmt: skip
+        "5.2": None,
+        "5.3": "old",
+        "5.4": "old",
+        "5.4.9": "old",
+        "5.5": None,
+        "6.0": None,
+        "6.0-rc2": None,
+        "7.0": None,
+        "7.1": "open",
+        "7.1-rc1": "open",
+        "999.999": "open",
+        "rc": "rc",
+        "1073741823.5": "open",
+    }
     for release, name in expected.items():
         found = registry.set_for(release)
         assert (found.id if found else None) == name, release
@@ -221,9 +256,18 @@ def test_releases_of_sets() -> None:
 
 @pytest.mark.parametrize(
     ("release", "key"),
-    [("6.17.8", (6, 17)), ("7.1-rc6", (7, 1)), ("7", (7, 0)), ("", (0, 0)), ("a.b", (0, 0)),
-     ("6.²", (6, 0)), ("².6", (0, 6)), ("6.-1", (6, 0)), ("6.1x", (6, 0))],
-)  # fmt: skip
+    [
+        ("6.17.8", (6, 17)),
+        ("7.1-rc6", (7, 1)),
+        ("7", (7, 0)),
+        ("", (0, 0)),
+        ("a.b", (0, 0)),
+        ("6.²", (6, 0)),
+        ("².6", (0, 6)),
+        ("6.-1", (6, 0)),
+        ("6.1x", (6, 0)),
+    ],
+)
 def test_keys_of_releases(release: str, key: tuple[int, int]) -> None:
     """Version and patchlevel in plain digits; anything else is 0."""
     assert release_key(release) == key

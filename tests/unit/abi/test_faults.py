@@ -140,8 +140,11 @@ def test_folder_of_wrong_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["formats", "check", str(tmp_path)]) == 2
     lines = capsys.readouterr().out.splitlines()
     for name, text in FILES.items():
-        rows = [line.removeprefix(f"{tmp_path}/{name}:") for line in lines
-                if line.startswith(f"{tmp_path}/{name}:")]  # fmt: skip
+        rows = [
+            line.removeprefix(f"{tmp_path}/{name}:")
+            for line in lines
+            if line.startswith(f"{tmp_path}/{name}:")
+        ]
         found = [(int(row.partition(": ")[0]), row.partition(": ")[2]) for row in rows]
         wanted = expected(text)
         assert len(found) == len(wanted), "\n".join(rows)
@@ -225,12 +228,38 @@ def test_line_of_every_key() -> None:
     """Comments, strings of several lines, arrays, inline tables, arrays of tables."""
     found = key_lines(LINES.replace("'it''s'", "'its'"))
     wanted = {
-        "a": 1, "b": 2, "b.c": 2, "q.r": 3, "t": 6, "t[0]": 6, "t[1]": 6, "t[1][0]": 6,
-        "t[1][1]": 7, "t[2]": 7, "t[2].k": 7, "t[2].k[0]": 7, "t[2].l m": 7, "t[2].l m.n": 7,
-        "d": 8, "s": 9, "s.x": 10, "s.u": 11, "s.u.y": 12, "m": 13, "m[0]": 13, "m[0].z": 14,
-        "m[1]": 15, "m[1].n": 16, "m[1].n.o": 17, "m[1].p": 18, "m[1].p[0]": 18, "m[1].p[0].q": 19,
-        "m[1].p[1]": 20, "m[1].p[1].q": 21, "m[1].p[1].A\t": 22,
-    }  # fmt: skip
+        "a": 1,
+        "b": 2,
+        "b.c": 2,
+        "q.r": 3,
+        "t": 6,
+        "t[0]": 6,
+        "t[1]": 6,
+        "t[1][0]": 6,
+        "t[1][1]": 7,
+        "t[2]": 7,
+        "t[2].k": 7,
+        "t[2].k[0]": 7,
+        "t[2].l m": 7,
+        "t[2].l m.n": 7,
+        "d": 8,
+        "s": 9,
+        "s.x": 10,
+        "s.u": 11,
+        "s.u.y": 12,
+        "m": 13,
+        "m[0]": 13,
+        "m[0].z": 14,
+        "m[1]": 15,
+        "m[1].n": 16,
+        "m[1].n.o": 17,
+        "m[1].p": 18,
+        "m[1].p[0]": 18,
+        "m[1].p[0].q": 19,
+        "m[1].p[1]": 20,
+        "m[1].p[1].q": 21,
+        "m[1].p[1].A\t": 22,
+    }
     assert found == wanted
 
 

@@ -197,12 +197,45 @@ def toml(value: Any) -> str:
     return repr(value) if isinstance(value, int) else f'"{value}"'
 
 
-TOP_KEYS = ("id", "title", "kind", "content", "status", "header", "releases", "doc", "match",
-            "uses", "limits", "literals", "depends", "allocate", "layouts", "struct",
-            "fdt")  # fmt: skip
-FIELD_KEYS = ("name", "type", "doc", "as", "role", "points_to", "null", "holds", "bits",
-              "parts", "fill", "layout", "value", "expect", "flags", "enum",
-              "optional", "counts")  # fmt: skip
+TOP_KEYS = (
+    "id",
+    "title",
+    "kind",
+    "content",
+    "status",
+    "header",
+    "releases",
+    "doc",
+    "match",
+    "uses",
+    "limits",
+    "literals",
+    "depends",
+    "allocate",
+    "layouts",
+    "struct",
+    "fdt",
+)
+FIELD_KEYS = (
+    "name",
+    "type",
+    "doc",
+    "as",
+    "role",
+    "points_to",
+    "null",
+    "holds",
+    "bits",
+    "parts",
+    "fill",
+    "layout",
+    "value",
+    "expect",
+    "flags",
+    "enum",
+    "optional",
+    "counts",
+)
 
 
 @given(st.sampled_from(TOP_KEYS), TOML)
@@ -217,10 +250,15 @@ def test_any_value_of_a_key(key: str, value: Any) -> None:
 @given(st.sampled_from(FIELD_KEYS), TOML, st.booleans())
 def test_any_value_of_a_field(key: str, value: Any, alone: bool) -> None:
     """Any value of any key of a field, in a struct or a device tree, is bounded to one error."""
-    rest = "" if alone else ", ".join(
-        f'{other} = "a"' if other == "name" else f'{other} = "u64"'
-        for other in ("name", "type") if other != key
-    )  # fmt: skip
+    rest = (
+        ""
+        if alone
+        else ", ".join(
+            f'{other} = "a"' if other == "name" else f'{other} = "u64"'
+            for other in ("name", "type")
+            if other != key
+        )
+    )
     entry = f"{{ {rest}{', ' if rest else ''}{key} = {toml(value)} }}"
     for text in (
         HEAD + f"[struct.x_ser]\nsize = 8\nfields = [ {entry} ]\n",

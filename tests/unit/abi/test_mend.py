@@ -18,84 +18,178 @@ def struct(fields: str, more: str = "") -> str:
 
 CASES: dict[str, tuple[str, list[str], str, str]] = {
     # Text; beginnings of what is told; places that changed; fields of the structs that are left.
-    "nothing": ("", [": key 'kind' is missing", ": key 'id' is missing", ": key 'title' is",
-                     ": key 'content' is missing", ": key 'status' is missing"],
-                "content id kind status title", ""),
+    "nothing": (
+        "",
+        [
+            ": key 'kind' is missing",
+            ": key 'id' is missing",
+            ": key 'title' is",
+            ": key 'content' is missing",
+            ": key 'status' is missing",
+        ],
+        "content id kind status title",
+        "",
+    ),
     "nothing wrong": (HEAD + GOOD, [], "", "x:a"),
     "a struct that is a number": (
-        HEAD + "[struct]\nx = 7\n", ["struct.x: expected a table, found int"], "struct.x", "x:"),
+        HEAD + "[struct]\nx = 7\n",
+        ["struct.x: expected a table, found int"],
+        "struct.x",
+        "x:",
+    ),
     "structs that are a number": (
-        HEAD + "struct = 7\n", ["struct: expected a table, found int"], "struct.", ""),
+        HEAD + "struct = 7\n",
+        ["struct: expected a table, found int"],
+        "struct.",
+        "",
+    ),
     "fields that are a number": (
         HEAD + "[struct.x]\nsize = 8\nfields = 7\n",
-        ["struct.x.fields: expected list, found int"], "struct.x", "x:"),
+        ["struct.x.fields: expected list, found int"],
+        "struct.x",
+        "x:",
+    ),
     "a struct without a size": (
         HEAD + GOOD.replace("size = 8\n", "").replace("u64", "?"),
         ["struct.x.fields[0].type: '?' is not", "struct.x.size: expected a number of bytes"],
-        "struct.x", "x:a"),
+        "struct.x",
+        "x:a",
+    ),
     "names with dots": (
-        HEAD + GOOD + GOOD.replace(".x]", '."x.y"]').replace("u64", "?")
+        HEAD
+        + GOOD
+        + GOOD.replace(".x]", '."x.y"]').replace("u64", "?")
         + GOOD.replace(".x]", '."x.y.z"]').replace('"u64"', '"u64", role = "king"'),
-        ["struct.x.y.fields[0].type: '?' is not a type",
-         "struct.x.y.z.fields[0].role: 'king' is none of"], "struct.x", "x:a x.y:a x.y.z:a"),
+        [
+            "struct.x.y.fields[0].type: '?' is not a type",
+            "struct.x.y.z.fields[0].role: 'king' is none of",
+        ],
+        "struct.x",
+        "x:a x.y:a x.y.z:a",
+    ),
     "a name twice, in parts": (
-        struct('{ name = "a", type = "u32" }, { bits = "u32", parts = [ { name = "b", width = 16 },'
-               ' { name = "a", width = 16 } ] }'),
-        ["struct.x: 'a' is defined twice"], "struct.x", "x:a,unnamed_0"),
+        struct(
+            '{ name = "a", type = "u32" }, { bits = "u32", parts = [ { name = "b", width = 16 },'
+            ' { name = "a", width = 16 } ] }'
+        ),
+        ["struct.x: 'a' is defined twice"],
+        "struct.x",
+        "x:a,unnamed_0",
+    ),
     "a name twice, as an alias": (
         struct('{ name = "a", type = "u32" }, { name = "b", as = "a", type = "u32" }'),
-        ["struct.x: 'a' is defined twice"], "struct.x", "x:a,unnamed_0"),
+        ["struct.x: 'a' is defined twice"],
+        "struct.x",
+        "x:a,unnamed_0",
+    ),
     "a name three times": (
         struct(", ".join(['{ name = "a", type = "u32" }'] * 3)),
-        ["struct.x: 'a' is defined twice"] * 2, "struct.x", "x:a,unnamed_1,unnamed_0"),
+        ["struct.x: 'a' is defined twice"] * 2,
+        "struct.x",
+        "x:a,unnamed_1,unnamed_0",
+    ),
     "keys that are no fields": (
         struct('{ name = "a", type = "u64" }', 'key = "k"\nunique = ["q", "a"]\n'),
-        ["struct.x.key: 'k' is no field", "struct.x.unique: 'q' is no field"], "struct.x", "x:a"),
+        ["struct.x.key: 'k' is no field", "struct.x.unique: 'q' is no field"],
+        "struct.x",
+        "x:a",
+    ),
     "layouts that are not there": (
         HEAD.replace('"none"', '"fdt"') + "[fdt]\nproperties = [\n"
         '{ name = "a", type = "u64", layout = "l" }, { name = "b", type = "u64", layout = "m" }\n'
         ']\n[fdt.node.c]\nproperties = [ { name = "d", type = "u64", layout = "l" } ]\n',
-        ["fdt: layout 'l' is not defined", "fdt: layout 'm' is not defined"], "fdt", ""),
+        ["fdt: layout 'l' is not defined", "fdt: layout 'm' is not defined"],
+        "fdt",
+        "",
+    ),
     "content that is not there": (
-        HEAD.replace('"none"', '"fdt"'), [": content is 'fdt' but there is no [fdt]"], "", ""),
+        HEAD.replace('"none"', '"fdt"'),
+        [": content is 'fdt' but there is no [fdt]"],
+        "",
+        "",
+    ),
     "content that is a number": (
-        HEAD.replace('"none"', "7"), ["content: expected str, found int"], "content", ""),
-    "a kind that is none": (HEAD.replace('"file"', '"thing"'), ["kind: 'thing' is none of root"],
-                            "kind", ""),
+        HEAD.replace('"none"', "7"),
+        ["content: expected str, found int"],
+        "content",
+        "",
+    ),
+    "a kind that is none": (
+        HEAD.replace('"file"', '"thing"'),
+        ["kind: 'thing' is none of root"],
+        "kind",
+        "",
+    ),
     "values of other types": (
         HEAD + 'match = 7\nuses = "a"\nlimits = { b = true }\nliterals = 9\nprobe = 3\n' + GOOD,
-        ["match: expected a table, found int", "uses: expected list, found str",
-         "limits.b: expected a number, found bool", "literals: expected a table, found int",
-         "probe: expected list, found int"], "limits literals match probe uses", "x:a"),
+        [
+            "match: expected a table, found int",
+            "uses: expected list, found str",
+            "limits.b: expected a number, found bool",
+            "literals: expected a table, found int",
+            "probe: expected list, found int",
+        ],
+        "limits literals match probe uses",
+        "x:a",
+    ),
     "signs of fields that are not there": (
         HEAD.replace('"none"', '"x"') + 'probe = [ { rows = "q", field = "a", equals = 1 },'
         ' { field = "q", at_least = 1 }, { field = "a", inside = "a" },'
         ' { field = "a", ends = true }, { field = "a", at_least = 1 } ]\n' + GOOD,
-        ["probe[0]: 'q' is no field of x", "probe[1]: 'q' is no field of x",
-         "probe[2]: 'a' leads to no records", "probe[3]: 'a' leads to no array"], "probe[0] "
-        "probe[1] probe[2] probe[3]", "x:a"),
+        [
+            "probe[0]: 'q' is no field of x",
+            "probe[1]: 'q' is no field of x",
+            "probe[2]: 'a' leads to no records",
+            "probe[3]: 'a' leads to no array",
+        ],
+        "probe[0] probe[1] probe[2] probe[3]",
+        "x:a",
+    ),
     "an array of open length in front": (
         struct('{ name = "t", type = "x[]" }, { name = "a", type = "u64" }'),
-        ["struct.x.t: an array of open length comes last"], "struct.x", "x:unnamed_0,a"),
+        ["struct.x.t: an array of open length comes last"],
+        "struct.x",
+        "x:unnamed_0,a",
+    ),
     "fields and parts that are numbers": (
-        struct('7, { name = "a", type = "u64" }, { bits = "u8", parts = 7 }, '
-               '{ bits = "u8", parts = [ 7 ] }'),
-        ["struct.x.fields[0]: expected a table", "struct.x.fields[2].parts: expected list",
-         "struct.x.fields[3].parts[0]: expected a table"], "struct.x",
-        "x:unnamed_0,a,,unnamed_2"),
+        struct(
+            '7, { name = "a", type = "u64" }, { bits = "u8", parts = 7 }, '
+            '{ bits = "u8", parts = [ 7 ] }'
+        ),
+        [
+            "struct.x.fields[0]: expected a table",
+            "struct.x.fields[2].parts: expected list",
+            "struct.x.fields[3].parts[0]: expected a table",
+        ],
+        "struct.x",
+        "x:unnamed_0,a,,unnamed_2",
+    ),
     "signs of other keys, and a mistake behind them": (
         struct('{ name = "a", type = "u64", king = 1 }').replace(
             "[struct",
-            "probe = [ { length = 8, colour = 1 }, { length = 'a' }, { colour = 1 }, 7 ]\n[struct"),
-        ["probe[0].colour: this key has no meaning", "probe[1].length: 'a' is not a number",
-         "probe[2].colour: this key has no meaning", "probe[3]: expected a table, found int",
-         "struct.x.fields[0].king: this key has no meaning"],
-        "probe[0] probe[1] probe[2] probe[3] struct.x", "x:a"),
+            "probe = [ { length = 8, colour = 1 }, { length = 'a' }, { colour = 1 }, 7 ]\n[struct",
+        ),
+        [
+            "probe[0].colour: this key has no meaning",
+            "probe[1].length: 'a' is not a number",
+            "probe[2].colour: this key has no meaning",
+            "probe[3]: expected a table, found int",
+            "struct.x.fields[0].king: this key has no meaning",
+        ],
+        "probe[0] probe[1] probe[2] probe[3] struct.x",
+        "x:a",
+    ),
     "names that are numbers, or missing": (
         struct('{ name = 7, type = "u64" }, { name = "a", type = 7 }, { type = "u8" }'),
-        ["struct.x.fields[0].name: expected str", "struct.x.fields[1].type: expected str",
-         "struct.x.fields[2]: key 'name' is missing"], "struct.x", "x:unnamed_0,a,unnamed_2"),
-}  # fmt: skip
+        [
+            "struct.x.fields[0].name: expected str",
+            "struct.x.fields[1].type: expected str",
+            "struct.x.fields[2]: key 'name' is missing",
+        ],
+        "struct.x",
+        "x:unnamed_0,a,unnamed_2",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -34,13 +34,21 @@ def load(sign: str) -> None:
 @pytest.mark.parametrize(
     "sign",
     [
-        'field = "low"', 'field = "high"', 'field = "number"', 'field = "rows", aligned = true',
-        'rows = "rows", field = "id"', 'rows = "rows", field = "at/deep", ends = true',
-        'rows = "others", field = "anything"', 'inside = "rows", field = "low"',
-        'field = "rows/id"', 'field = "gone", has = "node/prop"', 'rows = "rows", field = "at"',
-        'field = "file", ends = true', 'has = "node/prop"',
+        'field = "low"',
+        'field = "high"',
+        'field = "number"',
+        'field = "rows", aligned = true',
+        'rows = "rows", field = "id"',
+        'rows = "rows", field = "at/deep", ends = true',
+        'rows = "others", field = "anything"',
+        'inside = "rows", field = "low"',
+        'field = "rows/id"',
+        'field = "gone", has = "node/prop"',
+        'rows = "rows", field = "at"',
+        'field = "file", ends = true',
+        'has = "node/prop"',
     ],
-)  # fmt: skip
+)
 def test_fields_that_are_there(sign: str) -> None:
     """Fields, parts and aliases; of a list, fields of its records, where these are known."""
     load(sign)

@@ -39,18 +39,24 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("memfd-v2", "memfd_luo_ser", {"seals": 1 << 32}, "/x/seals: 0x100000000 does not fit 32 b"),
     ("memfd-v2", "memfd_luo_ser", {"folios": 7}, "/x/folios: expected the fields of kho_vmalloc"),
     (
-        "memfd-v2", "memfd_luo_ser", {"folios": {"order": 1 << 16}},
+        "memfd-v2",
+        "memfd_luo_ser",
+        {"folios": {"order": 1 << 16}},
         "/x/folios/order: 0x10000 does not fit 16 bits",
     ),
     (
-        "memfd-v2", "memfd_luo_folio_ser", {"pfn": 1 << 52},
+        "memfd-v2",
+        "memfd_luo_folio_ser",
+        {"pfn": 1 << 52},
         "/x/pfn: 0x10000000000000 does not fit; expected at most 52 bits",
     ),
     ("memfd-v2", "memfd_luo_folio_ser", {"flags": 4096}, "/x/flags: 0x1000 does not fit; expected"),
     ("memfd-v2", "memfd_luo_folio_ser", {"flags": -1}, "/x/flags: expected a number of at least 0"),
     ("memfd-v2", "memfd_luo_folio_ser", {"flags": "1"}, "/x/flags: expected a number, found '1'"),
     (
-        "kho-test-v1", "kho_test_folio", {"address": 4096},
+        "kho-test-v1",
+        "kho_test_folio",
+        {"address": 4096},
         "/x/address: 0x1000 does not fit; expected a multiple of 0x4000",
     ),
     ("kho-test-v1", "kho_test_folio", {"order": 1 << 14}, "/x/order: 0x4000 does not fit; expec"),
@@ -60,7 +66,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("kho_vmalloc", "kho_vmalloc_chunk", {"phys": [0, "a"]}, "/x/phys[1]: expected a number, f"),
     ("kho_vmalloc", "kho_vmalloc_chunk", {"phys": [True]}, "/x/phys[0]: expected a number, foun"),
     ("kexec-metadata", "kho_kexec_metadata", {"version": 1 << 32}, "/x/version: 0x100000000 does"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("identifier", "struct", "values", "message"), WRONG)

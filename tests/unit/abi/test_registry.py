@@ -22,12 +22,25 @@ MINE = f'id = "mine-v1"\nmatch = {{ compatible = "mine-v1" }}\n{HEAD}{STRUCT}'
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
-        ("6.15", None), ("6.16", "6.16"), ("6.17.8", "6.16"), ("6.18.15-rt3", "6.18"),
-        ("6.19", "6.19"), ("7.0.0-rc2+", "7.0"), ("kho-v2", "kho-v2"), ("7.1", "7.1"),
-        ("7.1.13", "7.1"), ("7.2", "7.2"), ("7.3.4", "7.2"), ("8.0", "7.2"), ("", None),
-        ("x.y", None), ("7", "7.0"), ("6", None), ("²", None),
+        ("6.15", None),
+        ("6.16", "6.16"),
+        ("6.17.8", "6.16"),
+        ("6.18.15-rt3", "6.18"),
+        ("6.19", "6.19"),
+        ("7.0.0-rc2+", "7.0"),
+        ("kho-v2", "kho-v2"),
+        ("7.1", "7.1"),
+        ("7.1.13", "7.1"),
+        ("7.2", "7.2"),
+        ("7.3.4", "7.2"),
+        ("8.0", "7.2"),
+        ("", None),
+        ("x.y", None),
+        ("7", "7.0"),
+        ("6", None),
+        ("²", None),
     ],
-)  # fmt: skip
+)
 def test_sets_by_release(release: str, expected: str | None) -> None:
     """A release, with whatever stands behind it, selects its set; others none."""
     found = REGISTRY.set_for(release)

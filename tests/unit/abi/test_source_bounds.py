@@ -98,22 +98,27 @@ A, B, C = text("a"), text("b", struct="b_ser"), text("c")
     ("files", "told"),
     [
         ({"b": text("b", struct="other")}, ["b.toml: user needs the one it replaces: "]),
-        ({"a": A, "b": text("b", struct="other")}, [
-            "a.toml: user needs the one it replaces: ", "b.toml: user needs the one it replaces: ",
-        ]),
+        (
+            {"a": A, "b": text("b", struct="other")},
+            [
+                "a.toml: user needs the one it replaces: ",
+                "b.toml: user needs the one it replaces: ",
+            ],
+        ),
         ({"b": text("b", struct="other"), "c": C}, ["b.toml: user needs the one it replaces: "]),
         ({"b": text("b", struct="other"), "user": text("user", '"b"')}, []),
         ({"b": B, "user": USER.replace('"X"', '"Y"')}, []),
         ({"c": text("c", struct="other")}, []),
     ],
-)  # fmt: skip
+)
 def test_one_that_others_need(files: dict[str, str], told: list[str], tmp_path: Path) -> None:
     """Of what a folder replaces, one after another goes until what others use is there again."""
     for name, content in files.items():
         (tmp_path / f"{name}.toml").write_text(content)
     registry = with_sources(known(A, B, C, USER), (str(tmp_path),))
     problems = plugins.take_problems()
-    assert [line.startswith(f"{tmp_path}: {begin}")
-            for line, begin in zip(problems, told, strict=True)] == [True] * len(told)  # fmt: skip
+    assert [
+        line.startswith(f"{tmp_path}: {begin}") for line, begin in zip(problems, told, strict=True)
+    ] == [True] * len(told)
     gone = {line.split(".toml")[0] for line in told}
     assert {i for i in files if registry.origin(i).kind == "user"} == set(files) - gone

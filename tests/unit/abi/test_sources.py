@@ -114,10 +114,14 @@ def test_order(user: Path, site: Site, tmp_path: Path) -> None:
     site.install(
         "demo",
         "[khotool.formats]\ndemo = demo\n",
-        {"demo/__init__.py": "", "demo/deep/a.toml": text("a", "package"),
-         "demo/b.toml": text("b", "package"), "demo/memfd-v2.toml": text("memfd-v2", "package"),
-         "demo/notes.txt": "no definition"},
-    )  # fmt: skip
+        {
+            "demo/__init__.py": "",
+            "demo/deep/a.toml": text("a", "package"),
+            "demo/b.toml": text("b", "package"),
+            "demo/memfd-v2.toml": text("memfd-v2", "package"),
+            "demo/notes.txt": "no definition",
+        },
+    )
     (user / "a.toml").write_text(text("a", "user"))
     (tmp_path / "flag").mkdir()
     (tmp_path / "flag" / "a.toml").write_text(text("a", "flag"))
@@ -221,11 +225,14 @@ BROKEN = {
     ),
     "wrong set": (
         "[khotool.formats]\nx = bad\n",
-        {"bad/__init__.py": "", "bad/sets.toml": '[[set]]\nid = "s"\nroot = "nothing"\n'
-         'releases = { first = "99.1", last = "" }\n'},
+        {
+            "bad/__init__.py": "",
+            "bad/sets.toml": '[[set]]\nid = "s"\nroot = "nothing"\n'
+            'releases = { first = "99.1", last = "" }\n',
+        },
         "names 'nothing', which is not defined",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -234,9 +241,10 @@ def test_broken_package(case: str, site: Site, capsys: pytest.CaptureFixture[str
     entry_points, files, reason = BROKEN[case]
     site.install("broken", entry_points, files)
     site.install(
-        "sound", "[khotool.formats]\nx = sound\n",
+        "sound",
+        "[khotool.formats]\nx = sound\n",
         {"sound/__init__.py": "", "sound/good.toml": text("good")},
-    )  # fmt: skip
+    )
     assert main(["formats", "show", "good"]) == 0
     out, err = capsys.readouterr()
     assert "sound 1.0, good.toml" in out
@@ -334,16 +342,20 @@ def test_handler_of_a_package(
 
 BROKEN_HANDLERS = {
     "no object": ("x = 7", "a handler has a method annotate"),
-    "no name": ("class x:\n    def annotate(self, i): pass\n    def payload(self, i, n): pass",
-                "a handler has a name"),
-    "not made": ("class x:\n    def __init__(self):\n        raise ValueError('no')",
-                 "ValueError: no"),
+    "no name": (
+        "class x:\n    def annotate(self, i): pass\n    def payload(self, i, n): pass",
+        "a handler has a name",
+    ),
+    "not made": (
+        "class x:\n    def __init__(self):\n        raise ValueError('no')",
+        "ValueError: no",
+    ),
     "breaks": (
         "from khotool.handlers import Handler\nclass x(Handler):\n    name = 'x'\n"
         "    def annotate(self, image): raise KeyError('no')",
         "handler 'x': KeyError: 'no'; its answer is not used",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN_HANDLERS)

@@ -42,19 +42,38 @@ l = "="
 '''
 
 LINES = {
-    1: "top", 2: "quoted key", 3: 'single "x"', 4: 'escA\t"\\\U0001f600',
+    1: "top",
+    2: "quoted key",
+    3: 'single "x"',
+    4: 'escA\t"\\\U0001f600',
     5: "dotted dotted.inner dotted.inner.x.y dotted.inner.x.y[0] dotted.inner.x.y[1] "
-       "dotted.inner.x.y[1][0] dotted.inner.x.y[1][1] dotted.inner.x.y[2] "
-       "dotted.inner.x.y[2].a dotted.inner.x.y[2].b",
-    6: "dotted.inner.x.y[2].b[0]", 7: "dotted.inner.x.y[2].b[1]",
-    9: "float", 10: "date", 11: "text", 15: "after", 16: "empty", 17: "none",
-    18: "one.two", 19: "one.two.a", 20: "many[0] many", 21: "many[0].b", 22: "many[1]",
+    "dotted.inner.x.y[1][0] dotted.inner.x.y[1][1] dotted.inner.x.y[2] "
+    "dotted.inner.x.y[2].a dotted.inner.x.y[2].b",
+    6: "dotted.inner.x.y[2].b[0]",
+    7: "dotted.inner.x.y[2].b[1]",
+    9: "float",
+    10: "date",
+    11: "text",
+    15: "after",
+    16: "empty",
+    17: "none",
+    18: "one.two",
+    19: "one.two.a",
+    20: "many[0] many",
+    21: "many[0].b",
+    22: "many[1]",
     23: "many[1].c many[1].c.d many[1].c.d.e many[1].c.f",
-    24: "many[1].sub[0] many[1].sub", 25: "many[1].sub[0].g", 26: "many[1].sub[1]",
-    27: "many[1].sub[1].g", 28: "many[1].sub[1].g[0] many[1].sub[1].g[0].h",
-    29: "many[1].sub[1].g[1]", 30: "many[1].sub[1].g[1][0] many[1].sub[1].g[1][0].j",
-    31: "odd.name.x y", 32: "odd.name.x y.k", 33: "odd.name.x y.l",
-}  # fmt: skip
+    24: "many[1].sub[0] many[1].sub",
+    25: "many[1].sub[0].g",
+    26: "many[1].sub[1]",
+    27: "many[1].sub[1].g",
+    28: "many[1].sub[1].g[0] many[1].sub[1].g[0].h",
+    29: "many[1].sub[1].g[1]",
+    30: "many[1].sub[1].g[1][0] many[1].sub[1].g[1][0].j",
+    31: "odd.name.x y",
+    32: "odd.name.x y.k",
+    33: "odd.name.x y.l",
+}
 SPACED = ("quoted key", 'single "x"', "odd.name.x y", "odd.name.x y.k", "odd.name.x y.l")
 
 
@@ -75,8 +94,9 @@ def test_half_a_document() -> None:
     assert key_lines("a = [\n1,\n[") == {"a": 1, "a[0]": 2, "a[1]": 3}
     assert key_lines("[") == {"": 1}
     assert key_lines('"\\UFFFFFFFF" = 1\n"\\U0010FFFF" = 1\n"\\U00110000" = 1') == {
-        "?": 1, "\U0010ffff": 2,
-    }  # fmt: skip
+        "?": 1,
+        "\U0010ffff": 2,
+    }
 
 
 def test_quotes_in_keys() -> None:

@@ -51,53 +51,128 @@ def test_shipped_definitions_have_no_fault() -> None:
 
 WRONG: dict[str, tuple[str, str, str, str]] = {
     # Line, where, message of the one fault of a file.
-    "vocabulary": (HEAD + "colour = 1\n" + struct('name = "a", type = "u64"'),
-                   "x.toml:6", "colour", "this key has no meaning"),
-    "key in a field": (HEAD + struct('name = "a", type = "u64", king = 1'),
-                       "x.toml:9", "struct.x_ser.fields[0].king", "this key has no meaning"),
+    "vocabulary": (
+        HEAD + "colour = 1\n" + struct('name = "a", type = "u64"'),
+        "x.toml:6",
+        "colour",
+        "this key has no meaning",
+    ),
+    "key in a field": (
+        HEAD + struct('name = "a", type = "u64", king = 1'),
+        "x.toml:9",
+        "struct.x_ser.fields[0].king",
+        "this key has no meaning",
+    ),
     "no toml": ("id = ", "x.toml:1", "", "not TOML: Invalid value (at end of document)"),
-    "size": (HEAD + struct('name = "a", type = "u32"'),
-             "x.toml:6", "struct.x_ser", "struct x_ser: fields end at 4 bytes, declared size is 8"),
+    "size": (
+        HEAD + struct('name = "a", type = "u32"'),
+        "x.toml:6",
+        "struct.x_ser",
+        "struct x_ser: fields end at 4 bytes, declared size is 8",
+    ),
     "size of one page size": (
-        HEAD + struct('bits = "u16", parts = [ { name = "a", width = "page_shift" },'
-                      ' { name = "b", width = 1 } ]', size=2),
-        "x.toml:6", "struct.x_ser", "struct x_ser: a:b has 17 bits"),
+        HEAD
+        + struct(
+            'bits = "u16", parts = [ { name = "a", width = "page_shift" },'
+            ' { name = "b", width = 1 } ]',
+            size=2,
+        ),
+        "x.toml:6",
+        "struct.x_ser",
+        "struct x_ser: a:b has 17 bits",
+    ),
     "rest of nothing": (
-        HEAD + struct('bits = "u8", parts = [ { name = "a", width = 5 }, { name = "b", width = 5 },'
-                      ' { name = "c", width = "rest" } ]', size=1),
-        "x.toml:6", "struct.x_ser", "struct x_ser: a:b:c has 10 bits"),
-    "itself": (HEAD + struct('name = "a", type = "x_ser"'),
-               "x.toml:6", "struct.x_ser", "x.toml.struct.x_ser: the struct is a part of itself"),
-    "struct of a record": (pointer('shape = "record", of = "gone"'),
-                           "x.toml:9", "struct.x_ser.p",
-                           "struct 'gone' is not defined here or in uses"),
-    "record of nothing": (pointer('shape = "record"'), "x.toml:9", "struct.x_ser.p",
-                          "points_to of shape record needs the struct that it leads to, 'of'"),
-    "header": (pointer('shape = "array", of = "x_ser", header = "gone", count = "n"'),
-               "x.toml:9", "struct.x_ser.p", "struct 'gone' is not defined here or in uses"),
+        HEAD
+        + struct(
+            'bits = "u8", parts = [ { name = "a", width = 5 }, { name = "b", width = 5 },'
+            ' { name = "c", width = "rest" } ]',
+            size=1,
+        ),
+        "x.toml:6",
+        "struct.x_ser",
+        "struct x_ser: a:b:c has 10 bits",
+    ),
+    "itself": (
+        HEAD + struct('name = "a", type = "x_ser"'),
+        "x.toml:6",
+        "struct.x_ser",
+        "x.toml.struct.x_ser: the struct is a part of itself",
+    ),
+    "struct of a record": (
+        pointer('shape = "record", of = "gone"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "struct 'gone' is not defined here or in uses",
+    ),
+    "record of nothing": (
+        pointer('shape = "record"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "points_to of shape record needs the struct that it leads to, 'of'",
+    ),
+    "header": (
+        pointer('shape = "array", of = "x_ser", header = "gone", count = "n"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "struct 'gone' is not defined here or in uses",
+    ),
     "count of a header": (
         pointer('shape = "array", of = "x_ser", header = "two", count = "k"') + TWO,
-        "x.toml:9", "struct.x_ser.p", "points_to names 'k', no field of two"),
-    "count beside": (pointer('shape = "array", of = "x_ser", count = "n"'),
-                     "x.toml:9", "struct.x_ser.p",
-                     "points_to names 'n', which is no field beside it"),
-    "size beside": (pointer('shape = "range", size = "n"'), "x.toml:9", "struct.x_ser.p",
-                    "points_to names 'n', which is no field beside it"),
-    "tree": (pointer('shape = "tree", format = "gone-v1"'), "x.toml:9", "struct.x_ser.p",
-             "points_to names the format 'gone-v1', which is not defined"),
-    "counts": (HEAD + struct('name = "a", type = "u64", counts = "list"'),
-               "x.toml:9", "struct.x_ser.a", "counts 'list', which is no field beside it"),
-    "holds": (HEAD + 'uses = ["kho_vmalloc"]\n'
-              + struct('name = "a", type = "kho_vmalloc", holds = { of = "gone", count = "n" }',
-                       size=16),
-              "x.toml:10", "struct.x_ser.a", "holds.count 'n' is no field beside it"),
-    "array of a property": (tree('name = "list", type = "gone[]"'), "x.toml:8", "fdt.list",
-                            "struct 'gone' is not defined here or in uses"),
-    "any property": (tree(more='[fdt.any_property]\nname = "others"\ntype = "gone"\nas = "all"\n'),
-                     "x.toml:11", "fdt.others", "struct 'gone' is not defined here or in uses"),
-    "format of a node": (tree(more='[fdt.nodes]\n[fdt.nodes.node.deep]\nformat = "gone-v1"\n'),
-                         "x.toml:12", "fdt.nodes.node.deep.format", "'gone-v1' is not defined"),
-}  # fmt: skip
+        "x.toml:9",
+        "struct.x_ser.p",
+        "points_to names 'k', no field of two",
+    ),
+    "count beside": (
+        pointer('shape = "array", of = "x_ser", count = "n"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "points_to names 'n', which is no field beside it",
+    ),
+    "size beside": (
+        pointer('shape = "range", size = "n"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "points_to names 'n', which is no field beside it",
+    ),
+    "tree": (
+        pointer('shape = "tree", format = "gone-v1"'),
+        "x.toml:9",
+        "struct.x_ser.p",
+        "points_to names the format 'gone-v1', which is not defined",
+    ),
+    "counts": (
+        HEAD + struct('name = "a", type = "u64", counts = "list"'),
+        "x.toml:9",
+        "struct.x_ser.a",
+        "counts 'list', which is no field beside it",
+    ),
+    "holds": (
+        HEAD
+        + 'uses = ["kho_vmalloc"]\n'
+        + struct('name = "a", type = "kho_vmalloc", holds = { of = "gone", count = "n" }', size=16),
+        "x.toml:10",
+        "struct.x_ser.a",
+        "holds.count 'n' is no field beside it",
+    ),
+    "array of a property": (
+        tree('name = "list", type = "gone[]"'),
+        "x.toml:8",
+        "fdt.list",
+        "struct 'gone' is not defined here or in uses",
+    ),
+    "any property": (
+        tree(more='[fdt.any_property]\nname = "others"\ntype = "gone"\nas = "all"\n'),
+        "x.toml:11",
+        "fdt.others",
+        "struct 'gone' is not defined here or in uses",
+    ),
+    "format of a node": (
+        tree(more='[fdt.nodes]\n[fdt.nodes.node.deep]\nformat = "gone-v1"\n'),
+        "x.toml:12",
+        "fdt.nodes.node.deep.format",
+        "'gone-v1' is not defined",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -179,79 +254,125 @@ PLACES: dict[str, tuple[str, list[str]]] = {
     "a key twice": ("a = 1\nb = 2\na = 3\n", ["3 : not TOML: Cannot overwrite a value"]),
     "a key that is missing": (
         HEAD + '[struct.x_ser]\nfields = [ { name = "a", type = "u64" } ]\n',
-        ["6 struct.x_ser.size: expected a number of bytes"]),
-    "a record of no list": (pointer('shape = "element", of = "gone"'),
-                            ["9 struct.x_ser.p: points_to names 'gone', no struct of any"]),
+        ["6 struct.x_ser.size: expected a number of bytes"],
+    ),
+    "a record of no list": (
+        pointer('shape = "element", of = "gone"'),
+        ["9 struct.x_ser.p: points_to names 'gone', no struct of any"],
+    ),
     "a record of a list elsewhere": (pointer('shape = "element", of = "luo_file_ser"'), []),
-    "entries of page tables": (pointer('shape = "page-table"'),
-                               ["9 struct.x_ser.p: points_to of shape page-table needs"]),
-    "inline": (pointer('shape = "array", of = "x_ser", count = "n", inline = true',
-                       'name = "n", type = "u64"'),
-               ["10 struct.x_ser.p: inline is for pointers to a tree or to a record"]),
-    "the header of blocks": (pointer('shape = "blocks", of = "two", header = "two"') + TWO,
-                             ["9 struct.x_ser.p: header two has no field labelled 'next'",
-                              "9 struct.x_ser.p: header two has no field labelled 'count'"]),
+    "entries of page tables": (
+        pointer('shape = "page-table"'),
+        ["9 struct.x_ser.p: points_to of shape page-table needs"],
+    ),
+    "inline": (
+        pointer(
+            'shape = "array", of = "x_ser", count = "n", inline = true', 'name = "n", type = "u64"'
+        ),
+        ["10 struct.x_ser.p: inline is for pointers to a tree or to a record"],
+    ),
+    "the header of blocks": (
+        pointer('shape = "blocks", of = "two", header = "two"') + TWO,
+        [
+            "9 struct.x_ser.p: header two has no field labelled 'next'",
+            "9 struct.x_ser.p: header two has no field labelled 'count'",
+        ],
+    ),
     "a count in a part": (
-        pointer('shape = "array", of = "two", header = "h", count = "count"') + TWO
-        + struct('bits = "u64", parts = [ { name = "count", width = 32 },'
-                 ' { name = "more", width = 32 } ]', name="h"), []),
+        pointer('shape = "array", of = "two", header = "h", count = "count"')
+        + TWO
+        + struct(
+            'bits = "u64", parts = [ { name = "count", width = 32 },'
+            ' { name = "more", width = 32 } ]',
+            name="h",
+        ),
+        [],
+    ),
     "a part that counts a part": (
-        HEAD + struct('name = "n", type = "u64", counts = "b"',
-                      'bits = "u64", parts = [ { name = "a", width = 32 },'
-                      ' { name = "b", width = 32 } ]', size=16), []),
+        HEAD
+        + struct(
+            'name = "n", type = "u64", counts = "b"',
+            'bits = "u64", parts = [ { name = "a", width = 32 }, { name = "b", width = 32 } ]',
+            size=16,
+        ),
+        [],
+    ),
     "a part in a line of its own": (
         HEAD + f'[struct.x_ser]\nsize = 8\nfields = [\n{PARTS}{{ name = "a", width = 32 }},\n'
         '{ name = "b", width = 32, counts = "q" } ] } ]\n',
-        ["11 struct.x_ser.b: counts 'q', which is no field"]),
+        ["11 struct.x_ser.b: counts 'q', which is no field"],
+    ),
     "structs that hold a wrong one": (
-        HEAD + struct('name = "b", type = "one"', name="two", size=99)
+        HEAD
+        + struct('name = "b", type = "one"', name="two", size=99)
         + struct('name = "a", type = "u64"', name="one", size=9)
         + struct('name = "c", type = "two"', name="x_ser", size=77),
-        ["11 struct.one: struct one: fields end at 8 bytes, declared size is 9"]),
+        ["11 struct.one: struct one: fields end at 8 bytes, declared size is 9"],
+    ),
     "structs that hold a mended one": (
-        HEAD + struct('name = "c", type = "two"', name="three", size=77)
+        HEAD
+        + struct('name = "c", type = "two"', name="three", size=77)
         + struct('name = "b", type = "one"', name="two", size=99)
         + struct('name = "a", type = "?"', name="one")
         + struct('name = "d", type = "u64"', size=7),
-        ["19 struct.one.fields[0].type: '?' is not a type",
-         "21 struct.x_ser: struct x_ser: fields end at 8 bytes, declared size is 7"]),
+        [
+            "19 struct.one.fields[0].type: '?' is not a type",
+            "21 struct.x_ser: struct x_ser: fields end at 8 bytes, declared size is 7",
+        ],
+    ),
     "structs that hold one whose layout is not known": (
-        HEAD + struct('name = "a", type = "u64"', name="one") + 'packed = "yes"\n'
-        + struct('name = "b", type = "one"', name="two") + "packed = false\n"
+        HEAD
+        + struct('name = "a", type = "u64"', name="one")
+        + 'packed = "yes"\n'
+        + struct('name = "b", type = "one"', name="two")
+        + "packed = false\n"
         + struct('name = "c", type = "u8"', 'name = "d", type = "two"', size=9)
         + "packed = false\n",
-        ["11 struct.one.packed: expected bool, found str"]),
+        ["11 struct.one.packed: expected bool, found str"],
+    ),
     "a struct that holds it beside another": (
-        HEAD + struct('name = "a", type = "u64"', name="one") + 'packed = "yes"\n'
+        HEAD
+        + struct('name = "a", type = "u64"', name="one")
+        + 'packed = "yes"\n'
         + struct('name = "c", type = "u8"', 'name = "d", type = "one"', size=9)
         + "packed = false\n",
-        ["11 struct.one.packed: expected bool, found str"]),
+        ["11 struct.one.packed: expected bool, found str"],
+    ),
     "a tree that is mended": (
         tree('name = "a", type = "u64", layout = "l"', 'name = "b", type = "gone[]"')
         + struct('name = "a", type = "u32"'),
-        ["6 fdt: layout 'l' is not defined", "11 struct.x_ser: struct x_ser: fields end at 4"]),
+        ["6 fdt: layout 'l' is not defined", "11 struct.x_ser: struct x_ser: fields end at 4"],
+    ),
     "a part without a width": (
         HEAD + struct('bits = "u64", parts = [ { name = "a" } ]'),
-        ["9 struct.x_ser.fields[0].parts[0].width: expected bits"]),
+        ["9 struct.x_ser.fields[0].parts[0].width: expected bits"],
+    ),
     "a huge number": ("a = 1\nb = " + "9" * 99, ["1 : not TOML: a number of 329 bits"]),
     "an id that is no text": (
         HEAD.replace('"x-v1"', "7") + struct('name = "a", type = "u32"'),
-        ["1 id: expected str, found int"]),
+        ["1 id: expected str, found int"],
+    ),
     "the name of a node": (
         tree(more='[fdt.nodes]\nname = { name = "key", type = "gone" }\n'),
-        ["11 fdt.nodes.key: struct 'gone' is not defined"]),
+        ["11 fdt.nodes.key: struct 'gone' is not defined"],
+    ),
     "the name of a node as a table": (
         tree(more='[fdt.nodes]\n[fdt.nodes.name]\nname = "key"\ntype = "gone"\n'),
-        ["12 fdt.nodes.key: struct 'gone' is not defined"]),
+        ["12 fdt.nodes.key: struct 'gone' is not defined"],
+    ),
     "properties of nodes in nodes": (
-        tree(more='[fdt.node.one]\nproperties = [ { name = "a", type = "u64" },\n'
-             '{ name = "b", type = "gone" } ]\n[fdt.node.one.node.two]\nproperties = [\n'
-             '{ name = "c", type = "gone" } ]\n'),
-        ["12 fdt.node.one.b: struct 'gone' is not", "15 fdt.node.one.node.two.c: struct 'gone'"]),
+        tree(
+            more='[fdt.node.one]\nproperties = [ { name = "a", type = "u64" },\n'
+            '{ name = "b", type = "gone" } ]\n[fdt.node.one.node.two]\nproperties = [\n'
+            '{ name = "c", type = "gone" } ]\n'
+        ),
+        ["12 fdt.node.one.b: struct 'gone' is not", "15 fdt.node.one.node.two.c: struct 'gone'"],
+    ),
     "uses in lines of their own": (
         HEAD + 'uses = ["gone", "kho_vmalloc",\n "gone2"]\n' + struct('name = "a", type = "u32"'),
-        ["6 uses[0]: uses 'gone', which", "7 uses[2]: uses 'gone2', which"]),
-}  # fmt: skip
+        ["6 uses[0]: uses 'gone', which", "7 uses[2]: uses 'gone2', which"],
+    ),
+}
 SETS: dict[str, tuple[str, list[str]]] = {
     "nothing": ("", []),
     "another table": (SET + "[other]\na = 1\n", ["4 other: this key has no meaning"]),
@@ -261,11 +382,17 @@ SETS: dict[str, tuple[str, list[str]]] = {
         SET + '\n[[set]]\nid = 7\nroot = "kho-v4"\n\n[[set]]\nid = "t"\nroot = "gone"\n'
         'layouts = { gone-v1 = "l" }\nentries = { LUO = "no-v1" }\nnodes = ["kho-v4",\n'
         '"no-v2"]\nfiles = ["no-v3"]\nflbs = ["no-v4"]\n',
-        ["6 set[1].id: expected str, found int", "11 set[2].root: names 'gone', which is not",
-         "12 set[2].layouts.gone-v1: names 'gone-v1'", "13 set[2].entries.LUO: names 'no-v1'",
-         "15 set[2].nodes[1]: names 'no-v2'", "16 set[2].files[0]: names 'no-v3'",
-         "17 set[2].flbs[0]: names 'no-v4'"]),
-}  # fmt: skip
+        [
+            "6 set[1].id: expected str, found int",
+            "11 set[2].root: names 'gone', which is not",
+            "12 set[2].layouts.gone-v1: names 'gone-v1'",
+            "13 set[2].entries.LUO: names 'no-v1'",
+            "15 set[2].nodes[1]: names 'no-v2'",
+            "16 set[2].files[0]: names 'no-v3'",
+            "17 set[2].flbs[0]: names 'no-v4'",
+        ],
+    ),
+}
 
 
 def begin(found: list[str], expected: list[str]) -> bool:
@@ -290,9 +417,19 @@ def test_sets(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("where", "line"),
-    [("a", 1), ("a.b", 1), ("c", 2), ("c[1]", 4), ("c[1].d.e", 4), ("c[7]", 2), ("c[0].d[3].e", 3),
-     ("nowhere", 1), ("nowhere.a[1]", 1), ("", 1)],
-)  # fmt: skip
+    [
+        ("a", 1),
+        ("a.b", 1),
+        ("c", 2),
+        ("c[1]", 4),
+        ("c[1].d.e", 4),
+        ("c[7]", 2),
+        ("c[0].d[3].e", 3),
+        ("nowhere", 1),
+        ("nowhere.a[1]", 1),
+        ("", 1),
+    ],
+)
 def test_lines_of_what_is_around(where: str, line: int) -> None:
     """A place that is not in the file has the line of the nearest one around it, else the first."""
     file = File("x.toml", b"a = 1\nc = [\n  { d = 2 },\n  { f = 3 },\n]\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from khotool.image.lookup import find_node
-from khotool.image.model import Image, Node
-from khotool.image.open import open_image, open_memory
-from khotool.image.options import OpenOptions
-from khotool.image.region import FdtRegion
+from khotool.decode.open import open_image, open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
+from khotool.model.image import Image, Node
+from khotool.model.lookup import find_node
+from khotool.model.region import FdtRegion
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 NOWHERE = 0x100_0000

@@ -49,8 +49,10 @@ def test_rules_and_code_name_the_same_ids() -> None:
 
 def test_every_rule_has_a_bad_fixture() -> None:
     """One recipe per rule, save those that no image alone can break."""
-    recipes = {path.parent.name.partition("-")[0] for path in
-               (ROOT / "fixtures" / "bad").glob("*/recipe.toml")}  # fmt: skip
+    recipes = {
+        path.parent.name.partition("-")[0]
+        for path in (ROOT / "fixtures" / "bad").glob("*/recipe.toml")
+    }
 
     assert recipes == set(rules()) - set(NO_RECIPE)
 

@@ -34,8 +34,14 @@ def test_json_is_the_contract(capsys: Out) -> None:
 
     assert document["schema"] == "khotool.check/1"
     assert set(document["findings"][0]) == {
-        "rule", "slug", "severity", "path", "address", "message", "data"
-    }  # fmt: skip
+        "rule",
+        "slug",
+        "severity",
+        "path",
+        "address",
+        "message",
+        "data",
+    }
     assert document["verdict"]["outcome"] == "partial"
     assert document["verdict"]["steps"][0]["stage"] == "kho-root"
 

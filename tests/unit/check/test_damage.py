@@ -13,8 +13,8 @@ import pytest
 
 from khotool.check.kernels import judge
 from khotool.check.run import check_image
-from khotool.image.model import Image, Phase
-from khotool.image.open import open_image
+from khotool.decode.open import open_image
+from khotool.model.image import Image, Phase
 from tests.unit.check.damage import BEYOND, FIXTURES, NOWHERE, Capture, Write, number
 
 ALPHA = "/LUO/sessions[vm-alpha]"
@@ -71,8 +71,12 @@ FILE: list[tuple[str, Make, str, dict[str, str]]] = [
     # name, damage, outcome, files of vm-alpha that do not come back as they were
     ("data is null", at(f"{ONE}/data", 0), "partial", {"0x2": "EOPNOTSUPP"}),
     ("data of nobody", at(f"{ONE}/data", NOWHERE), "corrupt", {"0x2": "other-data"}),
-    ("data of another file", lambda c: [c.field(f"{ONE}/data", c.value(f"{HUGE}/data"))],
-     "partial", {"0x2": "EINVAL"}),
+    (
+        "data of another file",
+        lambda c: [c.field(f"{ONE}/data", c.value(f"{HUGE}/data"))],
+        "partial",
+        {"0x2": "EINVAL"},
+    ),
     ("unknown seal", at(f"{DATA}/seals", 0x40), "partial", {"0x2": "EOPNOTSUPP"}),
     ("flags", at(f"{DATA}/flags", 1), "accept", {}),
     ("size too small", at(f"{DATA}/size", 100), "corrupt", {"0x2": "other-data"}),
@@ -86,50 +90,93 @@ FILE: list[tuple[str, Make, str, dict[str, str]]] = [
     ("order 64", vmalloc(14, 64, 2), "partial", {"0x2": "EINVAL"}),
     ("order 16", vmalloc(14, 16, 2), "partial", {"0x2": "EINVAL"}),
     ("unknown vmalloc flag", vmalloc(12, 0x81, 2), "accept", {}),
-    ("list of another file", lambda c: vmalloc(0, c.value(f"{HUGE}/data/folios/first"), 8)(c),
-     "partial", {"0x2": "EINVAL"}),
-    ("chunk leads to itself", lambda c: chunk(0, c.value(f"{DATA}/folios/first"))(c),
-     "partial", {"0x2": "EINVAL"}),
+    (
+        "list of another file",
+        lambda c: vmalloc(0, c.value(f"{HUGE}/data/folios/first"), 8)(c),
+        "partial",
+        {"0x2": "EINVAL"},
+    ),
+    (
+        "chunk leads to itself",
+        lambda c: chunk(0, c.value(f"{DATA}/folios/first"))(c),
+        "partial",
+        {"0x2": "EINVAL"},
+    ),
     ("chunk leads beyond memory", chunk(0, BEYOND), "panic", {}),
     ("chunk without pages", chunk(8, 0), "partial", {"0x2": "EINVAL"}),
     ("page of the list not preserved", chunk(8, NOWHERE), "partial", {"0x2": "EINVAL"}),
     ("hole instead of a folio", pfn(1, lambda c: 0, 0), "corrupt", {"0x2": "other-data"}),
     ("folio beyond memory", pfn(1, lambda c: (1 << 52) - 1), "partial", {"0x2": "EIO"}),
-    ("folio inside a larger one", pfn(1, lambda c: frame_of(HUGE)(c) + 1), "partial",
-     {"0x2": "EIO"}),
+    (
+        "folio inside a larger one",
+        pfn(1, lambda c: frame_of(HUGE)(c) + 1),
+        "partial",
+        {"0x2": "EIO"},
+    ),
     ("folio twice", pfn(1, frame_of(ONE)), "partial", {"0x2": "EIO"}),
     ("folio of a file that came before", pfn(1, frame_of(HUGE)), "partial", {"0x2": "EIO"}),
-    ("folio of a file that comes after", pfn(1, frame_of(TWO)), "corrupt",
-     {"0x2": "other-data", "0x10": "EIO"}),
-    ("folio of a region", pfn(1, lambda c: c.value("/memblock/regions[oops]/start") >> 12),
-     "partial", {"0x2": "EEXIST"}),
-    ("page that was given back", pfn(1, lambda c: c.value("/LUO/address") >> 12), "partial",
-     {"0x2": "EIO"}),
+    (
+        "folio of a file that comes after",
+        pfn(1, frame_of(TWO)),
+        "corrupt",
+        {"0x2": "other-data", "0x10": "EIO"},
+    ),
+    (
+        "folio of a region",
+        pfn(1, lambda c: c.value("/memblock/regions[oops]/start") >> 12),
+        "partial",
+        {"0x2": "EEXIST"},
+    ),
+    (
+        "page that was given back",
+        pfn(1, lambda c: c.value("/LUO/address") >> 12),
+        "partial",
+        {"0x2": "EIO"},
+    ),
     ("not up to date", pfn(0, frame_of(ONE), 1), "corrupt", {"0x2": "other-data"}),
     ("not dirty", pfn(0, frame_of(ONE), 2), "accept", {}),
-    ("index behind the end", lambda c: [(c.row(f"{DATA}/folios", 3, 8), number(9))],
-     "corrupt", {"0x2": "other-data"}),
-    ("indexes swapped", lambda c: [(c.row(f"{DATA}/folios", 0, 8), number(1)),
-                                   (c.row(f"{DATA}/folios", 1, 8), number(0))],
-     "corrupt", {"0x2": "other-data"}),
-    ("bit of a huge folio", lambda c: [c.bit(frame_of(HUGE)(c) << 12, 9)], "partial",
-     {"0x1": "EIO"}),
-    ("bit of a chunk", lambda c: [c.bit(c.value(f"{DATA}/folios/first"), 0)], "partial",
-     {"0x2": "EINVAL"}),
-]  # fmt: skip
+    (
+        "index behind the end",
+        lambda c: [(c.row(f"{DATA}/folios", 3, 8), number(9))],
+        "corrupt",
+        {"0x2": "other-data"},
+    ),
+    (
+        "indexes swapped",
+        lambda c: [
+            (c.row(f"{DATA}/folios", 0, 8), number(1)),
+            (c.row(f"{DATA}/folios", 1, 8), number(0)),
+        ],
+        "corrupt",
+        {"0x2": "other-data"},
+    ),
+    (
+        "bit of a huge folio",
+        lambda c: [c.bit(frame_of(HUGE)(c) << 12, 9)],
+        "partial",
+        {"0x1": "EIO"},
+    ),
+    (
+        "bit of a chunk",
+        lambda c: [c.bit(c.value(f"{DATA}/folios/first"), 0)],
+        "partial",
+        {"0x2": "EINVAL"},
+    ),
+]
 OTHER: list[tuple[str, Make, str]] = [
     ("root magic", lambda c: [(c.root, b"\0\0\0\0")], "ignore"),
     ("root version", lambda c: [(c.root + 20, number(1 << 24, 4))], "ignore"),
-    ("root larger than what is kept", lambda c: [(c.root + 4, b"\0\0\xff\xff")],
-     "accept"),
+    ("root larger than what is kept", lambda c: [(c.root + 4, b"\0\0\xff\xff")], "accept"),
     ("root without its string", lambda c: [(c.text("/", b"compatible"), b"C")], "ignore"),
     ("root without map", lambda c: [(c.text("/", b"preserved-memory-map"), b"P")], "ignore"),
     ("map beyond memory", at("/memory_map", BEYOND), "panic"),
     ("map of nobody", at("/memory_map", NOWHERE), "corrupt"),
-    ("map inside a page", lambda c: [c.field("/memory_map", c.value("/memory_map") + 8)],
-     "corrupt"),
-    ("node beyond memory", lambda c: [(c.value("/memory_map") + 8 * 64, number(BEYOND))],
-     "panic"),
+    (
+        "map inside a page",
+        lambda c: [c.field("/memory_map", c.value("/memory_map") + 8)],
+        "corrupt",
+    ),
+    ("node beyond memory", lambda c: [(c.value("/memory_map") + 8 * 64, number(BEYOND))], "panic"),
     ("bit of a region", lambda c: [c.bit(c.value(f"{TRACE}/start"), 9)], "corrupt"),
     ("LUO renamed", lambda c: [(c.text("/", b"LUO\0"), b"LUX")], "partial"),
     ("LUO too small", at("/LUO/size", 31), "panic"),
@@ -139,13 +186,18 @@ OTHER: list[tuple[str, Make, str]] = [
     ("memblock magic", behind("/memblock/address", 0, 0, 4), "partial"),
     ("memblock string", lambda c: [(c.text("/memblock", b"memblock-v1"), b"X")], "partial"),
     ("region string", lambda c: [(c.text("/memblock", b"reserve-mem-v1"), b"X")], "partial"),
-    ("region a page later", lambda c: [c.field(f"{TRACE}/start", c.value(f"{TRACE}/start") + 4096)],
-     "corrupt"),
+    (
+        "region a page later",
+        lambda c: [c.field(f"{TRACE}/start", c.value(f"{TRACE}/start") + 4096)],
+        "corrupt",
+    ),
     ("region at an odd place", at(f"{TRACE}/start", 0xCE0_0100), "partial"),
     ("region at 0", at(f"{TRACE}/start", 0), "corrupt"),
-    ("region of another", lambda c: [c.field(f"{TRACE}/start",
-                                             c.value("/memblock/regions[oops]/start"))],
-     "corrupt"),
+    (
+        "region of another",
+        lambda c: [c.field(f"{TRACE}/start", c.value("/memblock/regions[oops]/start"))],
+        "corrupt",
+    ),
     ("region twice as large", at(f"{TRACE}/size", 0x40_0000), "partial"),
     ("region of nothing", at(f"{TRACE}/size", 0), "partial"),
     ("sessions beyond memory", at("/LUO/sessions", BEYOND), "panic"),
@@ -160,21 +212,27 @@ OTHER: list[tuple[str, Make, str]] = [
     ("files without count", at("/LUO/sessions[vm-beta]/count", 0), "partial"),
     ("a file more, of zeros", behind(f"{ALPHA}/files", 8, 5), "partial"),
     ("handler of 48 letters", at(f"{ONE}/handler", b"m" * 48), "partial"),
-    ("junk behind a handler", lambda c: [(c.field(f"{ONE}/handler", b"")[0] + 9, b"junk")],
-     "accept"),
+    (
+        "junk behind a handler",
+        lambda c: [(c.field(f"{ONE}/handler", b"")[0] + 9, b"junk")],
+        "accept",
+    ),
     ("data beyond memory", at(f"{ONE}/data", BEYOND), "panic"),
     ("FLBs beyond memory", at("/LUO/flbs", BEYOND), "panic"),
     ("no FLBs", at("/LUO/flbs", 0), "partial"),
     ("FLB data", at("/LUO/flbs[liveupdate-test-flb-v1]/data", 1), "partial"),
-    ("FLB of another's name", at("/LUO/flbs[liveupdate-test-flb-v1]/name",
-                                 b"liveupdate-test-flb-v0"), "partial"),
+    (
+        "FLB of another's name",
+        at("/LUO/flbs[liveupdate-test-flb-v1]/name", b"liveupdate-test-flb-v0"),
+        "partial",
+    ),
     ("FLB count of 2^64-1", behind("/LUO/flbs", 8, -1), "accept"),
     ("test: magic", at("/kho_test/magic", 1), "partial"),
     ("test: a folio less", at("/kho_test/nr_folios", 5), "partial"),
     ("test: a row of zeros more", at("/kho_test/nr_folios", 7), "accept"),
     ("test: another order", lambda c: [(c.row("/kho_test/folios", 0), b"\x03")], "partial"),
     ("test: list of nobody", at("/kho_test/folios/first", NOWHERE), "partial"),
-]  # fmt: skip
+]
 
 
 def results(image: Image) -> tuple[str, dict[str, str]]:
@@ -225,11 +283,15 @@ OLD: list[tuple[str, str, Make, str]] = [
     ("6.19.11", "data is null", at(f"{ONE}/data", 0), "partial"),
     ("6.19.11", "no map", at("/memory_map", 0), "ignore"),
     ("6.18.15", "no map", at("/memory_map", 0), "corrupt"),
-    ("6.18.15", "chunk leads to itself", lambda c: behind("/memory_map", 0,
-                                                          c.value("/memory_map"))(c), "panic"),
+    (
+        "6.18.15",
+        "chunk leads to itself",
+        lambda c: behind("/memory_map", 0, c.value("/memory_map"))(c),
+        "panic",
+    ),
     ("6.17.8", "map renamed", lambda c: [(c.text("/", b"preserved-memory-map"), b"P")], "corrupt"),
     ("6.17.8", "region size", at(f"{TRACE}/size", 4096), "partial"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -251,9 +313,16 @@ def test_stages_come_in_the_order_of_a_boot() -> None:
     stages = [step.stage for step in judge(clean().image, "7.3").steps]
 
     assert stages == [
-        "kho-root", "map", "memblock", "luo", "kexec-metadata", "kho-test", "flbs", "sessions",
+        "kho-root",
+        "map",
+        "memblock",
+        "luo",
+        "kexec-metadata",
+        "kho-test",
+        "flbs",
+        "sessions",
         "files",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("release", ["6.17.8", "6.18.15", "6.19.11", "7.1.13", "7.3.4"])

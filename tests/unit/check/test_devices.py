@@ -8,7 +8,7 @@ import pytest
 
 from khotool.check.rules.devices import device_name
 from khotool.check.run import check_with_skips
-from khotool.image.model import Image
+from khotool.model.image import Image
 from tests.builders import decode
 
 IOMMU = "/LUO/flbs[iommu-liveupdate]/data"
@@ -56,16 +56,20 @@ def test_files_against_the_list(rows: list[tuple[int, int, int]], expected: list
 
 def test_devices_in_an_array() -> None:
     """An array of devices serves as well as a list of blocks, and is searched for doubles."""
-    array = {"name": "pci-v1", "count": 1, "fields": {"max_nr_devices": 4, "devices": [
-        {"domain": 0, "bdf": 0x108}, {"domain": 0, "bdf": 0x108}]}}  # fmt: skip
+    array = {
+        "name": "pci-v1",
+        "count": 1,
+        "fields": {
+            "max_nr_devices": 4,
+            "devices": [{"domain": 0, "bdf": 0x108}, {"domain": 0, "bdf": 0x108}],
+        },
+    }
     found = rules(session([device(0, 0x100)], [array]))
 
     assert sorted(found) == ["HND611", "REC416"]
 
 
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, ["LUO504"]), (1, []), (2, ["LUO505"])]
-)  # fmt: skip
+@pytest.mark.parametrize(("count", "expected"), [(0, ["LUO504"]), (1, []), (2, ["LUO505"])])
 def test_references_of_an_object_of_some_handlers(count: int, expected: list[str]) -> None:
     """Only files of the handlers that an object is bound to count."""
     other = {"token": 1, "handler": "eventfd-v1", "fields": {"count": 1}}
@@ -88,26 +92,38 @@ def test_deleted_attachments_do_not_count() -> None:
     dead = f"{IOMMU}/iommu_domain_array_phys[1]"
     hardware = f"{IOMMU}/iommu_array_phys[0]"
     flags = ["IOMMU_SER_FLAG_DELETED"]
-    iommu = {"name": "iommu-liveupdate", "count": 0, "fields": {
-        "iommu_array_phys": [{}],
-        "iommu_domain_array_phys": [
-            {"hdr": {"ref_count": 1}, "top_table_phys": []},
-            {"hdr": {"ref_count": 7, "flags": flags}, "top_table_phys": []},
-        ],
-        "device_array_phys": [
-            {"devid": 1, "domain_phys": domain, "iommu_phys": hardware},
-            {"devid": 2, "domain_phys": domain, "iommu_phys": hardware, "hdr": {"flags": flags}},
-            {"devid": 3, "domain_phys": dead, "iommu_phys": hardware, "hdr": {"flags": flags}},
-        ],
-    }}  # fmt: skip
+    iommu = {
+        "name": "iommu-liveupdate",
+        "count": 0,
+        "fields": {
+            "iommu_array_phys": [{}],
+            "iommu_domain_array_phys": [
+                {"hdr": {"ref_count": 1}, "top_table_phys": []},
+                {"hdr": {"ref_count": 7, "flags": flags}, "top_table_phys": []},
+            ],
+            "device_array_phys": [
+                {"devid": 1, "domain_phys": domain, "iommu_phys": hardware},
+                {
+                    "devid": 2,
+                    "domain_phys": domain,
+                    "iommu_phys": hardware,
+                    "hdr": {"flags": flags},
+                },
+                {"devid": 3, "domain_phys": dead, "iommu_phys": hardware, "hdr": {"flags": flags}},
+            ],
+        },
+    }
 
     assert rules(session([], [iommu])) == []
 
 
 def test_huge_pages_of_an_order_that_is_not_told() -> None:
     """Files with huge pages of a size that early boot does not know of are found."""
-    file = {"token": 1, "handler": "huge-memfd-v1", "fields": {
-        "size": "2M", "order": 9, "folios": [{"order": 9, "index": 0}]}}  # fmt: skip
+    file = {
+        "token": 1,
+        "handler": "huge-memfd-v1",
+        "fields": {"size": "2M", "order": 9, "folios": [{"order": 9, "index": 0}]},
+    }
     flb = {"name": "hugetlb-v1", "count": 1, "fields": {"hstates": [{"nr_pages": 0, "order": 18}]}}
 
     assert rules(session([file], [flb])) == ["HND612"]
@@ -132,8 +148,11 @@ def test_one_name_on_two_mounts() -> None:
 def test_names_that_lead_elsewhere(name: str) -> None:
     """A name that is no single component is refused, whatever it leads to."""
     mount = {"token": 1, "handler": "tmpfs-mnt-v1", "fields": {"mode": 0o755}}
-    file = {"token": 2, "handler": "tmpfs-file-v1",
-            "fields": {"mnt_token": 1, "mode": 0o644, "name": name}}  # fmt: skip
+    file = {
+        "token": 2,
+        "handler": "tmpfs-file-v1",
+        "fields": {"mnt_token": 1, "mode": 0o644, "name": name},
+    }
 
     assert rules(session([mount, file], [])) == ["REC420"]
 

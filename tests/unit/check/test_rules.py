@@ -8,9 +8,9 @@ import pytest
 
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image, check_with_skips
+from khotool.decode.open import open_image
+from khotool.discovery.options import OpenOptions
 from khotool.findings import Severity
-from khotool.image.open import open_image
-from khotool.image.options import OpenOptions
 from khotool.limits import Limits
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"

@@ -10,7 +10,7 @@ import pytest
 
 from khotool.check.kernels import judge
 from khotool.check.run import check_image
-from khotool.image.open import open_image
+from khotool.decode.open import open_image
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 VERDICTS = sorted(path.parent for path in (FIXTURES / "verdicts").glob("*/result.json"))

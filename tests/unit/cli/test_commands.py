@@ -70,8 +70,11 @@ def test_hex_forms(capsysbinary: Capture) -> None:
     assert bytes.fromhex(digits) == data
     fields = [field["path"] for piece in found["pieces"] for field in piece.get("fields", [])]
     assert fields == [
-        "/LUO/compatible", "/LUO/liveupdate_number", "/LUO/sessions", "/LUO/flbs",
-    ]  # fmt: skip
+        "/LUO/compatible",
+        "/LUO/liveupdate_number",
+        "/LUO/sessions",
+        "/LUO/flbs",
+    ]
 
 
 def test_hex_of_a_hole(capsysbinary: Capture) -> None:
@@ -129,8 +132,10 @@ def test_bash_completes(capsysbinary: Capture, tmp_path: Path) -> None:
     def complete(*words: str) -> list[str]:
         done = subprocess.run(
             ["bash", "-c", ask, "bash", str(path), "khotool", *words],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.split()
 
     assert complete("ident") == ["identify"]

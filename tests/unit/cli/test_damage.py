@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from khotool.abi.registry import load_registry
+from khotool.decode.open import open_image, open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
-from khotool.image.annotate import annotate
-from khotool.image.identify import Identifier
-from khotool.image.lookup import find_node
-from khotool.image.model import Image
-from khotool.image.open import open_image, open_memory
-from khotool.image.options import OpenOptions
-from khotool.image.region import MapRegion, TableRegion
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
+from khotool.model.annotate import annotate
+from khotool.model.identify import Identifier
+from khotool.model.image import Image
+from khotool.model.lookup import find_node
+from khotool.model.region import MapRegion, TableRegion
 from khotool.render.document import dump_document
 from khotool.render.dts import dts_text
 from khotool.render.hex import hex_lines
@@ -67,9 +67,12 @@ def show_all(image: Image) -> str:
 
 @pytest.mark.parametrize("name", ["linux-7.3.4", "linux-6.19.11", "linux-6.17.8"])
 @settings(
-    max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate],
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)
 @given(data=st.data())
 def test_damaged_metadata(name: str, data: st.DataObject) -> None:
     """Random bytes in random metadata give an answer or one of the declared errors."""

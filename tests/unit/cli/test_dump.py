@@ -11,12 +11,12 @@ import pytest
 
 from khotool.abi.registry import load_registry
 from khotool.cli.main import main
+from khotool.decode.open import open_image, open_memory
+from khotool.discovery.options import OpenOptions
 from khotool.fdt.blob import Node
 from khotool.fdt.parse import parse
-from khotool.image.model import Image
-from khotool.image.open import open_image, open_memory
-from khotool.image.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
+from khotool.model.image import Image
 from khotool.render.document import dump_document
 from khotool.render.dts import dts_text, trees
 from khotool.render.json import json_chunks
@@ -44,7 +44,7 @@ def test_dts_compiles_to_the_same_tree(folder: Path, tmp_path: Path) -> None:
     image = open_image(folder / "image.elf.xz")
     assert "/" in trees(image)
     for path, region in trees(image).items():
-        from khotool.image.lookup import find_node
+        from khotool.model.lookup import find_node
 
         source = tmp_path / "tree.dts"
         source.write_text(dts_text(image, find_node(image, path)), encoding="utf-8")
@@ -84,7 +84,7 @@ def test_hostile_names_are_inert() -> None:
 
 def test_path_of_hostile_name_is_found() -> None:
     """The path that is printed for such a name leads back to it."""
-    from khotool.image.lookup import find_node
+    from khotool.model.lookup import find_node
 
     image = hostile()
     for node in image.tree.walk():

@@ -11,9 +11,9 @@ import pytest
 from khotool.check.kernels.judge import judge
 from khotool.check.run import check_image
 from khotool.cli.main import main
-from khotool.encode.fuzz import sample
+from khotool.decode.open import open_image
 from khotool.errors import KhotoolError
-from khotool.image.open import open_image
+from khotool.fixture.fuzz import sample
 from tests.builders import REAL, REGISTRY, SETS, decode, worst
 
 CAPTURE = str(REAL / "linux-7.3.4" / "image.elf.xz")

@@ -113,8 +113,10 @@ def test_closed_pipe_is_quiet() -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "khotool", "dump", IMAGE],
-            stdout=write, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
     finally:
         os.close(write)
     assert done.stderr == b""

@@ -13,9 +13,16 @@ from khotool.errors import UsageError
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0x4de000", 0x4DE000), ("4096", 4096), ("16K", 16384), ("2MiB", 2 << 20), ("1g", 1 << 30),
-     ("0xFFFF_FFFF", 0xFFFFFFFF), ("0", 0)],
-)  # fmt: skip
+    [
+        ("0x4de000", 0x4DE000),
+        ("4096", 4096),
+        ("16K", 16384),
+        ("2MiB", 2 << 20),
+        ("1g", 1 << 30),
+        ("0xFFFF_FFFF", 0xFFFFFFFF),
+        ("0", 0),
+    ],
+)
 def test_numbers(text: str, value: int) -> None:
     """Decimal, hexadecimal, and binary suffixes."""
     assert options.number(text) == value

@@ -17,8 +17,18 @@ CAPTURES = sorted(path.parent for path in REAL.glob("*/image.elf.xz"))
 COPIES = sorted(path.parent for path in REAL.glob("*/debugfs.tar.xz"))
 IDS = [path.name for path in CAPTURES]
 
-KEYS = ["schema", "khotool", "image", "roots", "abi", "choices", "root", "scratch", "memory",
-        "entries"]  # fmt: skip
+KEYS = [
+    "schema",
+    "khotool",
+    "image",
+    "roots",
+    "abi",
+    "choices",
+    "root",
+    "scratch",
+    "memory",
+    "entries",
+]
 
 
 def dump(path: Path, capture: pytest.CaptureFixture[bytes], *flags: str) -> Any:
@@ -46,9 +56,14 @@ def test_root_and_image(folder: Path, capsysbinary: pytest.CaptureFixture[bytes]
     assert found["image"]["osrelease"].startswith(truth["kernel"])
     assert found["image"]["page_size"] == truth["page_size"]
     assert found["image"] | {"path": ""} == {
-        "path": "", "container": "elf", "compression": "xz", "page_size": truth["page_size"],
-        "endian": "little", "osrelease": found["image"]["osrelease"], "phase": "frozen",
-    }  # fmt: skip
+        "path": "",
+        "container": "elf",
+        "compression": "xz",
+        "page_size": truth["page_size"],
+        "endian": "little",
+        "osrelease": found["image"]["osrelease"],
+        "phase": "frozen",
+    }
     assert found["root"]["address"] == truth["root_pa"]
     assert found["root"]["compatible"] == truth["root_compatible"]
     selected = [root for root in found["roots"] if root["selected"]]
@@ -69,29 +84,34 @@ def test_sessions(folder: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> N
             "name": session["name"],
             "files": [
                 {
-                    "token": file["token"], "handler": file["handler"],
-                    "size": file["payload"]["size"], "pos": file["payload"]["pos"],
+                    "token": file["token"],
+                    "handler": file["handler"],
+                    "size": file["payload"]["size"],
+                    "pos": file["payload"]["pos"],
                     "seals": file["payload"].get("seals", 0),
                 }
                 for file in session["files"]
             ],
         }
         for session in found["luo"]["sessions"]
-    ]  # fmt: skip
+    ]
     has_seals = any("v2" in f["handler"] for s in truth["sessions"] for f in s["files"])
     told = [
         {
             "name": session["name"],
             "files": [
                 {
-                    "token": file["token"], "handler": file["handler"], "size": file["size"],
-                    "pos": file["pos"], "seals": file["seals"] if has_seals else 0,
+                    "token": file["token"],
+                    "handler": file["handler"],
+                    "size": file["size"],
+                    "pos": file["pos"],
+                    "seals": file["seals"] if has_seals else 0,
                 }
                 for file in session["files"]
             ],
         }
         for session in truth["sessions"]
-    ]  # fmt: skip
+    ]
     assert made == told
     assert found["luo"]["liveupdate_number"] == 1
 
@@ -113,8 +133,10 @@ def test_entries(folder: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> No
     assert ("KHO: exec from" in console) == ("kexec-metadata" in entries)
     if "kexec-metadata" in entries:
         assert entries["kexec-metadata"]["value"] == {
-            "version": 1, "previous_release": truth["kernel"], "kexec_count": 1,
-        }  # fmt: skip
+            "version": 1,
+            "previous_release": truth["kernel"],
+            "kexec_count": 1,
+        }
 
 
 @pytest.mark.parametrize("folder", CAPTURES, ids=IDS)
@@ -150,13 +172,23 @@ def test_keys(folder: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     luo = ["luo"] if "luo" in found else []
     assert list(found) == [*KEYS, *luo, "findings"]
     assert list(found["image"]) == [
-        "path", "container", "compression", "page_size", "endian", "osrelease", "phase",
-    ]  # fmt: skip
+        "path",
+        "container",
+        "compression",
+        "page_size",
+        "endian",
+        "osrelease",
+        "phase",
+    ]
     assert list(found["roots"][0]) == ["address", "compatible", "role", "selected", "why"]
     assert list(found["root"]) == ["address", "compatible", "memory_map"]
     assert list(found["memory"]) == [
-        "orders", "preserved_pages", "preserved_bytes", "ranges", "layout",
-    ]  # fmt: skip
+        "orders",
+        "preserved_pages",
+        "preserved_bytes",
+        "ranges",
+        "layout",
+    ]
     for entry in found["entries"]:
         assert list(entry) == ["name", "address", "size", "format", "value"]
     assert list(found["findings"]) == ["error", "warning", "note"]

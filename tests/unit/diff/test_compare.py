@@ -9,14 +9,14 @@ import pytest
 
 from khotool.abi.registry import load_registry
 from khotool.cli.main import main
+from khotool.decode.open import open_image
 from khotool.diff.changes import Comparison, DiffOptions
 from khotool.diff.compare import compare
-from khotool.encode.load import load_image
-from khotool.encode.mutate import apply_mutations
-from khotool.encode.read_model import build_model, read_model
 from khotool.encode.reopen import image_of
-from khotool.image.model import Image, Node, NodeKind
-from khotool.image.open import open_image
+from khotool.fixture.mutate import apply_mutations
+from khotool.model.image import Image, Node, NodeKind
+from khotool.opening.load import load_image
+from khotool.opening.models import build_model, read_model
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"
 RELEASES = sorted(path.name.removeprefix("linux-") for path in REAL.iterdir())
@@ -88,8 +88,11 @@ def test_two_kernels_carry_the_same_files() -> None:
     result = compare(old, new, DiffOptions(contents=True))
     found = changes(result)
     assert found[0] == (
-        "changed", "/abi", ["kho-v1", "luo-session-v2", "luo-v1"], ["kho-v4", "luo-v5"]
-    )  # fmt: skip
+        "changed",
+        "/abi",
+        ["kho-v1", "luo-session-v2", "luo-v1"],
+        ["kho-v4", "luo-v5"],
+    )
     sessions = [change for change in found if change[1].startswith("/LUO/sessions")]
     handlers = [change for change in sessions if change[1].endswith("/handler")]
     assert len(handlers) == 7
@@ -97,8 +100,9 @@ def test_two_kernels_carry_the_same_files() -> None:
     # Seals are not carried by the older format.
     seals = [change for change in sessions if change not in handlers]
     assert [(change[0], change[1][-5:], change[3]) for change in seals] == [
-        ("added", "seals", 7), ("added", "seals", 2)
-    ]  # fmt: skip
+        ("added", "seals", 7),
+        ("added", "seals", 2),
+    ]
 
 
 def leaves(image: Image) -> list[Node]:
@@ -122,8 +126,8 @@ def leaves(image: Image) -> list[Node]:
 @pytest.mark.parametrize("release", ["6.19.11", "7.3.4", "7.3.4-arm64-16k"])
 def test_any_field_of_a_record_shows_as_exactly_that_change(release: str) -> None:
     """Names, tokens, positions, seals, counts: one byte changed gives one change, at its path."""
-    from khotool.image.open import open_memory
-    from khotool.image.options import OpenOptions
+    from khotool.decode.open import open_memory
+    from khotool.discovery.options import OpenOptions
     from khotool.memory.overlay import OverlaySpace
 
     image = open_image(capture(release))
@@ -196,7 +200,7 @@ def test_order_and_presence(build: Callable[..., Image]) -> None:
 def test_contents(build: Callable[..., Image]) -> None:
     """A byte of payload is found only with contents, with its offset in the file."""
     from khotool.extract.select import payload_plan
-    from khotool.image.lookup import find_node
+    from khotool.model.lookup import find_node
 
     image = build()
     file = "/LUO/sessions[one]/files[0x1]"

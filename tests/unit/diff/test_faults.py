@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from khotool.decode.open import open_image, open_memory
 from khotool.diff.changes import Comparison, DiffOptions
 from khotool.diff.compare import compare
-from khotool.image.lookup import find_node
-from khotool.image.model import Image
-from khotool.image.open import open_image, open_memory
-from khotool.image.options import OpenOptions
+from khotool.discovery.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace
+from khotool.model.image import Image
+from khotool.model.lookup import find_node
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"
 VERDICTS = REAL.parent / "verdicts"
@@ -185,9 +185,7 @@ def test_a_token_twice_is_that_one_change(image: Image, changed: str, token: int
 def test_a_name_twice_is_that_one_change(image: Image) -> None:
     """A session with the name of a later one is aligned by its place."""
     other = text(image, f"{ALPHA}/name", "vm-beta")
-    assert changes(compare(image, other)) == [
-        ("changed", f"{ALPHA}/name", "vm-alpha", "vm-beta")
-    ]  # fmt: skip
+    assert changes(compare(image, other)) == [("changed", f"{ALPHA}/name", "vm-alpha", "vm-beta")]
 
 
 def test_a_folio_that_became_a_hole(image: Image) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from khotool.decode.open import open_image
 from khotool.diff.changes import Change, ChangeKind, Comparison
-from khotool.image.open import open_image
 from khotool.render.diff import diff_lines, diff_markdown, grouped, part_of, summary
 from khotool.render.lines import plain
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.cli.main import main
-from khotool.encode.document import full_document
-from khotool.encode.from_image import handover_of
-from khotool.encode.read_model import Model, build_model, read_model
+from khotool.document.full import full_document
+from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.errors import EncodeError, InputError, KhotoolError, UsageError
+from khotool.opening.models import Model, build_model, read_model
 from tests.builders import REGISTRY, build, capture, decode, worst
 from tests.strategies import meaning, share
 
@@ -50,8 +50,10 @@ def test_top_of_physical_memory(abi: str) -> None:
     """All memory just below 2^52: every address decodes, and ownership is exact."""
     top = (1 << 52) - (1 << 28)
     manifest: dict[str, Any] = {
-        "abi": abi, "memory": [{"start": top, "size": 1 << 28}], "kho_test": {"orders": [0, 10]},
-    }  # fmt: skip
+        "abi": abi,
+        "memory": [{"start": top, "size": 1 << 28}],
+        "kho_test": {"orders": [0, 10]},
+    }
     image = decode(manifest)
     assert image.tree.span is not None
     assert image.tree.span.address >= top
@@ -129,17 +131,27 @@ def test_flbs_fill_one_page() -> None:
 def test_memory_that_is_used_up() -> None:
     """Too little memory is an error that says what did not fit."""
     with pytest.raises(EncodeError, match="memory is used up; 57344 bytes more are needed"):
-        build({"abi": "7.2", "memory": [{"start": 1 << 20, "size": 8192 * 4}],
-               "session": session(FILE | {"folio": 1, "size": 8192 * 9})})  # fmt: skip
+        build(
+            {
+                "abi": "7.2",
+                "memory": [{"start": 1 << 20, "size": 8192 * 4}],
+                "session": session(FILE | {"folio": 1, "size": 8192 * 9}),
+            }
+        )
 
 
 def test_fixed_regions_come_first() -> None:
     """A region with a place of its own gets it, wherever khotool would have put the root."""
-    image = decode({
-        "abi": "7.2", "kho_test": {"orders": [0]},
-        "reserve_mem": [{"name": "a", "size": 8192, "start": 1 << 20},
-                        {"name": "b", "size": 12288, "start": (1 << 20) + 8192}],
-    })  # fmt: skip
+    image = decode(
+        {
+            "abi": "7.2",
+            "kho_test": {"orders": [0]},
+            "reserve_mem": [
+                {"name": "a", "size": 8192, "start": 1 << 20},
+                {"name": "b", "size": 12288, "start": (1 << 20) + 8192},
+            ],
+        }
+    )
     entry = image.entry("memblock")
     assert entry is not None
     regions = entry.get("regions")
@@ -256,20 +268,60 @@ def test_wrong_manifests(manifest: dict[str, Any], message: str, tmp_path: Path)
     assert not (tmp_path / "x.elf").exists()
 
 
-VALUES = [None, True, -1, 0, 1, 3, 1 << 40, 1 << 52, 1 << 64, 1.5, "", "x", "0x10", "9K", "huge",
-          "\ud800", "\0", [], [1], {}, {"a": 1}, [[1, 2]], {"fill": 9}, "/LUO", "6.16", "big",
-          65536]  # fmt: skip
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    1 << 40,
+    1 << 52,
+    1 << 64,
+    1.5,
+    "",
+    "x",
+    "0x10",
+    "9K",
+    "huge",
+    "\ud800",
+    "\0",
+    [],
+    [1],
+    {},
+    {"a": 1},
+    [[1, 2]],
+    {"fill": 9},
+    "/LUO",
+    "6.16",
+    "big",
+    65536,
+]
 WHOLE: dict[str, Any] = {
-    "abi": "7.2", "page_size": 4096, "endian": "little", "osrelease": "7.3.1",
-    "machine": "x86_64", "memory": [{"start": 0, "size": 1 << 32}],
-    "scratch": [{"start": 1 << 24, "size": 1 << 24}], "liveupdate_number": 3,
+    "abi": "7.2",
+    "page_size": 4096,
+    "endian": "little",
+    "osrelease": "7.3.1",
+    "machine": "x86_64",
+    "memory": [{"start": 0, "size": 1 << 32}],
+    "scratch": [{"start": 1 << 24, "size": 1 << 24}],
+    "liveupdate_number": 3,
     "kexec_metadata": {"version": 1, "previous_release": "x", "kexec_count": 3},
-    "reserve_mem": [{"name": "t", "size": 8192, "start": 1 << 21, "align": 8192,
-                     "contents": {"fill": "T"}}],
+    "reserve_mem": [
+        {"name": "t", "size": 8192, "start": 1 << 21, "align": 8192, "contents": {"fill": "T"}}
+    ],
     "kho_test": {"orders": [0, 1], "csum": 3, "magic": 4},
     "session": session(
-        {"handler": "memfd-v2", "token": 1, "size": 20487, "pos": 3, "seals": ["F_SEAL_WRITE"],
-         "folio": 1, "holes": [[1, 2]], "contents": {"pattern": "page"}},
+        {
+            "handler": "memfd-v2",
+            "token": 1,
+            "size": 20487,
+            "pos": 3,
+            "seals": ["F_SEAL_WRITE"],
+            "folio": 1,
+            "holes": [[1, 2]],
+            "contents": {"pattern": "page"},
+        },
         {"token": 2, "size": 8192, "fields": {"flags": 0}, "contents": {"random": 1}},
     ),
     "flb": [{"name": "liveupdate-test-flb-v0", "data": 7, "count": 2}],
@@ -279,7 +331,7 @@ WHOLE: dict[str, Any] = {
         {"op": "leak", "address": 1 << 21, "order": 2},
         {"op": "truncate", "path": "/LUO/flbs", "size": 40},
     ],
-}  # fmt: skip
+}
 
 
 def places(document: Any) -> list[tuple[Any, Any]]:

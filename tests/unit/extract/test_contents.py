@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from khotool.decode.open import open_image
 from khotool.errors import InputError, UsageError
 from khotool.extract.memfd import pages_from_gaps
 from khotool.extract.select import payload_plan, raw_plan
 from khotool.extract.sparse import Hashing
 from khotool.extract.write import MissingError, write_plan
-from khotool.image.lookup import find_node
-from khotool.image.model import Image
-from khotool.image.open import open_image
-from khotool.image.path import quote_key
+from khotool.model.image import Image
+from khotool.model.lookup import find_node
+from khotool.model.path import quote_key
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"
 RELEASES = ["6.19.11", "7.1.13", "7.3.4", "7.3.4-arm64-16k"]

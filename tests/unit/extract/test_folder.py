@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from khotool.cli.main import main
+from khotool.decode.open import open_image
 from khotool.extract.names import Names, file_name
-from khotool.image.lookup import find_node
-from khotool.image.open import open_image
+from khotool.model.lookup import find_node
 
 IMAGE = Path(__file__).parents[3] / "fixtures" / "real" / "linux-7.3.4" / "image.elf.xz"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from khotool.decode.open import open_image
 from khotool.fdt.blob import FdtError, Node
 from khotool.fdt.header import check
 from khotool.fdt.parse import parse
-from khotool.image.open import open_image
-from khotool.image.region import FdtRegion
+from khotool.model.region import FdtRegion
 from tests.builders import CAPTURES, REAL, capture
 from tests.unit.fdt.made import fdt, words
 from tests.unit.fdt.real_blobs import ALL

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from khotool.abi.registry import load_registry
-from khotool.encode.read_model import build_model, read_model
 from khotool.encode.reopen import image_of
 from khotool.handlers.systemd import names_of
-from khotool.image.lookup import find_node
-from khotool.image.model import Image
+from khotool.model.image import Image
+from khotool.model.lookup import find_node
+from khotool.opening.models import build_model, read_model
 
 GOOD = {
     "/system.slice/foo.service": [

@@ -54,14 +54,36 @@ def build_kdump(
     utsname = b"".join(name.ljust(65, b"\0") for name in names)
     header = b"KDUMP   " + struct.pack(f"{order}i", version) + utsname + bytes(22)
     header += struct.pack(
-        f"{order}IiiIIIIIIi", status, block_size, sub_blocks, 2 * bitmap_blocks,
-        min(top, 0xFFFFFFFF), 0, 0, 0, 0, 1,
-    )  # fmt: skip
+        f"{order}IiiIIIIIIi",
+        status,
+        block_size,
+        sub_blocks,
+        2 * bitmap_blocks,
+        min(top, 0xFFFFFFFF),
+        0,
+        0,
+        0,
+        0,
+        1,
+    )
     first, last = split or (0, 0)
     sub = struct.pack(
-        f"{order}QiiQQqQqQqQQQQ", 0, 0, split is not None, first, last, core_at, len(vmcoreinfo),
-        note_at, len(note), 0, 0, first, last, top,
-    )  # fmt: skip
+        f"{order}QiiQQqQqQqQQQQ",
+        0,
+        0,
+        split is not None,
+        first,
+        last,
+        core_at,
+        len(vmcoreinfo),
+        note_at,
+        len(note),
+        0,
+        0,
+        first,
+        last,
+        top,
+    )
     result = bytearray(header.ljust(block_size, b"\0"))
     result += sub.ljust(block_size, b"\0")
     result += (vmcoreinfo + note).ljust((sub_blocks - 1) * block_size, b"\0")

@@ -224,8 +224,9 @@ def test_one_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "scandir", unread)
     copy = copy_at(tmp_path)
     assert [(tree.name, tree.fdt, tree.subtrees) for tree in copy.trees] == [
-        ("in", b"x", {}), ("out", b"z", {}),
-    ]  # fmt: skip
+        ("in", b"x", {}),
+        ("out", b"z", {}),
+    ]
     assert sorted(copy.info.notes) == [
         "a/b: cannot be read: Permission denied",
         "in/sub_fdts/LUO: cannot be read: Permission denied",

@@ -219,9 +219,12 @@ def test_truncation_at_every_length(tmp_path: Path) -> None:
     """A file cut anywhere opens with a note or is refused with one line."""
     path = tmp_path / "image.elf"
     write_elf(
-        path, [(0x1000, b"a" * 50), (0x2000, b"b" * 50)], endian="little",
-        vmcoreinfo={"OSRELEASE": "7.3.4", "PAGESIZE": "4096"}, align=1,
-    )  # fmt: skip
+        path,
+        [(0x1000, b"a" * 50), (0x2000, b"b" * 50)],
+        endian="little",
+        vmcoreinfo={"OSRELEASE": "7.3.4", "PAGESIZE": "4096"},
+        align=1,
+    )
     data = path.read_bytes()
     for length in range(len(data)):
         path.write_bytes(data[:length])
@@ -237,9 +240,11 @@ def test_truncation_at_every_length(tmp_path: Path) -> None:
 def test_any_change_of_a_byte_is_harmless(data: st.DataObject) -> None:
     """A damaged header is refused or read as something; reads still only fault."""
     image = bytearray(
-        core([(4, 176, 0, 28, 0), (1, 204, 0x1000, 16, 32)],
-             struct.pack("<III", 11, 4, 0) + b"VMCOREINFO\0\0A=B\n" + bytes(range(16)))
-    )  # fmt: skip
+        core(
+            [(4, 176, 0, 28, 0), (1, 204, 0x1000, 16, 32)],
+            struct.pack("<III", 11, 4, 0) + b"VMCOREINFO\0\0A=B\n" + bytes(range(16)),
+        )
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         image[data.draw(st.integers(4, len(image) - 1))] = data.draw(st.integers(0, 255))
     try:

@@ -104,6 +104,11 @@ def test_packed_files(name: str, payload: bool, tmp_path: Path) -> None:
 def test_many_segments(tmp_path: Path) -> None:
     """More segments than the header counts: their number stands in a section header."""
     path = tmp_path / "image.elf"
-    write_elf(path, [(0x2000 * number, b"x" * 16) for number in range(66_000)], endian="little",
-              vmcoreinfo={"OSRELEASE": "7.3.4"}, align=16)  # fmt: skip
+    write_elf(
+        path,
+        [(0x2000 * number, b"x" * 16) for number in range(66_000)],
+        endian="little",
+        vmcoreinfo={"OSRELEASE": "7.3.4"},
+        align=16,
+    )
     agrees(path)

@@ -63,8 +63,11 @@ def test_every_page(order: str, version: int, chunk: int) -> None:
     assert space.info.machine == "x86_64"
     assert space.info.notes == []
     assert space.extents().tolist() == [
-        [0x2000, 0x5000], [0x9000, 0xA000], [0x46000, 0x47000], [0xC8000, 0xC9000]
-    ]  # fmt: skip
+        [0x2000, 0x5000],
+        [0x9000, 0xA000],
+        [0x46000, 0x47000],
+        [0xC8000, 0xC9000],
+    ]
 
 
 def test_reads_across_pages_and_gaps() -> None:
@@ -77,8 +80,11 @@ def test_reads_across_pages_and_gaps() -> None:
     assert caught.value.reason is Reason.NOT_CAPTURED
     pieces = space.known(0x4800, 0x6000)
     assert [(at, state) for at, _, state in pieces] == [
-        (0x4800, "data"), (0x5000, "hole"), (0x9000, "data"), (0xA000, "hole")
-    ]  # fmt: skip
+        (0x4800, "data"),
+        (0x5000, "hole"),
+        (0x9000, "data"),
+        (0xA000, "hole"),
+    ]
     assert list(space.find(b"tool!kho", 0, 1 << 64, 1 << 30))[:2] == [0x9003, 0x900B]
     with space:
         pass
@@ -323,9 +329,11 @@ def test_descriptors_that_lie() -> None:
     space = opened(data)
     at = space._descriptors_at
     for offset, size, why in (
-        (0, 16, "names 16 bytes at 0"), (4096, 0, "names 0 bytes"),
-        (4096, 8193, "names 8193 bytes"), (1 << 40, 16, "cut off: byte 1099511627776"),
-    ):  # fmt: skip
+        (0, 16, "names 16 bytes at 0"),
+        (4096, 0, "names 0 bytes"),
+        (4096, 8193, "names 8193 bytes"),
+        (1 << 40, 16, "cut off: byte 1099511627776"),
+    ):
         damaged = bytearray(data)
         damaged[at + 24 : at + 36] = struct.pack("<qi", offset, size)
         space = opened(bytes(damaged))

@@ -298,8 +298,10 @@ fd000000-fdffffff : PCI Bus 0000:00
 def test_system_ram_of_iomem() -> None:
     """Memory is what is called System RAM, at any depth; hidden addresses give none."""
     assert system_ram(IOMEM) == [
-        (0x1000, 0x9FC00), (0x100000, 0x10000000), (0x140000000, 0x180000000)
-    ]  # fmt: skip
+        (0x1000, 0x9FC00),
+        (0x100000, 0x10000000),
+        (0x140000000, 0x180000000),
+    ]
     hidden = "\n".join("00000000-00000000 : System RAM" for _ in range(3))
     assert system_ram(hidden) == []
     assert system_ram("ffffffffffffffff-0 : System RAM\nnonsense\n") == []

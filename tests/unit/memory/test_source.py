@@ -118,10 +118,16 @@ def test_places_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 MAGICS = [
-    b"", elf.MAGIC, elf.MAGIC + b"\x02\x01\x01" + bytes(9) + b"\x04\x00", *kdump.MAGICS,
-    kdump.SIGNATURE + b"\x06\0\0\0", lime.MAGIC, lime.MAGIC + b"\x01\0\0\0", fdtfile.MAGIC,
+    b"",
+    elf.MAGIC,
+    elf.MAGIC + b"\x02\x01\x01" + bytes(9) + b"\x04\x00",
+    *kdump.MAGICS,
+    kdump.SIGNATURE + b"\x06\0\0\0",
+    lime.MAGIC,
+    lime.MAGIC + b"\x01\0\0\0",
+    fdtfile.MAGIC,
     *compression.MAGICS.values(),
-]  # fmt: skip
+]
 
 
 @settings(max_examples=200)

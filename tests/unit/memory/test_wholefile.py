@@ -61,8 +61,9 @@ def test_nothing(tmp_path: Path) -> None:
     """A file that is not there, is a directory or has no bytes is an error of one line."""
     (tmp_path / "empty").write_bytes(b"")
     for name, message in (
-        ("gone", "gone: No such file or directory"), ("", "Is a directory"),
+        ("gone", "gone: No such file or directory"),
+        ("", "Is a directory"),
         ("empty", "empty: the file is empty"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=message), whole_file(str(tmp_path / name)):
             pass

@@ -37,6 +37,9 @@ def test_form() -> None:
     """One blank a level; what is short stands on one line; surrogates are escapes."""
     document = {"a": {"b": 1, "c": [1, 2]}, "d": ["x" * 60, "y" * 60], "e": "\udcff"}
     assert "".join(json_chunks(document)) == (
-        '{\n "a": {"b": 1, "c": [1, 2]},\n "d": [\n  "' + "x" * 60 + '",\n  "' + "y" * 60
+        '{\n "a": {"b": 1, "c": [1, 2]},\n "d": [\n  "'
+        + "x" * 60
+        + '",\n  "'
+        + "y" * 60
         + '"\n ],\n "e": "\\udcff"\n}\n'
-    )  # fmt: skip
+    )

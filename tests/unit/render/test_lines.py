@@ -26,8 +26,17 @@ def test_wrap_keeps_the_words(segments: list[tuple[str, str]], width: int) -> No
 
 def test_groups_stay_together() -> None:
     """A label stays with its value: rows break before two blanks."""
-    line = Line([("name", ""), ("  size ", "label"), ("123 (4 KiB)", ""), ("  flags ", "label"),
-                 ("ONE|TWO", "")], "", "  ")  # fmt: skip
+    line = Line(
+        [
+            ("name", ""),
+            ("  size ", "label"),
+            ("123 (4 KiB)", ""),
+            ("  flags ", "label"),
+            ("ONE|TWO", ""),
+        ],
+        "",
+        "  ",
+    )
     assert list(plain([line], 24)) == ["name  size 123 (4 KiB)\n", "  flags ONE|TWO\n"]
 
 

@@ -17,10 +17,17 @@ FIXTURES = Path(__file__).parents[3] / "fixtures"
 GOOD = str(FIXTURES / "real" / "linux-7.3.4" / "image.elf.xz")
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--hide-scrollbars", "--window-size=800,700",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--window-size=800,700",
+)
 VOID = {"meta", "rect"}
 
 
@@ -99,10 +106,18 @@ def test_page_is_a_picture(tmp_path: Path, scheme: str) -> None:
     dark = ("--blink-settings=preferredColorScheme=0",) if scheme == "dark" else ()
     assert CHROMIUM is not None
     subprocess.run(
-        [CHROMIUM, *FLAGS, *dark, f"--user-data-dir={tmp_path / 'profile'}",
-         f"--screenshot={picture}", (tmp_path / "report.html").as_uri()],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            *FLAGS,
+            *dark,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--screenshot={picture}",
+            (tmp_path / "report.html").as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     pixels = png_pixels(picture.read_bytes())
 
     assert len(set(pixels)) > 5

@@ -38,9 +38,16 @@ def test_quoted() -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (12345, "12.1 KiB"), (2 << 20, "2 MiB"),
-     ((1 << 64) - 1, "16.0 EiB"), (1 << 63, "8 EiB")],
-)  # fmt: skip
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (12345, "12.1 KiB"),
+        (2 << 20, "2 MiB"),
+        ((1 << 64) - 1, "16.0 EiB"),
+        (1 << 63, "8 EiB"),
+    ],
+)
 def test_sizes(size: int, text: str) -> None:
     """Exact sizes have no fraction."""
     assert size_text(size) == text
@@ -57,5 +64,7 @@ def test_small_texts() -> None:
     assert range_text(0x1000, 0) == "0x1000"
     assert (bytes_text(17), bytes_text(4096)) == ("17", "4096 (4 KiB)")
     assert (plural(1, "page"), plural(0, "page"), plural(2, "index", "indices")) == (
-        "1 page", "0 pages", "2 indices",
-    )  # fmt: skip
+        "1 page",
+        "0 pages",
+        "2 indices",
+    )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from khotool.image.model import NodeKind
-from khotool.image.open import open_image
+from khotool.decode.open import open_image
+from khotool.model.image import NodeKind
 from khotool.render.lines import plain
 from khotool.render.tree import TreeOptions, tree_lines
 

@@ -1,0 +1,1 @@
+"""What authors of definitions need: BTF, drafts, comparisons, versions of a kernel file."""

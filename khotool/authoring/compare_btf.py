@@ -1,0 +1,140 @@
+"""Hold definitions against the layouts a kernel was built with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.abi.definition import AbiSet, Definition
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry, release_key
+from khotool.authoring.btf import Btf, BtfStruct
+
+NOT_IN_BTF = {
+    "kho_test_folio": "a number with an order in its low bits, not a struct",
+}
+"""Structs that the kernel does not declare, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A definition and a kernel disagree.
+
+    Args:
+        field: empty for the struct as a whole.
+    """
+
+    definition: str
+    struct: str
+    field: str
+    message: str
+
+
+def definitions_of(abi: AbiSet, registry: Registry) -> list[Definition]:
+    """The definitions that a kernel of a set uses, structures they embed included."""
+    names = [abi.root, *abi.entries.values(), *abi.nodes, *abi.files, "kho_scratch", "setup_data"]
+    for name in list(names):
+        names += [used for used in registry.get(name).uses if _written_by(abi, registry.get(used))]
+    return [registry.get(name) for name in dict.fromkeys(names)]
+
+
+def _written_by(abi: AbiSet, definition: Definition) -> bool:
+    """True if kernels of the set know a structure; an open last release has no end."""
+    return release_key(definition.first) <= release_key(abi.last or "9999.0")
+
+
+def compare_set(
+    btf: Btf, abi: AbiSet, registry: Registry, geometry: Geometry
+) -> tuple[int, list[Difference]]:
+    """Every struct of a set against a kernel's BTF: structs compared, and differences."""
+    differences: list[Difference] = []
+    compared = 0
+    for definition in definitions_of(abi, registry):
+        for name in definition.structs:
+            found = btf.struct(name)
+            if found is None:
+                if name not in NOT_IN_BTF and not _optional(name, btf):
+                    differences.append(
+                        Difference(definition.id, name, "", "the kernel has no such struct")
+                    )
+                continue
+            compared += 1
+            compiled = registry.compile(definition, name, geometry)
+            differences += _compare(definition.id, compiled, found)
+    return compared, differences
+
+
+def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
+    """The set of released kernels whose structs this BTF has, as far as it has them.
+
+    A struct that differs counts once, however much of it does: one wrong definition does not
+    make its set another.
+    """
+    released = [abi for abi in registry.sets.values() if abi.first and abi.status == "merged"]
+
+    def closeness(abi: AbiSet) -> tuple[int, int]:
+        compared, differences = compare_set(btf, abi, registry, geometry)
+        wrong = {(found.definition, found.struct) for found in differences}
+        return compared - len(wrong), compared
+
+    return max(released, key=closeness)
+
+
+def _optional(name: str, btf: Btf) -> bool:
+    """x86 boot data is not part of a kernel of another architecture."""
+    return name in ("setup_data", "kho_data") and "setup_data" not in btf.structs
+
+
+def _compare(identifier: str, compiled: CompiledStruct, found: BtfStruct) -> list[Difference]:
+    name = compiled.struct.name
+    differences = []
+    open_ended = any(member.size == 0 for member in found.members)
+    page = compiled.struct.size == "page"
+    if found.size != compiled.size and not (open_ended or page):
+        text = f"{compiled.size} bytes here, {found.size} in the kernel"
+        differences.append(Difference(identifier, name, "", text))
+    leaves = {(member.offset, member.name): member for member in found.members}
+    by_offset = {member.offset: member for member in found.members}
+    for field, offset, size in _fields(compiled):
+        member = leaves.get((offset, field)) or by_offset.get(offset)
+        if member is None:
+            text = f"nothing starts at bit {offset} in the kernel"
+            differences.append(Difference(identifier, name, field, text))
+        elif member.name != field:
+            text = f"the kernel calls it {member.path}"
+            differences.append(Difference(identifier, name, field, text))
+        elif size not in (member.size, member.element):
+            text = f"{size} bits here, {member.size} in the kernel"
+            differences.append(Difference(identifier, name, field, text))
+    known = {offset for _, offset, _ in _fields(compiled)}
+    for member in found.members:
+        if member.offset not in known and member.size:
+            text = f"the kernel has {member.path} at byte {member.offset // 8}"
+            differences.append(Difference(identifier, name, member.name, text))
+    return differences
+
+
+def _fields(compiled: CompiledStruct) -> list[tuple[str, int, int]]:
+    """Name, offset and size in bits of every leaf of a definition."""
+    rows: list[tuple[str, int, int]] = []
+    for placed in compiled.fields:
+        rows += _leaf_rows(placed, placed.offset * 8)
+    return rows
+
+
+def _leaf_rows(placed: PlacedField, base: int) -> list[tuple[str, int, int]]:
+    if placed.nested is not None:
+        rows = []
+        for inner in placed.nested.fields:
+            rows += _leaf_rows(inner, base + inner.offset * 8)
+        return rows
+    if placed.parts:
+        return [
+            (
+                part.field.name,
+                base + (part.mask & -part.mask).bit_length() - 1,
+                part.mask.bit_count(),
+            )
+            for part in placed.parts
+        ]
+    return [(placed.field.name, base, placed.size // placed.count * 8)]

@@ -1,0 +1,1 @@
+"""One codec for each shape a pointer can lead to."""

@@ -1,0 +1,140 @@
+"""kho_array: a sparse array of words, in pages linked by address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.record import encode_record
+from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.memory.space import MemoryFault
+
+U64 = np.ndarray[Any, np.dtype[np.uint64]]
+TOP = 1 << 64
+
+
+@dataclass(slots=True)
+class Words:
+    """The words of an array that are not 0, in the order of the pages.
+
+    Args:
+        pages: physical addresses of the pages, in list order.
+        position: (n,) uint64, position in the array of each word.
+        address: (n,) uint64, physical address of each word.
+        word: (n,) uint64 as stored.
+        problems: what stopped or disturbed the walk.
+    """
+
+    pages: list[int]
+    position: U64
+    address: U64
+    word: U64
+    problems: list[ShapeProblem] = field(default_factory=list)
+
+
+def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) -> Words:
+    """Follow the pages of an array.
+
+    Args:
+        read: physical address and length in bytes to bytes; raises MemoryFault.
+        first: physical address of the first page, 0 for an empty array.
+        page: compiled struct of a page, with fields labelled ``next``, ``startpos`` and
+            ``entries``.
+        max_pages: links followed at most.
+    """
+    link, start, slots = (page.by_label(label) for label in ("next", "startpos", "entries"))
+    word = np.dtype(f"{page.geometry.prefix}u8")
+    pages: list[int] = []
+    seen: set[int] = set()
+    parts: list[tuple[U64, U64, U64]] = []
+    problems: list[ShapeProblem] = []
+    address = first
+    while address:
+        if address in seen:
+            problems.append(ShapeProblem("cycle", address, "the list of pages comes back to here"))
+            break
+        if len(pages) >= max_pages:
+            problems.append(ShapeProblem("limit", address, f"stopped after {len(pages)} pages"))
+            break
+        if address % page.geometry.page_size:
+            problems.append(ShapeProblem("unaligned", address, "a page of words is not aligned"))
+        try:
+            data = read(address, page.size)
+        except MemoryFault as fault:
+            problems.append(ShapeProblem("missing", fault.address, f"page of words: {fault}"))
+            break
+        seen.add(address)
+        pages.append(address)
+        base = int(np.frombuffer(data, word, 1, start.offset)[0])
+        if base % slots.count or base > TOP - slots.count:
+            text = f"startpos is {base}, no position of a page of {slots.count} words"
+            problems.append(ShapeProblem("unaligned", address, text))
+            base = min(base, TOP - slots.count)
+        entries = np.frombuffer(data, word, slots.count, slots.offset)
+        used = np.flatnonzero(entries).astype(np.uint64)
+        parts.append(
+            (
+                np.uint64(base) + used,
+                np.uint64(address + slots.offset) + used * np.uint64(word.itemsize),
+                entries[used.astype(np.int64)].astype(np.uint64),
+            )
+        )
+        address = int(np.frombuffer(data, word, 1, link.offset)[0])
+    empty = np.empty(0, np.uint64)
+    joined = [np.concatenate([empty, *column]) for column in zip(*parts, strict=True)]
+    position, places, words = joined or (empty, empty, empty)
+    return Words(pages, position, places, words, problems)
+
+
+def extents_of(address: U64, size: int) -> U64:
+    """Runs of words that stand one behind the other.
+
+    Args:
+        address: (n,) uint64, physical address of each word; size: its bytes.
+
+    Returns:
+        (m, 2) uint64: physical address and bytes.
+    """
+    if not len(address):
+        return np.empty((0, 2), np.uint64)
+    breaks = np.flatnonzero(address[1:] != address[:-1] + np.uint64(size)) + 1
+    first = np.concatenate(([0], breaks))
+    counts = np.diff(np.concatenate((first, [len(address)]))).astype(np.uint64)
+    return np.stack([address[first], counts * np.uint64(size)], axis=1)
+
+
+def build(
+    position: U64, word: U64, page: CompiledStruct, allocate: Callable[[int], list[int]]
+) -> tuple[int, Iterator[tuple[int, bytes]]]:
+    """Lay an array out: a page for each part of it that has words, in ascending order.
+
+    Args:
+        position: (n,) uint64, distinct positions of words; word: (n,) uint64.
+        page: as for ``walk_array``.
+        allocate: number of pages to their physical addresses.
+
+    Returns:
+        Physical address of the first page, 0 without words; address and bytes of each page.
+    """
+    fits = page.by_label("entries").count
+    order = np.argsort(position, kind="stable")
+    position, word = position[order], word[order]
+    starts, first = np.unique(position // np.uint64(fits), return_index=True)
+    addresses = allocate(len(starts))
+    ends = [*first[1:].tolist(), len(position)]
+
+    def writes() -> Iterator[tuple[int, bytes]]:
+        for number, address in enumerate(addresses):
+            low, high = int(first[number]), int(ends[number])
+            base = int(starts[number]) * fits
+            entries = np.zeros(fits, np.uint64)
+            entries[(position[low:high] - np.uint64(base)).astype(np.int64)] = word[low:high]
+            following = addresses[number + 1] if number + 1 < len(addresses) else 0
+            values = {"next": following, "startpos": base, "entries": entries.tolist()}
+            yield address, encode_record(page, values, "kho_array")
+
+    return (addresses[0] if addresses else 0), writes()

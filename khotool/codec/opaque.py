@@ -1,0 +1,8 @@
+"""A preserved block whose contents nothing describes."""
+
+from __future__ import annotations
+
+# -- bytes to nodes ----------------------------------------------------------------------
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -1,0 +1,167 @@
+"""Page tables of an IOMMU: pages of entries that lead to further tables, or to memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.geometry import Geometry
+from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.memory.space import MemoryFault
+
+U64 = np.ndarray[Any, np.dtype[np.uint64]]
+
+MAX_LEVEL = 6
+"""Level of a first table at most; seven levels cover more than 64 bits of address."""
+PRESENT = 3
+"""An entry with none of these bits leads nowhere: neither readable nor writable."""
+SUPERPAGE = 1 << 7
+"""Above level 0: the entry leads to memory, not to a table."""
+ADDRESS_BITS = 52
+MAX_PROBLEMS = 64
+
+
+@dataclass(slots=True)
+class Leaves:
+    """Entries that lead to memory, of one table.
+
+    Args:
+        count: entries.
+        pages: base pages they cover.
+    """
+
+    count: int = 0
+    pages: int = 0
+
+
+@dataclass(slots=True)
+class PageTable:
+    """A walked page table.
+
+    Args:
+        tables: physical address of each table, the first one first, level by level down.
+        levels: level of each table; those of level 0 have no tables below them.
+        entries: words of each table, uint64 in host byte order.
+        leaves: what all entries that lead to memory amount to.
+        problems: what stopped or disturbed the walk.
+    """
+
+    tables: list[int]
+    levels: list[int]
+    entries: list[U64]
+    leaves: Leaves
+    problems: list[ShapeProblem] = field(default_factory=list)
+
+
+def address_mask(geometry: Geometry) -> int:
+    """Bits of an entry that are a physical address: up to bit 51, whole pages."""
+    return ((1 << ADDRESS_BITS) - 1) & ~(geometry.page_size - 1)
+
+
+def walk_page_table(
+    read: Read, top: int, geometry: Geometry, *, level: int, max_tables: int
+) -> PageTable:
+    """Follow a page table from its first table down.
+
+    A table is a page of 64-bit words. Work is bounded by the tables: each is read once, and one
+    that is reached twice is a problem, as is one that leads to itself.
+
+    Args:
+        read: physical address and length in bytes to bytes; raises MemoryFault.
+        top: physical address of the first table.
+        level: of the first table; tables of level 0 have none below them.
+        max_tables: tables read at most.
+    """
+    found = PageTable([], [], [], Leaves())
+    if not 0 <= level <= MAX_LEVEL:
+        text = f"level {level}; page tables have levels 0 to {MAX_LEVEL}"
+        found.problems.append(ShapeProblem("level", top, text))
+        return found
+    if top % geometry.page_size:
+        found.problems.append(ShapeProblem("unaligned", top, "a table is not page aligned"))
+    seen = {top}
+    pending = [top]
+    while pending:
+        below: list[int] = []
+        for address in pending:
+            if len(found.tables) >= max_tables:
+                text = f"stopped after {max_tables} page tables"
+                found.problems.append(ShapeProblem("limit", address, text))
+                return found
+            words = _words(read, address, geometry, found)
+            if words is None:
+                continue
+            found.tables.append(address)
+            found.levels.append(level)
+            found.entries.append(words)
+            below += _children(words, level, geometry, address, seen, found)
+        pending, level = below, level - 1
+    return found
+
+
+def _words(read: Read, address: int, geometry: Geometry, found: PageTable) -> U64 | None:
+    try:
+        data = read(address, geometry.page_size)
+    except MemoryFault as fault:
+        _note(found, ShapeProblem("missing", fault.address, f"page table: {fault}"))
+        return None
+    return np.frombuffer(data, f"{geometry.prefix}u8").astype(np.uint64)
+
+
+def _children(
+    words: U64, level: int, geometry: Geometry, table: int, seen: set[int], found: PageTable
+) -> list[int]:
+    """Tables below one table that were not met before; its leaves are counted."""
+    leads = child_mask(words, level)
+    present = (words & np.uint64(PRESENT)) != 0
+    number = int(np.count_nonzero(present & ~leads))
+    found.leaves.count += number
+    bits = geometry.page_shift - 3
+    found.leaves.pages += number << (bits * level)
+    children: list[int] = []
+    for address in (words[leads] & np.uint64(address_mask(geometry))).tolist():
+        if address in seen:
+            text = f"the table at {address:#x} is reached twice"
+            _note(found, ShapeProblem("shared-table", table, text))
+            continue
+        seen.add(address)
+        children.append(address)
+    return children
+
+
+def child_mask(words: U64, level: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Entries of a table that lead to tables below it, bool (n,)."""
+    if not level:
+        return np.zeros(len(words), bool)
+    present = (words & np.uint64(PRESENT)) != 0
+    table: np.ndarray[Any, np.dtype[np.bool_]] = present & ((words & np.uint64(SUPERPAGE)) == 0)
+    return table
+
+
+def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
+    """Level of each table of a walked page table.
+
+    Args:
+        words: uint64 (n, entries), of each table.
+        tables: physical address of each, the first one first.
+        top: level of the first.
+        mask: bits of an entry that are an address.
+    """
+    place = {address: number for number, address in enumerate(tables)}
+    result = [0] * len(tables)
+    if tables:
+        result[0] = top
+    for number in range(len(tables)):
+        leads = child_mask(words[number], result[number])
+        for address in (words[number][leads] & np.uint64(mask)).tolist():
+            child = place.get(address)
+            if child is not None and child > number:
+                result[child] = result[number] - 1
+    return result
+
+
+def _note(found: PageTable, problem: ShapeProblem) -> None:
+    if len(found.problems) < MAX_PROBLEMS:
+        found.problems.append(problem)

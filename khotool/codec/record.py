@@ -1,0 +1,8 @@
+"""One record at an address."""
+
+from __future__ import annotations
+
+# -- bytes to nodes ----------------------------------------------------------------------
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -1,0 +1,1 @@
+"""From a KHO root to the whole model, pointer by pointer."""

@@ -1,0 +1,290 @@
+"""Regions of metadata as JSON and back: the lossless half of a full dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.abi.definition import HEX_ROLES
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
+from khotool.document.json_input import address_of, number, take, word
+from khotool.document.map import map_from_json, map_to_json
+from khotool.document.tree import blob_from_json, blob_to_json
+from khotool.errors import EncodeError, UsageError
+from khotool.model.image import Image, Node
+from khotool.model.region import (
+    FdtRegion,
+    MapRegion,
+    RawRegion,
+    RecordRegion,
+    Region,
+    TableRegion,
+)
+
+
+def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> dict[str, Any]:
+    """One region.
+
+    Args:
+        fields: value nodes by physical address, which give FDT properties their types.
+    """
+    start = next(region.extents(), (0, 0))[0]
+    head: dict[str, Any] = {"path": region.path}
+    if isinstance(region, RecordRegion):
+        return head | {
+            "record": type_name(region.format, region.compiled),
+            "address": hex(start),
+            "fields": values_to_json(region.compiled, region.values),
+        }
+    if isinstance(region, TableRegion):
+        return head | {
+            "table": type_name(region.format, region.compiled),
+            "extents": [[hex(int(a)), int(n)] for a, n in region.pieces.tolist()],
+            "columns": columns_to_json(region),
+        }
+    if isinstance(region, FdtRegion):
+        return (
+            head
+            | {"fdt": blob_to_json(region.blob, region.address, fields)}
+            | {"address": hex(start)}
+        )
+    if isinstance(region, MapRegion):
+        return head | {"map": map_to_json(region.map), "format": region.format}
+    assert isinstance(region, RawRegion)
+    return head | {"raw": region.data.hex(), "address": hex(start)}
+
+
+def region_from_json(data: Any, where: str, registry: Registry, geometry: Geometry) -> Region:
+    """The inverse of ``region_to_json``.
+
+    Raises:
+        EncodeError: a key is missing or has a wrong value; names its path.
+    """
+    path = take(data, "path", str, where)
+    if "record" in data:
+        compiled, identifier = compiled_type(data, "record", where, registry, geometry)
+        values = values_from_json(compiled, take(data, "fields", dict, where), path)
+        return RecordRegion(path, identifier, compiled, address_of(data, where), values)
+    if "table" in data:
+        compiled, identifier = compiled_type(data, "table", where, registry, geometry)
+        records = columns_from_json(compiled, take(data, "columns", dict, where), path)
+        pieces = [
+            (word(piece[0], f"{where}.extents"), word(piece[1], f"{where}.extents"))
+            for piece in take(data, "extents", list, where)
+            if isinstance(piece, list) and len(piece) == 2
+        ]
+        extents = np.array(pieces, np.uint64).reshape(-1, 2)
+        if int(extents[:, 1].sum()) < records.nbytes:
+            raise EncodeError(path, "the extents are smaller than the records")
+        return TableRegion(path, identifier, compiled, extents, records)
+    if "fdt" in data:
+        blob = blob_from_json(take(data, "fdt", dict, where), f"{where}.fdt", geometry)
+        return FdtRegion(path, address_of(data, where), blob)
+    if "map" in data:
+        identifier = take(data, "format", str, where)
+        definition = definition_of(identifier, where, registry)
+        found = map_from_json(take(data, "map", dict, where), f"{where}.map", geometry)
+        header = element = None
+        if found.layout == "bitmap-chunks":
+            header = registry.compile(definition, "khoser_mem_chunk_hdr", geometry)
+            element = registry.compile(definition, "khoser_mem_bitmap_ptr", geometry)
+        return MapRegion(path, identifier, found, geometry, header, element)
+    try:
+        raw = bytes.fromhex(take(data, "raw", str, where))
+    except ValueError:
+        raise EncodeError(f"{where}.raw", "expected hexadecimal bytes") from None
+    return RawRegion(path, address_of(data, where), raw)
+
+
+def type_name(identifier: str, compiled: CompiledStruct) -> str:
+    """``luo-v5/luo_ser``: definition and struct."""
+    return f"{identifier}/{compiled.struct.name}"
+
+
+def compiled_type(
+    data: Any, key: str, where: str, registry: Registry, geometry: Geometry
+) -> tuple[CompiledStruct, str]:
+    """The struct that a region names."""
+    name = take(data, key, str, where)
+    identifier, _, struct = name.rpartition("/")
+    definition = definition_of(identifier, f"{where}.{key}", registry)
+    try:
+        return registry.compile(definition, struct, geometry), identifier
+    except Exception as error:
+        raise EncodeError(f"{where}.{key}", f"{name!r} is no struct: {error}") from None
+
+
+def definition_of(identifier: str, where: str, registry: Registry) -> Any:
+    """The definition of an id, or an error at ``where``."""
+    try:
+        return registry.get(identifier)
+    except UsageError as error:
+        raise EncodeError(where, str(error)) from None
+
+
+# -- values ----------------------------------------------------------------------------------
+
+
+def leaf_fields(compiled: CompiledStruct) -> Iterator[tuple[PlacedField, str, str]]:
+    """Placed field, label and role of every value of a record that is not a struct."""
+    for placed in compiled.fields:
+        for field in placed.field.parts or (placed.field,):
+            yield placed, field.label, field.role
+
+
+def values_to_json(compiled: CompiledStruct, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's values: numbers by role, nested structs as objects, arrays without zero tail."""
+    result: dict[str, Any] = {}
+    for placed, label, role in leaf_fields(compiled):
+        value = values[label]
+        if placed.nested is not None and placed.many:
+            result[label] = [values_to_json(placed.nested, item) for item in value]
+        elif placed.nested is not None:
+            result[label] = values_to_json(placed.nested, value)
+        elif isinstance(value, bytes):
+            result[label] = value.rstrip(b"\0").hex()
+        elif isinstance(value, list):
+            last = len(value)
+            while last and not value[last - 1]:
+                last -= 1
+            result[label] = [hex(v) if role in HEX_ROLES else v for v in value[:last]]
+        else:
+            result[label] = hex(value) if role in HEX_ROLES else value
+    return result
+
+
+def values_from_json(
+    compiled: CompiledStruct, data: Mapping[str, Any], path: str
+) -> dict[str, Any]:
+    """The inverse: hexadecimal strings in number fields become numbers."""
+    result: dict[str, Any] = {}
+    for placed, label, _ in leaf_fields(compiled):
+        if label not in data:
+            continue
+        value = data[label]
+        where = f"{path}/{label}"
+        if placed.nested is not None and placed.many:
+            if not isinstance(value, list):
+                raise EncodeError(where, "expected a list of objects")
+            result[label] = [
+                _nested_from_json(placed.nested, item, f"{where}[{index}]")
+                for index, item in enumerate(value)
+            ]
+        elif placed.nested is not None:
+            result[label] = _nested_from_json(placed.nested, value, where)
+        elif placed.field.type is not None and placed.field.type.kind in ("char", "bytes"):
+            result[label] = value
+        elif isinstance(value, list):
+            result[label] = [number(item, where) for item in value]
+        else:
+            result[label] = number(value, where)
+    for label in data:
+        if label not in result:
+            raise EncodeError(f"{path}/{label}", f"{compiled.struct.name} has no such field")
+    return result
+
+
+def _nested_from_json(compiled: CompiledStruct, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EncodeError(where, "expected an object")
+    return values_from_json(compiled, value, where)
+
+
+def columns_to_json(region: TableRegion) -> dict[str, Any]:
+    """A table column by column; a column of one value is that value with its count."""
+    from khotool.abi.record import column
+
+    result: dict[str, Any] = {}
+    for _, label, _ in leaf_fields(region.compiled):
+        values = column(region.compiled, region.records, label)
+        if len(values) > 1 and bool((values == values[0]).all()):
+            result[label] = {"all": int(values[0]), "count": len(values)}
+        elif len(values) > 2 and bool((values[1:] - values[:-1] == 1).all()):
+            result[label] = {"from": int(values[0]), "count": len(values)}
+        else:
+            result[label] = values.tolist()
+    return result
+
+
+def columns_from_json(
+    compiled: CompiledStruct, data: Mapping[str, Any], path: str
+) -> np.ndarray[Any, Any]:
+    """The inverse: a structured array of the struct.
+
+    Raises:
+        EncodeError: columns of different lengths, or a value out of range.
+    """
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for _, label, _ in leaf_fields(compiled):
+        if label in data:
+            columns[label] = _column(data[label], f"{path}/{label}")
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise EncodeError(path, f"columns have different lengths: {sorted(lengths)}")
+    return pack_columns(compiled, columns, lengths.pop() if lengths else 0, path)
+
+
+def _column(data: Any, where: str) -> np.ndarray[Any, Any]:
+    if isinstance(data, dict):
+        count = take(data, "count", int, where)
+        if not 0 <= count <= 1 << 32:
+            raise EncodeError(where, f"count is {count}")
+        if "all" in data:
+            return np.full(count, word(data["all"], where), np.uint64)
+        start = word(data.get("from"), where)
+        return np.arange(count, dtype=np.uint64) + np.uint64(start)
+    if not isinstance(data, list):
+        raise EncodeError(where, "expected a list of numbers")
+    try:
+        if all(type(value) is int for value in data):
+            return np.array(data, np.uint64)
+    except OverflowError:
+        pass
+    return np.array([word(value, where) for value in data], np.uint64)
+
+
+def pack_columns(
+    compiled: CompiledStruct,
+    columns: Mapping[str, np.ndarray[Any, Any]],
+    count: int,
+    path: str,
+) -> np.ndarray[Any, Any]:
+    """Records from columns of uint64 (count,); a column that is not given is 0.
+
+    Raises:
+        EncodeError: a value does not fit its field; names the first row.
+    """
+    records = np.zeros(count, compiled.dtype)
+    for placed in compiled.fields:
+        kind = placed.field.type
+        assert kind is not None
+        if placed.parts:
+            word = np.zeros(count, np.uint64)
+            for part in placed.parts:
+                values = columns.get(part.field.label)
+                if values is None:
+                    continue
+                limit = part.mask >> part.shift
+                _in_range(values, limit, part.field.in_place, f"{path}", part.field.label)
+                word |= values << np.uint64(part.shift)
+            records[placed.field.name] = word
+        elif placed.field.label in columns:
+            values = columns[placed.field.label]
+            _in_range(values, (1 << (kind.size * 8)) - 1, False, path, placed.field.label)
+            records[placed.field.name] = values
+    return records
+
+
+def _in_range(
+    values: np.ndarray[Any, Any], limit: int, in_place: bool, path: str, label: str
+) -> None:
+    wrong = values & ~np.uint64(limit) if in_place else values > np.uint64(limit)
+    if bool(np.any(wrong)):
+        row = int(np.flatnonzero(wrong)[0])
+        raise EncodeError(
+            f"{path}[{row}]/{label}", f"{int(values[row]):#x} does not fit; at most {limit:#x}"
+        )

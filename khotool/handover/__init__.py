@@ -1,0 +1,1 @@
+"""A handover without addresses, and handing out memory for one."""

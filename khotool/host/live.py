@@ -1,0 +1,299 @@
+"""The handover of the running host: its root in debugfs, everything else in memory.
+
+Debugfs shows bytes without their addresses. The outgoing root is found through its own map,
+which preserves the root's page; the incoming one is named by the data this kernel booted with.
+No other memory is searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from khotool.abi.geometry import Geometry
+from khotool.abi.record import decode_record
+from khotool.abi.registry import Registry
+from khotool.absent import Absent
+from khotool.decode.blobs import open_debugfs
+from khotool.decode.open import decode_found, load_definitions, open_memory
+from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
+from khotool.discovery.options import OpenOptions, Progress
+from khotool.discovery.scan import FDT_MAGIC, Candidate, Scan, read_tree
+from khotool.errors import InputError, UsageError
+from khotool.fdt.blob import Blob, FdtError
+from khotool.fdt.parse import parse
+from khotool.host.files import Host
+from khotool.host.survey import Survey
+from khotool.memory.debugfs import DebugfsTree
+from khotool.memory.live import LiveSpace
+from khotool.memory.space import AddressSpace, MemoryFault
+from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Scratch, Span
+from khotool.model.names import text_property
+from khotool.model.region import FdtRegion
+
+BOOT_PARAMS = "sys/kernel/boot_params/data"
+BOOT_TREE = "sys/firmware/fdt"
+SETUP_DATA = 0x250
+"""Byte of x86's boot_params where the address of the first setup_data node stands."""
+MAX_SETUP_DATA = 1024
+MAX_GLANCES = 1 << 20
+"""Preserved pages whose first bytes are looked at for the root."""
+
+
+def open_live(
+    survey: Survey,
+    options: OpenOptions | None = None,
+    *,
+    scan: bool = False,
+    progress: Progress | None = None,
+) -> Image:
+    """Decode what the running kernel hands over, or was handed.
+
+    Args:
+        survey: what could be opened.
+        options: ``root`` is ``in``, ``out`` or the physical address of a root.
+        scan: look through all of memory for a root if nothing names one, and for lists whose
+            head the kernel has reused.
+
+    Raises:
+        InputError: there is nothing to decode; names the first thing that is missing.
+        UsageError: ``root`` names nothing that is there.
+    """
+    options = options or OpenOptions()
+    registry = load_definitions(options)
+    return _Live(survey, options, registry).open(scan, progress)
+
+
+class _Live:
+    """One look at a host."""
+
+    def __init__(self, survey: Survey, options: OpenOptions, registry: Registry) -> None:
+        self.survey = survey
+        self.options = options
+        self.registry = registry
+        self.copy, self.space = survey.copy, survey.space
+        self.search = False
+        self.progress: Progress | None = None
+        trees = self.copy.trees if self.copy is not None else []
+        self.trees = {tree.direction: tree for tree in trees if tree.fdt or tree.subtrees}
+        self.pointers = boot_pointers(survey.host, self.space, registry) if self.space else []
+        info = self.space.info if self.space else self.copy.info if self.copy else None
+        if info is not None:
+            info.path = " and ".join(survey.sources)
+            info.osrelease = info.osrelease or survey.release
+            info.page_size = info.page_size or survey.host.page_size
+        if self.space is not None and self.copy is not None:
+            self.space.info.notes.extend(self.copy.info.notes)
+
+    def open(self, scan: bool, progress: Progress | None) -> Image:
+        self.search, self.progress = scan, progress
+        wanted = self.options.root
+        if isinstance(wanted, int):
+            if self.space is None:
+                raise self.refusal("kcore", "devmem")
+            found = Scan(pointers=self.pointers)
+            image = self.decode(found, self.options)
+            return self.settle(image, None)
+        if not self.trees and not self.pointers:
+            if not scan or self.space is None:
+                raise self.refusal("kernel", "kho", "privileges", "debugfs", "trees")
+            image = open_memory(self.space, self.registry, self.options, progress)
+            return self.settle(image, None)
+        there = [name for name in ("in", "out") if name in self.trees]
+        if self.pointers and "in" not in there:
+            there.insert(0, "in")
+        if wanted is not None and wanted not in there:
+            raise UsageError(f"--root {wanted}: this host has {' and '.join(there)}")
+        chosen = str(wanted) if wanted is not None else there[0]
+        image = self.incoming() if chosen == "in" else self.outgoing()
+        shown = {root.name for root in image.roots}
+        for name in there:
+            tree = self.trees.get(name)
+            if name != chosen and (tree is None or tree.name not in shown):
+                image.roots.append(self.other(name))
+        return self.settle(image, self.trees.get(chosen))
+
+    def refusal(self, *names: str) -> InputError:
+        """The first of these checks that says what is missing, and what to do about it."""
+        missing = [check for check in self.survey.missing() if check.name in names]
+        what = "the memory of this host is needed, and was left alone"
+        if missing:
+            what = f"{missing[0].title}: {missing[0].found}; {missing[0].remedy}"
+        return InputError(f"{what}; 'khotool live --why' lists all that is needed")
+
+    def incoming(self) -> Image:
+        """What this kernel was handed: in memory as boot data names it, else as debugfs shows."""
+        for pointer in self.pointers:
+            found = self.scan_of(pointer.fdt)
+            if found.roots:
+                found.pointers = [pointer]
+                return self.decode(found, replace(self.options, root=None))
+        return self.by_scan(Role.INCOMING) or self.by_debugfs("in")
+
+    def outgoing(self) -> Image:
+        """What this kernel hands over: in memory if its map leads there, else as in debugfs."""
+        image = self.by_debugfs("out")
+        address = place_root(image, self.space) if self.space is not None else None
+        if address is None or self.space is None:
+            return self.by_scan(Role.OUTGOING) or image
+        placed = self.decode(self.scan_of(address), replace(self.options, root=None))
+        assert placed.root is not None
+        placed.root.role = Role.OUTGOING
+        placed.root.why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
+        return placed
+
+    def by_scan(self, role: Role) -> Image | None:
+        """The root of a role as a look through all memory finds it, where that is asked for."""
+        if not self.search or self.space is None:
+            return None
+        options = replace(self.options, root=None)
+        try:
+            image = open_memory(self.space, self.registry, options, self.progress)
+        except InputError:
+            return None
+        root = next((root for root in image.roots if root.role is role), None)
+        if root is None or root.address is None or root.selected:
+            return image if root is not None else None
+        again = self.decode(self.scan_of(root.address), options)
+        assert again.root is not None
+        again.root.role, again.root.why = role, f"found in memory; {root.why}"
+        return again
+
+    def by_debugfs(self, direction: str) -> Image:
+        if self.copy is None or direction not in self.trees:
+            raise InputError("boot data names a KHO root, but there is no device tree at its place")
+        options = replace(self.options, root=self.trees[direction].name)
+        image = open_debugfs(self.copy, self.registry, options, self.space)
+        for root in image.roots:
+            root.why = root.why.replace("of the debugfs copy", "of debugfs")
+        return image
+
+    def decode(self, found: Scan, options: OpenOptions) -> Image:
+        assert self.space is not None
+        return decode_found(self.space, self.registry, options, found, search=self.search)
+
+    def scan_of(self, address: int) -> Scan:
+        """The root at a physical address, as if a scan had found it and nothing else."""
+        assert self.space is not None
+        blob = read_tree(self.space, address)
+        if blob is None or blob.root is None:
+            return Scan()
+        return Scan([Candidate(address, blob, text_property(blob.root, "compatible") or "")])
+
+    def other(self, direction: str) -> Root:
+        """A root that is there, and not shown."""
+        role = Role.INCOMING if direction == "in" else Role.OUTGOING
+        why = f"choose it with --root {direction}"
+        tree = self.trees.get(direction)
+        data = tree.fdt if tree is not None else None
+        try:
+            blob = parse(data) if data else None
+        except FdtError:
+            blob = None
+        text = (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
+        return Root(None, text, role, why, name=tree.name if tree is not None else direction)
+
+    def settle(self, image: Image, tree: DebugfsTree | None) -> Image:
+        """Say what a running kernel is known to be in the middle of."""
+        root = image.root
+        if root is not None and tree is not None:
+            root.name = tree.name
+        if image.phase in (Phase.FROZEN, Phase.FINALIZED, Phase.LIVE) and root is not None:
+            final = tree is not None and tree.finalized and image.tree.format == "kho-v1"
+            image.phase = Phase.FINALIZED if final else Phase.LIVE
+            image.phase_why = "out/finalize says 1" if final else "the kernel is still running"
+        if isinstance(image.scratch, Absent):
+            for one in self.copy.trees if self.copy is not None else []:
+                if one.scratch:
+                    areas = [Span(address, size) for address, size in one.scratch]
+                    image.scratch = Scratch(areas, f"{one.name}/scratch_phys and scratch_len")
+        return image
+
+
+def place_root(image: Image, space: LiveSpace) -> int | None:
+    """Physical address of the root that debugfs shows without one: it is in its own map.
+
+    Pages that something else of the handover owns are not looked at, nor more than
+    ``MAX_GLANCES`` of the others.
+
+    Args:
+        image: decoded from debugfs, with ``space`` below it.
+    """
+    owned = image.ownership()
+    shown = next((r for r in image.regions if isinstance(r, FdtRegion) and r.path == "/"), None)
+    if owned is None or shown is None or shown.blob.root is None:
+        return None
+    free = owned.ranges.owner < 0
+    starts, counts = owned.ranges.start[free], owned.ranges.pages[free]
+    size = image.geometry.page_size
+    pages = (
+        start + index * size
+        # The root is a page of its own; small ranges are likelier than payload.
+        for start, count in sorted(
+            zip(starts.tolist(), counts.tolist(), strict=True), key=lambda row: row[1]
+        )
+        for index in range(count)
+    )
+    for address in islice(pages, MAX_GLANCES):
+        if space.glance(address, len(FDT_MAGIC)) == FDT_MAGIC:
+            blob = read_tree(space, address)
+            if blob is not None and is_same_root(shown.blob, blob):
+                return int(address)
+    return None
+
+
+def is_same_root(shown: Blob, found: Blob) -> bool:
+    """True if a tree has all properties of a root that debugfs may have cut short."""
+    if shown.root is None or found.root is None:
+        return False
+    known = [prop for prop in shown.root.properties if prop.name]
+    for prop in known:
+        other = found.root.get(prop.name)
+        if other is None or bytes(other.value) != bytes(prop.value):
+            return False
+    return len(known) > 1
+
+
+def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[BootPointer]:
+    """What this kernel was told of a handover as it booted: on x86 setup_data, on arm64 /chosen."""
+    tree = host.data(BOOT_TREE)
+    if tree:
+        try:
+            pointer = chosen_pointer(parse(tree), 0)
+        except FdtError:
+            pointer = None
+        if pointer is not None:
+            why = f"named by /chosen of /{BOOT_TREE}"
+            return [replace(pointer, why=why, where=Span(UNPLACED, 0))]
+    params = host.data(BOOT_PARAMS)
+    if not params or len(params) < SETUP_DATA + 8:
+        return []
+    address = int.from_bytes(params[SETUP_DATA : SETUP_DATA + 8], "little")
+    return _setup_data(space, registry, address)
+
+
+def _setup_data(space: AddressSpace, registry: Registry, address: int) -> list[BootPointer]:
+    """Follow the list of setup_data nodes from a physical address."""
+    forms = list(payloads(registry, Geometry(4096, "little")))
+    header = forms[0].header
+    seen: set[int] = set()
+    found: list[BootPointer] = []
+    while address and address not in seen and len(seen) < MAX_SETUP_DATA:
+        seen.add(address)
+        try:
+            node: dict[str, Any] = decode_record(header, space.read(address, header.size))
+            # Of the forms that fit, the longest is meant.
+            fits = [
+                form
+                for form in forms
+                if node["type"] == form.number and node["len"] >= form.data.size
+            ]
+            if fits:
+                form = max(fits, key=lambda form: form.size)
+                data = space.read(address + header.size, form.data.size)
+                found.append(form.pointer(decode_record(form.data, data), address))
+        except MemoryFault:
+            break
+        address = node["next"]
+    return found

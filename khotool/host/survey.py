@@ -1,0 +1,309 @@
+"""What of the running host can be read, and of what cannot: why it matters and how to get it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from khotool.errors import InputError
+from khotool.host.files import CAPABILITIES, Host, switched_on
+from khotool.memory.debugfs import DebugfsCopy, open_directory
+from khotool.memory.kcore import open_devmem, open_kcore, system_ram
+from khotool.memory.live import LiveSpace
+from khotool.memory.space import SourceInfo
+
+State = Literal["ok", "missing", "unknown", "unused"]
+
+ROOT_USER = "run khotool as root, such as: sudo khotool live"
+BUILD = "boot a kernel built with CONFIG_KEXEC_HANDOVER_DEBUGFS=y (up to 6.18 CONFIG_DEBUG_FS=y)"
+"""What shows KHO in debugfs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that reading a running host may need.
+
+    Args:
+        name: stable, for scripts.
+        title: for people.
+        state: ``missing`` if it is known not to be there; ``unused`` if nothing needs it here.
+        found: what is there, in a few words.
+        why: what it is good for; empty where the state is ``ok``.
+        remedy: how to get it; empty where the state is ``ok``.
+    """
+
+    name: str
+    title: str
+    state: State
+    found: str
+    why: str = ""
+    remedy: str = ""
+
+
+@dataclass(slots=True)
+class Survey:
+    """Everything that could be opened on a host, and every check.
+
+    Args:
+        release: of the running kernel; untrusted text, None where it is not known.
+        copy: the trees in debugfs, read once; None without any.
+        space: memory; None where the kernel gives none.
+        state: text of /sys/kernel/liveupdate/state, which LUO v1 to v3 had; None elsewhere.
+        sources: names of what is read.
+    """
+
+    host: Host
+    release: str | None
+    checks: list[Check] = field(default_factory=list)
+    copy: DebugfsCopy | None = None
+    space: LiveSpace | None = None
+    state: str | None = None
+    sources: list[str] = field(default_factory=list)
+
+    def missing(self) -> list[Check]:
+        """What is known not to be there, in the order in which to look for it."""
+        return [check for check in self.checks if check.state == "missing"]
+
+
+def survey(host: Host, debugfs: str | None = None, *, memory: bool = True) -> Survey:
+    """Look at a host: its settings, then debugfs, then memory. Nothing is written or changed.
+
+    Args:
+        debugfs: folder to read instead of ``kho`` in the host's debugfs.
+        memory: False to leave memory alone.
+    """
+    result = Survey(host, host.release())
+    _kernel(result)
+    first = len(result.checks)
+    _debugfs(result, debugfs)
+    _memory(result, memory)
+    result.checks[first:first] = _privileges(result)
+    state = host.text("sys/kernel/liveupdate/state")
+    result.state = state[:64].strip() if state else None
+    opened = [source.info.path for source in (result.copy, result.space) if source is not None]
+    result.sources.extend(opened)
+    return result
+
+
+def _kernel(result: Survey) -> None:
+    host, known = result.host, result.host.config()
+    where, options = known or ("", {})
+    value = options.get("CONFIG_KEXEC_HANDOVER")
+    if known is None:
+        found = "no configuration of this kernel in /proc/config.gz, /boot or /lib/modules"
+        state: State = "unknown"
+    else:
+        state = "ok" if value == "y" else "missing"
+        text = "=y" if value == "y" else " is not set"
+        found = f"CONFIG_KEXEC_HANDOVER{text} in {where}"
+    result.checks.append(
+        _check(
+            "kernel",
+            "KHO in the kernel",
+            state,
+            found,
+            "a kernel without it hands nothing over",
+            "boot a kernel from 6.16 on, built with CONFIG_KEXEC_HANDOVER=y",
+        )
+    )
+    words = host.command_line()
+    on = None if words is None else switched_on(words, "kho")
+    if words is not None and on is None and options.get("CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"):
+        on = options["CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"] == "y" or None
+    found = "on" if on else "the command line has no kho=on" if on is None else "kho=off"
+    result.checks.append(
+        _check(
+            "kho",
+            "KHO switched on",
+            "unknown" if words is None else "ok" if on else "missing",
+            found if words is not None else "/proc/cmdline cannot be read",
+            "without it the kernel sets nothing aside to hand over",
+            "add kho=on to the kernel's command line, and boot again",
+        )
+    )
+    # The device is not opened: whoever has it open is the one agent that may change sessions.
+    there = host.exists("dev/liveupdate") or host.exists("sys/kernel/liveupdate")
+    luo = None if words is None else switched_on(words, "liveupdate")
+    state = "ok" if there else "unused"
+    found = "/dev/liveupdate is there" if there else "no /dev/liveupdate"
+    if not there and luo:
+        found += ", although the command line has liveupdate=on"
+    result.checks.append(
+        _check(
+            "liveupdate",
+            "live update",
+            state,
+            found,
+            "only a kernel with it has sessions; others hand over entries of their own",
+            "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
+        )
+    )
+
+
+def _privileges(result: Survey) -> Iterator[Check]:
+    host = result.host
+    have = host.capabilities()
+    lacking = [] if have is None else [name for name in CAPABILITIES.values() if name not in have]
+    if result.copy is not None and result.space is not None:
+        yield Check("privileges", "privileges", "ok", "debugfs and memory can be read")
+    else:
+        yield _check(
+            "privileges",
+            "privileges",
+            "unknown" if have is None else "missing" if lacking else "ok",
+            "not known"
+            if have is None
+            else f"without {', '.join(lacking)}"
+            if lacking
+            else "those of root",
+            "debugfs is for root, and memory needs CAP_SYS_RAWIO",
+            ROOT_USER,
+        )
+    level = host.lockdown()
+    locked = level == "confidentiality"
+    yield _check(
+        "lockdown",
+        "kernel lockdown",
+        "missing" if locked else "ok" if level else "unknown",
+        level or "/sys/kernel/security/lockdown cannot be read",
+        "confidentiality closes /proc/kcore and /dev/mem, integrity /dev/mem",
+        "boot without lockdown=confidentiality; debugfs still shows trees and entries"
+        if locked
+        else "nothing, unless memory is refused",
+    )
+
+
+def _debugfs(result: Survey, folder: str | None) -> None:
+    host = result.host
+    place = host.debugfs()
+    if folder is None:
+        result.checks.append(
+            _check(
+                "debugfs",
+                "debugfs",
+                "ok" if place else "missing",
+                f"/{place}" if place else "not mounted",
+                "the kernel shows root and entries of a handover there",
+                "mount -t debugfs none /sys/kernel/debug (needs CONFIG_DEBUG_FS=y)",
+            )
+        )
+    found, remedy = _read_trees(result, folder or (str(host.path(f"{place}/kho")) if place else ""))
+    result.checks.append(
+        _check(
+            "trees",
+            "KHO in debugfs",
+            "missing" if result.copy is None else "ok",
+            found,
+            "the root and the entries are found through it",
+            remedy,
+        )
+    )
+
+
+def _read_trees(result: Survey, folder: str) -> tuple[str, str]:
+    """Read the trees; what was found, and how to get them if there are none."""
+    if not folder:
+        return "debugfs is not mounted", "mount it, and look again"
+    try:
+        copy = open_directory(folder)
+    except InputError:
+        pass
+    else:
+        if any(tree.fdt or tree.subtrees for tree in copy.trees):
+            result.copy = copy
+            names = [tree.name for tree in copy.trees if tree.fdt or tree.subtrees]
+            return f"{folder}: {' and '.join(names)}", ""
+        if any(tree.finalized is False for tree in copy.trees):
+            return (
+                f"{folder} has no fdt yet",
+                f"up to 6.18 the handover is there once it is finalized: echo 1 > {folder}"
+                "/out/finalize",
+            )
+        return f"{folder} has neither fdt nor sub_fdts", BUILD
+    try:
+        os.stat(folder)
+    except PermissionError:
+        return f"{folder} cannot be read by this user", ROOT_USER
+    except OSError:
+        return f"no {folder}", f"{BUILD}; see also: dmesg | grep KHO"
+    return f"{folder} cannot be read or is empty", ROOT_USER
+
+
+def _memory(result: Survey, wanted: bool) -> None:
+    why = "sessions, files and the map of preserved pages are only in memory"
+    if not wanted:
+        result.checks.append(Check("kcore", "/proc/kcore", "unused", "memory is not read"))
+        return
+    state, found, remedy = _try(result, "proc/kcore", _kcore)
+    result.checks.append(_check("kcore", "/proc/kcore", state, found, why, remedy))
+    if result.space is not None:
+        result.checks.append(Check("devmem", "/dev/mem", "unused", "/proc/kcore is read instead"))
+        return
+    state, found, remedy = _try(result, "dev/mem", _devmem)
+    result.checks.append(_check("devmem", "/dev/mem", state, found, why, remedy))
+
+
+def _try(
+    result: Survey, name: str, read: Callable[[Host, str], LiveSpace]
+) -> tuple[State, str, str]:
+    """Open memory; the state, what was found, and how to get what is missing."""
+    try:
+        result.space = read(result.host, name)
+    except InputError as error:
+        return "missing", str(error), "nothing to do: this file holds no memory that can be used"
+    except OSError as error:
+        return "missing", error.strerror or str(error), _refusal(result, name, error)
+    table = result.space.extents()
+    amount = int((table[:, 1] - table[:, 0]).sum())
+    return "ok", f"{amount >> 20} MiB in {len(table)} ranges", ""
+
+
+def _refusal(result: Survey, name: str, error: OSError) -> str:
+    known = result.host.config()
+    options = known[1] if known else {}
+    option = "CONFIG_PROC_KCORE" if name == "proc/kcore" else "CONFIG_DEVMEM"
+    if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        text = (
+            f"{option} is not set in {known[0]}; " if known and options.get(option) == "n" else ""
+        )
+        return f"{text}a kernel built with {option}=y has it"
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return "the kernel gives no reason; see dmesg"
+    level = result.host.lockdown()
+    if level == "confidentiality" or (level == "integrity" and name == "dev/mem"):
+        return f"the kernel is locked down ({level}); boot without lockdown={level}"
+    have = result.host.capabilities()
+    if error.errno == errno.EACCES or (have is not None and "CAP_SYS_RAWIO" not in have):
+        return ROOT_USER
+    if name == "dev/mem":
+        return "CONFIG_STRICT_DEVMEM keeps memory from it; use /proc/kcore"
+    return "CAP_SYS_RAWIO in the first user namespace: outside of containers, or a privileged one"
+
+
+def _kcore(host: Host, name: str) -> LiveSpace:
+    read_at, release = host.open(name)
+    try:
+        info = SourceInfo(str(host.path(name)), "live")
+        return open_kcore(info, read_at, page_size=host.page_size, release=release)
+    except BaseException:
+        release()
+        raise
+
+
+def _devmem(host: Host, name: str) -> LiveSpace:
+    read_at, release = host.open(name)
+    try:
+        info = SourceInfo(str(host.path(name)), "live")
+        ram = system_ram(host.text("proc/iomem") or "")
+        return open_devmem(info, read_at, ram, page_size=host.page_size, release=release)
+    except BaseException:
+        release()
+        raise
+
+
+def _check(name: str, title: str, state: State, found: str, why: str, remedy: str) -> Check:
+    plain = state == "ok"
+    return Check(name, title, state, found, "" if plain else why, "" if plain else remedy)

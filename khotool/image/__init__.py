@@ -1,1 +1,0 @@
-"""The handover as one model: find the root, follow every pointer, keep every span."""

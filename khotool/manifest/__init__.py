@@ -1,0 +1,1 @@
+"""Handovers written by hand: a page of TOML or JSON."""

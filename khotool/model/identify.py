@@ -1,0 +1,289 @@
+"""All that a physical address is, most specific first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Field, Shape
+from khotool.absent import Absent
+from khotool.maps.preserved import PageKind, PreservedMap
+from khotool.memory.space import MemoryFault
+from khotool.model.image import Image, Node, NodeKind, Table
+from khotool.model.places import Places, field_at
+
+MAX_ROWS = 8
+"""Folios listed for one address; a sound image has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that an address is.
+
+    Args:
+        kind: ``field``, ``row``, ``payload``, ``record``, ``tree``, ``map``, ``owner``,
+            ``block``, ``scratch`` or ``capture``.
+        text: one sentence without the path.
+        path: of the node it is about; empty for none.
+        data: numbers for machines; addresses are under ``address``, offsets and sizes in bytes.
+    """
+
+    kind: str
+    text: str
+    path: str = ""
+    data: dict[str, int | str] = field(default_factory=dict)
+
+
+class Identifier:
+    """Answers for one image; the index over its values is made once."""
+
+    def __init__(self, image: Image) -> None:
+        """Index the image."""
+        self.image = image
+        self.places = Places(image)
+
+    def identify(self, address: int) -> list[Fact]:
+        """All facts about a physical address in bytes."""
+        return [
+            *self._fields(address),
+            *self._rows(address),
+            *self._payload(address),
+            *self._records(address),
+            *self._trees(address),
+            *self._map(address),
+            *self._ranges(address),
+            *self._owners(address),
+            *self._block(address),
+            *self._scratch(address),
+            *self._capture(address),
+        ]
+
+    def _fields(self, address: int) -> Iterator[Fact]:
+        for node in self.places.values.overlapping(address, address + 1):
+            span = node.span
+            assert span is not None
+            text = f"byte {address - span.address} of {span.size}"
+            if isinstance(node.value, list) and node.field is not None and node.field.type:
+                index = (address - span.address) // node.field.type.size
+                used = len(node.value)
+                text = f"element {index} of {used}" if index < used else f"unused element {index}"
+            parent = node.parent
+            data: dict[str, int | str] = {"offset": address - span.address, "size": span.size}
+            if parent is not None and parent.struct and parent.kind is not NodeKind.IMAGE:
+                base = _record_base(parent)
+                if base is not None and base <= span.address:
+                    text += f", at +{span.address - base:#x} of struct {parent.struct}"
+                    data["struct"] = parent.struct
+                    data["struct_offset"] = span.address - base
+            yield Fact("field", text, node.path, data)
+
+    def _rows(self, address: int) -> Iterator[Fact]:
+        for node, first, last in self.places.rows_at(address, address + 1):
+            assert node.table is not None
+            for index in range(first, last):
+                start = node.table.span(index).address
+                offset = address - start
+                placed = field_at(node, offset)
+                struct = node.table.compiled.struct.name
+                where = f"{node.path}[{index}]"
+                if placed is not None and not placed.field.parts:
+                    where += f"/{placed.field.label}"
+                text = f"byte {offset} of record {index} of {len(node.table)}, struct {struct}"
+                data: dict[str, int | str] = {
+                    "row": index,
+                    "offset": offset,
+                    "struct": struct,
+                    "size": node.table.compiled.size,
+                }
+                yield Fact("row", text, where, data)
+
+    def _payload(self, address: int) -> Iterator[Fact]:
+        for node in self.places.tables:
+            table = node.table
+            assert table is not None
+            for column in folio_columns(table):
+                yield from self._folios(node, table, column, address)
+
+    def _folios(self, node: Node, table: Table, column: Field, address: int) -> Iterator[Fact]:
+        starts, sizes = folio_extents(self.image, table, column)
+        # Subtraction wraps where the folio lies above the address; then it is larger than sizes.
+        inside = np.flatnonzero((np.uint64(address) - starts < sizes) & (starts != 0))
+        index_label = next((f.label for f in _fields_of(table) if f.role == "page-index"), "")
+        shift = self.image.geometry.page_shift
+        for row in inside[:MAX_ROWS].tolist():
+            offset = address - int(starts[row])
+            text = f"byte {offset:+#x} of folio {row}"
+            data: dict[str, int | str] = {"row": row, "offset": offset}
+            if index_label:
+                place = (int(table.column(index_label)[row]) << shift) + offset
+                text += f", file offset {place:#x}"
+                data["file_offset"] = place
+            yield Fact("payload", text, f"{node.path}[{row}]", data)
+
+    def _records(self, address: int) -> Iterator[Fact]:
+        seen: set[str] = set()
+        for node in self.places.targets.overlapping(address, address + 1):
+            target = node.target
+            assert target is not None
+            if not node.children or node.kind is NodeKind.TABLE or node.path in seen:
+                continue
+            seen.add(node.path)
+            what = node.struct or node.format or "what it points to"
+            text = f"byte {address - target.address:+#x} of {what}, {target.size} bytes"
+            yield Fact(
+                "record",
+                text,
+                node.path,
+                {
+                    "address": target.address,
+                    "offset": address - target.address,
+                    "size": target.size,
+                },
+            )
+
+    def _trees(self, address: int) -> Iterator[Fact]:
+        for region in self.places.trees:
+            size = len(region.blob.data)
+            if region.address <= address < region.address + size:
+                offset = address - region.address
+                text = f"byte {offset:+#x} of a device tree at {region.address:#x}, {size} bytes"
+                yield Fact(
+                    "tree",
+                    text,
+                    region.path,
+                    {
+                        "address": region.address,
+                        "offset": offset,
+                        "size": size,
+                    },
+                )
+
+    def _map(self, address: int) -> Iterator[Fact]:
+        found = self.image.map
+        if not isinstance(found, PreservedMap) or not len(found.pages):
+            return
+        pages = found.pages
+        inside = np.uint64(address) - pages.address < pages.size
+        for row in np.flatnonzero(inside)[:MAX_ROWS].tolist():
+            page = pages[row]
+            kind = page.kind.name.lower()
+            level = f" of level {page.level}" if page.kind is PageKind.INTERIOR else ""
+            offset = address - page.address
+            text = f"byte {offset:+#x} of a {found.layout} {kind} page{level} at {page.address:#x}"
+            yield Fact(
+                "map",
+                text,
+                "/memory_map",
+                {
+                    "address": page.address,
+                    "offset": offset,
+                    "size": page.size,
+                    "page": kind,
+                },
+            )
+
+    def _ranges(self, address: int) -> Iterator[Fact]:
+        for node in self.places.targets.overlapping(address, address + 1):
+            reference = node.field.points_to if node.field is not None else None
+            target = node.target
+            if reference is None or reference.shape not in (Shape.RANGE, Shape.FOLIO):
+                continue
+            assert target is not None
+            offset = address - target.address
+            text = f"byte {offset:+#x} of {target.size} bytes of payload"
+            yield Fact(
+                "payload",
+                text,
+                node.path,
+                {
+                    "address": target.address,
+                    "offset": offset,
+                    "size": target.size,
+                },
+            )
+
+    def _owners(self, address: int) -> Iterator[Fact]:
+        ownership = self.image.ownership()
+        if ownership is None:
+            return
+        for owner in ownership.owners_of(address):
+            yield Fact("owner", "owns the page", ownership.owners[owner])
+
+    def _block(self, address: int) -> Iterator[Fact]:
+        found = self.image.map
+        if isinstance(found, Absent):
+            yield Fact("block", f"whether it is preserved is not known: {found.reason}")
+            return
+        block = found.blocks.block_of(address)
+        if block is None:
+            yield Fact("block", "not preserved")
+            return
+        start, order = block
+        text = f"preserved, in the block of order {order} at {start:#x}"
+        yield Fact("block", text, "", {"address": start, "order": order})
+
+    def _scratch(self, address: int) -> Iterator[Fact]:
+        scratch = self.image.scratch
+        for number, area in enumerate([] if isinstance(scratch, Absent) else scratch.areas):
+            if area.address <= address < area.end:
+                offset = address - area.address
+                text = f"byte {offset:+#x} of scratch area {number}, {area.size} bytes"
+                yield Fact(
+                    "scratch",
+                    text,
+                    "",
+                    {
+                        "address": area.address,
+                        "offset": offset,
+                        "size": area.size,
+                    },
+                )
+
+    def _capture(self, address: int) -> Iterator[Fact]:
+        if self.image.info.container in ("debugfs", "fdt"):
+            return
+        try:
+            self.image.space.read(address, 1)
+        except MemoryFault as fault:
+            yield Fact("capture", f"not in the capture: {fault.reason}", "", {"captured": 0})
+            return
+        yield Fact("capture", "in the capture", "", {"captured": 1})
+
+
+def folio_columns(table: Table) -> list[Field]:
+    """Fields of a record that point to a folio."""
+    return [
+        f for f in _fields_of(table) if f.points_to is not None and f.points_to.shape is Shape.FOLIO
+    ]
+
+
+def folio_extents(image: Image, table: Table, column: Field) -> tuple[Any, Any]:
+    """Physical address and bytes, uint64 (n,) each, of the folio that each record names.
+
+    The order is that of the record, else that of the preserved block, else 0.
+    """
+    geometry = image.geometry
+    starts = table.column(column.label)
+    if column.role == "pfn":
+        starts = starts << np.uint64(geometry.page_shift)
+    orders = np.zeros(len(starts), np.int64)
+    reference = column.points_to
+    if reference is not None and reference.order:
+        orders = np.minimum(table.column(reference.order), np.uint64(40)).astype(np.int64)
+    elif isinstance(image.map, PreservedMap):
+        orders = np.maximum(image.map.blocks.blocks_of(starts)[1], 0).astype(np.int64)
+    return starts, np.uint64(geometry.page_size) << orders.astype(np.uint64)
+
+
+def _fields_of(table: Table) -> list[Field]:
+    return table.fields()
+
+
+def _record_base(node: Node) -> int | None:
+    """Physical address of the record whose fields are the children of ``node``."""
+    if node.target is not None and node.kind is not NodeKind.TABLE:
+        return node.target.address
+    return node.span.address if node.span is not None else None

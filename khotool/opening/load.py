@@ -1,0 +1,33 @@
+"""Open anything that is a handover: a capture, or a model of one."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+
+from khotool.decode.open import open_image
+from khotool.discovery.options import OpenOptions, Progress
+from khotool.model.image import Image
+from khotool.opening.recognise import looks_like_model
+
+
+def load_image(
+    path: str | PathLike[str], options: OpenOptions | None = None, progress: Progress | None = None
+) -> Image:
+    """Decode a capture, or build a model in memory and decode that.
+
+    Raises:
+        KhotoolError: as ``open_image`` and ``build_model``.
+    """
+    raw = options is not None and options.base is not None
+    if raw or not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
+        return open_image(path, options, progress)
+    from khotool.abi.registry import load_registry
+    from khotool.encode.reopen import image_of
+    from khotool.opening.models import build_model, read_model
+
+    options = options or OpenOptions()
+    registry = load_registry(options.formats)
+    image = image_of(build_model(read_model(os.fspath(path)), registry), registry)
+    image.info.path = os.fspath(path)
+    return image

@@ -1,1 +1,0 @@
-"""Structures that need an algorithm: maps, lists, vmalloc areas; walked and built."""
