@@ -6,9 +6,10 @@ import numpy as np
 
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.preserved import read_map
-from khotool.decode.walk import Walker
+from khotool.codec.preserved_map import read_map
+from khotool.codec.scene import Scene
 from khotool.discovery.options import OpenOptions
+from khotool.discovery.root_tree import root_format
 from khotool.discovery.scan import Candidate
 from khotool.errors import UsageError
 from khotool.memory.space import AddressSpace
@@ -66,15 +67,15 @@ def fit(
         tree = candidate.blob.root
         if tree is None:
             continue
-        walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
-        definition = walker.root_format(candidate.blob, candidate.address)
+        scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
+        definition = root_format(scene, candidate.blob, candidate.address).definition
         if definition is None:
             continue
         named = options.abi.get(definition.id)
         layouts = [named] if named in definition.layouts else [*definition.layouts] or [""]
         results = []
         for layout in layouts:
-            found = read_map(walker, definition, tree, layout or "")
+            found = read_map(scene, definition, tree, layout or "")
             if found is not None:
                 points = np.array(known_pages(candidate, geometry), np.uint64)
                 hits = int((found.blocks.find(points) >= 0).sum()) if len(points) else 0

@@ -13,8 +13,10 @@ from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records
 from khotool.abi.registry import Registry
+from khotool.codec.layouts import PEEK
+from khotool.codec.scene import FDT_MAGIC, SMALLEST_PAGE, read_tree
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
-from khotool.fdt.blob import Blob, FdtError, Problem
+from khotool.fdt.blob import Blob, Problem
 from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
@@ -23,19 +25,14 @@ from khotool.model.image import Span
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct
 
-SMALLEST_PAGE = 4096
 FDT_MAGIC_WORD = 0xEDFE0DD0
 """The first four bytes of a device tree, read as a little-endian word."""
-FDT_MAGIC = b"\xd0\x0d\xfe\xed"
 ROOT_WORD = b"preserved-memory-map\0"
 MAX_DAMAGED = 64
 """Damaged roots that are looked at; an image holds a handful at most."""
 SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
-MAX_TREE = 2 << 20
 MAX_CANDIDATES = 100_000
-PEEK = 256
-"""Tokens of a device tree that tell whether it is a KHO root; its properties come first."""
 ROOT_SHARE, TREE_SHARE = 1024, 128
 """Of the bytes that may be searched, one in so many may be tokens of roots, and of other trees.
 
@@ -206,33 +203,6 @@ def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
             prop = root.get("compatible")
             text = prop.value.split(b"\0")[0].decode("latin-1") if prop else ""
             result.roots.append(Candidate(address, blob, text))
-
-
-def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blob | None:
-    """The device tree at a physical address; None if there is none that parses at all.
-
-    Args:
-        tokens: read before giving up.
-    """
-    try:
-        header = space.read(address, 40)
-        size = int.from_bytes(header[4:8], "big")
-    except MemoryFault:
-        return None
-    data = header
-    for length in (size, SMALLEST_PAGE):
-        # A size that is wrong is no reason not to read what is there.
-        if len(header) <= length <= MAX_TREE and space.contains(address, length):
-            try:
-                data = space.read(address, length)
-            except MemoryFault:
-                # A page that is there may still not be readable.
-                continue
-            break
-    try:
-        return parse(data, max_tokens=tokens)
-    except FdtError:
-        return None
 
 
 def read_scratch(

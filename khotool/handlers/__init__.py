@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from khotool.plugins import Plugin, plugins, report, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from khotool.extract.plan import Plan
     from khotool.model.image import Image, Node
@@ -32,9 +32,9 @@ class Handler(Protocol):
     name: str
     """How it is called in messages; one of the same name replaces another."""
 
-    def annotate(self, image: Image) -> None:
-        """Put names beside nodes, as their ``note``, once the image is open."""
-        return
+    def annotate(self, image: Image) -> Iterable[tuple[Node, str]]:
+        """Nodes of an image, and what is to stand beside each; asked once the image is open."""
+        return ()
 
     def payload(self, image: Image, node: Node) -> Plan | None:
         """What ``khotool extract`` writes for a node; None to leave it to the definition.
@@ -82,10 +82,25 @@ def handlers() -> tuple[Handler, ...]:
     return tuple(found.values())
 
 
-def annotate(image: Image) -> None:
-    """Let every handler put its names beside the nodes of an image."""
+def annotations(image: Image) -> Iterator[tuple[Node, str]]:
+    """What all handlers say of the nodes of an image; one node once, with all that is said."""
+    found: dict[Node, list[str]] = {}
     for handler in handlers():
-        _ask(handler, partial(handler.annotate, image))
+        for node, text in _ask(handler, partial(_annotations, handler, image)) or ():
+            found.setdefault(node, []).append(text)
+    for node, texts in found.items():
+        yield node, "; ".join(texts)
+
+
+def _annotations(handler: Handler, image: Image) -> list[tuple[Node, str]]:
+    """The annotations of one handler, those that are text for a node."""
+    from khotool.model.node import Node as ModelNode
+
+    return [
+        (node, text)
+        for node, text in handler.annotate(image) or ()
+        if isinstance(node, ModelNode) and isinstance(text, str) and text
+    ]
 
 
 def payload_of(image: Image, node: Node) -> Plan | None:

@@ -104,7 +104,7 @@ def table_row(node: Node, index: int) -> Node | None:
         field = table.position
         child = row.add(Node(field.label, NodeKind.VALUE, field=field, format=node.format))
         child.value = values[field.label]
-        child.note = "by its place in the array"
+        child.remark = "by its place in the array"
     return row
 
 
