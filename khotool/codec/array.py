@@ -27,6 +27,7 @@ class ArrayCodec(ListCodec):
     """Records one after another, after a header or counted by a sibling."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """Its records have a struct, and what counts them is a field."""
         reference = use.reference
         yield from use.needs_struct("its records")
         if reference.header:
@@ -37,6 +38,7 @@ class ArrayCodec(ListCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """A list of its records; its header, where it has one, beside them."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -67,6 +69,7 @@ class ArrayCodec(ListCodec):
     def header(
         self, scene: Scene, definition: Definition, reference: Reference
     ) -> CompiledStruct | None:
+        """The struct in front of the records, where the pointer names one."""
         return scene.struct(definition, reference.header) if reference.header else None
 
     def ends(
@@ -77,6 +80,7 @@ class ArrayCodec(ListCodec):
         address: int,
         siblings: Mapping[str, Any],
     ) -> bool:
+        """As ``ListCodec.ends``; an array of no address ends."""
         if not address:
             return True
         page = scene.geometry.page_size

@@ -1,8 +1,8 @@
 """What every codec can do, and how one is found by the shape that a definition names.
 
-A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes to
-nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the same
-(``read``), and a handover to bytes (``build``).
+A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes
+to nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the
+same (``read``), and a handover to bytes (``build``).
 
 A module of this package that registers a codec is found by itself: a new shape is its file here,
 and its name in ``Shape``.

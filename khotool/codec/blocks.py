@@ -127,6 +127,7 @@ class BlocksCodec(ListCodec):
     linked = True
 
     def validate(self, use: Use) -> Iterator[str]:
+        """Its records have a struct, and a header of its own has a link and a count."""
         reference = use.reference
         yield from use.needs_struct("its records")
         header = use.struct(reference.header) if reference.header else None
@@ -141,6 +142,7 @@ class BlocksCodec(ListCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """A list of its records; each of its blocks beside them."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference, scene = node.field.points_to, walk.scene
@@ -177,11 +179,13 @@ class BlocksCodec(ListCodec):
             number += block.used
 
     def header(self, scene: Scene, definition: Definition, reference: Reference) -> CompiledStruct:
+        """The struct in front of each block, the kernel's own or the format's."""
         return list_header(scene.registry, definition, reference, scene.geometry)[1]
 
     def glance(
         self, scene: Scene, definition: Definition, reference: Reference, address: int
     ) -> Glance:
+        """The records of the first blocks."""
         page = scene.geometry.page_size
         header = self.header(scene, definition, reference)
         compiled = scene.struct(definition, reference.of)

@@ -24,6 +24,7 @@ class ElementCodec(Codec):
     """A record of a list elsewhere, by its address; what it names may be read only later."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """Some definition has the struct."""
         # The record is of a list elsewhere, maybe of another definition.
         if not any(use.reference.of in definition.structs for definition in use.registry):
             yield f"points_to names {use.reference.of!r}, which is not a struct of any definition"
@@ -31,12 +32,15 @@ class ElementCodec(Codec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """Left until everything has been read."""
         walk.recorder.defer(self.shape, node)
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
+        """Left until everything has been read."""
         walk.recorder.defer(self.shape, node)
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:
+        """Every address is that of a record in a list of its struct."""
         places = element_places(walk.recorder.tree)
         for node in nodes:
             if node.table is not None:
@@ -76,7 +80,7 @@ def _no_element(address: int, struct: str, known: Mapping[int, Node]) -> str:
     near = known[order[row]] if row >= 0 else None
     if near is not None and near.span is not None and address < near.span.end:
         return f"{address:#x} is inside {near.path}, not its start"
-    return f"{address:#x} is not the address of a {struct} in any list"
+    return f"{address:#x} is not the address of any {struct} in a list"
 
 
 def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> None:

@@ -34,11 +34,13 @@ class EntryCodec(Codec):
     """The blob of an entry: what it is, its own bytes or the entry's name say."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The length of the blob is a field beside its address."""
         return use.beside(use.reference.size)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The values of the blob stand in the entry itself."""
         assert node.parent is not None
         assert node.field is not None
         assert node.field.points_to is not None

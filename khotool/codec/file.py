@@ -18,14 +18,17 @@ class FileCodec(Codec):
     """Another file of the same session, by its token; it may be read only later."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """A token needs nothing beside it."""
         return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """Left until everything has been read."""
         walk.recorder.defer(self.shape, node)
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:
+        """Every token is that of a file of the same session."""
         sessions: dict[int, dict[int, Node]] = {}
         for node in nodes:
             own = file_of(node)

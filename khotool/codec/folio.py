@@ -26,11 +26,13 @@ class FolioCodec(Codec):
     """A block of payload, by its address or its page frame number."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The page order is a field beside it."""
         return use.beside(use.reference.order)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The block is the node's target."""
         geometry = walk.scene.geometry
         field = node.field
         assert field is not None
@@ -39,12 +41,14 @@ class FolioCodec(Codec):
         if field.role == "pfn":
             address <<= geometry.page_shift
         order = siblings.get(field.points_to.order) if field.points_to.order else 0
-        known = isinstance(order, int) and order < LARGEST_ORDER
-        size = geometry.page_size << (order if known else 0)
+        if not isinstance(order, int) or order >= LARGEST_ORDER:
+            order = 0
+        size = geometry.page_size << order
         node.target = Span(address, size)
         walk.claim(node, address, size)
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
+        """Each row has its block."""
         assert field.points_to is not None
         geometry = walk.scene.geometry
         column = table.column(field.label)

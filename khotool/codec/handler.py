@@ -24,11 +24,13 @@ class HandlerCodec(Codec):
     """A handle that only its handler's definition can read."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The string that selects the handler is a field beside the handle."""
         return use.beside(use.reference.by)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """A record or a tree as the handler's definition says, or the handle alone."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -55,6 +57,7 @@ class HandlerCodec(Codec):
                 walk.claim(node, int(node.value), 1)
 
     def null(self, walk: Walk, node: Node, field: Field, siblings: Mapping[str, Any]) -> None:
+        """0 is right for a handler that hands over nothing in memory."""
         if field.null != "handler":
             super().null(walk, node, field, siblings)
             return

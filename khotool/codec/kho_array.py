@@ -129,11 +129,13 @@ class KhoArrayCodec(Codec):
     embedded = True
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The descriptor's own fields say all."""
         return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The words that are not 0 as a table; the pages that hold them beside it."""
         assert node.field is not None
         assert node.field.holds is not None
         scene, recorder = walk.scene, walk.recorder

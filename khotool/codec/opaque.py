@@ -18,11 +18,13 @@ class OpaqueCodec(Codec):
     """The preserved block around an address; nothing says what is in it."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """An address is all that is known."""
         return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The target goes to the end of the preserved block."""
         address = int(node.value)
         walk.claim(node, address, 1)
         block = walk.scene.block_of(address)

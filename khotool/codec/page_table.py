@@ -180,12 +180,14 @@ class PageTableCodec(Codec):
     """Page tables from the first one down: memory of the node's owner, one array of entries."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """Its entries have a struct, and the level is a field beside it."""
         yield from use.needs_struct("its entries")
         yield from use.beside(use.reference.level)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """One table of all entries, table after table."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference, scene, recorder = node.field.points_to, walk.scene, walk.recorder

@@ -46,9 +46,11 @@ class PreservedMapCodec(Codec):
     """The map of preserved pages; it is read before the walk, which only records it."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The map's own pages say all."""
         return iter(())
 
     def leads(self, node: Node) -> bool:
+        """One address, or of trees by order a table of them."""
         return isinstance(node.value, int) or (
             self.shape is Shape.ORDER_TABLES and node.table is not None
         )
@@ -56,6 +58,7 @@ class PreservedMapCodec(Codec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The map as a region, with its problems; its pages are the map's own."""
         scene = walk.scene
         place = map_place(node)
         if isinstance(place, int):
@@ -69,7 +72,7 @@ class PreservedMapCodec(Codec):
             found = decode_map(scene, place, self.shape, definition, node.layout)
         for problem in found.problems:
             rule = MAP_RULES.get(problem.code, "MEM313")
-            text = with_limit_hint(problem.code, problem.message)
+            text = with_limit_hint(problem.code, problem.text)
             walk.recorder.report(rule, node, text, problem.address, code=problem.code)
         walk.recorder.regions.append(self.region(scene, node, found, definition))
         pages = found.pages

@@ -52,6 +52,13 @@ def properties(
         pending.append((node, field))
     for node, field in pending:
         follow_property(walk, node, field, definition, values)
+    other_properties(walk, parent, fdt, kind, definition, base)
+
+
+def other_properties(
+    walk: Walk, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
+) -> None:
+    """Properties that have no place of their own: a list of them, or findings."""
     known = {field.name for field in kind.properties}
     others = [prop for prop in fdt.properties if prop.name and prop.name not in known]
     if kind.any_property is not None:

@@ -21,11 +21,13 @@ class RangeCodec(Codec):
     """Payload whose length in bytes stands beside its address."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The length is a field beside the address."""
         return use.beside(use.reference.size)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The range is the node's target."""
         assert node.field is not None
         assert node.field.points_to is not None
         size = siblings.get(node.field.points_to.size)
@@ -34,6 +36,7 @@ class RangeCodec(Codec):
             walk.claim(node, node.value, size)
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
+        """Each row has its range."""
         assert field.points_to is not None
         if field.points_to.size:
             sizes = np.minimum(table.column(field.points_to.size), np.uint64(UNPLACED - 1))

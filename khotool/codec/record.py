@@ -22,11 +22,13 @@ class RecordCodec(Codec):
     """A struct at an address, with an array of open length after its fields where it has one."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The record has a struct."""
         return use.needs_struct("the record")
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The fields of the record, below its pointer or beside it."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to

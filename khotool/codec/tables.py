@@ -50,7 +50,7 @@ def tail(
     definition: Definition,
     values: dict[str, Any],
 ) -> None:
-    """The array of open length behind the fields of the record that ``node`` leads to."""
+    """The array of open length after the fields of the record that ``node`` leads to."""
     assert compiled.tail is not None
     assert node.target is not None
     field, element = compiled.tail
@@ -68,7 +68,7 @@ def tail(
 def tail_records(
     walk: Walk, table: Node, element: CompiledStruct, start: int, count: int, counter: str
 ) -> None:
-    """The ``count`` records at ``start``, behind the fields of a record; ``counter`` is its name."""
+    """The ``count`` records at ``start``, after the fields of a record that counts them."""
     recorder, limits = walk.recorder, walk.scene.limits
     table.struct = element.struct.name
     table.table = empty_table(element, count)
@@ -102,7 +102,7 @@ def tail_records(
 def tail_bytes(
     walk: Walk, node: Node, field: Field, definition: Definition, start: int, count: int
 ) -> None:
-    """The ``count`` bytes of open length at ``start``, behind the fields of a record."""
+    """The ``count`` bytes of open length at ``start``, after the fields of a record."""
     recorder = walk.recorder
     value = node.add(
         Node(field.label, NodeKind.VALUE, field=field, format=definition.id, value=b"")

@@ -31,12 +31,14 @@ class TreeCodec(Codec):
     """A flattened device tree at an address."""
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The format of the tree is defined."""
         if use.reference.format not in use.registry.definitions:
             yield f"points_to names the format {use.reference.format!r}, which is not defined"
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The values of the tree, below its pointer or beside it."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -93,7 +95,7 @@ def own_tree(walk: Walk, node: Node, address: int, blob: Blob, root_name: str = 
     for problem in blob.problems:
         if named and problem.code == NAMED_ROOT:
             continue
-        text = f"{problem.code} at +{problem.offset:#x}: {problem.message}"
+        text = f"{problem.code} at +{problem.offset:#x}: {problem.text}"
         walk.recorder.report(
             FDT_RULES.get(problem.code, "FDT103"),
             node,

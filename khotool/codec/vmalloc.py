@@ -103,11 +103,13 @@ class VmallocCodec(Codec):
     embedded = True
 
     def validate(self, use: Use) -> Iterator[str]:
+        """The descriptor's own fields say all."""
         return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
+        """The records of the area as a table; its chunks beside it."""
         assert node.field is not None
         assert node.field.holds is not None
         holds, scene = node.field.holds, walk.scene

@@ -53,21 +53,7 @@ def open_debugfs(
         InputError: the copy holds no root device tree.
         UsageError: --root names no tree of the copy.
     """
-    usable = [tree for tree in copy.trees if tree.fdt or tree.subtrees]
-    if not usable:
-        raise InputError(
-            f"{copy.info.path}: a debugfs copy without fdt and sub_fdts; copy all of "
-            "/sys/kernel/debug/kho as root"
-        )
-    trees = sorted(usable, key=_rank)
-    if options.root is not None:
-        names = [tree.name for tree in trees]
-        wanted = [tree for tree in trees if tree.name == str(options.root)]
-        if not wanted:
-            raise UsageError(
-                f"--root {options.root}: no such tree; this copy has {', '.join(names)}"
-            )
-        trees = wanted + [tree for tree in trees if tree is not wanted[0]]
+    usable, trees = _ranked(copy, options)
     chosen = trees[0]
     roots = [_root(tree, registry, source, selected=tree is chosen) for tree in usable]
     info = copy.info if memory is None else memory.info
@@ -84,6 +70,29 @@ def open_debugfs(
     handover = Phased(decoded, inference.phase, inference.why, found)
     # Before it is finalized, a handover is areas alone.
     return image_of_parts(handover, roots, _scratch([chosen, *trees, *copy.trees]))
+
+
+def _ranked(copy: DebugfsCopy, options: OpenOptions) -> tuple[list[DebugfsTree], list[DebugfsTree]]:
+    """Trees that hold something: as they are stored, and the one that is meant first.
+
+    Raises:
+        InputError: the copy holds no root device tree.
+        UsageError: --root names no tree of the copy.
+    """
+    usable = [tree for tree in copy.trees if tree.fdt or tree.subtrees]
+    if not usable:
+        raise InputError(
+            f"{copy.info.path}: a debugfs copy without fdt and sub_fdts; copy all of "
+            "/sys/kernel/debug/kho as root"
+        )
+    trees = sorted(usable, key=_rank)
+    if options.root is None:
+        return usable, trees
+    wanted = [tree for tree in trees if tree.name == str(options.root)]
+    if not wanted:
+        names = ", ".join(tree.name for tree in trees)
+        raise UsageError(f"--root {options.root}: no such tree; this copy has {names}")
+    return usable, wanted + [tree for tree in trees if tree is not wanted[0]]
 
 
 def _root(tree: DebugfsTree, registry: Registry, source: str, *, selected: bool) -> Root:
@@ -152,16 +161,7 @@ def _walk_tree(
     walk = Walk.over(scene)
     top = walk.recorder.tree
     if blob is not None and blob.root is not None:
-        walk.recorder.regions.append(FdtRegion("/", UNPLACED, blob, node=top))
-        if not blob.complete:
-            text = (
-                f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
-                "fixes the file's length before entries are added"
-            )
-            walk.recorder.report("FDT105", top, text)
-        root = read_root(scene, blob, UNPLACED)
-        walk = walk.knowing(root.scene)
-        walk_root(walk, root)
+        walk = _walk_blob(walk, tree, blob)
     for name, address in placed.items():
         node = top.get(name)
         if node is None or node.target is None:
@@ -170,6 +170,22 @@ def _walk_tree(
             if not node.note:
                 node.state = NodeState.OUTSIDE_ROOT
     return decoded_of(walk)
+
+
+def _walk_blob(walk: Walk, tree: DebugfsTree, blob: Blob) -> Walk:
+    """The walk once it has read the root as debugfs shows it, which may be cut short."""
+    top = walk.recorder.tree
+    walk.recorder.regions.append(FdtRegion("/", UNPLACED, blob, node=top))
+    if not blob.complete:
+        text = (
+            f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
+            "fixes the file's length before entries are added"
+        )
+        walk.recorder.report("FDT105", top, text)
+    root = read_root(walk.scene, blob, UNPLACED)
+    walk = walk.knowing(root.scene)
+    walk_root(walk, root)
+    return walk
 
 
 def _laid_out(

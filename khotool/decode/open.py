@@ -242,9 +242,9 @@ def named(image: Image) -> Image:
     sessions = None if entry is None else entry.get("sessions")
     if sessions is not None and sessions.elements():
         # Loaded only for images that have a session.
-        from khotool.handlers import annotations
+        from khotool.handlers import ask_all
 
-        for node, text in annotations(image):
+        for node, text in ask_all(image):
             node.annotation = text
     return image
 

@@ -173,7 +173,7 @@ def _list_score(
     address: int,
     known: Scores,
 ) -> int:
-    """As ``_headed_score`` for a list of blocks; every block is looked at once, however many lead to it.
+    """As ``_headed_score`` for a list of blocks; each block is looked at once.
 
     A list is sound if its first block and the list after that are.
     """

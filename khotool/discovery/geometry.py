@@ -30,14 +30,7 @@ def probe_geometry(
     Raises:
         UsageError: --page-size is not a power of two, or another size fits and this one cannot.
     """
-    size = options.page_size
-    if size is not None and (size < 4096 or size & (size - 1) or size > 1 << 20):
-        raise UsageError(f"--page-size {size}: expected a power of two, such as 4096 or 16384")
-    declared = space.info.page_size
-    if size is None and declared is not None and declared in PAGE_SIZES:
-        size = declared
-    if size is None and space.info.machine == "x86_64":
-        size = 4096
+    size = known_size(space, options)
     order_known = options.byteorder is not None or space.info.endian is not None
     orders: list[ByteOrder] = [byteorder] if order_known else ["little", "big"]
     if size is not None and len(orders) == 1:
@@ -52,6 +45,22 @@ def probe_geometry(
             if best is None or score > best:
                 best, chosen = score, geometry
     return chosen
+
+
+def known_size(space: AddressSpace, options: OpenOptions) -> int | None:
+    """The page size as the user or the capture says it; None where neither does.
+
+    Raises:
+        UsageError: --page-size is not a power of two.
+    """
+    size = options.page_size
+    if size is not None and (size < 4096 or size & (size - 1) or size > 1 << 20):
+        raise UsageError(f"--page-size {size}: expected a power of two, such as 4096 or 16384")
+    if size is None and space.info.page_size in PAGE_SIZES:
+        size = space.info.page_size
+    if size is None and space.info.machine == "x86_64":
+        size = 4096
+    return size
 
 
 def fit(

@@ -226,13 +226,16 @@ def read_scratch(
     used = next((i for i, span in enumerate(areas) if not span.address and not span.size), None)
     if used is None or used < 3 or any(bytes(data[used * area.size :])):
         return []
-    areas = areas[:used]
+    return areas[:used] if are_sound(areas[:used]) else []
+
+
+def are_sound(areas: list[Span]) -> bool:
+    """True for scratch areas that are aligned, not empty, and apart from each other."""
     ordered = sorted(areas, key=lambda span: span.address)
-    sound = all(
+    return all(
         not span.address % SCRATCH_ALIGNMENT and span.size and not span.size % SMALLEST_PAGE
         for span in areas
     ) and all(a.end <= b.address for a, b in pairwise(ordered))
-    return areas if sound else []
 
 
 def _setup_data(

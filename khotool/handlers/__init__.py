@@ -7,42 +7,23 @@ through the entry points ``khotool.handlers``.
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from khotool.handlers.protocol import Handler
 from khotool.plugins import Plugin, plugins, report, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from khotool.extract.plan import Plan
     from khotool.model.image import Image, Node
+
+__all__ = ["GROUP", "Handler", "ask_all", "handlers", "installed_handlers", "payload_of"]
 
 T = TypeVar("T")
 
 GROUP = "khotool.handlers"
 """Entry points that name handlers."""
-
-
-class Handler(Protocol):
-    """What khotool asks a handler; a class that inherits from it writes only what it needs.
-
-    The image is data from somebody else: a handler takes any values, and bounds its work.
-    """
-
-    name: str
-    """How it is called in messages; one of the same name replaces another."""
-
-    def annotate(self, image: Image) -> Iterable[tuple[Node, str]]:
-        """Nodes of an image, and what is to stand beside each; asked once the image is open."""
-        return ()
-
-    def payload(self, image: Image, node: Node) -> Plan | None:
-        """What ``khotool extract`` writes for a node; None to leave it to the definition.
-
-        Raises:
-            KhotoolError: the payload cannot be given; says why.
-        """
-        return None
 
 
 @cache
@@ -82,7 +63,7 @@ def handlers() -> tuple[Handler, ...]:
     return tuple(found.values())
 
 
-def annotations(image: Image) -> Iterator[tuple[Node, str]]:
+def ask_all(image: Image) -> Iterator[tuple[Node, str]]:
     """What all handlers say of the nodes of an image; one node once, with all that is said."""
     found: dict[Node, list[str]] = {}
     for handler in handlers():

@@ -13,7 +13,7 @@ from khotool.errors import InputError
 from khotool.extract.memfd import contents_of, memfd_plan
 from khotool.extract.sparse import Buffer
 from khotool.extract.write import write_plan
-from khotool.handlers import Handler
+from khotool.handlers.protocol import Handler
 from khotool.model.image import Image, Node
 
 SESSION = "systemd"
