@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.abi.definition import Definition, Shape
 from khotool.abi.record import decode_record
-from khotool.abi.registry import release_key
+from khotool.abi.releases import Release, span
 from khotool.codec.map_layout import bitmap_bytes
 from khotool.codec.preserved_map import decode_map
 from khotool.codec.scene import Scene, read_tree
@@ -40,16 +40,15 @@ def choose_layout(scene: Scene, definition: Definition, fdt: FdtNode, base: int)
 
 
 def _by_release(scene: Scene, definition: Definition) -> Choice | None:
-    if not scene.writer:
+    release = Release.parse(scene.writer or "")
+    if release is None:
         return None
-    key = release_key(scene.writer)
     for layout in definition.layouts.values():
-        low = release_key(layout.first)
-        high = release_key(layout.last) if layout.last else (1 << 30, 0)
-        if low <= key <= high:
+        ends = span(layout.first, layout.last)
+        if ends is not None and ends[0] <= release.final <= ends[1]:
             why = f"written by {scene.writer}; kernels of {layout.first} and later use it"
             # A release candidate may be older than the change that its release has.
-            candidate = "-rc" in scene.writer and key == low
+            candidate = release < ends[0]
             why += ", release candidates maybe not all" if candidate else ""
             return Choice(definition.id, layout.name, why, not candidate)
     return None
