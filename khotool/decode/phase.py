@@ -55,8 +55,10 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
         return Inference(Phase.INCOMING, "boot data names it; its map is whole")
     if role is Role.INCOMING:
         return BOOTED
+    if role is Role.STALE and not whole and may_be_misplaced(decoded):
+        return MISPLACED
     if not whole and map_is_garbage(decoded):
-        return MISPLACED if may_be_misplaced(decoded) else BOOTED
+        return BOOTED
     if decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")
     if map_may_wait(decoded):
@@ -122,12 +124,8 @@ def may_be_misplaced(decoded: Decoded) -> bool:
     """True if addresses are what the user says, and none of the root's leads anywhere."""
     if decoded.scene.space.info.container != "raw":
         return False
-    return bool(decoded.entries) and not any(is_read(entry) for entry in decoded.entries)
-
-
-def is_read(entry: Node) -> bool:
-    """True if the blob of an entry was where the root says, and of a known format."""
-    return entry.target is not None and entry.state is not NodeState.UNKNOWN_FORMAT
+    # The format of an entry is known once its blob was where the root says.
+    return bool(decoded.entries) and not any(entry.format for entry in decoded.entries)
 
 
 def only_loops(found: PreservedMap) -> bool:
