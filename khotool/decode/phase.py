@@ -124,8 +124,10 @@ def may_be_misplaced(decoded: Decoded) -> bool:
     """True if addresses are what the user says, and none of the root's leads anywhere."""
     if decoded.scene.space.info.container != "raw":
         return False
-    # The format of an entry is known once its blob was where the root says.
-    return bool(decoded.entries) and not any(entry.format for entry in decoded.entries)
+    # A blob with a string of its own is known only where it was where the root says.
+    formats = [decoded.scene.registry.definitions.get(entry.format) for entry in decoded.entries]
+    known = [found for found in formats if found is not None and found.match.get("compatible")]
+    return bool(formats) and not known
 
 
 def only_loops(found: PreservedMap) -> bool:

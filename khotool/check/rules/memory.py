@@ -83,7 +83,8 @@ def _leaks(context: Context, page: int) -> None:
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
         return
-    unknown = [node for node in context.image.tree.walk() if node.state is not None and node.state.is_unknown]
+    nodes = context.image.tree.walk()
+    unknown = [node for node in nodes if node.state is not None and node.state.is_unknown]
     if unknown:
         text = (
             f"{owned.unowned_pages} preserved pages have no owner; they may belong to "
