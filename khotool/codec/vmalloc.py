@@ -82,7 +82,7 @@ def walk_vmalloc(
         used = int((entries == 0).argmax()) if not entries.all() else slots.count
         if entries[used:].any():
             problems.append(
-                ShapeProblem("after-end", address, "addresses stand behind the terminating 0")
+                ShapeProblem("after-end", address, "addresses follow the terminating 0")
             )
         parts.append(entries[:used].astype(np.uint64))
         total += used
