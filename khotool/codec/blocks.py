@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.record import decode_record
+from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.geometry import Geometry
+from khotool.abi.record import decode_record, encode_record
+from khotool.abi.registry import Registry
+from khotool.codec.base import Codec, pointer, register
 from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
+
+if TYPE_CHECKING:
+    from khotool.codec.contexts import Builder, Lifter, Reader
+    from khotool.model.image import Node
+
+BLOCK_LIST = "kho_block"
+"""Structure that links the blocks of a list; the KHO root versions it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +114,73 @@ def walk_blocks(
         found.blocks.append(Block(address, following, count, min(count, fits), data))
         address = following
     return found
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+@register(Shape.BLOCKS)
+class BlocksCodec(Codec):
+    """Records in a list of blocks, each full but the last."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of each record."""
+        return [lifter.fields(element) for element in node.elements()]
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Mapping[str, Any],
+        where: str,
+    ) -> Any:
+        """A list of records."""
+        return reader.records(definition, pointer(field).of, table[field.label], where)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The blocks; a list that may not be missing has one even if it is empty."""
+        reference = pointer(field)
+        items = values.get(field.label) or []
+        if not items and field.null == "empty":
+            return 0
+        geometry = builder.geometry
+        lists, header = list_header(builder.registry, definition, reference, geometry)
+        record = builder.registry.compile(definition, reference.of, geometry)
+        fits = capacity(header, record, reference.pages)
+        number = -(-len(items) // fits) or 1
+        limit = lists.limits.get("blocks", number)
+        if number > limit:
+            raise EncodeError(
+                path, f"{len(items)} records; {limit} blocks take at most {fits * limit}"
+            )
+        size = reference.pages * geometry.page_size
+        addresses = [builder.alloc_preserve(size, path) for _ in range(number)]
+        places = [
+            addresses[index // fits] + header.size + index % fits * record.size
+            for index in range(len(items))
+        ]
+        encoded = builder.elements(definition, reference.of, items, path, places)
+        for index, address in enumerate(addresses):
+            part = encoded[index * fits : (index + 1) * fits]
+            following = addresses[index + 1] if index + 1 < number else 0
+            top = encode_record(header, {"next": following, "count": len(part)}, path)
+            builder.write(address, (top + b"".join(part)).ljust(size, b"\0"))
+        return addresses[0]
+
+
+def list_header(
+    registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
+) -> tuple[Definition, CompiledStruct]:
+    """The header of each block of a list, and the definition that has it."""
+    if reference.header:
+        return definition, registry.compile(definition, reference.header, geometry)
+    lists = registry.get(BLOCK_LIST)
+    return lists, registry.compile(lists, lists.content, geometry)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, FieldType, Shape
 from khotool.abi.record import encode_record
+from khotool.codec.base import Codec, Stored, as_number, register
 from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.errors import EncodeError
+from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
+
+if TYPE_CHECKING:
+    from khotool.codec.contexts import Builder, Lifter, Reader
+    from khotool.model.image import Node
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
+PAGE = "kho_array_page"
+"""Struct of a page of words."""
+POSITION = Field(
+    "index",
+    FieldType("int", "u64", 8),
+    role="page-index",
+    unique=True,
+    doc="position in the array",
+)
 
 
 @dataclass(slots=True)
@@ -138,3 +155,73 @@ def build(
             yield address, encode_record(page, values, "kho_array")
 
     return (addresses[0] if addresses else 0), writes()
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+@register(Shape.KHO_ARRAY)
+class KhoArrayCodec(Codec):
+    """A sparse array of words: a table with a column of positions."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The words and their positions as rows."""
+        if node.table is not None:
+            return lifter.rows(node)
+        return lifter.fields(node) if node.value is None else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Mapping[str, Any],
+        where: str,
+    ) -> Any:
+        """The rows of the table."""
+        if field.holds is None:
+            return reader.number(table[field.label], where)
+        return reader.table_rows(definition, field.holds.of, table[field.label], where)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """The pages of words, in ascending order."""
+        if field.holds is None or field.type is None:
+            # The pointer of a descriptor that nothing says the meaning of.
+            return as_number(field, values, path)
+        registry, rows = builder.registry, values.get(field.label)
+        owner = registry.owner_of_struct(definition, field.type.struct)
+        fields = owner.structs[field.type.struct].fields
+        first = next(f for f in fields if f.points_to and f.points_to.shape is Shape.KHO_ARRAY)
+        made: dict[str, Any] = {f.label: f.expect for f in fields if f.expect is not None}
+        if rows is None or not len(rows):
+            return made
+        if not isinstance(rows, Rows):
+            raise EncodeError(path, "expected a table")
+        columns = dict(rows.columns)
+        position = columns.pop(POSITION.label, None)
+        if position is None:
+            position = np.arange(len(rows), dtype=np.uint64)
+        if len(np.unique(position)) < len(position):
+            raise EncodeError(path, f"two rows have the same {POSITION.label}")
+        compiled = registry.compile(definition, field.holds.of, builder.geometry)
+        data = builder.table(compiled, Rows(columns, rows.payload, rows.used), path)
+        words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
+        if rows.used is not None:
+            # A position without anything has no word.
+            position, words = position[rows.used], words[rows.used]
+
+        def allocate(count: int) -> list[int]:
+            return [builder.alloc_preserve(builder.geometry.page_size, path) for _ in range(count)]
+
+        page = registry.compile(owner, PAGE, builder.geometry)
+        address, writes = build(position, words, page, allocate)
+        for place, written in writes:
+            builder.write(place, written)
+        return made | {first.label: address}

@@ -2,7 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.codec.base import Codec, pointer, register
+from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.handover.values import Array, Block, Rows
+
+if TYPE_CHECKING:
+    from khotool.codec.contexts import Builder, Lifter, Reader
+    from khotool.model.image import Node, Table
+
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+ROW = ("size", "contents", "hole")
+"""Keys of a row of a table whose pointer leads to memory."""
+
+
+@register(Shape.RANGE)
+class RangeCodec(Codec):
+    """Payload of any length."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The range; 0 where there is none."""
+        size = node.parent.value_of(pointer(node.field).size) if node.parent and node.field else 0
+        return one_block(lifter, int(node.value), size or 0) if node.value else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Mapping[str, Any],
+        where: str,
+    ) -> Any:
+        """A range of memory: its size, and what it holds."""
+        return read_payload(reader, table[field.label], where)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The address of the range at its new place."""
+        return build_payload(builder, field, values, path)
+
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+        """A range for each row that has one."""
+        addresses = table.column(field.label)
+        lengths = table.column(pointer(field).size)
+        rows.columns[pointer(field).size] = lengths
+        rows.used = addresses != 0
+        rows.payload = lifter.payload(addresses[rows.used], lengths[rows.used])
+
+    def row_keys(self, field: Field) -> tuple[str, ...]:
+        """The range itself as elsewhere, or what it is beside the other values of the row."""
+        return (field.label, *ROW)
+
+    def read_cell(self, reader: Reader, field: Field, row: Mapping[str, Any], where: str) -> Any:
+        """A range, or None for a hole."""
+        if row.get("hole", False):
+            return None
+        here = where
+        length = pointer(field).size
+        given: Mapping[str, Any] = row
+        if field.label in row:
+            here = f"{where}.{field.label}"
+            given = reader.table(row[field.label], here, ("size", "contents"))
+        size = reader.geometry.page_size
+        if length in row:
+            size = reader.integer(row, length, where)
+        if "size" in given:
+            asked = reader.integer(given, "size", here)
+            if length in row and length != "size" and size != asked:
+                reader.fault(f"{where}.{length}", f"{size}, but size is {asked}; leave one out")
+            size = asked
+        return Block(size, reader.memory(given, size, here))
+
+    def build_column(
+        self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
+    ) -> None:
+        """Addresses and lengths; the length of a row without memory stays as it is."""
+        column = np.zeros(len(rows), np.uint64)
+        if rows.payload is not None:
+            used = slice(None) if rows.used is None else rows.used
+            length = pointer(field).size
+            lengths = columns.get(length, np.zeros(len(rows), np.uint64)).copy()
+            lengths[used] = rows.payload.sizes
+            columns[length] = lengths
+            column[used] = builder.place_payload(rows.payload, path)
+        columns[field.label] = column

@@ -16,7 +16,7 @@ from khotool.handover.values import (
     Contents,
     Handle,
     Link,
-    Mapping,
+    Mapped,
     PageTables,
     Payload,
     Rows,
@@ -329,13 +329,13 @@ class FieldReader:
         contents = file_contents(read, zero, size, page) if read else None
         return Payload(np.array([size], np.uint64), contents, start, align)
 
-    def mapping(self, given: Any, where: str) -> Mapping:
+    def mapping(self, given: Any, where: str) -> Mapped:
         """What a page table maps at one device address: memory, or that of a table's rows."""
         table = self.manifest.table(given, where, ("iova", "size", "address", "table"))
         iova = self.manifest.integer(table, "iova", where, None)
         if "table" in table:
-            return Mapping(iova, table=self.manifest.text(table, "table", where, None, 4096))
-        return Mapping(
+            return Mapped(iova, table=self.manifest.text(table, "table", where, None, 4096))
+        return Mapped(
             iova,
             self.manifest.integer(table, "size", where, None),
             self.manifest.integer(table, "address", where, None),
