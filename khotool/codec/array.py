@@ -12,6 +12,7 @@ from khotool.errors import EncodeError
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -32,11 +33,10 @@ class ArrayCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label], where)
+        return reader.records(definition, pointer(field).of, table[field.label])
 
     def build(
         self,

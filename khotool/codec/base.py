@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.codec.contexts import Builder, Lifter, Reader, Walk
     from khotool.handover.values import Array
-    from khotool.model.image import Node, Table
+    from khotool.model.image import Node
+    from khotool.model.image import Table as NodeTable
+    from khotool.structured import Table
 
 WORD = 8
 """Bytes of a pointer."""
@@ -41,6 +43,8 @@ class Codec(ABC):
     shape: ClassVar[Shape]
     embedded: ClassVar[bool] = False
     """The pointer is a field of a descriptor, and is followed from the field that embeds that."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Keys of a manifest that qualify a pointer of this shape, beside it."""
 
     # -- bytes to nodes ------------------------------------------------------------------
 
@@ -66,7 +70,7 @@ class Codec(ABC):
         if field.null == "error":
             walk.recorder.report("REC408", node, f"{field.name} is 0")
 
-    def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:  # noqa: B027
+    def column(self, walk: Walk, node: Node, table: NodeTable, field: Field) -> None:  # noqa: B027
         """Claim what a column of a table leads to; nothing for shapes that rows do not have."""
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:  # noqa: B027
@@ -84,15 +88,13 @@ class Codec(ABC):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The value that somebody wrote by hand, as ``build`` takes it.
 
         Args:
-            table: the values of the record or tree node that ``field`` is in, as written; that of
-                ``field`` is anything but a number, which is the pointer itself.
-            where: key of the value, for errors.
+            table: what was written for the record or tree node that ``field`` is in; for ``field``
+                itself anything but a number, which is the pointer. Mistakes are noted there.
         """
 
     @abstractmethod
@@ -119,17 +121,18 @@ class Codec(ABC):
 
     # Columns of tables: most shapes do not occur there, and their numbers stay as they are.
 
-    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
         """Add what a column of pointers means to ``rows``."""
         rows.columns[field.label] = table.column(field.label)
 
-    def read_cell(self, reader: Reader, field: Field, row: Mapping[str, Any], where: str) -> Any:
-        """What somebody wrote for the pointer in one row of a table: a number, Link or Block."""
-        return reader.number(row.get(field.label, 0), f"{where}.{field.label}")
+    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
+        """What somebody wrote for the pointer in one row of a table.
 
-    def row_keys(self, field: Field) -> tuple[str, ...]:
-        """Keys of a row of a manifest that say what its pointer leads to."""
-        return (field.label,)
+        Returns:
+            A number, a Link, a Block of payload, or None for a pointer to no payload.
+        """
+        given = row.get(field.label)
+        return 0 if given is None else reader.number(field, given)
 
     def build_column(
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str

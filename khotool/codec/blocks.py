@@ -19,6 +19,7 @@ from khotool.memory.space import MemoryFault
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
@@ -132,11 +133,10 @@ class BlocksCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label], where)
+        return reader.records(definition, pointer(field).of, table[field.label])
 
     def build(
         self,

@@ -14,6 +14,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.handover.placement import Places
 from khotool.handover.values import Array, Buffer, Contents, Link, Payload, Rows
+from khotool.structured import Table, Value
 
 if TYPE_CHECKING:
     from khotool.model.image import Node
@@ -75,54 +76,36 @@ class Reader(Protocol):
         """Page size and byte order that the manifest asks for."""
         ...
 
-    def record(self, definition: Definition, struct: str, data: Any, where: str) -> dict[str, Any]:
+    def record(self, definition: Definition, struct: str, table: Table) -> dict[str, Any]:
         """Values of a record by label."""
         ...
 
-    def records(self, definition: Definition, struct: str, data: Any, where: str) -> list[Any]:
+    def records(self, definition: Definition, struct: str, given: Value) -> list[dict[str, Any]]:
         """Values of each record of a list."""
         ...
 
-    def content(self, format: str, data: Any, where: str) -> dict[str, Any]:
-        """Values of what the content of a definition is, a record or a tree, by its id."""
+    def content(self, definition: Definition, table: Table) -> dict[str, Any]:
+        """Values of what the content of a definition is, a record or a tree, by label."""
         ...
 
-    def handle(self, reference: Reference, table: Mapping[str, Any], data: Any, where: str) -> Any:
-        """What the handle of a file or an FLB leads to; ``table`` has the values beside it."""
+    def tree(self, format: str, table: Table) -> dict[str, Any]:
+        """Values of the tree that the definition of an id describes."""
         ...
 
-    def table_rows(self, definition: Definition, struct: str, data: Any, where: str) -> Rows:
+    def handle(self, reference: Reference, beside: Table, given: Value) -> Any:
+        """What the handle of a file or an FLB leads to; ``beside`` has its name."""
+        ...
+
+    def table_rows(self, definition: Definition, struct: str, given: Value) -> Rows:
         """An array of records: a list of tables, with the memory that its rows point to."""
         ...
 
-    def table(self, data: Any, where: str, allowed: Sequence[str]) -> dict[str, Any]:
-        """A table with known keys only; empty for anything else."""
+    def number(self, field: Field | None, given: Value) -> int:
+        """A number from 0 to 2^64 - 1, in any notation that dump prints for the field."""
         ...
 
-    def rows(self, data: Any, where: str) -> list[tuple[str, Any]]:
-        """The items of a list of tables, each with its place."""
-        ...
-
-    def integer(
-        self, data: Mapping[str, Any], key: str, where: str, default: int | None = None
-    ) -> int:
-        """A number from 0 to 2^64 - 1 under a key; without ``default`` the key is needed."""
-        ...
-
-    def number(self, data: Any, where: str) -> int:
-        """A number from 0 to 2^64 - 1."""
-        ...
-
-    def text(self, data: Any, where: str, limit: int) -> str:
-        """A string of at most ``limit`` bytes."""
-        ...
-
-    def memory(self, table: Mapping[str, Any], size: int, where: str) -> Contents | None:
-        """What the ``contents`` of a table put into a block of ``size`` bytes; None for nothing."""
-        ...
-
-    def fault(self, where: str, message: str) -> None:
-        """Note a mistake at a key."""
+    def memory(self, table: Table, size: int) -> Contents | None:
+        """What ``contents`` of a table puts into a block of ``size`` bytes; None for nothing."""
         ...
 
 
@@ -219,4 +202,3 @@ class Builder(Protocol):
     def lose_value(self, path: str, value: Any, why: str) -> None:
         """Note a value that has no place; zeros and empty lists are no loss."""
         ...
-

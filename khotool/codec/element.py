@@ -13,7 +13,9 @@ from khotool.handover.values import Array, Link, Rows
 
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node, Table
+    from khotool.model.image import Node
+    from khotool.model.image import Table as NodeTable
+    from khotool.structured import Table, Value
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -34,14 +36,10 @@ class ElementCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The path of a record, as dump prints it."""
-        given = table[field.label]
-        if isinstance(given, str) and given.startswith("/"):
-            return Link(given)
-        return reader.number(given, where)
+        return link_or_number(reader, field, table[field.label])
 
     def build(
         self,
@@ -57,19 +55,17 @@ class ElementCodec(Codec):
             return builder.places.record(value, path)
         return as_number(field, values, path)
 
-    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
         """Paths of the records that a column names."""
         struct = pointer(field).of
         rows.links[field.label] = [
             lifter.link(struct, address) for address in table.column(field.label).tolist()
         ]
 
-    def read_cell(self, reader: Reader, field: Field, row: Mapping[str, Any], where: str) -> Any:
+    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
         """The path of a record, or a number."""
-        given = row.get(field.label, 0)
-        if isinstance(given, str) and given.startswith("/"):
-            return Link(given)
-        return reader.number(given, f"{where}.{field.label}")
+        given = row.get(field.label)
+        return 0 if given is None else link_or_number(reader, field, given)
 
     def build_column(
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
@@ -84,3 +80,10 @@ class ElementCodec(Codec):
                 ],
                 np.uint64,
             )
+
+
+def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
+    """The path of a record, or its address."""
+    if isinstance(given.raw, str) and given.raw.startswith("/"):
+        return Link(given.raw)
+    return reader.number(field, given)

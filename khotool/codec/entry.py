@@ -11,6 +11,7 @@ from khotool.codec.base import Codec, as_number, register
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -31,11 +32,10 @@ class EntryCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The number."""
-        return reader.number(table[field.label], where)
+        return reader.number(field, table[field.label])
 
     def build(
         self,

@@ -14,7 +14,9 @@ from khotool.handover.values import Array, Block, Payload, Rows
 
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node, Table
+    from khotool.model.image import Node
+    from khotool.model.image import Table as NodeTable
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 # -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
-ROW = ("order", "size", "contents", "hole")
-"""Keys of a row of a table whose pointer leads to a block."""
 MAX_ORDER = 18
 """Page order of a block of a manifest at most: 1 GiB of pages of 4 KiB."""
 
@@ -43,11 +43,10 @@ class FolioCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A block of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label], where)
+        return read_payload(reader, table[field.label].table())
 
     def build(
         self,
@@ -62,7 +61,7 @@ class FolioCodec(Codec):
         placed = isinstance(values.get(field.label), Payload)
         return number >> builder.geometry.page_shift if placed and is_frame(field) else number
 
-    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
         """A block for each row that has one; its order beside it, or as it was preserved."""
         values = table.column(field.label)
         rows.used = values != 0
@@ -73,25 +72,14 @@ class FolioCodec(Codec):
         orders = table.column(label)[rows.used] if label else lifter.orders(addresses)
         rows.payload = lifter.payload(addresses, np.uint64(lifter.geometry.page_size) << orders)
 
-    def row_keys(self, field: Field) -> tuple[str, ...]:
-        """The block itself as elsewhere, or what it is beside the other values of the row."""
-        return (field.label, *ROW)
-
-    def read_cell(self, reader: Reader, field: Field, row: Mapping[str, Any], where: str) -> Any:
-        """A block, or None for a hole."""
-        if row.get("hole", False):
+    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
+        """A block, as elsewhere or with its keys beside the values of the row; None for a hole."""
+        if row.boolean("hole"):
             return None
-        here = where
-        given: Mapping[str, Any] = row
-        if field.label in row:
-            here = f"{where}.{field.label}"
-            given = reader.table(row[field.label], here, ("order", "size", "contents"))
-        order = reader.integer(given, "order", here, 0)
-        if order > MAX_ORDER:
-            reader.fault(f"{here}.order", f"at most {MAX_ORDER}")
-            order = 0
-        size = reader.integer(given, "size", here, reader.geometry.page_size << order)
-        return Block(size, reader.memory(given, size, here))
+        given = row[field.label].table() if field.label in row else row
+        order = given.integer("order", 0, most=MAX_ORDER, sizes=True)
+        size = given.integer("size", reader.geometry.page_size << order, sizes=True)
+        return Block(size, reader.memory(given, size))
 
     def build_column(
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str

@@ -14,6 +14,7 @@ from khotool.handover.values import Handle
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 @register(Shape.HANDLER)
 class HandlerCodec(Codec):
     """The handle of a file or an FLB."""
+
+    beside = ("format",)
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """What the handle leads to, or the handle itself."""
@@ -41,11 +44,10 @@ class HandlerCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The fields of what the handle leads to."""
-        return reader.handle(pointer(field), table, table[field.label], where)
+        return reader.handle(pointer(field), table, table[field.label])
 
     def build(
         self,

@@ -20,6 +20,7 @@ from khotool.memory.space import MemoryFault
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
@@ -175,13 +176,12 @@ class KhoArrayCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The rows of the table."""
         if field.holds is None:
-            return reader.number(table[field.label], where)
-        return reader.table_rows(definition, field.holds.of, table[field.label], where)
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
 
     def build(
         self,

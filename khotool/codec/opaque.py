@@ -14,6 +14,7 @@ from khotool.handover.values import Array, Payload
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -36,11 +37,10 @@ class OpaqueCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A block of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label], where)
+        return read_payload(reader, table[field.label].table())
 
     def build(
         self,
@@ -54,22 +54,17 @@ class OpaqueCodec(Codec):
         return build_payload(builder, field, values, path)
 
 
-PAYLOAD = ("size", "start", "align", "contents")
-"""Keys of a table that describes memory."""
-
-
 def one_block(lifter: Lifter, address: int, size: int) -> Payload:
     """One block of payload, at a physical address, of ``size`` bytes."""
     return lifter.payload(np.array([address], np.uint64), np.array([size], np.uint64))
 
 
-def read_payload(reader: Reader, given: Any, where: str) -> Payload:
+def read_payload(reader: Reader, table: Table) -> Payload:
     """A range of memory: its size, and what it holds."""
-    table = reader.table(given, where, PAYLOAD)
-    size = reader.integer(table, "size", where)
-    start = reader.integer(table, "start", where, 0) if "start" in table else None
-    align = reader.integer(table, "align", where, 0) or None
-    contents = reader.memory(table, size, where)
+    size = table.integer("size", sizes=True)
+    start = table.optional_integer("start", sizes=True)
+    align = table.integer("align", 0, sizes=True) or None
+    contents = reader.memory(table, size)
     return Payload(np.array([size], np.uint64), contents, start, align)
 
 

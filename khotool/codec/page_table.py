@@ -19,6 +19,7 @@ from khotool.memory.space import MemoryFault
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -207,12 +208,10 @@ class PageTableCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A list of what is mapped."""
-        rows = reader.rows(table[field.label], where)
-        return PageTables([read_mapped(reader, item, here) for here, item in rows])
+        return PageTables([read_mapped(item) for item in table[field.label].tables()])
 
     def build(
         self,
@@ -234,14 +233,12 @@ class PageTableCodec(Codec):
         return _Mapper(builder, level, path).build(value.maps)
 
 
-def read_mapped(reader: Reader, given: Any, where: str) -> Mapped:
+def read_mapped(table: Table) -> Mapped:
     """What a page table maps at one device address: memory, or that of a table's rows."""
-    table = reader.table(given, where, ("iova", "size", "address", "table"))
-    iova = reader.integer(table, "iova", where)
+    iova = table.integer("iova", sizes=True)
     if "table" in table:
-        return Mapped(iova, table=reader.text(table["table"], f"{where}.table", 4096))
-    size, address = (reader.integer(table, key, where) for key in ("size", "address"))
-    return Mapped(iova, size, address)
+        return Mapped(iova, table=table.text("table", limit=4096))
+    return Mapped(iova, table.integer("size", sizes=True), table.integer("address", sizes=True))
 
 
 def _move_tables(builder: Builder, value: PageTables, path: str) -> int:

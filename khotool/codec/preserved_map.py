@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
     from khotool.pages.blocks import Blocks
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -48,11 +49,10 @@ class MapCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """Nothing: as ``lift``."""
-        reader.fault(where, "the map is made of everything preserved; leave it out")
+        table[field.label].mistake("the map is made of everything preserved; leave it out")
         return 0
 
     def build(

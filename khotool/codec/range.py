@@ -14,16 +14,14 @@ from khotool.handover.values import Array, Block, Rows
 
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node, Table
+    from khotool.model.image import Node
+    from khotool.model.image import Table as NodeTable
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
-ROW = ("size", "contents", "hole")
-"""Keys of a row of a table whose pointer leads to memory."""
 
 
 @register(Shape.RANGE)
@@ -40,11 +38,10 @@ class RangeCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """A range of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label], where)
+        return read_payload(reader, table[field.label].table())
 
     def build(
         self,
@@ -57,7 +54,7 @@ class RangeCodec(Codec):
         """The address of the range at its new place."""
         return build_payload(builder, field, values, path)
 
-    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
         """A range for each row that has one."""
         addresses = table.column(field.label)
         lengths = table.column(pointer(field).size)
@@ -65,29 +62,19 @@ class RangeCodec(Codec):
         rows.used = addresses != 0
         rows.payload = lifter.payload(addresses[rows.used], lengths[rows.used])
 
-    def row_keys(self, field: Field) -> tuple[str, ...]:
-        """The range itself as elsewhere, or what it is beside the other values of the row."""
-        return (field.label, *ROW)
-
-    def read_cell(self, reader: Reader, field: Field, row: Mapping[str, Any], where: str) -> Any:
-        """A range, or None for a hole."""
-        if row.get("hole", False):
+    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
+        """A range, as elsewhere or with its keys beside the values of the row; None for a hole."""
+        if row.boolean("hole"):
             return None
-        here = where
-        length = pointer(field).size
-        given: Mapping[str, Any] = row
-        if field.label in row:
-            here = f"{where}.{field.label}"
-            given = reader.table(row[field.label], here, ("size", "contents"))
-        size = reader.geometry.page_size
-        if length in row:
-            size = reader.integer(row, length, where)
-        if "size" in given:
-            asked = reader.integer(given, "size", here)
-            if length in row and length != "size" and size != asked:
-                reader.fault(f"{where}.{length}", f"{size}, but size is {asked}; leave one out")
-            size = asked
-        return Block(size, reader.memory(given, size, here))
+        label = pointer(field).size
+        given = row[field.label].table() if field.label in row else row
+        length = row.optional_integer(label, sizes=True)
+        asked = given.optional_integer("size", sizes=True)
+        if length is not None and asked is not None and length != asked:
+            row[label].mistake(f"{label} is {length}, but size is {asked}; leave one of them out")
+        known = length if asked is None else asked
+        size = reader.geometry.page_size if known is None else known
+        return Block(size, reader.memory(given, size))
 
     def build_column(
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str

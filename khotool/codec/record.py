@@ -12,6 +12,7 @@ from khotool.handover.labels import target_labels
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -32,11 +33,11 @@ class RecordCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The fields of the record."""
-        return reader.record(definition, pointer(field).of, table[field.label], where)
+        inner = table if pointer(field).inline else table[field.label].table()
+        return reader.record(definition, pointer(field).of, inner)
 
     def build(
         self,

@@ -12,6 +12,7 @@ from khotool.codec.record import target_values
 if TYPE_CHECKING:
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -32,11 +33,11 @@ class TreeCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The values of the tree."""
-        return reader.content(pointer(field).format, table[field.label], where)
+        inner = table if pointer(field).inline else table[field.label].table()
+        return reader.tree(pointer(field).format, inner)
 
     def build(
         self,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from khotool.codec.contexts import Builder, Lifter, Reader
     from khotool.model.image import Node
+    from khotool.structured import Table
 
 DESCRIPTOR = "kho_vmalloc"
 CHUNK = "kho_vmalloc_chunk"
@@ -131,13 +132,12 @@ class VmallocCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Mapping[str, Any],
-        where: str,
+        table: Table,
     ) -> Any:
         """The rows of the table."""
         if field.holds is None:
-            return reader.number(table[field.label], where)
-        return reader.table_rows(definition, field.holds.of, table[field.label], where)
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
 
     def build(
         self,

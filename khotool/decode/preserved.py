@@ -28,7 +28,6 @@ from khotool.model.image import Node, Span
 from khotool.model.region import MapRegion
 
 if TYPE_CHECKING:
-    from khotool.abi.geometry import Geometry
     from khotool.decode.walk import Walker
 
 MAP_OWNER = "/memory_map"

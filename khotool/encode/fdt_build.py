@@ -159,7 +159,9 @@ class FdtBuilder:
         """Note values that a node has no place for."""
         for label, value in values.items():
             if label not in taken:
-                self.builder.lose_value(f"{path}/{label}", value, f"{definition.id} has no such value")
+                self.builder.lose_value(
+                    f"{path}/{label}", value, f"{definition.id} has no such value"
+                )
 
     def value(
         self,

@@ -35,7 +35,7 @@ Child = Node
 """An entry as a node of the root."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Built:
     """An image in memory.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from khotool.codec.base import codec_of
 from khotool.decode.references import Places as ElementPlaces
 from khotool.decode.references import element_places
 from khotool.handover.columns import leaf_fields
-from khotool.handover.memory import source_memory
+from khotool.handover.memory import default_scratch, source_memory
 from khotool.handover.values import (
     Array,
     Buffer,
@@ -27,14 +27,19 @@ from khotool.handover.values import (
     Rows,
 )
 from khotool.memory.space import MemoryFault
-from khotool.model.image import UNPLACED, Image, Node, NodeKind
+from khotool.model.image import UNPLACED, Image, Node, NodeKind, Span
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
 
 
-def handover_of(image: Image) -> Handover:
-    """Everything an image hands over, with its payload read from the image when it is needed."""
+def handover_of(image: Image, memory: Sequence[Span] = ()) -> Handover:
+    """Everything an image hands over, with its payload read from the image when it is needed.
+
+    Args:
+        memory: ranges that a fresh layout may use; by default those that the image is in.
+    """
+    usable = list(memory) or source_memory(image)
     lifter = Lifter(image)
     entries = [lifter.entry(node) for node in image.entries]
     return Handover(
@@ -42,10 +47,17 @@ def handover_of(image: Image) -> Handover:
         osrelease=image.info.osrelease or "",
         machine=image.info.machine,
         entries=[entry for entry in entries if entry is not None],
-        memory=source_memory(image),
-        scratch=[] if isinstance(image.scratch, Absent) else list(image.scratch.areas),
+        memory=usable,
+        scratch=scratch_of(image, usable),
         lost=lifter.lost,
     )
+
+
+def scratch_of(image: Image, memory: Sequence[Span]) -> list[Span]:
+    """Scratch areas of an image; where it does not say, the usual ones at the start of memory."""
+    if not isinstance(image.scratch, Absent) and image.scratch.areas:
+        return list(image.scratch.areas)
+    return default_scratch(image.geometry, memory[0].address) if memory else []
 
 
 class Lifter:

@@ -72,4 +72,5 @@ def default_scratch(geometry: Geometry, base: int) -> list[Span]:
         geometry.page_size << 11 if geometry.page_size == 16384 else 0,
         geometry.page_size << 13 if geometry.page_size == 65536 else 0,
     )
-    return [Span(base + unit * number, unit) for number in (6, 5, 4)]
+    start = base // unit * unit
+    return [Span(start + unit * number, unit) for number in (6, 5, 4)]

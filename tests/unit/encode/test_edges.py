@@ -381,7 +381,7 @@ def test_any_change_of_a_dump(data: st.DataObject) -> None:
     changed(data, document["model"])
     mode = data.draw(st.sampled_from(["preserve", "fresh"]))
     try:
-        build_model(Model(Path("m.json"), document, True), REGISTRY, mode=mode)
+        build_model(Model.of(Path("m.json"), document), REGISTRY, mode=mode)
     except KhotoolError as error:
         message = str(error)
     else:
@@ -426,7 +426,7 @@ def test_files_that_are_no_model(
 def test_manifest_cannot_be_preserved(tmp_path: Path) -> None:
     """A manifest has no addresses."""
     with pytest.raises(UsageError, match="a manifest has no addresses to preserve"):
-        build_model(Model(tmp_path / "m.toml", {"abi": "7.2"}, False), REGISTRY, mode="preserve")
+        build_model(Model.of(tmp_path / "m.toml", {"abi": "7.2"}), REGISTRY, mode="preserve")
 
 
 def test_output_is_not_the_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -478,4 +478,4 @@ def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
     table["columns"]["pfn"] = [1]
     table["columns"]["flags"] = [0]
     with pytest.raises(EncodeError, match=re.escape(table["path"])):
-        build_model(Model(Path("m.json"), document, True), REGISTRY)
+        build_model(Model.of(Path("m.json"), document), REGISTRY)
