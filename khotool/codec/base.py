@@ -1,8 +1,8 @@
 """What every codec can do, and how one is found by the shape that a definition names.
 
-A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes to
-nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the same
-(``read``), and a handover to bytes (``build``).
+A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes
+to nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the
+same (``read``), and a handover to bytes (``build``).
 
 A module of this package that registers a codec is found by itself: a new shape is its file here,
 and its name in ``Shape``.
@@ -134,7 +134,7 @@ class Codec(ABC):
         given = row.get(field.label)
         return 0 if given is None else reader.number(field, given)
 
-    def build_column(
+    def build_column(  # noqa: B027
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
     ) -> None:
         """Lay out what a column of pointers leads to; ``columns`` are uint64 (n,) by label."""

@@ -157,11 +157,10 @@ class FdtBuilder:
         self, values: Mapping[str, Any], taken: set[str], definition: Definition, path: str
     ) -> None:
         """Note values that a node has no place for."""
+        why = f"{definition.id} has no such value"
         for label, value in values.items():
             if label not in taken:
-                self.builder.lose_value(
-                    f"{path}/{label}", value, f"{definition.id} has no such value"
-                )
+                self.builder.lose_value(f"{path}/{label}", value, why)
 
     def value(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from khotool.abi.record import encode_chars
 from khotool.absent import Absent
+from khotool.encode.poke import number_bytes
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
 from khotool.errors import EncodeError, KhotoolError, UsageError
@@ -189,9 +190,10 @@ def _value_bytes(mutation: _Mutation, node: Node) -> bytes:
     if shown is None and is_text(given.raw) and not given.raw.startswith("0x"):
         return _text_bytes(mutation, given, node.span.size)
     new = mutation.integer("value") if shown is None else shown
-    if node.field is not None and node.field.width:
-        return _part_bytes(mutation, node, new)
-    return mutation.number(new, node.span.size)
+    try:
+        return number_bytes(mutation.image, node, new, given.key)
+    except EncodeError as error:
+        raise mutation.error("value", str(error).removeprefix(f"{given.key}: ")) from None
 
 
 def is_text(raw: object) -> TypeGuard[str]:
@@ -204,23 +206,6 @@ def _text_bytes(mutation: _Mutation, given: Value, size: int) -> bytes:
         return encode_chars(given.text(), size, given.key)
     except EncodeError as error:
         raise mutation.error("value", str(error).removeprefix(f"{given.key}: ")) from None
-
-
-def _part_bytes(mutation: _Mutation, node: Node, new: int) -> bytes:
-    """The word of a bit field with one part changed."""
-    assert node.span is not None
-    assert node.field is not None
-    parent = node.parent
-    definition = mutation.registry.get(node.format)
-    name = parent.struct if parent is not None else ""
-    compiled = mutation.registry.compile(definition, name, mutation.built.geometry)
-    placed = compiled.by_label(node.field.label)
-    part = next(p for p in placed.parts if p.field.label == node.field.label)
-    order = mutation.built.geometry.byteorder
-    word = int.from_bytes(mutation.read(node.span.address, placed.size), order)
-    if (new << part.shift) & ~part.mask:
-        raise mutation.error("value", f"{new:#x} does not fit {node.path}")
-    return mutation.number((word & ~part.mask) | (new << part.shift), placed.size)
 
 
 def _cycle(mutation: _Mutation) -> None:

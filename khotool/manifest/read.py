@@ -16,6 +16,7 @@ from khotool.manifest.entries import memblock, metadata, read_entry, read_kho_te
 from khotool.manifest.fields import FieldReader
 from khotool.manifest.mutate import check_mutations
 from khotool.manifest.sessions import luo
+from khotool.memory.elf import MACHINES
 from khotool.model.image import Span
 from khotool.structured import Document, Table
 
@@ -37,6 +38,8 @@ TOP = (
     "mutate",
     "about",
 )
+NAMES = sorted({*MACHINES.values(), "ppc64le"})
+"""Machines that an ELF header has a number for."""
 LUO_KEYS = ("session", "flb", "liveupdate_number")
 
 
@@ -96,7 +99,7 @@ class Manifest:
         handover = Handover(
             geometry=self.geometry,
             osrelease=release,
-            machine=self.root.text("machine", "x86_64" if small else "aarch64", limit=32),
+            machine=self.root.choice("machine", NAMES, "x86_64" if small else "aarch64"),
             entries=self._entries(release),
             memory=self._spans("memory"),
             scratch=self._spans("scratch"),

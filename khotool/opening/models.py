@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import Registry
+from khotool.document.digest import edited
 from khotool.document.full import preserved_segments
 from khotool.document.json_input import word
 from khotool.document.payload import read_blobs
@@ -19,6 +20,7 @@ from khotool.errors import EncodeError, InputError, UsageError
 from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
 from khotool.model.image import Span
+from khotool.opening.edits import apply_edits
 from khotool.structured import Document, StructuredError, read_document
 
 MAX_MODEL = 4 << 30
@@ -119,6 +121,11 @@ def build_model(
     if not model.is_dump:
         return _build_manifest(model, registry, mode, abi, memory, progress)
     built = preserved(model, registry, blobs)
+    halves = edited(model.document)
+    if halves == {"readable", "regions"}:
+        raise EncodeError("model", "both this and the readable part are edited; edit one of them")
+    if "readable" in halves:
+        built = apply_edits(built, model.document, registry)
     if mode != "fresh" and abi is None:
         if memory:
             raise UsageError("--memory is for a fresh layout; add --mode fresh")
