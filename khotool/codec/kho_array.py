@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, FieldType, Shape
+from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
 from khotool.codec.base import Codec, Stored, as_number, register
 from khotool.codec.vmalloc import Read, ShapeProblem
@@ -204,18 +204,7 @@ class KhoArrayCodec(Codec):
             return made
         if not isinstance(rows, Rows):
             raise EncodeError(path, "expected a table")
-        columns = dict(rows.columns)
-        position = columns.pop(POSITION.label, None)
-        if position is None:
-            position = np.arange(len(rows), dtype=np.uint64)
-        if len(np.unique(position)) < len(position):
-            raise EncodeError(path, f"two rows have the same {POSITION.label}")
-        compiled = registry.compile(definition, field.holds.of, builder.geometry)
-        data = builder.table(compiled, Rows(columns, rows.payload, rows.used), path)
-        words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
-        if rows.used is not None:
-            # A position without anything has no word.
-            position, words = position[rows.used], words[rows.used]
+        position, words = _words(builder, definition, field.holds, rows, path)
 
         def allocate(count: int) -> list[int]:
             return [builder.alloc_preserve(builder.geometry.page_size, path) for _ in range(count)]
@@ -225,3 +214,22 @@ class KhoArrayCodec(Codec):
         for place, written in writes:
             builder.write(place, written)
         return made | {first.label: address}
+
+
+def _words(
+    builder: Builder, definition: Definition, holds: Holds, rows: Rows, path: str
+) -> tuple[U64, U64]:
+    """Positions and words, uint64 (n,) each, of a table; its payload is placed."""
+    columns = dict(rows.columns)
+    position = columns.pop(POSITION.label, None)
+    if position is None:
+        position = np.arange(len(rows), dtype=np.uint64)
+    if len(np.unique(position)) < len(position):
+        raise EncodeError(path, f"two rows have the same {POSITION.label}")
+    compiled = builder.registry.compile(definition, holds.of, builder.geometry)
+    data = builder.table(compiled, Rows(columns, rows.payload, rows.used), path)
+    words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
+    if rows.used is None:
+        return position, words
+    # A position without anything has no word.
+    return position[rows.used], words[rows.used]

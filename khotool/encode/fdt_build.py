@@ -119,7 +119,8 @@ class FdtBuilder:
         raw = encode_text(name) if isinstance(name, str) else b""
         if not raw or len(raw) > MAX_NODE_NAME or b"/" in raw or b"\0" in raw:
             raise EncodeError(
-                f"{path}/{label}", f"{name!r} is no node name: 1 to {MAX_NODE_NAME} bytes, no '/'"
+                f"{path}/{label}",
+                f"{name!r} is not a node name: 1 to {MAX_NODE_NAME} bytes, no '/'",
             )
         values = {key: value for key, value in item.items() if key != label}
         here, text = f"{path}[{name}]", raw.decode("latin-1")

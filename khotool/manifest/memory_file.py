@@ -14,6 +14,7 @@ from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels
 from khotool.handover.values import Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
+from khotool.manifest.notation import read_number
 from khotool.structured import Table
 
 MEMORY = ("size", "pos", "seals", "contents", "folio", "holes")
@@ -75,8 +76,8 @@ def _seals(registry: Registry, definition: Definition, table: Table) -> int:
         table["seals"].mistake(f"{definition.id} does not carry seals")
         return 0
     fields = leaf_fields(definition.structs[definition.content].fields)
-    names = next(field.flags for field in fields if field.label == "seals")
-    return table["seals"].flags(names)
+    field = next(field for field in fields if field.label == "seals")
+    return read_number(field, table["seals"])
 
 
 def _without_holes(table: Table, orders: Any, index: Any) -> tuple[Any, Any]:

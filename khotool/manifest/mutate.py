@@ -107,8 +107,8 @@ class _Mutation:
     def node(self, key: str = "path") -> Node:
         """The node that a path of the mutation names."""
         path = self.item.text(key)
-        if not path:
-            raise self.error(key, "expected a path, as dump prints it")
+        if self.item.is_wrong:
+            self.document.finish()
         try:
             return find_node(self.image, path)
         except UsageError as error:

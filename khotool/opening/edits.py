@@ -19,6 +19,7 @@ from khotool.model.lookup import table_row
 from khotool.render.document import dump_document
 from khotool.structured.positions import Path
 from khotool.structured.values import key_text
+from khotool.view.notation import json_scalar
 
 MISSING = object()
 """In place of a value that one of two documents does not have."""
@@ -50,11 +51,12 @@ def apply_edits(built: Built, document: dict[str, Any], registry: Registry) -> B
     """
     image = image_of(built, registry)
     writes: dict[tuple[int, int], tuple[bytes, str]] = {}
+    wanted: dict[Path, Any] = {}
     for found in differences(image, document):
         where = key_text(found.path)
         node = _editable(image, found, where)
         assert node.span is not None
-        data = _stored(image, node, found.given, where)
+        data, wanted[found.path] = _stored(image, node, found.given, where)
         place = (node.span.address, node.span.size)
         other = writes.setdefault(place, (data, where))
         if other[0] != data:
@@ -62,15 +64,23 @@ def apply_edits(built: Built, document: dict[str, Any], registry: Registry) -> B
     if not writes:
         return built
     edits = [(address, data) for (address, _), (data, _) in writes.items()]
-    changed = replace(built, segments=[*_patched(built, edits)])
-    try:
-        left = next(differences(image_of(changed, registry), document), None)
-    except KhotoolError as error:
-        raise EncodeError(next(iter(writes.values()))[1], f"after this edit, {error}") from None
-    if left is not None:
-        text = f"the edits make this {_shown(left.made)}, the document has {_shown(left.given)}"
-        raise EncodeError(key_text(left.path), f"{text}; make them agree")
+    changed = replace(built, segments=list(_patched(built, edits)))
+    _verify(changed, document, registry, wanted)
     return changed
+
+
+def _verify(
+    built: Built, document: dict[str, Any], registry: Registry, wanted: dict[Path, Any]
+) -> None:
+    """Raise the first edit that the changed image does not show, by its key."""
+    try:
+        left = list(differences(image_of(built, registry), document))
+    except KhotoolError as error:
+        raise EncodeError(key_text(next(iter(wanted))), f"after this edit, {error}") from None
+    for found in left:
+        if found.path in wanted and found.made != wanted[found.path]:
+            text = f"the edits make this {_shown(found.made)}, not {_shown(found.given)}"
+            raise EncodeError(key_text(found.path), text)
 
 
 def differences(image: Image, document: dict[str, Any]) -> Iterator[Difference]:
@@ -136,19 +146,19 @@ def _below(node: Node, step: str | int) -> Node | None:
     return node.get("data" if step == "payload" else step)
 
 
-def _stored(image: Image, node: Node, given: Any, where: str) -> bytes:
-    """The bytes that hold a value as somebody wrote it."""
+def _stored(image: Image, node: Node, given: Any, where: str) -> tuple[bytes, Any]:
+    """The bytes that hold a value as somebody wrote it, and the value as dump writes it."""
     assert node.span is not None
     if isinstance(node.value, str) and isinstance(given, str):
-        return text_bytes(node, given, where)
+        return text_bytes(node, given, where), given
     if isinstance(node.value, bytes) and isinstance(given, str):
         data = bytes.fromhex(given) if _is_hexadecimal(given) else b""
         if len(data) != node.span.size:
             raise EncodeError(where, f"expected {node.span.size} bytes as hexadecimal digits")
-        return data
+        return data, data.hex()
     number = _number(node, given)
     if isinstance(node.value, int) and number is not None:
-        return number_bytes(image, node, number, where)
+        return number_bytes(image, node, number, where), json_scalar(number, node.field)
     raise EncodeError(where, f"expected a value such as {_shown(node.value)}, found {given!r:.60}")
 
 
