@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.codec.contexts import Builder, Lifter, Reader, Walk
     from khotool.handover.values import Array
-    from khotool.model.image import Node
-    from khotool.model.image import Table as NodeTable
-    from khotool.structured import Table
+    from khotool.model.node import Node, Table
+    from khotool.structured import Table as Written
 
 WORD = 8
 """Bytes of a pointer."""
@@ -48,9 +47,11 @@ class Codec(ABC):
 
     # -- bytes to nodes ------------------------------------------------------------------
 
+    @abstractmethod
     def validate(self, use: Use) -> Iterator[str]:
         """Why a pointer of this shape is not sound in a definition; nothing if it is."""
 
+    @abstractmethod
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
@@ -70,7 +71,7 @@ class Codec(ABC):
         if field.null == "error":
             walk.recorder.report("REC408", node, f"{field.name} is 0")
 
-    def column(self, walk: Walk, node: Node, table: NodeTable, field: Field) -> None:  # noqa: B027
+    def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:  # noqa: B027
         """Claim what a column of a table leads to; nothing for shapes that rows do not have."""
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:  # noqa: B027
@@ -88,7 +89,7 @@ class Codec(ABC):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Table,
+        table: Written,
     ) -> Any:
         """The value that somebody wrote by hand, as ``build`` takes it.
 
@@ -121,11 +122,11 @@ class Codec(ABC):
 
     # Columns of tables: most shapes do not occur there, and their numbers stay as they are.
 
-    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """Add what a column of pointers means to ``rows``."""
         rows.columns[field.label] = table.column(field.label)
 
-    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
         """What somebody wrote for the pointer in one row of a table.
 
         Returns:

@@ -12,6 +12,7 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import AbiSet, Definition, Field, Reference
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.codec.walk import Walk
 from khotool.handover.placement import Places
 from khotool.handover.values import Array, Buffer, Contents, Link, Payload, Rows
 from khotool.structured import Table, Value
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from khotool.model.image import Node
     from khotool.pages.blocks import Blocks
 
-# -- bytes to nodes ----------------------------------------------------------------------
+__all__ = ["Builder", "Lifter", "Reader", "Walk"]
+
+# -- bytes to nodes: khotool.codec.walk ---------------------------------------------------
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, as_number, register
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.abi.registry import Registry
+from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import claim_rows, page_region
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
-
-if TYPE_CHECKING:
-    from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node
-    from khotool.structured import Table
+from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
@@ -125,45 +125,51 @@ def extents_of(address: U64, size: int) -> U64:
     return np.stack([address[first], counts * np.uint64(size)], axis=1)
 
 
-def build(
-    position: U64, word: U64, page: CompiledStruct, allocate: Callable[[int], list[int]]
-) -> tuple[int, Iterator[tuple[int, bytes]]]:
-    """Lay an array out: a page for each part of it that has words, in ascending order.
-
-    Args:
-        position: (n,) uint64, distinct positions of words; word: (n,) uint64.
-        page: as for ``walk_array``.
-        allocate: number of pages to their physical addresses.
-
-    Returns:
-        Physical address of the first page, 0 without words; address and bytes of each page.
-    """
-    fits = page.by_label("entries").count
-    order = np.argsort(position, kind="stable")
-    position, word = position[order], word[order]
-    starts, first = np.unique(position // np.uint64(fits), return_index=True)
-    addresses = allocate(len(starts))
-    ends = [*first[1:].tolist(), len(position)]
-
-    def writes() -> Iterator[tuple[int, bytes]]:
-        for number, address in enumerate(addresses):
-            low, high = int(first[number]), int(ends[number])
-            base = int(starts[number]) * fits
-            entries = np.zeros(fits, np.uint64)
-            entries[(position[low:high] - np.uint64(base)).astype(np.int64)] = word[low:high]
-            following = addresses[number + 1] if number + 1 < len(addresses) else 0
-            values = {"next": following, "startpos": base, "entries": entries.tolist()}
-            yield address, encode_record(page, values, "kho_array")
-
-    return (addresses[0] if addresses else 0), writes()
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 @register(Shape.KHO_ARRAY)
 class KhoArrayCodec(Codec):
-    """A sparse array of words: a table with a column of positions."""
+    """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
+
+    embedded = True
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The descriptor's own fields say all."""
+        return iter(())
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The words that are not 0 as a table; the pages that hold them beside it."""
+        assert node.field is not None
+        assert node.field.holds is not None
+        scene, recorder = walk.scene, walk.recorder
+        compiled = scene.struct(definition, node.field.holds.of)
+        descriptor = scene.owner_of_struct(definition, node.struct)
+        recorder.use(descriptor)
+        page = scene.struct(descriptor, PAGE)
+        node.kind = NodeKind.TABLE
+        empty = np.empty(0, np.uint64)
+        none = np.empty((0, 2), np.uint64)
+        node.table = Table(compiled, np.empty(0, compiled.dtype), none, 0, POSITION, empty)
+        first = next((c for c in node.children if c.field and c.field.points_to), None)
+        if first is None or not first.value or not isinstance(first.value, int):
+            return
+        limit = min(scene.limits.chain, max(1, recorder.bytes_left // page.size))
+        found = walk_array(scene.space.read, first.value, page, max_pages=limit)
+        if not recorder.spend(node, len(found.pages) + 1, len(found.pages) * page.size):
+            return
+        for number, address in enumerate(found.pages):
+            span = Span(address, page.size)
+            top = node.add(Node("pages", NodeKind.RECORD, key=str(number), span=span))
+            page_region(walk, top, page, address, descriptor)
+            walk.claim(node, address, page.size)
+        walk.problems(node, found.problems)
+        records = np.zeros(len(found.word), compiled.dtype)
+        records[compiled.fields[0].field.name] = found.word
+        extents = extents_of(found.address, compiled.size)
+        node.table = Table(compiled, records, extents, len(records), POSITION, found.position)
+        claim_rows(walk, node, node.table)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The words and their positions as rows."""
@@ -176,7 +182,7 @@ class KhoArrayCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Table,
+        table: Written,
     ) -> Any:
         """The rows of the table."""
         if field.holds is None:
@@ -214,6 +220,42 @@ class KhoArrayCodec(Codec):
         for place, written in writes:
             builder.write(place, written)
         return made | {first.label: address}
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def build(
+    position: U64, word: U64, page: CompiledStruct, allocate: Callable[[int], list[int]]
+) -> tuple[int, Iterator[tuple[int, bytes]]]:
+    """Lay an array out: a page for each part of it that has words, in ascending order.
+
+    Args:
+        position: (n,) uint64, distinct positions of words; word: (n,) uint64.
+        page: as for ``walk_array``.
+        allocate: number of pages to their physical addresses.
+
+    Returns:
+        Physical address of the first page, 0 without words; address and bytes of each page.
+    """
+    fits = page.by_label("entries").count
+    order = np.argsort(position, kind="stable")
+    position, word = position[order], word[order]
+    starts, first = np.unique(position // np.uint64(fits), return_index=True)
+    addresses = allocate(len(starts))
+    ends = [*first[1:].tolist(), len(position)]
+
+    def writes() -> Iterator[tuple[int, bytes]]:
+        for number, address in enumerate(addresses):
+            low, high = int(first[number]), int(ends[number])
+            base = int(starts[number]) * fits
+            entries = np.zeros(fits, np.uint64)
+            entries[(position[low:high] - np.uint64(base)).astype(np.int64)] = word[low:high]
+            following = addresses[number + 1] if number + 1 < len(addresses) else 0
+            values = {"next": following, "startpos": base, "entries": entries.tolist()}
+            yield address, encode_record(page, values, "kho_array")
+
+    return (addresses[0] if addresses else 0), writes()
 
 
 def _words(

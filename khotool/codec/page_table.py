@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.geometry import Geometry
-from khotool.codec.base import Codec, as_number, pointer, register
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import plural
+from khotool.codec.walk import owner_path
 from khotool.errors import EncodeError
 from khotool.handover.values import Mapped, PageTables
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.model.region import TableRegion
+from khotool.structured import Table as Written
 
-if TYPE_CHECKING:
-    from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node
-    from khotool.structured import Table
+MAX_ENTRIES = 1 << 20
+"""Entries of the last level that a manifest may ask for."""
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -31,8 +35,6 @@ SUPERPAGE = 1 << 7
 """Above level 0: the entry leads to memory, not to a table."""
 ADDRESS_BITS = 52
 MAX_PROBLEMS = 64
-MAX_ENTRIES = 1 << 20
-"""Entries of the last level that a manifest may ask for."""
 
 
 @dataclass(slots=True)
@@ -179,12 +181,58 @@ def _note(found: PageTable, problem: ShapeProblem) -> None:
         found.problems.append(problem)
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 @register(Shape.PAGE_TABLE)
 class PageTableCodec(Codec):
-    """Page tables: what they map, or the words of the tables of an image."""
+    """Page tables from the first one down: memory of the node's owner, one array of entries."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """Its entries have a struct, and the level is a field beside it."""
+        yield from use.needs_struct("its entries")
+        yield from use.beside(use.reference.level)
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """One table of all entries, table after table."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        reference, scene, recorder = node.field.points_to, walk.scene, walk.recorder
+        size = scene.geometry.page_size
+        level = siblings.get(reference.level) if reference.level else reference.levels
+        entry = scene.struct(definition, reference.of)
+        recorder.use(scene.owner_of_struct(definition, reference.of))
+        found = walk_page_table(
+            scene.space.read,
+            int(node.value),
+            scene.geometry,
+            level=level if isinstance(level, int) else 0,
+            max_tables=max(min(recorder.nodes_left, recorder.bytes_left // size), 1),
+        )
+        walk.problems(node, found.problems)
+        walk.claim(node, int(node.value), 1)
+        if not found.tables:
+            return
+        pages = np.array(found.tables, np.uint64)
+        recorder.claim_many(owner_path(node), pages, np.uint64(size))
+        node.target = Span(found.tables[0], size)
+        leaves = found.leaves
+        node.remark = f"{plural(leaves.count, 'leaf entry', 'leaf entries')}, {leaves.pages} pages"
+        if not recorder.spend(node, len(pages), len(pages) * size):
+            return
+        extents = np.empty((len(pages), 2), np.uint64)
+        extents[:, 0], extents[:, 1] = pages, size
+        words = np.concatenate(found.entries)
+        records = np.zeros(len(words), entry.dtype)
+        records[entry.fields[0].field.name] = words
+        tables = node.add(Node("tables", NodeKind.TABLE, format=definition.id))
+        tables.struct = entry.struct.name
+        tables.table = Table(entry, records, extents, len(records))
+        tables.remark = plural(len(pages), "table")
+        recorder.regions.append(
+            TableRegion(tables.path, definition.id, entry, extents, records, node=tables)
+        )
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The words of all tables."""
@@ -208,7 +256,7 @@ class PageTableCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Table,
+        table: Written,
     ) -> Any:
         """A list of what is mapped."""
         return PageTables([read_mapped(item) for item in table[field.label].tables()])
@@ -233,7 +281,10 @@ class PageTableCodec(Codec):
         return _Mapper(builder, level, path).build(value.maps)
 
 
-def read_mapped(table: Table) -> Mapped:
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def read_mapped(table: Written) -> Mapped:
     """What a page table maps at one device address: memory, or that of a table's rows."""
     iova = table.integer("iova", sizes=True)
     if "table" in table:

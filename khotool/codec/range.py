@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, pointer, register
+from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Block, Rows
-
-if TYPE_CHECKING:
-    from khotool.codec.contexts import Builder, Lifter, Reader
-    from khotool.model.image import Node
-    from khotool.model.image import Table as NodeTable
-    from khotool.structured import Table
+from khotool.model.node import UNPLACED, Node, Span, Table
+from khotool.structured import Table as Written
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 @register(Shape.RANGE)
 class RangeCodec(Codec):
-    """Payload of any length."""
+    """Payload whose length in bytes stands beside its address."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The length is a field beside the address."""
+        return use.beside(use.reference.size)
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The range is the node's target."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        size = siblings.get(node.field.points_to.size)
+        if isinstance(size, int):
+            node.target = Span(node.value, size)
+            walk.claim(node, node.value, size)
+
+    def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
+        """Each row has its range."""
+        assert field.points_to is not None
+        if field.points_to.size:
+            sizes = np.minimum(table.column(field.points_to.size), np.uint64(UNPLACED - 1))
+            walk.recorder.claim_many(owner_path(node), table.column(field.label), sizes)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The range; 0 where there is none."""
@@ -38,7 +57,7 @@ class RangeCodec(Codec):
         reader: Reader,
         definition: Definition,
         field: Field,
-        table: Table,
+        table: Written,
     ) -> Any:
         """A range of memory: its size, and what it holds."""
         return read_payload(reader, table[field.label].table())
@@ -54,7 +73,7 @@ class RangeCodec(Codec):
         """The address of the range at its new place."""
         return build_payload(builder, field, values, path)
 
-    def lift_column(self, lifter: Lifter, table: NodeTable, field: Field, rows: Rows) -> None:
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """A range for each row that has one."""
         addresses = table.column(field.label)
         lengths = table.column(pointer(field).size)
@@ -62,7 +81,7 @@ class RangeCodec(Codec):
         rows.used = addresses != 0
         rows.payload = lifter.payload(addresses[rows.used], lengths[rows.used])
 
-    def read_cell(self, reader: Reader, field: Field, row: Table) -> Any:
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
         """A range, as elsewhere or with its keys beside the values of the row; None for a hole."""
         if row.boolean("hole"):
             return None

@@ -11,7 +11,7 @@ import numpy as np
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.ranges import HIGHEST
+from khotool.codec.range_map import HIGHEST
 from khotool.fdt.blob import Blob
 from khotool.fdt.blob import Node as FdtNode
 from khotool.maps.preserved import PreservedMap

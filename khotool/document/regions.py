@@ -11,12 +11,12 @@ from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import HEX_ROLES
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.codec.map_layout import CHUNK_ELEMENT, CHUNK_HEADER
 from khotool.document.json_input import address_of, number, take, word
 from khotool.document.map import map_from_json, map_to_json
 from khotool.document.tree import blob_from_json, blob_to_json
 from khotool.errors import EncodeError, UsageError
 from khotool.handover.columns import pack_columns
-from khotool.maps.layouts import CHUNK_ELEMENT, CHUNK_HEADER
 from khotool.model.image import Image, Node
 from khotool.model.region import (
     FdtRegion,

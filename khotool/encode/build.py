@@ -12,7 +12,7 @@ from khotool.abi.definition import AbiSet, Definition, Field
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
-from khotool.codec.array import array_pages
+from khotool.codec.array import written_pages
 from khotool.codec.base import codec_for, codec_of
 from khotool.encode.fdt_build import FdtBuilder, finish
 from khotool.errors import EncodeError
@@ -237,7 +237,7 @@ class Builder:
             reference = other.points_to
             if reference is not None and reference.pgcnt == field.label and not reference.header:
                 items = len(values.get(other.label) or ())
-                return array_pages(self, definition, reference, items)
+                return written_pages(self, definition, reference, items)
         return None
 
     def _count(

@@ -12,8 +12,8 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.codec.base import codec_of
-from khotool.decode.references import Places as ElementPlaces
-from khotool.decode.references import element_places
+from khotool.codec.element import Places as ElementPlaces
+from khotool.codec.element import element_places
 from khotool.handover.columns import leaf_fields
 from khotool.handover.memory import default_scratch, source_memory
 from khotool.handover.values import (

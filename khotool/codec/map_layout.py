@@ -1,4 +1,4 @@
-"""What a layout of a definition says about the form of its map."""
+"""Parameters of the preserved-page map that a layout of its definition fixes."""
 
 from __future__ import annotations
 
