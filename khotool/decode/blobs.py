@@ -270,7 +270,7 @@ def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Imag
     absent = Absent(Reason.NOT_CAPTURED, "the file is one device tree")
     found = walk.scene.map
     if not (isinstance(found, PreservedMap) and found.layout == "ranges"):
-        # Ranges stand in the tree itself; every other map is elsewhere.
+        # Ranges are in the tree itself; every other map is elsewhere.
         found = absent
     handover = Phased(decoded_of(walk), Phase.UNKNOWN, "", found)
     return image_of_parts(handover, roots, absent)

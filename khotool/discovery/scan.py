@@ -265,7 +265,7 @@ def _setup_data(
 def _search_windows(space: AddressSpace, result: Scan, limits: Limits) -> list[tuple[int, int]]:
     """Where setup_data can be: anywhere in a small image, else beside a scratch array.
 
-    kexec puts its segments into scratch, from the top down, so that setup_data stands in the
+    kexec puts its segments into scratch, from the top down, so that setup_data is in the
     very area that holds the array; an array in no area of its own is not one that was handed
     over.
     """

@@ -36,7 +36,7 @@ from khotool.model.region import FdtRegion
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"
 SETUP_DATA = 0x250
-"""Byte of x86's boot_params where the address of the first setup_data node stands."""
+"""Byte of x86's boot_params that holds the address of the first setup_data node."""
 MAX_SETUP_DATA = 1024
 MAX_GLANCES = 1 << 20
 """Preserved pages whose first bytes are looked at for the root."""

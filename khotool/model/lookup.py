@@ -37,7 +37,7 @@ def find_node(image: Image, path: str) -> Node:
 
 
 def _child(node: Node, step: Step, following: Step | None) -> tuple[Node | None, int]:
-    """The child that a step, or a name and the key behind it, mean, and the steps it took."""
+    """The child that a step, or a name and the key after it, mean, and the steps it took."""
     if step.is_key:
         return _element(node, step.text), 1
     if following is not None and following.is_key:

@@ -78,7 +78,7 @@ class Span:
 
     @property
     def end(self) -> int:
-        """Physical address behind the last byte."""
+        """Physical address after the last byte."""
         return self.address + self.size
 
 

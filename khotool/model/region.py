@@ -41,7 +41,7 @@ class Region(Protocol):
         ...
 
     def writes(self) -> Iterator[Write]:
-        """The bytes that the decoded values stand for."""
+        """The bytes that the decoded values encode to."""
         ...
 
 
