@@ -16,7 +16,7 @@ from khotool.view.memory import Memory, memory_of
 from khotool.view.values import Value, value_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageView:
     """What an image hands over.
 
@@ -25,6 +25,9 @@ class ImageView:
     """
 
     model: Image
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
 
     @property
     def path(self) -> str:

@@ -18,7 +18,22 @@ SHOWN = 6
 """Keys listed in an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, repr=False)
+class OfNode:
+    """A view of one node of the model."""
+
+    node: Node
+
+    @property
+    def path(self) -> str:
+        """As ``khotool dump`` prints it."""
+        return self.node.path
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Keyed(Generic[K, T]):
     """Elements in stored order, found by key.
 
@@ -35,6 +50,10 @@ class Keyed(Generic[K, T]):
     elements: tuple[T, ...] = ()
     keys: tuple[K | Absent, ...] = ()
     absent: Absent | None = None
+
+    def __repr__(self) -> str:
+        why = f", {self.absent.reason}" if self.absent is not None else ""
+        return f"<Keyed {self.what}: {len(self)}{why}>"
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.elements)

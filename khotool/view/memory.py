@@ -50,7 +50,7 @@ class PageRange:
         return self.start + self.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Memory:
     """Preserved memory of an image.
 
@@ -62,6 +62,9 @@ class Memory:
     image: Image
     map: PreservedMap
     page_size: int
+
+    def __repr__(self) -> str:
+        return f"<Memory {self.layout}: {self.pages} pages>"
 
     @property
     def blocks(self) -> Blocks:
