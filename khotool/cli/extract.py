@@ -153,7 +153,9 @@ def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     from khotool.handlers import payload_of
 
     with progress(args) as report:
-        result = write_folder(image, node, Path(args.output), args.fill, report, payload_of)
+        result = write_folder(
+            image, node, Path(args.output), args.fill, report, payload_of, lambda one: one.note
+        )
     _say(args, [f"note: {text}" for text in result.notes])
     files = [row for row in result.manifest["files"] if "file" in row]
     _describe(args, f"{args.output}: {len(files)} files", result.total)

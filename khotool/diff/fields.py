@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from khotool.abi.definition import Shape
 from khotool.absent import Absent, Reason
 from khotool.diff.changes import Change, ChangeKind
 from khotool.model.image import Image, Node, NodeKind
@@ -78,6 +79,15 @@ def unfollowed(node: Node, image: Image) -> bool:
         and not node.children
         and node.table is None
     )
+
+
+def unread_handle(node: Node, image: Image) -> bool:
+    """True for a handle whose handler no definition knows, so that nothing behind it was read."""
+    reference = node.field.points_to if node.field is not None else None
+    if reference is None or reference.shape is not Shape.HANDLER or not node.value:
+        return False
+    name = handler_of(node)
+    return isinstance(name, str) and not image.registry.handlers(reference.kind, name)
 
 
 def json_of(node: Node, *, addresses: bool = False) -> Any:

@@ -70,6 +70,13 @@ class Written:
     missing: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
+    def add(self, other: Written) -> None:
+        """Count another file in; its ranges are its own."""
+        self.size += other.size
+        self.data += other.data
+        self.holes += other.holes
+        self.missing += other.missing
+
 
 def write_plan(
     plan: Plan, space: AddressSpace, sink: Sink, fill: str | None = None, tell: Tell | None = None
@@ -89,8 +96,8 @@ def write_plan(
     if fill is None:
         if plan.lost:
             raise InputError(
-                f"{plan.path}: {plan.lost}, so parts of the file are unknown; --fill zero leaves "
-                "holes there"
+                f"{plan.path}: {plan.lost} of its records are not captured, so parts of the file "
+                "are unknown; --fill zero leaves holes there"
             )
         gaps = plan.missing(space.extents())
         if len(gaps):
