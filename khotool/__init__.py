@@ -88,12 +88,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from khotool import api
+if not TYPE_CHECKING:  # A type checker is to see the names above and no others.
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'khotool' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            from khotool import api
+
+            return getattr(api, name)
+        raise AttributeError(f"module 'khotool' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
