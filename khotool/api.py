@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 1 << 30
-"""Bytes that ``OpenImage.read`` gives unless it is told another limit."""
+"""Bytes that ``OpenImage.read`` gives unless ``limit`` says otherwise."""
 Fill = Literal["zero", "pattern"]
 
 
@@ -188,7 +188,7 @@ class OpenImage(ImageView):
         only: Sequence[str] = (),
         ignore: Sequence[str] = (),
     ) -> Comparison:
-        """What changed from this image to another one; see ``khotool diff``.
+        """What changed from this image to ``other``; see ``khotool diff``.
 
         Args:
             addresses: compare physical addresses, and how lists are laid out, too.

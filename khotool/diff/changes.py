@@ -101,7 +101,7 @@ class Comparison:
 
     Args:
         changes: in the order of the first image.
-        owners: owners of preserved memory with another number of pages.
+        owners: owners whose number of preserved pages changed.
         totals: pages preserved in each image; None where a map is absent.
         added: physical ranges preserved in the second image only, (start, bytes); see options.
         removed: physical ranges preserved in the first image only.

@@ -1,4 +1,4 @@
-"""Compare two handovers by what they hand over, wherever it lies."""
+"""Compare two handovers by what they hand over, wherever it is in memory."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from khotool.diff.fields import (
     is_layout,
     is_unknown,
     is_version,
-    json_of,
     length_of,
+    one_sided,
     plain_key,
     pointer_of,
     says_nothing,
-    text_of,
     unfollowed,
     unread_handle,
 )
 from khotool.diff.gaps import Gaps, Hidden, is_marker, not_compared
-from khotool.diff.layout import compare_layout
+from khotool.diff.layout import Layouts
 from khotool.diff.paths import PathFilter
 from khotool.diff.tables import compare_tables
 from khotool.diff.versions import known_on_one_side, unknown_nodes, version_change
@@ -46,7 +45,7 @@ from khotool.extract.select import points_to
 from khotool.model.image import Image, Node, NodeKind, Phase
 
 MOST_RENAMES = 16
-"""Elements of one list that are looked at for having got another name."""
+"""Elements of one list that may have been renamed."""
 MOST_GAPS = 100_000
 """Parts that are remembered as not compared."""
 PAYLOAD = frozenset({Shape.RANGE, Shape.OPAQUE, Shape.FOLIO})
@@ -112,7 +111,7 @@ class TreeComparison:
         gaps: what each image could not read.
         not_compared: what one of the images does not show, by its path.
         payload: pairs of nodes whose contents correspond.
-        renamed: paths of elements that have another name in the second image: new to old.
+        renamed: paths of elements that have a new name in the second image: new to old.
         hidden: paths below which one image was not read.
     """
 
@@ -170,14 +169,13 @@ class TreeComparison:
     def _layout(self, a: Node, b: Node, lost: tuple[bool, bool]) -> None:
         addresses = self.options.addresses
         faulty = self.gaps[0].rules(a) != self.gaps[1].rules(b)
-        images = self.old, self.new
-        self.changes += compare_layout(a, b, images, lost, addresses=addresses, faulty=faulty)
+        self.changes += Layouts(self.old, self.new, lost, addresses, faulty).compare(a, b)
 
     def _unknown_format(self, a: Node, b: Node) -> None:
         before = len(self.changes)
         self._layout(a, b, (False, False))
         change = version_change(a, b)
-        # A blob of another size is reason enough not to be known.
+        # A different size of the blob is reason enough that its format is not known.
         if change is not None and (before == len(self.changes) or change.path != a.path):
             self.changes.append(change)
         side = Side.FIRST if b.format else Side.SECOND
@@ -185,7 +183,7 @@ class TreeComparison:
         self.hidden.append(a.path)
 
     def _lost(self, a: Node, b: Node) -> tuple[bool, bool]:
-        """Which of the images has not all that the node leads to."""
+        """Which of the images does not have all that the node leads to."""
         reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
         lost = bool(reasons[0]), bool(reasons[1])
         if lost == (False, False):
@@ -212,7 +210,7 @@ class TreeComparison:
         self.formats[1].add(b.format)
 
     def _values(self, a: Node, b: Node) -> bool:
-        """Compare the values themselves; False if there is no point in going below."""
+        """Compare the values themselves; False if what is below them is not to be compared."""
         if isinstance(a.value, Absent) or isinstance(b.value, Absent):
             self._absent_values(a, b)
             return False
@@ -408,11 +406,7 @@ class TreeComparison:
         # A format without this field says the same as a zero in it.
         if other_format and not is_group(node) and says_nothing(node):
             return
-        value, text = json_of(node), text_of(node)
-        if kind is ChangeKind.REMOVED:
-            self.changes.append(Change(kind, node.path, value, None, (text, "")))
-        else:
-            self.changes.append(Change(kind, node.path, None, value, ("", text)))
+        self.changes.append(one_sided(kind, node))
 
     def _changed(self, a: Node, b: Node) -> None:
         self.changes.append(changed(a, b))

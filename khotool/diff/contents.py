@@ -47,7 +47,7 @@ def compare_contents(
             if any(lost):
                 result.not_compared.append(not_compared(a.path, *lost, contents=True))
             continue
-        # A file, its record and its table of folios all stand for the same contents.
+        # A file, its record and its table of folios all mean the same contents.
         key = (left.path, left.size, *left.address[:4].tolist())
         if key not in seen:
             seen.add(key)
@@ -55,7 +55,7 @@ def compare_contents(
 
 
 def _payload(image: Image, node: Node) -> tuple[Plan | None, Reason | None]:
-    """What a node stands for, or why that could not be read; neither for no payload at all."""
+    """The payload of a node, or why it could not be read; neither for a node without payload."""
     try:
         return find_payload(image, node), None
     except InputError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, OwnerChange
@@ -13,7 +14,7 @@ from khotool.diff.gaps import not_compared
 from khotool.diff.paths import PathFilter
 from khotool.model.image import Image, Span
 from khotool.pages.runs import subtract
-from khotool.view.memory import pages_by_owner
+from khotool.view.memory import memory_of
 
 MOST_RANGES = 100_000
 MAP = "/memory_map"
@@ -32,37 +33,41 @@ def compare_pages(
     """Fill in totals, owners and ranges.
 
     Args:
-        renamed: paths of the second image that have another one in the first.
-        comparable: tells which owners have all of their memory in both images.
-        shown: tells which owners are reported.
+        renamed: paths of the second image whose path in the first one differs.
+        comparable: whether both images show all memory of an owner.
+        shown: whether an owner is reported.
     """
-    lost = [found.reason if isinstance(found, Absent) else None for found in (old.map, new.map)]
-    if isinstance(old.map, Absent) or isinstance(new.map, Absent):
+    memories = memory_of(old), memory_of(new)
+    first, second = memories
+    if isinstance(first, Absent) or isinstance(second, Absent):
         # The pointer to the map may have led nowhere; this says why.
+        lost = [found.reason if isinstance(found, Absent) else None for found in memories]
         kept = [gap for gap in result.not_compared if gap.path != MAP]
         result.not_compared = [*kept, not_compared(MAP, *lost)] if shown.whole(MAP) else kept
         return
-    result.totals = old.map.blocks.pages, new.map.blocks.pages
-    a, b = _by_owner(old, {}), _by_owner(new, renamed)
-    for path in sorted(a.keys() | b.keys(), key=lambda path: path or ""):
-        before, after = a.get(path, 0), b.get(path, 0)
-        if before != after and comparable(path) and shown(path or "/"):
-            result.owners.append(OwnerChange(path, before, after))
+    result.totals = first.pages, second.pages
+    owners = _owners(first.pages_by_owner, _renamed(second.pages_by_owner, renamed))
+    result.owners = [one for one in owners if comparable(one.path) and shown(one.path or "/")]
     if options.pages or options.addresses:
-        left, right = old.map.blocks.ranges(), new.map.blocks.ranges()
-        result.removed = _ranges(subtract(left, right))
-        result.added = _ranges(subtract(right, left))
+        result.removed = _ranges(subtract(first.ranges, second.ranges))
+        result.added = _ranges(subtract(second.ranges, first.ranges))
         result.more_ranges = MOST_RANGES in (len(result.removed), len(result.added))
 
 
-def _by_owner(image: Image, renamed: dict[str, str]) -> dict[str | None, int]:
-    """Preserved pages of each owner, by its path in the first image; None for those without."""
-    ownership = image.ownership()
-    pages: dict[str | None, int] = {}
-    for path, number in ({} if ownership is None else pages_by_owner(ownership)).items():
+def _owners(a: dict[str | None, int], b: dict[str | None, int]) -> Iterator[OwnerChange]:
+    for path in sorted(a.keys() | b.keys(), key=lambda path: path or ""):
+        before, after = a.get(path, 0), b.get(path, 0)
+        if before != after:
+            yield OwnerChange(path, before, after)
+
+
+def _renamed(pages: dict[str | None, int], renamed: dict[str, str]) -> dict[str | None, int]:
+    """Pages of owners by their path in the first image."""
+    found: dict[str | None, int] = {}
+    for path, number in pages.items():
         name = None if path is None else _old_path(path, renamed)
-        pages[name] = pages.get(name, 0) + number
-    return pages
+        found[name] = found.get(name, 0) + number
+    return found
 
 
 def _old_path(path: str, renamed: dict[str, str]) -> str:
@@ -74,7 +79,7 @@ def _old_path(path: str, renamed: dict[str, str]) -> str:
     return path
 
 
-def _ranges(ranges: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> list[tuple[int, int]]:
+def _ranges(ranges: NDArray[np.uint64]) -> list[tuple[int, int]]:
     return [(start, end - start) for start, end in ranges[:MOST_RANGES].tolist()]
 
 

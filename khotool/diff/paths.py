@@ -43,10 +43,10 @@ class PathFilter:
 
 
 def _meant(text: str, images: tuple[Image, Image]) -> list[re.Pattern[str]]:
-    """The patterns that a path of the user stands for: at least one node has to match.
+    """The patterns for a path that the user gave, which at least one node has to match.
 
-    Without a star it may name an element by its position or a number in another notation, as
-    everywhere, and so may be two paths in two images.
+    Without a star it may name an element by its position, or a token in decimal, as in every
+    command; that may be two paths in two images.
     """
     bare = text.rstrip("/").removesuffix(CONTENTS) or "/"
     if OF_THE_IMAGE.fullmatch(bare):

@@ -123,7 +123,7 @@ def write_folder(
     target = Path(os.path.realpath(output))
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"-o {output}: exists and is not an empty folder; name another")
+            raise UsageError(f"-o {output}: exists and is not an empty folder; name a new one")
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".khotool-", suffix=".tmp", dir=target.parent))
     except OSError as error:

@@ -19,7 +19,7 @@ def memfd_plan(folios: Folios) -> Plan:
     """The contents of a file, as its record and its folios say.
 
     A folio covers the pages of the preserved block that starts at it; where the map does not
-    tell, what the next index leaves.
+    have it, the pages up to the next index.
 
     Raises:
         InputError: the record has no size that could be read.
@@ -46,10 +46,10 @@ def _ordered(pfn: U64, index: U64, image: Image, size: int, notes: list[str]) ->
     shift = image.geometry.page_shift
     kept = (pfn != 0) & (pfn < np.uint64(1 << (64 - shift)))
     pages = np.uint64(-(-size // image.geometry.page_size))
-    behind = kept & (index >= pages)
-    if behind.any():
-        notes.append(f"{int(behind.sum())} folios lie behind the end of the file; left out")
-        kept &= ~behind
+    beyond = kept & (index >= pages)
+    if beyond.any():
+        notes.append(f"{int(beyond.sum())} folios lie beyond the end of the file; left out")
+        kept &= ~beyond
     pfn, index = pfn[kept], index[kept]
     if len(index) > 1 and not bool((index[1:] > index[:-1]).all()):
         order = np.argsort(index, kind="stable")
@@ -67,7 +67,7 @@ def _pages_of(image: Image, pfn: U64, index: U64, room: U64, notes: list[str]) -
     if isinstance(image.map, Absent):
         if len(pfn):
             notes.append(
-                "the preserved-page map is gone; folio sizes are taken from the gaps between "
+                "the preserved-page map is absent; folio sizes are taken from the gaps between "
                 "their indexes and from the file size"
             )
         return pages_from_gaps(pfn, index, room, image.geometry.page_shift)
@@ -109,7 +109,7 @@ def pages_from_gaps(pfn: U64, index: U64, room: U64, page_shift: int) -> U64:
     aligned = both & (~both + np.uint64(1))
     fits = _power_below(room)
     if len(fits):
-        # The last folio may reach behind the end of the file.
+        # The last folio may reach beyond the end of the file.
         fits[-1] = max(int(fits[-1]), 1 << (int(room[-1]) - 1).bit_length())
     smallest: U64 = np.minimum(aligned, fits)
     return smallest

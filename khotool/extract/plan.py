@@ -1,4 +1,4 @@
-"""Where the bytes of a payload lie: which memory is which part of a file."""
+"""Where the bytes of a payload are: which memory is which part of a file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Plan:
 
     @property
     def mapped(self) -> int:
-        """Bytes of the file that memory stands for, captured or not."""
+        """Bytes of the file that are in memory, captured or not."""
         return sum_of(self.length)
 
     @property
     def holes(self) -> int:
-        """Bytes of the file that no memory stands for."""
+        """Bytes of the file that are in holes."""
         return self.size - self.mapped
 
     def missing(self, extents: U64) -> U64:

@@ -1,4 +1,4 @@
-"""From a node of the model to the bytes it stands for."""
+"""From a node of the model to its payload."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_FIELDS = 64
 def payload_plan(image: Image, node: Node) -> Plan:
     """What was handed over at a node: contents of a file, a region, a folio, a sub-tree.
 
-    A table, or a record that holds one, whose rows point to memory stands for all of it, one row
-    after the other.
+    The payload of a table whose rows point to memory, or of a record with such a table, is all of
+    that memory, one row after the other.
 
     Raises:
-        UsageError: the node stands for no payload; says what to ask for instead.
-        InputError: it does, but where it lies could not be read.
+        UsageError: the node has no payload; says what to name instead.
+        InputError: it has one, and where it is could not be read.
     """
     plan = _described(image, node)
     if plan is not None:
@@ -41,10 +41,10 @@ def payload_plan(image: Image, node: Node) -> Plan:
 
 
 def find_payload(image: Image, node: Node) -> Plan | None:
-    """As ``payload_plan``; None for a node that stands for no payload.
+    """As ``payload_plan``; None for a node without payload.
 
     Raises:
-        InputError: it does, but where it lies could not be read.
+        InputError: it has one, and where it is could not be read.
     """
     try:
         return payload_plan(image, node)

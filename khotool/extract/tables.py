@@ -79,7 +79,7 @@ def _lengths(
     path: str,
     notes: list[str],
 ) -> U64:
-    """Bytes behind each pointer: as a column of the table says, else as the map does."""
+    """Bytes that each pointer leads to: from a column of the table, else from the map."""
     reference = field.points_to
     assert reference is not None
     labels = {other.label for other in table.fields()}
@@ -103,7 +103,7 @@ def _lengths(
         shift = np.where(known, found, 0).astype(np.uint64)
     unknown = int((~known & (address != 0)).sum())
     if unknown:
-        notes.append(f"the map does not tell the size of {unknown} folios; one page is taken")
+        notes.append(f"the map does not have the size of {unknown} folios; one page is taken")
     return page << shift
 
 

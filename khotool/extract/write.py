@@ -15,7 +15,7 @@ from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.runs import normalise
 
 CHUNK = 8 << 20
-"""Bytes handed on at once; bounds what is not yet written, and how often progress is told."""
+"""Bytes handed on at once; bounds what is not yet written, and how often progress is reported."""
 PENDING = 512
 """Buffers handed on at once."""
 PATTERN = b"KHOTOOL-MISSING\n"
@@ -59,7 +59,7 @@ class Written:
     Args:
         size: bytes of the file.
         data: bytes copied from memory.
-        holes: bytes that no memory stands for, or memory known to be zero.
+        holes: bytes of holes, or of memory known to be zero.
         missing: bytes that are not captured and were filled.
         ranges: where those are, byte offsets in the file, half-open.
     """
@@ -214,7 +214,7 @@ class _Batch:
         self.sink.hole(size)
 
     def pattern(self, at: int, size: int) -> None:
-        """Bytes that show where they stand: the pattern starts at multiples of its length."""
+        """Bytes that show their own offset: the pattern starts at multiples of its length."""
         whole = PATTERN * ((1 << 20) // len(PATTERN) + 1)
         while size > 0:
             skip = at % len(PATTERN)

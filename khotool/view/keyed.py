@@ -125,7 +125,7 @@ def keyed(
 
 
 def absent_of(node: Node | None) -> Absent | None:
-    """Why what a node stands for, or leads to, could not be read; None if it could.
+    """Why a value, or what it leads to, could not be read; None if it could.
 
     What a pointer leads to is missing in a child ``target``; the pointer itself is known then.
     """

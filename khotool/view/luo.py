@@ -122,7 +122,7 @@ class Session(OfNode):
 
 @dataclass(frozen=True, repr=False)
 class Handled(OfNode):
-    """A handle, and what the definition of its handler reads behind it."""
+    """A handle, and the record it leads to, read by the definition of its handler."""
 
     image: Image
 

@@ -122,7 +122,15 @@ class Memory:
 
         A page of several owners counts for the first of them.
         """
-        return pages_by_owner(self.ownership)
+        owned = self.ownership
+        count = np.zeros(len(owned.owners) + 1, np.int64)
+        # The owner of pages without one is -1: the last place.
+        np.add.at(count, owned.ranges.owner, owned.ranges.pages)
+        pages: dict[str | None, int] = {}
+        for path, number in zip([*owned.owners, None], count.tolist(), strict=True):
+            if number:
+                pages[path] = pages.get(path, 0) + number
+        return pages
 
     def pages_of(self, thing: HasPath | str) -> int:
         """Preserved pages that a session, a file, or any path, and all below it, own."""
@@ -161,15 +169,3 @@ def memory_of(image: Image) -> Memory | Absent:
     if isinstance(image.map, Absent):
         return image.map
     return Memory(image, image.map, image.geometry.page_size)
-
-
-def pages_by_owner(owned: Ownership) -> dict[str | None, int]:
-    """Preserved pages by path of the owner; those of None without one come last."""
-    rows = owned.ranges
-    count = np.zeros(len(owned.owners) + 1, np.int64)
-    np.add.at(count, rows.owner, rows.pages)
-    pages: dict[str | None, int] = {}
-    for path, number in zip([*owned.owners, None], count.tolist(), strict=True):
-        if number:
-            pages[path] = pages.get(path, 0) + number
-    return pages
