@@ -82,7 +82,7 @@ def unfollowed(node: Node, image: Image) -> bool:
 
 
 def unread_handle(node: Node, image: Image) -> bool:
-    """True for a handle whose handler no definition knows, so that what it leads to was not read."""
+    """True for a handle of an unknown handler: what it leads to was not read."""
     reference = node.field.points_to if node.field is not None else None
     if reference is None or reference.shape is not Shape.HANDLER or not node.value:
         return False

@@ -48,7 +48,7 @@ def _stored(version: Node, known: Node, other: Node) -> str | None:
 
 
 def unknown_nodes(known: list[Node], other: list[Node]) -> list[tuple[Node, str, list[Node]]]:
-    """Nodes of a tree whose fields are listed with their parent, where one image does not know them.
+    """Nodes of a tree that have their fields in the parent, where one image does not know them.
 
     Args:
         known: children that only the one image has.

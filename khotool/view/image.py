@@ -41,7 +41,7 @@ class ImageView:
 
     @property
     def osrelease(self) -> str | None:
-        """Release of the kernel whose memory it is, untrusted text; None where the capture does not say."""
+        """Release of the kernel whose memory it is, untrusted text; None where it is not known."""
         return self.model.info.osrelease
 
     @property
