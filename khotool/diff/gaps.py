@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from khotool.absent import Absent, Reason
 from khotool.diff.changes import NotCompared, Side, Why
 from khotool.diff.fields import PARTIAL, is_unknown
 from khotool.model.image import Image, Node, NodeKind, Phase
+from khotool.view.memory import paths_above
 
 NOT_READ = "MEM301"
 """Finding at a pointer whose target, or a part of it, is not captured."""
-PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
 STOPPED = "LIM001"
 """Finding where decoding stopped at a limit."""
 
@@ -76,17 +74,11 @@ class Hidden:
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = set(paths)
-        self._above = {above for path in paths for above in _above(path)}
+        self._above = {above for path in paths for above in paths_above(path)}
 
     def __contains__(self, owner: str | None) -> bool:
         if not self._paths:
             return False
         if owner is None or "/" in self._paths or owner in self._above:
             return True
-        return owner in self._paths or any(above in self._paths for above in _above(owner))
-
-
-def _above(path: str) -> list[str]:
-    """Paths that a path is below: it is cut before each part, quoted text aside."""
-    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
-    return [path[:at] for at in places if at]
+        return owner in self._paths or any(above in self._paths for above in paths_above(owner))

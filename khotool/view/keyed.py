@@ -44,12 +44,14 @@ class Keyed(Generic[K, T]):
         elements: those that were read.
         keys: the key of each; Absent where it could not be read.
         absent: why the list, or the rest of it, could not be read; None if it could.
+        node: the list in the model; None where the format, or this image, has none.
     """
 
     what: str
     elements: tuple[T, ...] = ()
     keys: tuple[K | Absent, ...] = ()
     absent: Absent | None = None
+    node: Node | None = None
 
     def __repr__(self) -> str:
         why = f", {self.absent.reason}" if self.absent is not None else ""
@@ -121,7 +123,8 @@ def keyed(
     if node is None:
         return Keyed(what, absent=absent)
     elements = tuple(make(child) for child in node.elements())
-    return Keyed(what, elements, tuple(key(element) for element in elements), absent_of(node))
+    keys = tuple(key(element) for element in elements)
+    return Keyed(what, elements, keys, absent_of(node), node)
 
 
 def absent_of(node: Node | None) -> Absent | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
+
+PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
+"""Where a part of a path begins; brackets and slashes in quotes are text."""
 
 
 class HasPath(Protocol):
@@ -134,14 +138,7 @@ class Memory:
 
     def pages_of(self, thing: HasPath | str) -> int:
         """Preserved pages that a session, a file, or any path, and all below it, own."""
-        path = thing if isinstance(thing, str) else thing.path
-        if path == "/":
-            return self.ownership.owned_pages
-        return sum(
-            pages
-            for owner, pages in self.pages_by_owner.items()
-            if owner is not None and (owner == path or owner.startswith((f"{path}/", f"{path}[")))
-        )
+        return self._pages_below.get(thing if isinstance(thing, str) else thing.path, 0)
 
     def bytes_of(self, thing: HasPath | str) -> int:
         """Preserved bytes that a session, a file, or any path, and all below it, own."""
@@ -156,12 +153,27 @@ class Memory:
         """True if the page at a physical address in bytes is preserved."""
         return self.blocks.block_of(address) is not None
 
+    @cached_property
+    def _pages_below(self) -> dict[str, int]:
+        """Pages by path of every owner, and of everything that owners are below."""
+        found: dict[str, int] = {}
+        for owner, pages in self.pages_by_owner.items():
+            for path in {owner, "/", *paths_above(owner)} if owner is not None else ():
+                found[path] = found.get(path, 0) + pages
+        return found
+
     def _ranges(self, owned: Ownership, which: NDArray[np.intp]) -> Iterator[PageRange]:
         rows = owned.ranges
         columns = (rows.start, rows.pages, rows.order, rows.owner)
         for start, pages, order, owner in zip(*(c[which].tolist() for c in columns), strict=True):
             path = owned.owners[owner] if owner >= 0 else None
             yield PageRange(start, pages * self.page_size, pages, order, path)
+
+
+def paths_above(path: str) -> list[str]:
+    """Paths of the model that a path is below, ``/`` aside: it is cut before each part."""
+    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
+    return [path[:at] for at in places if at]
 
 
 def memory_of(image: Image) -> Memory | Absent:
