@@ -21,7 +21,7 @@ from khotool.extract.select import find_payload, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
 from khotool.model.image import Image, Node
-from khotool.view.entries import entries_of, regions_of
+from khotool.view.entries import entries_by_name, regions_of
 from khotool.view.luo import Luo
 
 MOST_FILES = 100_000
@@ -89,7 +89,7 @@ def _places(image: Image) -> dict[Node, Item]:
     """Where the payload of each node goes that may have one."""
     luo = Luo(image)
     found = []
-    for entry in entries_of(image):
+    for entry in entries_by_name(image):
         if not isinstance(entry.value, Absent):
             found.append(Item(entry.node, ("subtrees",), entry.name))
     for file in luo.all_files():

@@ -13,9 +13,9 @@ from khotool.errors import InputError
 from khotool.extract.memfd import memfd_plan
 from khotool.extract.sparse import Collected
 from khotool.extract.write import write_plan
-from khotool.handlers import Handler
+from khotool.handlers.protocol import Handler
 from khotool.model.image import Image, Node
-from khotool.view.luo import File, Luo
+from khotool.view.luo import File, Luo, Session
 
 SESSION = "systemd"
 MAP_TOKEN = 0
@@ -57,31 +57,24 @@ class Systemd(Handler):
 
     name = "systemd"
 
-    def annotate(self, image: Image) -> None:
-        """Put the names beside the nodes of files and sessions, as their ``note``."""
-        annotate_names(image)
+    def annotate(self, image: Image) -> Iterator[tuple[Node, str]]:
+        """The names of files and sessions."""
+        names = names_of(image)
+        for session in Luo(image).sessions if names else ():
+            key = session.node.key or ""
+            if (key, None) in names:
+                yield session.node, names[key, None]
+            if key == SESSION:
+                yield from _file_names(session, names)
 
 
-def annotate_names(image: Image) -> None:
-    """Put the names beside the nodes of files and sessions, as their ``note``."""
-    names = names_of(image)
-    if not names:
-        return
-    for session in Luo(image).sessions:
-        key = session.node.key or ""
-        _note(session.node, names.get((key, None)))
-        if key != SESSION:
-            continue
-        for file in session.files:
-            if file.token == MAP_TOKEN:
-                _note(file.node, "systemd's map of units to tokens")
-            elif isinstance(file.token, int):
-                _note(file.node, names.get((key, file.token)))
-
-
-def _note(node: Node, name: str | None) -> None:
-    if name:
-        node.note = f"{node.note}; {name}" if node.note else name
+def _file_names(session: Session, names: Names) -> Iterator[tuple[Node, str]]:
+    """The names of the files of systemd's own session."""
+    for file in session.files:
+        if file.token == MAP_TOKEN:
+            yield file.node, "systemd's map of units to tokens"
+        elif isinstance(file.token, int) and (SESSION, file.token) in names:
+            yield file.node, names[SESSION, file.token]
 
 
 def _read(image: Image, file: File) -> bytes | None:

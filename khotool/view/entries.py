@@ -87,7 +87,7 @@ class Region(OfNode):
         return number_in(self.node, "size")
 
 
-def entries_of(image: Image) -> Keyed[str, Entry]:
+def entries_by_name(image: Image) -> Keyed[str, Entry]:
     """Entries of the KHO root by name."""
     found = tuple(Entry(node, image) for node in image.entries)
     return Keyed("entry", found, tuple(entry.name for entry in found), absent_of(image.tree))

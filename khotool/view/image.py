@@ -9,7 +9,7 @@ from khotool.abi.geometry import ByteOrder
 from khotool.absent import Absent
 from khotool.model.image import Image, Phase, Root, Span
 from khotool.model.lookup import find_node
-from khotool.view.entries import Entry, Region, entries_of, regions_of
+from khotool.view.entries import Entry, Region, entries_by_name, regions_of
 from khotool.view.keyed import Keyed
 from khotool.view.luo import Luo
 from khotool.view.memory import Memory, memory_of
@@ -82,7 +82,7 @@ class ImageView:
     @cached_property
     def entries(self) -> Keyed[str, Entry]:
         """Entries of the KHO root by name, in stored order."""
-        return entries_of(self.model)
+        return entries_by_name(self.model)
 
     @cached_property
     def reserve_mem(self) -> Keyed[str, Region]:

@@ -39,9 +39,6 @@ LAYERS = (
 """Packages from the bottom up; a package may import those of earlier rows."""
 
 ALLOWED = {
-    ("khotool/discovery/bootdata.py", "decode"): "ranges of the caches that boot data names",
-    ("khotool/discovery/geometry.py", "decode"): "a page size is tried by walking a root with it",
-    ("khotool/discovery/roots.py", "decode"): "a root is chosen by what hangs from it",
     ("khotool/fixture/recipe.py", "opening"): "a recipe is a manifest that is opened",
 }
 """Imports by file and package that do not point down, and why."""
