@@ -343,7 +343,7 @@ properties = [
 [struct.queue]
 doc = "A queue."
 fields = [
-  { name = "ring", type = "u64", role = "address", points_to = POINTS, null = "empty", doc = "memory" },
+  { name = "ring", type = "u64", role = "address", points_to = POINTS, null = "empty", doc = "" },
   { name = "len", type = "u64", role = "bytes", doc = "bytes of the ring" },
   { name = "depth", type = "u64", doc = "entries" },
 ]
