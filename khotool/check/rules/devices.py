@@ -10,6 +10,7 @@ import numpy as np
 from khotool.abi.definition import Shape
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.check.rules.records import used_elements
 from khotool.check.rules.sessions import file_nodes
 from khotool.model.image import Node
@@ -21,6 +22,7 @@ DELETED = 1
 """Flag of an object that is not used any more."""
 
 
+@rule("HND611")
 def check_devices(context: Context) -> None:
     """Files of devices against the list of the PCI core."""
     luo = context.image.entry("LUO")
@@ -78,6 +80,7 @@ def device_name(domain: int, bdf: int) -> str:
     return f"{domain:04x}:{bdf >> 8:02x}:{bdf >> 3 & 31:02x}.{bdf & 7}"
 
 
+@rule("HND613")
 def check_domains(context: Context) -> None:
     """Reference counts of records that devices are attached to."""
     references: Counter[str] = Counter()
@@ -111,18 +114,17 @@ def _flags(record: Node) -> int:
     return int(flags if flags is not None else header.value_of("deleted") or 0)
 
 
+@rule("MEM320", needs=("map",))
 def check_poison(context: Context) -> None:
     """Frames that must not be preserved."""
     found = context.image.map
+    assert not isinstance(found, Absent)
     for node in context.image.tree.walk():
         if node.table is None or not len(node.table):
             continue
         for placed in node.table.compiled.fields:
             field = placed.field
             if field.preserved:
-                continue
-            if isinstance(found, Absent):
-                context.skip("MEM320", node, "the map of preserved pages is not known")
                 continue
             frames = node.table.column(field.label)
             shift = context.image.geometry.page_shift

@@ -16,6 +16,7 @@ from khotool.abi.definition import Field, Shape
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node, Table
 
 U64 = np.ndarray[Any, Any]
@@ -25,18 +26,40 @@ ROWS = 1 << 17
 """Rows of one piece: a few megabytes of columns, which stay in the cache."""
 
 
-def check_tables(context: Context) -> None:
+@rule("HND601", also=("REC412",))
+def check_flags(context: Context) -> None:
+    """Flags of rows."""
+    for node, table in tables(context):
+        for field in table_fields(table):
+            if field.flags:
+                _flags(context, node, table, field)
+
+
+@rule("HND606", needs=("map",))
+def check_orders(context: Context) -> None:
+    """Orders that rows record."""
+    for node, table in tables(context):
+        for field in table_fields(table):
+            if field.points_to and field.points_to.order:
+                _orders(context, node, field)
+
+
+@rule("HND602", "HND603", "HND604", "HND605", "HND607")
+def check_places(context: Context) -> None:
+    """Places of folios in their file, and files without any."""
+    for node, table in tables(context):
+        if any(field.role == "page-index" for field in table_fields(table)):
+            _places(context, node)
+    for node in context.image.tree.walk():
+        if node.table is not None and not len(node.table) and not node.table.declared:
+            _empty_file(context, node)
+
+
+def tables(context: Context) -> Iterator[tuple[Node, Table]]:
     """Every table with rows."""
     for node in context.image.tree.walk():
         if node.table is not None and len(node.table):
-            fields = table_fields(node.table)
-            for field in fields:
-                if field.flags:
-                    _flags(context, node, node.table, field)
-                if field.points_to and field.points_to.order:
-                    _orders(context, node, field)
-            if any(field.role == "page-index" for field in fields):
-                _places(context, node)
+            yield node, node.table
 
 
 def table_fields(table: Table) -> list[Field]:
@@ -71,9 +94,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
     """Orders that rows record, against the blocks that are preserved."""
     assert node.table is not None
     assert field.points_to is not None
-    if isinstance(context.image.map, Absent):
-        context.skip("HND606", node, "the map of preserved pages is not known")
-        return
+    assert not isinstance(context.image.map, Absent)
     blocks = context.image.map.blocks
     wrong = Rows()
     orders = column_pieces(node.table, field.points_to.order)
@@ -211,14 +232,13 @@ def covered_between(starts: U64, ends: U64, wanted: int) -> int:
     return int(np.maximum(high - low, 0).sum())
 
 
-def check_empty_files(context: Context) -> None:
-    """Files with a size and no folio at all."""
-    for node in context.image.tree.walk():
-        if node.table is None or len(node.table) or node.table.declared or node.parent is None:
-            continue
-        size = node.parent.value_of("size")
-        if isinstance(size, int) and size and node.parent.get("pos") is not None:
-            context.report("HND605", node, f"a file of {size} bytes has no folio")
+def _empty_file(context: Context, node: Node) -> None:
+    """A table without rows: fine, where the file has no size."""
+    size = node.parent.value_of("size") if node.parent is not None else None
+    if node.parent is None or not isinstance(size, int):
+        return
+    if size and node.parent.get("pos") is not None:
+        context.report("HND605", node, f"a file of {size} bytes has no folio", bytes=size)
 
 
 def rows_behind(context: Context, node: Node) -> U64 | None:

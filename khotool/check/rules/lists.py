@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node, NodeKind
 from khotool.model.region import TableRegion
 
 
+@rule(also=("REC405",))
 def check_list_ends(context: Context) -> None:
     """Records behind the end of arrays, blocks and tables."""
     for node in context.image.tree.walk():

@@ -8,23 +8,22 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.model.image import Image, Phase
+from khotool.check.rule import rule
+from khotool.model.image import Image, Node
 from khotool.pages.owners import DoubleOwned
 from khotool.pages.runs import intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
-UNKNOWN = ("unknown format", "unknown handler")
-SETTLED = (Phase.FROZEN, Phase.FINALIZED, Phase.INCOMING)
-"""Phases in which every page has found its place; before, producers are still at work."""
+_UNKNOWN = ("unknown format", "unknown handler")
 
 
+@rule("MEM302", "MEM303", "MEM305", "MEM307", needs=("map", "settled"))
 def check_ownership(context: Context) -> None:
     """Owners against the map."""
     image = context.image
     owned = image.ownership()
-    if owned is None or image.phase not in SETTLED:
-        context.skip("MEM302", "/", f"phase {image.phase} has no whole map of preserved pages")
+    if owned is None:
         return
     page = image.geometry.page_size
     by_owner: dict[int, tuple[int, int]] = {}
@@ -77,6 +76,11 @@ def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
     return pairs
 
 
+def is_unknown(node: Node) -> bool:
+    """True if what a node leads to is of a format that no definition describes."""
+    return node.note in _UNKNOWN
+
+
 def _leaks(context: Context, page: int) -> None:
     owned = context.image.ownership()
     assert owned is not None
@@ -84,7 +88,7 @@ def _leaks(context: Context, page: int) -> None:
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
         return
-    unknown = [node for node in context.image.tree.walk() if node.note in UNKNOWN]
+    unknown = [node for node in context.image.tree.walk() if is_unknown(node)]
     if unknown:
         text = (
             f"{owned.unowned_pages} preserved pages have no owner; they may belong to "
@@ -98,11 +102,11 @@ def _leaks(context: Context, page: int) -> None:
         context.report("MEM305", "/memory_map", text, start, pages=pages)
 
 
+@rule("MEM308", "MEM309", also=("MEM318",), needs=("map",))
 def check_blocks(context: Context) -> None:
     """Blocks that overlap, lie nowhere, or are larger than the kernel's own."""
     found = context.image.map
-    if isinstance(found, Absent):
-        return
+    assert not isinstance(found, Absent)
     blocks = found.blocks
     if blocks.overlapping:
         text = "blocks of different orders cover the same pages"
@@ -119,30 +123,41 @@ def check_blocks(context: Context) -> None:
         context.report("MEM309", "/memory_map", text)
 
 
+@rule("MEM306", needs=("scratch",))
 def check_scratch(context: Context) -> None:
-    """Scratch areas themselves, and what is preserved inside them."""
-    image = context.image
-    scratch = image.scratch
-    if isinstance(scratch, Absent):
-        context.skip("MEM304", "/", scratch.detail)
-        return
-    page = image.geometry.page_size
-    spans = sorted((span.address, span.end) for span in scratch.areas)
+    """Scratch areas by themselves."""
+    page = context.image.geometry.page_size
+    spans = scratch_spans(context.image)
     for start, end in spans:
-        if start % page or end % page or start == end:
-            text = f"{start:#x}+{end - start:#x} is empty or not page aligned"
+        if start % page or end % page:
+            text = f"{start:#x}+{end - start:#x} is not page aligned"
             context.report("MEM306", "/", text, start)
     for (_, end), (start, _) in pairwise(spans):
         if start < end:
             context.report("MEM306", "/", f"two areas share {start:#x}", start)
-    if isinstance(image.map, Absent) or image.phase not in SETTLED:
-        return
-    areas = np.array(spans, np.uint64).reshape(-1, 2)
+
+
+@rule("MEM304", needs=("scratch", "map", "settled"))
+def check_inside_scratch(context: Context) -> None:
+    """What is preserved inside scratch areas."""
+    image = context.image
+    assert not isinstance(image.map, Absent)
+    areas = np.array(scratch_spans(image), np.uint64).reshape(-1, 2)
     inside = intersect(image.map.blocks.ranges(), areas)
     for start, end in inside.tolist():
         text = f"{start:#x}-{end - 1:#x} is preserved inside scratch"
-        context.report("MEM304", "/memory_map", text, start)
+        context.report("MEM304", "/memory_map", text, start, bytes=end - start)
     pages = image.map.pages
     rows = np.stack([pages.address, pages.address + pages.size.astype(np.uint64)], axis=1)
     if len(rows) and len(intersect(rows[np.argsort(rows[:, 0])], areas)):
         context.report("MEM304", "/memory_map", "pages of the map itself lie inside scratch")
+
+
+def scratch_spans(image: Image) -> list[tuple[int, int]]:
+    """Start and end of the scratch areas, ascending; none where they are not known.
+
+    An area that a kernel found no memory for is listed with 0 bytes, and is none.
+    """
+    if isinstance(image.scratch, Absent):
+        return []
+    return sorted((span.address, span.end) for span in image.scratch.areas if span.size)

@@ -6,10 +6,12 @@ from collections import Counter
 
 from khotool.abi.definition import Shape
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.check.rules.sessions import file_nodes
 from khotool.model.image import Node
 
 
+@rule("HND614")
 def check_names(context: Context) -> None:
     """Files of one mount that have one name."""
     seen: dict[tuple[str, str], Node] = {}
@@ -37,6 +39,7 @@ def check_names(context: Context) -> None:
                 context.report("HND614", child, text)
 
 
+@rule("HND612")
 def check_huge_pages(context: Context) -> None:
     """Huge pages that early boot is told of, against those of the files that need it."""
     luo = context.image.entry("LUO")

@@ -6,6 +6,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
@@ -13,6 +14,7 @@ from khotool.pages.owners import Ownership
 MAX_REGION_NAME = 15
 
 
+@rule("HND608", "HND610")
 def check_regions(context: Context) -> None:
     """reserve_mem regions: shape, name, and what is preserved for them."""
     memblock = context.image.entry("memblock")
@@ -96,6 +98,7 @@ def _range_end(blocks: Blocks, address: int) -> int:
     return int(ranges[np.searchsorted(ranges[:, 0], np.uint64(address), side="right") - 1, 1])
 
 
+@rule("HND609")
 def check_kho_test(context: Context) -> None:
     """The checksum over the folios of the kernel's own test, where they were captured."""
     entry = context.image.entry("kho_test")

@@ -7,6 +7,7 @@ import numpy as np
 from khotool.abi.definition import Struct
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.errors import DefinitionError
 from khotool.model.image import Node, NodeKind, Table
 
@@ -14,6 +15,23 @@ UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 """Rule for a duplicate key by the role of the key; others are REC416."""
 
 
+@rule(
+    "LUO501",
+    "LUO502",
+    "LUO503",
+    "REC409",
+    "REC410",
+    "REC411",
+    "REC412",
+    "REC413",
+    "REC414",
+    "REC415",
+    "REC416",
+    "REC418",
+    "REC419",
+    "REC420",
+    when_consumed=True,
+)
 def check_fields(context: Context) -> None:
     """Every value against its own definition."""
     for node in context.image.tree.walk():

@@ -7,12 +7,14 @@ from collections import Counter
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node
 
 ALL = "all"
 """Instead of handlers: every file depends on an object."""
 
 
+@rule("LUO504", "LUO505", "LUO506", "LUO509")
 def check_flbs(context: Context) -> None:
     """References and fixed numbers of file-lifecycle-bound objects, and files without theirs."""
     luo = context.image.entry("LUO")
@@ -55,6 +57,7 @@ def _needs(context: Context, files: list[Node], names: set[object]) -> None:
             context.report("LUO509", file, text)
 
 
+@rule("LUO508")
 def check_limits(context: Context) -> None:
     """Lists that are as long as their format allows."""
     for node in context.image.tree.walk():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from khotool.abi.composite import SEPARATOR
 from khotool.abi.definition import Kind
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.fdt.parse import check
 from khotool.model.region import FdtRegion
 
@@ -12,6 +13,7 @@ SEQUENTIAL = 48
 """Place of the reservations in a tree that was written in one go, as up to 6.18."""
 
 
+@rule("ABI905")
 def check_set(context: Context) -> None:
     """The strings of an image against those of released kernels."""
     image = context.image
@@ -38,6 +40,7 @@ def check_set(context: Context) -> None:
     context.report("ABI905", "/", f"no released kernel writes these together: {names}")
 
 
+@rule("ABI902")
 def check_entries(context: Context) -> None:
     """Entries whose contents are known, under a name at which no kernel looks for them."""
     names: dict[str, set[str]] = {}
@@ -51,6 +54,7 @@ def check_entries(context: Context) -> None:
             context.report("ABI902", entry, text + " or ".join(sorted(known)))
 
 
+@rule(also=("REC408",))
 def check_empty_map(context: Context) -> None:
     """A map of 0 that is no placeholder: the handover behind it is already written."""
     node = context.image.tree.get("memory_map")
@@ -69,6 +73,7 @@ def check_empty_map(context: Context) -> None:
     context.report("REC408", node, f"{node.field.name} {text}")
 
 
+@rule("FDT104", "KHO203", when_consumed=True)
 def check_headers(context: Context) -> None:
     """Header checks of fdt_check_header, and the root's size."""
     page = context.image.geometry.page_size
