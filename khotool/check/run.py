@@ -22,12 +22,6 @@ def check_with_skips(image: Image) -> tuple[list[Finding], list[Skipped]]:
     for check in checks():
         check.run(context)
     context.finish()
-    seen: set[tuple[str, str, str]] = set()
-    unique = []
-    for finding in [*image.findings, *context.findings]:
-        key = (finding.rule, finding.path, finding.message)
-        if key not in seen:
-            seen.add(key)
-            unique.append(finding)
-    unique.sort(key=lambda f: (ORDER[severity(f.rule)], f.rule, f.path, f.address or 0, f.message))
-    return unique, sorted(context.skipped, key=lambda skip: (skip.rule, skip.path))
+    unique = {finding.sort_key: finding for finding in [*context.findings, *image.findings]}
+    findings = sorted(unique.values(), key=lambda f: (ORDER[severity(f.rule)], *f.sort_key))
+    return findings, sorted(context.skipped, key=lambda skip: (skip.rule, skip.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.kernel import Kernel
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.check.rules.lists import check_list_ends
+from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, Phase
@@ -41,6 +43,7 @@ class Boot:
             it cannot be restored again. Empty where there are too many blocks to remember.
         records: addresses of the records that were read and freed.
         memory_end: physical address behind which there is certainly no memory.
+        found: what decoding found wrong, by the path of its place.
     """
 
     context: Context
@@ -51,6 +54,7 @@ class Boot:
     number: NDArray[np.int64]
     taken: NDArray[np.bool_]
     memory_end: int
+    found: dict[str, list[Finding]]
     records: set[int] = field(default_factory=set)
 
     @property
@@ -132,6 +136,10 @@ class Boot:
         page = self.image.geometry.page_size
         return self.context.read(address, page - address % page) or b""
 
+    def rules_at(self, path: str) -> set[str]:
+        """Rules that decoding found broken at a place."""
+        return {finding.rule for finding in self.found.get(path, [])}
+
     def take(self, addresses: NDArray[np.uint64]) -> int | None:
         """kho_restore_page for each address: row of the first that fails, or None.
 
@@ -192,7 +200,16 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
         np.cumsum(counts) - counts,
         np.zeros(total if total <= MOST_BLOCKS else 0, bool),
         memory_end(image, blocks),
+        by_place(image.findings),
     )
+
+
+def by_place(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Findings by the path of their place."""
+    places: dict[str, list[Finding]] = {}
+    for finding in findings:
+        places.setdefault(finding.path, []).append(finding)
+    return places
 
 
 def memory_end(image: Image, blocks: Blocks | None) -> int:

@@ -179,9 +179,7 @@ def _sessions_fault(boot: Boot, sessions: Node) -> Fault | None:
 
 def block_fault(boot: Boot, node: Node) -> Fault | None:
     """kho_block_set_restore: why a list is refused, or nothing."""
-    for finding in boot.image.findings:
-        if finding.path != node.path:
-            continue
+    for finding in boot.found.get(node.path, []):
         if finding.rule in ("REC402", "LIM001"):
             return Fault(("luo: Block set is corrupted",))
         if finding.rule == "REC403":

@@ -86,7 +86,7 @@ def _absent(boot: Boot, found: Absent, pointer: object) -> None:
     elif found.reason is Reason.NOT_CAPTURED and not map_elsewhere(boot):
         reason = boot.gap(pointer) or Unseen.NOT_CAPTURED
         _not_judged(boot, reason, "the map is not in the image")
-    elif any(f.rule == "MEM301" and f.path == "/memory_map" for f in boot.image.findings):
+    elif "MEM301" in boot.rules_at("/memory_map"):
         place = f"{pointer:#x}" if isinstance(pointer, int) else "its place"
         why = f"the map is not at {place}: nothing, or other memory, is reserved"
         boot.verdict.add("map", Outcome.CORRUPT, why=why)

@@ -82,7 +82,7 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     if boot.beyond(node.value_of("first")):
         return FAULT, f"first is {node.value_of('first'):#x}, where there is no memory"
-    rules = {f.rule for f in boot.image.findings if f.path == node.path}
+    rules = boot.rules_at(node.path)
     chunks = [child for child in node.children if child.name == "chunks"]
     last = chunks[-1].value_of("next") if chunks else None
     order, total = node.value_of("order"), node.value_of("total_pages")

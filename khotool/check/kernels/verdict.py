@@ -33,8 +33,6 @@ class Unseen(StrEnum):
     LIMIT = Reason.LIMIT
     CONSUMED = Reason.CONSUMED
     CONTENTS = "contents-not-captured"
-    COMMAND_LINE = "command-line"
-    HANDLER = "unknown-handler"
 
 
 @dataclass(frozen=True, slots=True)
