@@ -8,10 +8,10 @@ import numpy as np
 
 from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.libfdt import check_compatible
 from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent
+from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
 
 METADATA_VERSION = 1

@@ -7,12 +7,12 @@ from typing import Any
 from khotool.check.kernels.boot import Boot, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
 from khotool.check.kernels.kernel import kernel_of
-from khotool.check.kernels.libfdt import check_compatible, check_header
 from khotool.check.kernels.luo import judge_devices, refuse_sessions
 from khotool.check.kernels.luo_state import judge_luo
 from khotool.check.kernels.map import judge_map, nothing_reserved
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
+from khotool.fdt.libfdt import check_compatible, check_header
 from khotool.model.image import Image
 from khotool.model.region import FdtRegion
 

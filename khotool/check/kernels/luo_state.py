@@ -8,10 +8,10 @@ from khotool.abi.record import decode_record
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.entries import record_size, refused_entry
-from khotool.check.kernels.libfdt import check_compatible
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.check.rules.sessions import session_nodes
 from khotool.fdt.blob import Node as FdtNode
+from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
 from khotool.model.region import FdtRegion
 

@@ -18,7 +18,7 @@ from khotool.fdt.blob import (
     MAGIC,
     Blob,
 )
-from khotool.fdt.parse import check
+from khotool.fdt.header import check
 
 NOTFOUND, BADOFFSET, TRUNCATED, BADMAGIC, BADVERSION, BADSTRUCTURE = 1, 4, 8, 9, 10, 11
 ALIGNMENT = 19
