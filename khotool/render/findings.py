@@ -20,14 +20,14 @@ STYLE = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "l
 OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
 UNSEEN = {
     "consumed": "the handover was used up by a boot",
-    "contents-not-captured": "as far as it shows without payload",
+    "contents-not-captured": "the payload was not captured",
     "limit": "not all of it was read",
     "not-captured": "not all of it was captured",
     "truncated": "the file is cut off",
     "unparsable": "not all of it could be read",
     "unreadable": "not all of it could be read",
 }
-"""Why a verdict is not certain, by the words of the JSON."""
+"""Why there is no verdict, by the words of the JSON."""
 
 
 @dataclass(slots=True)
@@ -100,8 +100,10 @@ def verdict_lines(verdict: dict[str, Any]) -> Iterator[Line]:
     outcome = verdict["outcome"]
     line = Line().add(f"kernel {verdict['kernel']}: ", "name")
     line.add(outcome, OUTCOME_STYLE.get(outcome, "error"))
-    unseen = ", ".join(UNSEEN.get(reason, reason) for reason in verdict["unseen"])
-    yield line.add(f", {unseen}" if unseen else "", "dim")
+    if outcome == "not-judged":
+        reasons = dict.fromkeys(UNSEEN[reason] for reason in verdict["unseen"])
+        line.add(f": {', '.join(reasons)}")
+    yield line
     for step in verdict["steps"]:
         style = OUTCOME_STYLE.get(step["outcome"], "error")
         row = Line(lead="    ", hang=" " * 32).add(f"{step['stage']:<15} ")
