@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
-from khotool.check.rules.folios import column_pieces, covered_between, rows_behind
+from khotool.check.rules.folios import column_pieces, covered_between, rows_after_end
 from khotool.model.image import UNPLACED, Node, Table
 
 UPTODATE = 2
@@ -228,7 +228,7 @@ def lost_are_holes(boot: Boot, folios: Node) -> bool:
     Where their contents are not captured, their order tells: preserving a file fills its holes,
     with folios as large as fit, whereas pages that were written one by one are of order 0.
     """
-    lost = rows_behind(boot.context, folios)
+    lost = rows_after_end(boot.context, folios)
     if lost is None or boot.blocks is None:
         return False
     addresses = lost << np.uint64(boot.image.geometry.page_shift)

@@ -101,7 +101,7 @@ def check_domains(context: Context) -> None:
         header = node.get("hdr")
         count = header.value_of("ref_count") if header is not None else None
         if isinstance(count, int) and count != references[node.path]:
-            text = f"ref_count is {count}, {references[node.path]} devices are attached"
+            text = f"ref_count is {count}, but {references[node.path]} devices are attached"
             context.report("HND613", node, text)
 
 
@@ -133,9 +133,11 @@ def check_poison(context: Context) -> None:
             if bool(hit.any()):
                 row = int(hit.argmax())
                 address = int(frames[row]) << shift
-                text = f"{int(hit.sum())} frames are preserved, the first [{row}] at {address:#x}"
+                text = (
+                    f"{int(hit.sum())} poisoned frames are preserved, first [{row}] at {address:#x}"
+                )
                 owned = context.image.ownership()
                 owners = owned.owners_of(address) if owned is not None else []
                 if owned is not None and owners:
-                    text += f", of {owned.owners[owners[0]]}"
+                    text += f", owned by {owned.owners[owners[0]]}"
                 context.report("MEM320", node, text, address, row=row)

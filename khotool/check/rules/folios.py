@@ -83,10 +83,10 @@ def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
         if folios:
             weak.note(first, values & known != known)
     if strange.count:
-        text = f"{strange.count} rows have unknown {field.name}, the first [{strange.first}]"
+        text = f"{strange.count} rows have unknown {field.name}, first [{strange.first}]"
         context.report("REC412", node, text)
     if weak.count:
-        text = f"{weak.count} rows lack {field.name} that are always set, the first [{weak.first}]"
+        text = f"{weak.count} rows lack {field.name} that kernels always set, first [{weak.first}]"
         context.report("HND601", node, text, table.span(weak.first).address, row=weak.first)
 
 
@@ -105,7 +105,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
         # A folio that is not preserved at all is another rule's.
         wrong.note(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
-        text = f"{wrong.count} rows name no folio, or one preserved with another order, the first "
+        text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
         context.report("HND606", node, f"{text}[{wrong.first}]", row=wrong.first)
 
 
@@ -208,15 +208,15 @@ def _places(context: Context, node: Node) -> None:
         reach = max(reach, int(ends.max()))
     index = next(f for f in table_fields(table) if f.role == "page-index")
     if not again.count and not ascending(table, index.label):
-        context.report("HND607", node, "the folios are not listed in the order of the file")
+        context.report("HND607", node, "the folios are not sorted by their place in the file")
     if again.count:
-        text = f"row [{again.first}] stands where another folio of the file does"
+        text = f"row [{again.first}] overlaps another folio of the file"
         context.report("HND602", node, text, rows=again.count)
     if skew.count:
-        text = f"{skew.count} folios start at an index their order does not divide, as "
+        text = f"{skew.count} folios are not aligned to their size in the file, as "
         context.report("HND604", node, f"{text}[{skew.first}]")
     if beyond.count:
-        text = f"{beyond.count} folios lie behind the end of {size} bytes, the first "
+        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
         context.report("HND603", node, f"{text}[{beyond.first}]")
     whole = node.table is not None and node.table.declared == len(node.table)
     if wanted is not None and covered < wanted and whole:
@@ -241,12 +241,12 @@ def _empty_file(context: Context, node: Node) -> None:
         context.report("HND605", node, f"a file of {size} bytes has no folio", bytes=size)
 
 
-def rows_behind(context: Context, node: Node) -> U64 | None:
-    """Page frames of the rows behind the last counted one; None if they are not captured."""
+def rows_after_end(context: Context, node: Node) -> U64 | None:
+    """Page frames of the rows after the last counted one; None if they are not captured."""
     table = node.table
     inside = node.span is not None and node.field is not None and node.field.holds is None
     if table is None or not len(table.extents) or table.position is not None or inside:
-        # Nothing stands behind the rows of a property, and words stand in pages of their own.
+        # Nothing follows the rows of a property, and words have pages of their own.
         return None
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size

@@ -34,14 +34,33 @@ def check_ownership(context: Context) -> None:
         first, total = by_owner.get(owner, (start, 0))
         by_owner[owner] = (first, total + pages)
     for owner, (start, pages) in by_owner.items():
-        text = f"{pages} pages are referenced but not preserved, the first at {start:#x}"
+        number = counted(pages, "referenced page")
+        text = f"{number} {be(pages)} not preserved, the first at {start:#x}"
         context.report("MEM302", owned.owners[owner], text, start, pages=pages)
     doubles = owned.double_owned
     pairs = _pairs(doubles) if not ranges_are_bytes(image) or shared_bytes(image) else {}
     for (first, second), (pages, start) in pairs.items():
-        text = f"{pages} pages belong to {owned.owners[second]} too, the first at {start:#x}"
+        text = (
+            f"{counted(pages, 'page')} also {'belongs' if pages == 1 else 'belong'} to "
+            f"{owned.owners[second]}, the first at {start:#x}"
+        )
         context.report("MEM303", owned.owners[first], text, start, pages=pages)
-    _leaks(context, page)
+    _leaks(context)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def have(number: int) -> str:
+    """The verb to a number."""
+    return "has" if number == 1 else "have"
+
+
+def be(number: int) -> str:
+    """The verb to a number."""
+    return "is" if number == 1 else "are"
 
 
 def ranges_are_bytes(image: Image) -> bool:
@@ -81,7 +100,7 @@ def is_unknown(node: Node) -> bool:
     return node.note in _UNKNOWN
 
 
-def _leaks(context: Context, page: int) -> None:
+def _leaks(context: Context) -> None:
     owned = context.image.ownership()
     assert owned is not None
     ranges = owned.ranges
@@ -90,15 +109,16 @@ def _leaks(context: Context, page: int) -> None:
         return
     unknown = [node for node in context.image.tree.walk() if is_unknown(node)]
     if unknown:
+        total = owned.unowned_pages
         text = (
-            f"{owned.unowned_pages} preserved pages have no owner; they may belong to "
+            f"{counted(total, 'preserved page')} {have(total)} no owner; possibly part of "
             f"{unknown[0].path}, whose format is unknown"
         )
         context.report("MEM307", unknown[0], text, int(ranges.start[free[0]]))
         return
     for row in free.tolist():
         start, pages = int(ranges.start[row]), int(ranges.pages[row])
-        text = f"{start:#x}-{start + pages * page - 1:#x}, {pages} pages, belong to nothing"
+        text = f"{counted(pages, 'preserved page')} at {start:#x} {have(pages)} no owner"
         context.report("MEM305", "/memory_map", text, start, pages=pages)
 
 
@@ -119,7 +139,7 @@ def check_blocks(context: Context) -> None:
     most = MAX_PAGE_ORDER.get(context.image.geometry.page_size, 10)
     large = [order for order in blocks.orders() if order > most]
     if large:
-        text = f"blocks of order {max(large)}; the kernel's largest is {most}"
+        text = f"blocks of order {max(large)} exceed the kernel's largest, {most}"
         context.report("MEM309", "/memory_map", text)
 
 

@@ -25,18 +25,20 @@ def check_regions(context: Context) -> None:
             continue
         page = context.image.geometry.page_size
         if not size or size % page or start % page:
-            text = f"{start:#x}+{size:#x} is empty or not made of whole pages"
+            text = f"{start:#x}+{size:#x} is empty or not page aligned"
             context.report("HND608", region, text, start)
             continue
         if not name or len(name.encode("utf-8", "surrogateescape")) > MAX_REGION_NAME:
-            text = f"the name {name!r} is not 1 to {MAX_REGION_NAME} bytes"
+            text = f"the name {name!r} is not 1 to {MAX_REGION_NAME} bytes long"
             context.report("HND608", region, text)
         preserved = region_extent(context, region)
         if preserved and preserved != size:
-            text = f"size is {size:#x}, but {preserved:#x} bytes are preserved from {start:#x} on"
+            text = f"size is {size:#x}, but {preserved:#x} bytes are preserved at {start:#x}"
             context.report("HND610", region, text, start)
         elif preserved == 0 and _is_preserved(context, start):
-            text = f"what is preserved at {start:#x} is another's, or only part of a block"
+            text = (
+                f"what is preserved at {start:#x} has another owner, or is part of a larger block"
+            )
             context.report("HND610", region, text, start)
 
 
@@ -120,4 +122,4 @@ def check_kho_test(context: Context) -> None:
         total += int(words.sum(dtype=np.uint64))
     # Architectures fold the sum to 32 or to 16 bits; modulo 2^16 - 1 they agree.
     if len(folios.table) and total % 0xFFFF != csum % 0xFFFF:
-        context.report("HND609", folios, f"csum is {csum:#x}, the folios sum to another")
+        context.report("HND609", folios, f"csum is {csum:#x}, which is not the sum of the folios")
