@@ -6,6 +6,9 @@ Every direction's context is defined here or below, so that codecs import nothin
 from __future__ import annotations
 
 # -- bytes to nodes ----------------------------------------------------------------------
+from khotool.codec.walk import Walk
+
+__all__ = ["Walk"]
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------

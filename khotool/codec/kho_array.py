@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, FieldType, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.abi.registry import Registry
+from khotool.codec.base import Codec, Use, register
+from khotool.codec.contexts import Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import claim_rows, page_region
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span, Table
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
+PAGE = "kho_array_page"
+"""Struct of a page of words."""
+POSITION = Field(
+    "index",
+    FieldType("int", "u64", 8),
+    role="page-index",
+    unique=True,
+    doc="position in the array",
+)
 
 
 @dataclass(slots=True)
@@ -105,6 +120,60 @@ def extents_of(address: U64, size: int) -> U64:
     first = np.concatenate(([0], breaks))
     counts = np.diff(np.concatenate((first, [len(address)]))).astype(np.uint64)
     return np.stack([address[first], counts * np.uint64(size)], axis=1)
+
+
+@register(Shape.KHO_ARRAY)
+class KhoArrayCodec(Codec):
+    """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
+
+    embedded = True
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The descriptor's own fields say all."""
+        return iter(())
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The words that are not 0 as a table; the pages that hold them beside it."""
+        assert node.field is not None
+        assert node.field.holds is not None
+        scene, recorder = walk.scene, walk.recorder
+        compiled = scene.struct(definition, node.field.holds.of)
+        descriptor = scene.owner_of_struct(definition, node.struct)
+        recorder.use(descriptor)
+        page = scene.struct(descriptor, PAGE)
+        node.kind = NodeKind.TABLE
+        empty = np.empty(0, np.uint64)
+        none = np.empty((0, 2), np.uint64)
+        node.table = Table(compiled, np.empty(0, compiled.dtype), none, 0, POSITION, empty)
+        first = next((c for c in node.children if c.field and c.field.points_to), None)
+        if first is None or not first.value or not isinstance(first.value, int):
+            return
+        limit = min(scene.limits.chain, max(1, recorder.bytes_left // page.size))
+        found = walk_array(scene.space.read, first.value, page, max_pages=limit)
+        if not recorder.spend(node, len(found.pages) + 1, len(found.pages) * page.size):
+            return
+        for number, address in enumerate(found.pages):
+            span = Span(address, page.size)
+            top = node.add(Node("pages", NodeKind.RECORD, key=str(number), span=span))
+            page_region(walk, top, page, address, descriptor)
+            walk.claim(node, address, page.size)
+        walk.problems(node, found.problems)
+        records = np.zeros(len(found.word), compiled.dtype)
+        records[compiled.fields[0].field.name] = found.word
+        extents = extents_of(found.address, compiled.size)
+        node.table = Table(compiled, records, extents, len(records), POSITION, found.position)
+        claim_rows(walk, node, node.table)
+
+
+def is_words(registry: Registry, definition: Definition, struct: str) -> bool:
+    """True if a struct is the descriptor of a sparse array of words."""
+    fields = registry.owner_of_struct(definition, struct).structs[struct].fields
+    return any(f.points_to and f.points_to.shape is Shape.KHO_ARRAY for f in fields)
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def build(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from khotool.abi.definition import Definition, Shape
 from khotool.abi.geometry import Geometry
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.codec.base import Codec, Use, register
+from khotool.codec.contexts import Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import plural
+from khotool.codec.walk import owner_path
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.model.region import TableRegion
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -165,3 +173,58 @@ def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
 def _note(found: PageTable, problem: ShapeProblem) -> None:
     if len(found.problems) < MAX_PROBLEMS:
         found.problems.append(problem)
+
+
+@register(Shape.PAGE_TABLE)
+class PageTableCodec(Codec):
+    """Page tables from the first one down: memory of the node's owner, one array of entries."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """Its entries have a struct, and the level is a field beside it."""
+        yield from use.needs_struct("its entries")
+        yield from use.beside(use.reference.level)
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """One table of all entries, table after table."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        reference, scene, recorder = node.field.points_to, walk.scene, walk.recorder
+        size = scene.geometry.page_size
+        level = siblings.get(reference.level) if reference.level else reference.levels
+        entry = scene.struct(definition, reference.of)
+        recorder.use(scene.owner_of_struct(definition, reference.of))
+        found = walk_page_table(
+            scene.space.read,
+            int(node.value),
+            scene.geometry,
+            level=level if isinstance(level, int) else 0,
+            max_tables=max(min(recorder.nodes_left, recorder.bytes_left // size), 1),
+        )
+        walk.problems(node, found.problems)
+        walk.claim(node, int(node.value), 1)
+        if not found.tables:
+            return
+        pages = np.array(found.tables, np.uint64)
+        recorder.claim_many(owner_path(node), pages, np.uint64(size))
+        node.target = Span(found.tables[0], size)
+        leaves = found.leaves
+        node.remark = f"{plural(leaves.count, 'leaf entry', 'leaf entries')}, {leaves.pages} pages"
+        if not recorder.spend(node, len(pages), len(pages) * size):
+            return
+        extents = np.empty((len(pages), 2), np.uint64)
+        extents[:, 0], extents[:, 1] = pages, size
+        words = np.concatenate(found.entries)
+        records = np.zeros(len(words), entry.dtype)
+        records[entry.fields[0].field.name] = words
+        tables = node.add(Node("tables", NodeKind.TABLE, format=definition.id))
+        tables.struct = entry.struct.name
+        tables.table = Table(entry, records, extents, len(records))
+        tables.remark = plural(len(pages), "table")
+        recorder.regions.append(
+            TableRegion(tables.path, definition.id, entry, extents, records, node=tables)
+        )
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -12,9 +12,8 @@ from khotool.abi.definition import AbiSet, Definition, Field, Reference, Shape
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, fit_int
 from khotool.abi.registry import Registry
-from khotool.codec.blocks import capacity
-from khotool.decode.follow import list_header
-from khotool.decode.words import is_words
+from khotool.codec.blocks import capacity, list_header
+from khotool.codec.kho_array import is_words
 from khotool.document.regions import pack_columns
 from khotool.encode.page_tables import place_tables
 from khotool.errors import EncodeError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.trees import INLINE
+from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
 from khotool.encode.map_build import build_map

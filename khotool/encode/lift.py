@@ -9,9 +9,9 @@ import numpy as np
 
 from khotool.abi.definition import Reference, Shape
 from khotool.absent import Absent
+from khotool.codec.element import Places as ElementPlaces
+from khotool.codec.element import element_places
 from khotool.codec.page_table import address_mask, levels
-from khotool.decode.references import Places as ElementPlaces
-from khotool.decode.references import element_places
 from khotool.handover.values import (
     Array,
     Buffer,
@@ -25,7 +25,7 @@ from khotool.handover.values import (
 )
 from khotool.handover.values import Rows as RowValues
 from khotool.memory.space import MemoryFault
-from khotool.model.image import UNPLACED, Image, Node, NodeKind
+from khotool.model.image import UNPLACED, Image, Node, NodeKind, NodeState
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
@@ -113,7 +113,7 @@ class _Lifter:
             return self.fields(node)
         if reference.shape is Shape.HANDLER:
             if node.target is None or node.get("target") is not None:
-                if node.note == "unknown handler":
+                if node.state is NodeState.UNKNOWN_HANDLER:
                     self.lost.append(f"{node.path}: unknown handler; its handle stays as is")
                 return Handle(None, int(node.value), node.format)
             return Handle(self.fields(node), format=node.format)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, NodeType, Shape
-from khotool.decode.preserved import (
+from khotool.codec.map_layout import (
     CHUNK_ELEMENT,
     CHUNK_HEADER,
     MAPS,

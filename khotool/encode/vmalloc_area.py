@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.abi.definition import Definition, Holds
 from khotool.abi.record import encode_record
-from khotool.decode.tables import merge_pages
+from khotool.codec.vmalloc import merge_pages
 from khotool.errors import EncodeError
 from khotool.handover.values import Array, Rows
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.kho_array import build
-from khotool.decode.words import PAGE, POSITION
+from khotool.codec.kho_array import PAGE, POSITION, build
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from os import PathLike
 
 from khotool.decode.open import open_image
@@ -29,5 +30,4 @@ def load_image(
     options = options or OpenOptions()
     registry = load_registry(options.formats)
     image = image_of(build_model(read_model(os.fspath(path)), registry), registry)
-    image.info.path = os.fspath(path)
-    return image
+    return replace(image, info=replace(image.info, path=os.fspath(path)))

@@ -9,13 +9,12 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.model.image import Image, Node
+from khotool.model.image import Image
 from khotool.pages.owners import DoubleOwned
 from khotool.pages.runs import intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
-_UNKNOWN = ("unknown format", "unknown handler")
 
 
 @rule("MEM302", "MEM303", "MEM305", "MEM307", needs=("map", "settled"))
@@ -25,7 +24,6 @@ def check_ownership(context: Context) -> None:
     owned = image.ownership()
     if owned is None:
         return
-    page = image.geometry.page_size
     by_owner: dict[int, tuple[int, int]] = {}
     lost = owned.unpreserved
     for start, pages, owner in zip(
@@ -95,11 +93,6 @@ def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
     return pairs
 
 
-def is_unknown(node: Node) -> bool:
-    """True if what a node leads to is of a format that no definition describes."""
-    return node.note in _UNKNOWN
-
-
 def _leaks(context: Context) -> None:
     owned = context.image.ownership()
     assert owned is not None
@@ -107,7 +100,8 @@ def _leaks(context: Context) -> None:
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
         return
-    unknown = [node for node in context.image.tree.walk() if is_unknown(node)]
+    nodes = context.image.tree.walk()
+    unknown = [node for node in nodes if node.state is not None and node.state.is_unknown]
     if unknown:
         total = owned.unowned_pages
         text = (

@@ -36,9 +36,7 @@ def check_regions(context: Context) -> None:
             text = f"size is {size:#x}, but {preserved:#x} bytes are preserved at {start:#x}"
             context.report("HND610", region, text, start)
         elif preserved == 0 and _is_preserved(context, start):
-            text = (
-                f"what is preserved at {start:#x} has another owner, or is part of a larger block"
-            )
+            text = f"what is preserved at {start:#x} has another owner, or lies in a larger block"
             context.report("HND610", region, text, start)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from khotool.decode.recover import recover_names, root_definition
+from khotool.codec.recover import recover_names, root_definition
 from khotool.encode.reopen import image_of
 from khotool.fdt.blob import Blob
 from khotool.fdt.parse import parse

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from khotool.decode.tables import read_extents, tail_bytes
-from khotool.decode.walk import Walker
-from khotool.decode.words import words_table
+from khotool.codec.contexts import Walk
+from khotool.codec.follow import follow
+from khotool.codec.scene import Scene
+from khotool.codec.tables import read_extents, tail_bytes
 from khotool.discovery.options import OpenOptions
 from khotool.limits import Limits
 from khotool.model.image import Image, Node
@@ -21,44 +22,44 @@ LOGS, SPARSE = "7.4-frontier-log-and-poison", "kho-array-sparse"
 FOLIOS = "/LUO/files[0x1]/data/folios"
 
 
-def spent(image: Image, limits: Limits) -> Walker:
-    """A walker with nothing left of its limits."""
-    walker = Walker(image.space, image.registry, image.geometry, limits=limits)
-    walker.budget.nodes, walker.budget.bytes = walker.limits.nodes, walker.limits.bytes
-    return walker
+def spent(image: Image, limits: Limits) -> Walk:
+    """A walk with nothing left of its limits."""
+    walk = Walk.over(Scene.of(image.space, image.registry, image.geometry, limits=limits))
+    walk.recorder.budget.spend(walk.scene.limits.nodes, walk.scene.limits.bytes)
+    return walk
 
 
-def log(walker: Walker, image: Image) -> tuple[Node, object]:
+def log(walk: Walk, image: Image) -> tuple[Node, object]:
     """The bytes behind a record."""
     old = find_node(image, "/pstore-kho/buf")
     assert old.span is not None
     assert old.field is not None
-    node = walker.tree.add(Node("pstore-kho", old.kind))
+    node = walk.recorder.tree.add(Node("pstore-kho", old.kind))
     definition = image.registry.get(old.format)
-    tail_bytes(walker.follower, node, old.field, definition, old.span.address, old.span.size)
+    tail_bytes(walk, node, old.field, definition, old.span.address, old.span.size)
     (child,) = node.children
     return child, child.value
 
 
-def array(walker: Walker, image: Image) -> tuple[Node, object]:
+def array(walk: Walk, image: Image) -> tuple[Node, object]:
     """The pages of an array that two extents name."""
     top = int(image.space.extents()[0, 0])
-    node = walker.tree.add(Node("array", find_node(image, "/").kind))
+    node = walk.recorder.tree.add(Node("array", find_node(image, "/").kind))
     extents = np.array([[top, 16], [top, 32]], np.uint64)
-    data, kept = read_extents(walker.follower, node, extents)
+    data, kept = read_extents(walk, node, extents)
     assert kept.shape == (0, 2)
     return node, bytes(data)
 
 
-def words(walker: Walker, image: Image) -> tuple[Node, object]:
+def words(walk: Walk, image: Image) -> tuple[Node, object]:
     """The pages of a sparse array."""
     old = find_node(image, FOLIOS)
     assert old.field is not None
     assert old.field.holds is not None
-    node = walker.tree.add(Node("folios", old.kind, struct=old.struct, field=old.field))
+    node = walk.recorder.tree.add(Node("folios", old.kind, struct=old.struct, field=old.field))
     first = find_node(image, f"{FOLIOS}/first")
     node.add(Node("first", first.kind, field=first.field, value=first.value))
-    words_table(walker.follower, node, old.field.holds, image.registry.get(old.format))
+    follow(walk, node, old.field, image.registry.get(old.format), {})
     assert node.table is not None
     assert node.get("pages") is None
     return node, len(node.table).to_bytes(4, "little").strip(b"\0")
@@ -68,15 +69,15 @@ def words(walker: Walker, image: Image) -> tuple[Node, object]:
     ("name", "read"), [(LOGS, log), (LOGS, array), (SPARSE, words)], ids=["log", "array", "words"]
 )
 def test_nothing_is_read_behind_the_limit(
-    name: str, read: Callable[[Walker, Image], tuple[Node, object]]
+    name: str, read: Callable[[Walk, Image], tuple[Node, object]]
 ) -> None:
     """What does not fit into the limits stays empty, and one finding names the place."""
     image = good(name)
-    walker = spent(image, Limits(nodes=1000, bytes=1 << 20))
-    node, value = read(walker, image)
+    walk = spent(image, Limits(nodes=1000, bytes=1 << 20))
+    node, value = read(walk, image)
     assert value == b""
-    assert [(f.rule, f.path) for f in walker.findings] == [("LIM001", node.path)]
-    assert "--limit nodes=N,bytes=N" in walker.findings[0].message
+    assert [(f.rule, f.path) for f in walk.recorder.findings] == [("LIM001", node.path)]
+    assert "--limit nodes=N,bytes=N" in walk.recorder.findings[0].message
 
 
 @pytest.mark.parametrize("name", [LOGS, SPARSE, "7.2-everything"])

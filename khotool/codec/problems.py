@@ -1,6 +1,30 @@
-"""Which rule a problem met while decoding belongs to."""
+"""Problems met while decoding, and the rule that each belongs to."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Read = Callable[[int, int], memoryview]
+"""Physical address and length in bytes to bytes; raises MemoryFault."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeProblem:
+    """What is wrong with a linked structure.
+
+    Args:
+        code: short slug, mapped to a rule by ``SHAPE_RULES``.
+        address: physical address of the place, bytes.
+        text: one sentence with the numbers of this case.
+        data: those numbers, for machines.
+    """
+
+    code: str
+    address: int
+    text: str
+    data: dict[str, int] = field(default_factory=dict, hash=False)
+
 
 SHAPE_RULES = {
     "cycle": "REC402",
@@ -49,7 +73,7 @@ FDT_RULES = {
 _RAISED_BY = {"limit": "chain=N,nodes=N,bytes=N", "depth": "depth=N"}
 
 
-def told(code: str, message: str) -> str:
-    """The message of a problem; where a limit was reached, with the flag that raises it."""
+def with_limit_hint(code: str, text: str) -> str:
+    """The text of a problem; where a limit was reached, with the flag that raises it."""
     flags = _RAISED_BY.get(code)
-    return f"{message}; raise with --limit {flags}" if flags else message
+    return f"{text}; raise with --limit {flags}" if flags else text

@@ -12,8 +12,10 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.decode.choose import Evidence, choose, describe, holds
-from khotool.decode.walk import Walker
+from khotool.codec.choose import choose
+from khotool.codec.conditions import Evidence, describe, holds
+from khotool.codec.contexts import Walk
+from khotool.codec.scene import Scene
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.maps.preserved import MapPages, PreservedMap
@@ -52,13 +54,13 @@ def definition(identifier: str, probe: str = "") -> Definition:
     return load_definition(f'id = "{identifier}"\n{HEAD}{sign}{STRUCT}'.encode(), identifier)
 
 
-def walker(*definitions: Definition, preserved: bool = True, **options: Any) -> Walker:
-    made = Walker(OverlaySpace(None, []), Registry(definitions), Geometry(4096), **options)
+def scene(*definitions: Definition, preserved: bool = True, **options: Any) -> Scene:
+    made = Scene.of(OverlaySpace(None, []), Registry(definitions), Geometry(4096), **options)
     if preserved:
         blocks = Blocks.from_runs(
             np.array([PRESERVED], np.uint64), np.ones(1, np.uint64), np.array([2], np.uint8), 12
         )
-        made.map = PreservedMap("radix", blocks, MapPages.empty(), [], complete=True)
+        made = made.with_map(PreservedMap("radix", blocks, MapPages.empty(), [], complete=True))
     return made
 
 
@@ -177,24 +179,25 @@ def test_every_sign(sign: Condition, evidence: Evidence, there: bool, text: str)
     """A sign is seen where it is, missed where it is not, and said in half a sentence."""
     one = definition("one")
 
-    assert holds(walker(one), one, sign, evidence) is there
+    assert holds(scene(one), one, sign, evidence) is there
     assert describe(sign) == text
 
 
 def test_without_a_map_every_address_may_be_preserved() -> None:
     """What nobody can know speaks against no format; orders are not known at all."""
     one = definition("one")
-    blind = walker(one, preserved=False)
-    blind.map = Absent(Reason.CONSUMED, "gone")
+    blind = scene(one, preserved=False).with_map(Absent(Reason.CONSUMED, "gone"))
 
     assert holds(blind, one, Condition(field="at", preserved=True), Evidence(data=record(at=9)))
     assert not holds(blind, one, Condition(order=2), Evidence(handle=PRESERVED))
 
 
 def chosen(*definitions: Definition, data: bytes, abi: dict[str, str | None] | None = None) -> Any:
-    made = walker(*definitions, abi=abi)
-    found = choose(made, made.tree, "dev", definitions, Evidence(data=data, handle=PRESERVED))
-    return found, made
+    walk = Walk.over(scene(*definitions, abi=abi))
+    evidence = Evidence(data=data, handle=PRESERVED)
+    found = choose(walk.scene, "dev", definitions, evidence)
+    walk.recorder.choose(walk.recorder.tree, found.choice)
+    return found.definition, walk.recorder
 
 
 def test_more_signs_win() -> None:
@@ -207,7 +210,7 @@ def test_more_signs_win() -> None:
     found, made = chosen(one, two, three, data=record())
     choice = made.choices["dev", "three"]
 
-    assert found is made.registry.definitions["three"]
+    assert found.id == "three"
     assert (choice.certain, choice.among) == (True, "format")
     assert choice.why == "version is 2; at is the address of a page"
     assert made.findings == []
@@ -247,10 +250,8 @@ def test_the_user_decides(abi: dict[str, str | None]) -> None:
 
 def test_no_candidates_is_no_definition() -> None:
     """A string that nothing matches has no definition, and no finding here."""
-    made = walker(definition("one"))
-
-    assert choose(made, made.tree, "other", (), Evidence()) is None
-    assert made.findings == []
+    found = choose(scene(definition("one")), "other", (), Evidence())
+    assert (found.definition, found.choice) == (None, None)
 
 
 def test_what_stands_behind_an_array_decides_among_equals_alone() -> None:
@@ -260,5 +261,5 @@ def test_what_stands_behind_an_array_decides_among_equals_alone() -> None:
     again = changed(found, ("/LUO/sessions/header/count", 3))
     (choice,) = [c for c in again.choices if c.layout == "luo-v1-posted-v5"]
     assert not choice.certain
-    assert "something stands behind the end of its array" in choice.why
+    assert "bytes that are not 0 follow the end of its array" in choice.why
     assert "ABI903" in {finding.rule for finding in again.findings}

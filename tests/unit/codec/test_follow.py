@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from khotool.abi.definition import Definition, Field, FieldType, Reference, Shape
-from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.decode.walk import Walker
+from khotool.codec.contexts import Walk
+from khotool.codec.follow import follow
 from khotool.maps.preserved import MapPages, PreservedMap
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Node, NodeKind, Span
 from khotool.model.lookup import find_node
 from khotool.pages.blocks import Blocks
 from tests.builders import REGISTRY, overlaid
+from tests.unit.codec.walks import walk_over
 from tests.unit.decode.fixture_images import changed, good, options, told
 
 PLACE = 0x40_0000
@@ -36,15 +39,15 @@ DEFINITION: Definition = load_definition(TEXT, "one.toml")
 FILES = "/LUO/sessions[vm]/files"
 
 
-def walker(page: int = 4096) -> Walker:
+def walker(page: int = 4096, **given: Any) -> Walk:
     space = OverlaySpace(None, [(PLACE, bytes(range(48)))])
-    return Walker(space, Registry([*REGISTRY, DEFINITION]), Geometry(page))
+    return walk_over(space, Registry([*REGISTRY, DEFINITION]), page, **given)
 
 
-def pointer(made: Walker, reference: Reference, value: int, role: str = "address") -> Node:
+def pointer(made: Walk, reference: Reference, value: int, role: str = "address") -> Node:
     """A value with a definition of its own, followed."""
     field = Field("p", FieldType("int", "u64", 8), role=role, points_to=reference)
-    return made.tree.add(Node("p", NodeKind.VALUE, field=field, value=value))
+    return made.recorder.tree.add(Node("p", NodeKind.VALUE, field=field, value=value))
 
 
 # -- one folio -------------------------------------------------------------------------------
@@ -63,11 +66,11 @@ def test_folio(order: object, pages: int, page: int) -> None:
         reference = Reference(Shape.FOLIO, order="order" if order is not None else "")
         node = pointer(made, reference, value, role)
         assert node.field is not None
-        made.follower.follow_field(node, node.field, DEFINITION, {"order": order})
+        follow(made, node, node.field, DEFINITION, {"order": order})
         assert node.target == Span(PLACE, pages * page)
-        claims = made.claims.build()
+        claims = made.recorder.claims.build()
         assert (claims.start.tolist(), claims.end.tolist()) == ([PLACE], [PLACE + pages * page])
-        assert made.findings == []
+        assert made.recorder.findings == []
 
 
 @pytest.mark.parametrize("mapped", [True, False])
@@ -78,12 +81,13 @@ def test_block_of_no_description(mapped: bool) -> None:
         blocks = Blocks.from_runs(
             np.array([PLACE], np.uint64), np.ones(1, np.uint64), np.array([2], np.uint8), 12
         )
-        made.map = PreservedMap("radix", blocks, MapPages.empty(), [], complete=True)
+        found = PreservedMap("radix", blocks, MapPages.empty(), [], complete=True)
+        made = made.knowing(made.scene.with_map(found))
     targets = []
     for value in (PLACE + 4096, PLACE - 4096):
         node = pointer(made, Reference(Shape.OPAQUE), value)
         assert node.field is not None
-        made.follower.follow_field(node, node.field, DEFINITION, {})
+        follow(made, node, node.field, DEFINITION, {})
         targets.append(node.target)
     assert targets == [Span(PLACE + 4096, 3 * 4096) if mapped else None, None]
 
@@ -99,10 +103,10 @@ def test_array_counted_by_a_sibling(count: object, rows: int) -> None:
     made = walker()
     node = pointer(made, Reference(Shape.ARRAY, of="pair", count="n"), PLACE)
     assert node.field is not None
-    made.follower.follow_field(node, node.field, DEFINITION, {"n": count})
+    follow(made, node, node.field, DEFINITION, {"n": count})
     assert (node.kind, len(node.elements())) == (NodeKind.LIST, rows)
     assert node.target == Span(PLACE, 4096)
-    assert made.findings == []
+    assert made.recorder.findings == []
 
 
 # -- handles ---------------------------------------------------------------------------------
@@ -157,11 +161,10 @@ def test_unknown_handler_read_as_the_user_says() -> None:
 def test_handle_whose_string_is_lost(string: dict[str, object]) -> None:
     """Without the string beside it a handle is read only as --abi says."""
     for abi, format_, note in (({}, "", "unknown handler"), ({"one": None}, "one", "")):
-        made = walker()
-        made.abi = dict(abi)
+        made = walker(abi=dict(abi))
         node = pointer(made, Reference(Shape.HANDLER, kind="file", by="by"), PLACE)
         assert node.field is not None
-        made.follower.follow_field(node, node.field, DEFINITION, string)
+        follow(made, node, node.field, DEFINITION, string)
         assert (node.format, node.note) == (format_, note)
-        assert [f.rule for f in made.findings] == ([] if format_ else ["ABI904"])
+        assert [f.rule for f in made.recorder.findings] == ([] if format_ else ["ABI904"])
         assert [child.name for child in node.children] == (["a", "b"] if format_ else [])

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from khotool.abi.definition import Definition
-from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.decode.references import resolve_references
-from khotool.decode.walk import Walker
+from khotool.codec.contexts import Walk
+from khotool.codec.follow import follow
+from khotool.codec.tables import claim_rows
+from khotool.decode.decoded import resolve
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Node, NodeKind, Span, Table
 from khotool.model.lookup import find_node
+from tests.unit.codec.walks import walk_over
 from tests.unit.decode.fixture_images import NOWHERE, changed, good, told
 
 DEVICES = good("7.4-frontier-devices")
@@ -42,15 +44,16 @@ def test_what_is_named() -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        (lambda: NOWHERE, f"{NOWHERE:#x} is no iommu_domain_ser of any list"),
-        (lambda: 8, "0x8 is no iommu_domain_ser of any list"),
+        (lambda: NOWHERE, f"{NOWHERE:#x} is not the address of any iommu_domain_ser in a list"),
+        (lambda: 8, "0x8 is not the address of any iommu_domain_ser in a list"),
         (
             lambda: place(DOMAIN) + 8,
             f"{place(DOMAIN) + 8:#x} is inside {DOMAIN}, not its start",
         ),
         (
             lambda: place(f"{FLB}/iommu_array_phys[0]"),
-            f"{place(f'{FLB}/iommu_array_phys[0]'):#x} is no iommu_domain_ser of any list",
+            f"{place(f'{FLB}/iommu_array_phys[0]'):#x} is not the address of any "
+            "iommu_domain_ser in a list",
         ),
     ],
     ids=["nowhere", "low", "inside", "another struct"],
@@ -144,8 +147,8 @@ size = 16
 DEFINITION: Definition = load_definition(TEXT, "named.toml")
 
 
-def walker() -> Walker:
-    return Walker(OverlaySpace(None, []), Registry([DEFINITION]), Geometry(4096))
+def walker() -> Walk:
+    return walk_over(OverlaySpace(None, []), Registry([DEFINITION]))
 
 
 def holder(parent: Node, struct: str, key: str, **values: object) -> Node:
@@ -157,18 +160,22 @@ def holder(parent: Node, struct: str, key: str, **values: object) -> Node:
     return node
 
 
-def named(made: Walker, node: Node) -> str:
+def named(made: Walk, node: Node) -> str:
     """What a value turns out to name."""
-    made.unresolved.append(node)
-    resolve_references(made)
-    assert made.unresolved == []
+    if node.table is not None:
+        claim_rows(made, node, node.table)
+    else:
+        assert node.field is not None
+        follow(made, node, node.field, DEFINITION, {})
+    resolve(made)
+    assert made.recorder.deferred == {}
     return node.reference
 
 
 def test_tokens_among_files_without_one() -> None:
     """A file whose token is missing or unreadable is no file that a token names."""
     made = walker()
-    files = made.tree.add(Node("files", NodeKind.LIST))
+    files = made.recorder.tree.add(Node("files", NodeKind.LIST))
     holder(files, "holder", "a", handler="x", data=1)
     holder(files, "holder", "b", handler="x", data=1, token=Absent(Reason.UNPARSABLE, "short"))
     own = holder(files, "holder", "c", handler="x", data=1, token=7, other=7)
@@ -177,22 +184,22 @@ def test_tokens_among_files_without_one() -> None:
     assert named(made, other) == "/files[c]"
     other.value, other.reference = 8, ""
     assert named(made, other) == ""
-    assert [f.message for f in made.findings] == ["no file of this session has token 0x8"]
+    assert [f.message for f in made.recorder.findings] == ["no file of this session has token 0x8"]
 
 
 def test_token_outside_of_a_file() -> None:
     """A token in no file's record, or in that of another handle, names nothing, without a word."""
     made = walker()
     field = DEFINITION.structs["holder"].fields[-1]
-    flbs = made.tree.add(Node("flbs", NodeKind.LIST))
+    flbs = made.recorder.tree.add(Node("flbs", NodeKind.LIST))
     for parent in (
-        made.tree,
+        made.recorder.tree,
         holder(flbs, "flb", "iommu", name="iommu", data=1),
         holder(flbs, "holder", "no handle", token=1),
     ):
         node = parent.add(Node("other", NodeKind.VALUE, field=field, value=1))
         assert named(made, node) == ""
-    assert made.findings == []
+    assert made.recorder.findings == []
 
 
 @pytest.mark.parametrize(
@@ -207,11 +214,13 @@ def test_token_outside_of_a_file() -> None:
 def test_null_in_a_column(must: tuple[int, int], may: tuple[int, int], wrong: int) -> None:
     """0 in a column names nothing where the format allows it, and is a finding elsewhere."""
     made = walker()
-    holder(made.tree, "holder", "a")
-    compiled = made.registry.compile(DEFINITION, "link", made.geometry)
+    holder(made.recorder.tree, "holder", "a")
+    compiled = made.scene.struct(DEFINITION, "link")
     rows = np.array(list(zip(must, may, strict=True)), compiled.dtype)
     extents = np.array([[4096, 32]], np.uint64)
-    node = made.tree.add(Node("links", NodeKind.TABLE, table=Table(compiled, rows, extents, 2)))
+    node = made.recorder.tree.add(
+        Node("links", NodeKind.TABLE, table=Table(compiled, rows, extents, 2))
+    )
     named(made, node)
-    assert sum(int(f.message.split()[0]) for f in made.findings) == wrong
-    assert {f.rule for f in made.findings} <= {"MEM319"}
+    assert sum(int(f.message.split()[0]) for f in made.recorder.findings) == wrong
+    assert {f.rule for f in made.recorder.findings} <= {"MEM319"}

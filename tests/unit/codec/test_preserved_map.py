@@ -9,8 +9,8 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
-from khotool.decode.preserved import map_has_root, read_map
-from khotool.decode.walk import Walker
+from khotool.codec.preserved_map import map_has_root, read_map
+from khotool.codec.scene import Scene
 from khotool.discovery.geometry import fit, known_pages
 from khotool.discovery.options import OpenOptions
 from khotool.discovery.scan import Candidate
@@ -64,8 +64,8 @@ def preserved(image: Image) -> list[list[int]]:
     return ranges
 
 
-def walker_of(image: Image) -> Walker:
-    return Walker(image.space, image.registry, image.geometry)
+def scene_of(image: Image) -> Scene:
+    return Scene.of(image.space, image.registry, image.geometry)
 
 
 def nested(value: bytes) -> FdtNode:
@@ -93,7 +93,7 @@ def test_map_of_every_form(name: str) -> None:
     definition = image.registry.get(image.tree.format)
     layout = next((c.layout for c in image.choices if c.definition == definition.id), "")
     layout = layout or next(iter(definition.layouts), "")
-    found = read_map(walker_of(image), definition, root_of(image), layout)
+    found = read_map(scene_of(image), definition, root_of(image), layout)
     assert found is not None
     assert found.blocks.ranges().tolist() == preserved(image)
     assert len(found.blocks) > 0
@@ -103,7 +103,7 @@ def test_map_in_a_node_of_the_root() -> None:
     """A definition may have the pointer in a node; one that is missing is passed over."""
     image = good("7.2-everything")
     top = image.tree.value_of("memory_map")
-    found = read_map(walker_of(image), DEFINITION, nested(number(top)))
+    found = read_map(scene_of(image), DEFINITION, nested(number(top)))
     assert found is not None
     assert found.blocks.ranges().tolist() == preserved(image)
 
@@ -111,22 +111,22 @@ def test_map_in_a_node_of_the_root() -> None:
 @pytest.mark.parametrize("value", [b"", bytes(7), bytes(16)], ids=["none", "odd", "two"])
 def test_pointer_of_a_wrong_length(value: bytes) -> None:
     """What is not one address leads to no map."""
-    walker = Walker(OverlaySpace(None, []), Registry([DEFINITION]), Geometry(PAGE))
-    assert read_map(walker, DEFINITION, nested(value)) is None
-    assert read_map(walker, DEFINITION, FdtNode("")) is None
+    scene = Scene.of(OverlaySpace(None, []), Registry([DEFINITION]), Geometry(PAGE))
+    assert read_map(scene, DEFINITION, nested(value)) is None
+    assert read_map(scene, DEFINITION, FdtNode("")) is None
 
 
 def test_root_in_its_own_map() -> None:
     """A map has the root in a block of one page, or not; without a root, or its place, neither."""
     image = good("7.2-everything")
-    walker, definition = walker_of(image), image.registry.get(image.tree.format)
+    scene, definition = scene_of(image), image.registry.get(image.tree.format)
     assert image.tree.span is not None
     place = image.tree.span.address
-    assert map_has_root(walker, definition, root_of(image), place)
-    assert not map_has_root(walker, definition, root_of(image), place + PAGE)
-    assert not map_has_root(walker, definition, None, place)
-    assert not map_has_root(walker, definition, root_of(image), None)
-    assert not map_has_root(walker, definition, FdtNode(""), place)
+    assert map_has_root(scene, definition, root_of(image), place)
+    assert not map_has_root(scene, definition, root_of(image), place + PAGE)
+    assert not map_has_root(scene, definition, None, place)
+    assert not map_has_root(scene, definition, root_of(image), None)
+    assert not map_has_root(scene, definition, FdtNode(""), place)
 
 
 # -- page size and byte order by the map -----------------------------------------------------

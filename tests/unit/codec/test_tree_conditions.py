@@ -8,9 +8,9 @@ from khotool.abi.definition import Condition, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry
-from khotool.decode import tree_signs
-from khotool.decode.choose import Evidence, describe, holds
-from khotool.decode.walk import Walker
+from khotool.codec import tree_conditions
+from khotool.codec.conditions import Evidence, describe, holds
+from khotool.codec.scene import Scene
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.memory.overlay import OverlaySpace
@@ -70,8 +70,8 @@ def number(value: int) -> bytes:
 def seen(sign: Condition, tree: FdtNode | None, memory: bytes = b"") -> bool:
     """Whether a sign is there, with some bytes at the place of the array."""
     space = OverlaySpace(None, [(ARRAY, memory)])
-    walker = Walker(space, Registry([DEFINITION]), Geometry(PAGE))
-    return holds(walker, DEFINITION, sign, Evidence(tree))
+    scene = Scene.of(space, Registry([DEFINITION]), Geometry(PAGE))
+    return holds(scene, DEFINITION, sign, Evidence(tree))
 
 
 def tree(name: str, value: bytes) -> FdtNode:
@@ -121,7 +121,7 @@ def test_search_of_a_large_tree_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     root = FdtNode("", items=list(nodes))
     sign = Condition(anywhere="mem")
     assert seen(sign, root)
-    monkeypatch.setattr(tree_signs, "MAX_NODES", 3)
+    monkeypatch.setattr(tree_conditions, "MAX_NODES", 3)
     assert not seen(sign, root)
 
 
@@ -160,11 +160,9 @@ def test_ends_of_what_is_no_counted_array(name: str) -> None:
 def test_ends_are_said() -> None:
     """A sign about the end of an array says so, in a tree and in a record."""
     assert describe(Condition(has="a", ends=True)) == (
-        "the tree has a, and nothing stands behind its array"
+        "the tree has a, and only zeros follow its array"
     )
-    assert describe(Condition(field="files", ends=True)) == (
-        "nothing stands behind the end of files"
-    )
+    assert describe(Condition(field="files", ends=True)) == ("only zeros follow the end of files")
     assert describe(Condition(rows="sessions", field="files", ends=True)) == (
-        "nothing stands behind the end of files of all sessions"
+        "only zeros follow the end of files of all sessions"
     )
