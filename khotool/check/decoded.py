@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from khotool.decode.problems import FDT_RULES, MAP_RULES, SHAPE_RULES
+from khotool.codec.problems import FDT_RULES, MAP_RULES, SHAPE_RULES
 
 DECODED = frozenset(
     {

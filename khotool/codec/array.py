@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Reference, Shape
+from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Use, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import ListCodec, elements
 from khotool.codec.scene import Scene
+from khotool.errors import EncodeError
 from khotool.model.node import Node, NodeKind, Span
+from khotool.structured import Table as Written
 
 MAX_PAGES = 1 << 16
 """Pages of one array that are believed; the kernel's largest blocks have 2^13."""
@@ -103,6 +105,54 @@ class ArrayCodec(ListCodec):
         rest = scene.read(end, -end % page)
         return isinstance(rest, Absent) or not any(rest)
 
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of each record."""
+        return [lifter.fields(element) for element in node.elements()]
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A list of records."""
+        return reader.records(definition, pointer(field).of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The header, where the format has one, and the records."""
+        reference = pointer(field)
+        items = values.get(field.label) or []
+        if not items and not reference.header:
+            return 0
+        pages = written_pages(builder, definition, reference, len(items))
+        room = pages * builder.geometry.page_size
+        head = b""
+        if reference.header:
+            counts = {reference.count: len(items)}
+            if reference.pgcnt:
+                counts[reference.pgcnt] = pages
+            head = builder.record(definition, reference.header, counts, f"{path}/header")
+        size = builder.registry.compile(definition, reference.of, builder.geometry).size
+        fits = (room - len(head)) // size
+        if len(items) > fits:
+            raise EncodeError(path, f"{len(items)} records; {definition.id} takes at most {fits}")
+        address = builder.alloc_preserve(room, path)
+        start = address + len(head)
+        at = range(start, start + len(items) * size, size)
+        body = b"".join(builder.elements(definition, reference.of, items, path, at))
+        builder.write(address, (head + body).ljust(room, b"\0"))
+        return address
+
 
 def array_pages(
     walk: Walk, node: Node, reference: Reference, values: Mapping[str, Any], head: int, size: int
@@ -151,3 +201,18 @@ def array_body(
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def written_pages(
+    builder: Builder, definition: Definition, reference: Reference, count: int
+) -> int:
+    """Pages of an array of ``count`` records; 0 for one that is not there."""
+    if not count and not reference.header:
+        return 0
+    if reference.pages:
+        return reference.pages
+    geometry = builder.geometry
+    size = count * builder.registry.compile(definition, reference.of, geometry).size
+    if reference.header:
+        size += builder.registry.compile(definition, reference.header, geometry).size
+    return -(-size // geometry.page_size)

@@ -19,12 +19,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from khotool.abi.definition import Definition, Field, Reference, Shape, Struct
+from khotool.abi.record import fit_int
 from khotool.errors import DefinitionError
+from khotool.handover.values import Rows
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+    from khotool.handover.values import Array
     from khotool.model.node import Node, Table
+    from khotool.structured import Table as Written
+
+WORD = 8
+"""Bytes of a pointer."""
+Stored = int | dict[str, Any] | Rows
+"""The number that a pointer holds, the values of an embedded descriptor by label, or a table."""
 
 
 class Codec(ABC):
@@ -33,6 +42,8 @@ class Codec(ABC):
     shape: ClassVar[Shape]
     embedded: ClassVar[bool] = False
     """The pointer is a field of a descriptor, and is followed from the field that embeds that."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Keys of a manifest that qualify a pointer of this shape, beside it."""
 
     # -- bytes to nodes ------------------------------------------------------------------
 
@@ -68,20 +79,26 @@ class Codec(ABC):
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
 
-    def lift(self, lifter: Lifter, node: Node, reference: Reference) -> Any:
+    @abstractmethod
+    def lift(self, lifter: Lifter, node: Node) -> Any:
         """The value of a decoded pointer without addresses, as ``build`` takes it."""
 
+    @abstractmethod
     def read(
         self,
         reader: Reader,
         definition: Definition,
-        reference: Reference,
-        table: Mapping[str, Any],
-        given: Any,
-        where: str,
+        field: Field,
+        table: Written,
     ) -> Any:
-        """The value that somebody wrote by hand, as ``build`` takes it."""
+        """The value that somebody wrote by hand, as ``build`` takes it.
 
+        Args:
+            table: what was written for the record or tree node that ``field`` is in; for ``field``
+                itself anything but a number, which is the pointer. Mistakes are noted there.
+        """
+
+    @abstractmethod
     def build(
         self,
         builder: Builder,
@@ -89,8 +106,39 @@ class Codec(ABC):
         field: Field,
         values: Mapping[str, Any],
         path: str,
-    ) -> int:
-        """Lay out what a pointer leads to; the number that the pointer holds."""
+    ) -> Stored:
+        """Lay out what a pointer, or an embedded descriptor, leads to.
+
+        Args:
+            values: of the record or tree node that ``field`` is in, by label.
+            path: of the value in the model, for errors.
+
+        Returns:
+            The number that the pointer holds, or the values of the descriptor.
+
+        Raises:
+            EncodeError: it does not fit the format, or memory is used up.
+        """
+
+    # Columns of tables: most shapes do not occur there, and their numbers stay as they are.
+
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+        """Add what a column of pointers means to ``rows``."""
+        rows.columns[field.label] = table.column(field.label)
+
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
+        """What somebody wrote for the pointer in one row of a table.
+
+        Returns:
+            A number, a Link, a Block of payload, or None for a pointer to no payload.
+        """
+        given = row.get(field.label)
+        return 0 if given is None else reader.number(field, given)
+
+    def build_column(  # noqa: B027
+        self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
+    ) -> None:
+        """Lay out what a column of pointers leads to; ``columns`` are uint64 (n,) by label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +211,29 @@ def codecs() -> Mapping[Shape, Codec]:
     for module in pkgutil.iter_modules(import_module(package).__path__):
         import_module(f"{package}.{module.name}")
     return _CODECS
+
+
+def pointer(field: Field) -> Reference:
+    """What a field of a codec leads to."""
+    assert field.points_to is not None
+    return field.points_to
+
+
+def as_number(field: Field, values: Mapping[str, Any], path: str) -> int:
+    """A pointer whose value is the number that it holds; 0 without one.
+
+    Raises:
+        EncodeError: the value is anything else; names ``path``.
+    """
+    return fit_int(values.get(field.label) or 0, WORD, False, path)
+
+
+def codec_for(registry: Registry, definition: Definition, field: Field) -> Codec | None:
+    """The codec of a field: of its pointer, or of that in the descriptor it embeds; else None."""
+    if field.points_to is not None:
+        return codec_of(field.points_to.shape)
+    if field.holds is None or field.type is None:
+        return None
+    owner = registry.owner_of_struct(definition, field.type.struct)
+    references = (inner.points_to for inner in owner.structs[field.type.struct].fields)
+    return next((codec_of(found.shape) for found in references if found is not None), None)

@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Reference, Shape
+from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import decode_record, decode_records
+from khotool.abi.record import decode_record, decode_records, encode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Use, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import Glance, ListCodec, elements
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.scene import Scene
+from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
+from khotool.structured import Table as Written
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
@@ -210,6 +212,59 @@ class BlocksCodec(ListCodec):
         ]
         return Glance(rows, pages)
 
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of each record."""
+        return [lifter.fields(element) for element in node.elements()]
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A list of records."""
+        return reader.records(definition, pointer(field).of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The blocks; a list that may not be missing has one even if it is empty."""
+        reference = pointer(field)
+        items = values.get(field.label) or []
+        if not items and field.null == "empty":
+            return 0
+        geometry = builder.geometry
+        lists, header = list_header(builder.registry, definition, reference, geometry)
+        record = builder.registry.compile(definition, reference.of, geometry)
+        fits = capacity(header, record, reference.pages)
+        number = -(-len(items) // fits) or 1
+        limit = lists.limits.get("blocks", number)
+        if number > limit:
+            raise EncodeError(
+                path, f"{len(items)} records; {limit} blocks take at most {fits * limit}"
+            )
+        size = reference.pages * geometry.page_size
+        addresses = [builder.alloc_preserve(size, path) for _ in range(number)]
+        places = [
+            addresses[index // fits] + header.size + index % fits * record.size
+            for index in range(len(items))
+        ]
+        encoded = builder.elements(definition, reference.of, items, path, places)
+        for index, address in enumerate(addresses):
+            part = encoded[index * fits : (index + 1) * fits]
+            following = addresses[index + 1] if index + 1 < number else 0
+            top = encode_record(header, {"next": following, "count": len(part)}, path)
+            builder.write(address, (top + b"".join(part)).ljust(size, b"\0"))
+        return addresses[0]
+
 
 def list_header(
     registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
@@ -219,6 +274,3 @@ def list_header(
         return definition, registry.compile(definition, reference.header, geometry)
     lists = registry.get(BLOCK_LIST)
     return lists, registry.compile(lists, lists.content, geometry)
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Reference, Shape
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.handover.values import Array, Link, Rows
 from khotool.model.node import Node, NodeKind, Table
+from khotool.structured import Table as Written
+from khotool.structured import Value
 
 Places = dict[str, dict[int, Node]]
 """Records of lists by the name of their struct, then by physical address."""
@@ -49,6 +52,62 @@ class ElementCodec(Codec):
                 assert node.field is not None
                 assert node.field.points_to is not None
                 _resolve(walk, node, places.get(node.field.points_to.of, {}))
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The path of the record; a number that names none stays."""
+        return Link(node.reference) if node.reference else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The path of a record, as dump prints it."""
+        return link_or_number(reader, field, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The address of the record."""
+        value = values.get(field.label)
+        if isinstance(value, Link):
+            return builder.places.record(value, path)
+        return as_number(field, values, path)
+
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+        """Paths of the records that a column names."""
+        struct = pointer(field).of
+        rows.links[field.label] = [
+            lifter.link(struct, address) for address in table.column(field.label).tolist()
+        ]
+
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
+        """The path of a record, or a number."""
+        given = row.get(field.label)
+        return 0 if given is None else link_or_number(reader, field, given)
+
+    def build_column(
+        self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
+    ) -> None:
+        """Addresses of the records."""
+        links = rows.links.get(field.label)
+        if links is not None:
+            columns[field.label] = np.array(
+                [
+                    builder.places.record(link, path) if isinstance(link, Link) else link
+                    for link in links
+                ],
+                np.uint64,
+            )
 
 
 def element_places(tree: Node) -> Places:
@@ -111,3 +170,10 @@ def element_columns(table: Table) -> list[tuple[Field, Reference]]:
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
+    """The path of a record, or its address."""
+    if isinstance(given.raw, str) and given.raw.startswith("/"):
+        return Link(given.raw)
+    return reader.number(field, given)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from khotool.abi.composite import MAX_LENGTH
-from khotool.abi.definition import Definition, Kind, Shape
+from khotool.abi.definition import Definition, Field, Kind, Shape
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, register
+from khotool.codec.base import Codec, Use, as_number, register
 from khotool.codec.choose import by_first_part, partly
 from khotool.codec.conditions import Evidence
-from khotool.codec.contexts import Walk
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fdt_nodes import entry_format, forced_entry, read_node, unknown_entry
 from khotool.codec.fields import record
 from khotool.codec.properties import raw_tree
@@ -22,6 +22,7 @@ from khotool.codec.tree import read_fdt
 from khotool.model.names import text_property
 from khotool.model.node import Node, NodeKind, Span
 from khotool.model.region import RawRegion
+from khotool.structured import Table as Written
 
 RAW_LIMIT = 1 << 20
 """Bytes of an unknown blob that are kept."""
@@ -46,6 +47,33 @@ class EntryCodec(Codec):
         assert node.field.points_to is not None
         size = siblings.get(node.field.points_to.size)
         entry_blob(walk, node.parent, node.value, size if isinstance(size, int) else None)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The number."""
+        return node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The number."""
+        return reader.number(field, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The number."""
+        return as_number(field, values, path)
 
 
 def entry_blob(walk: Walk, node: Node, address: int, size: int | None) -> None:
@@ -207,6 +235,3 @@ def raw_blob(walk: Walk, node: Node, address: int, data: memoryview) -> None:
     if len(data):
         walk.recorder.regions.append(RawRegion(node.path, address, bytes(data), node=node))
         node.add(Node("bytes", NodeKind.RAW, value=bytes(data), span=Span(address, len(data))))
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from khotool.abi.definition import Definition, Kind, Shape
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.abi.definition import Definition, Field, Kind, Shape
+from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.model.node import Node
+from khotool.structured import Table as Written
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -38,6 +39,33 @@ class FileCodec(Codec):
             if files is None:
                 files = sessions[id(own.parent)] = files_by_token(own.parent)
             _resolve(walk, node, files)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The number."""
+        return node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The number."""
+        return reader.number(field, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The number."""
+        return as_number(field, values, path)
 
 
 def files_by_token(files: Node) -> dict[int, Node]:
@@ -99,6 +127,3 @@ def handler_of(file: Node) -> str:
     reference = handle.field.points_to if handle is not None and handle.field is not None else None
     value = file.value_of(reference.by) if reference is not None else None
     return value if isinstance(value, str) else ""
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------

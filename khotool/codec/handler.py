@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
+from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, register
+from khotool.codec.base import WORD, Codec, Use, as_number, pointer, register
 from khotool.codec.choose import by_first_part, choose
 from khotool.codec.conditions import Evidence
-from khotool.codec.contexts import Walk
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.record import record_at
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
 from khotool.codec.tree import tree_at
+from khotool.errors import EncodeError
+from khotool.handover.values import Handle
 from khotool.model.node import Node, NodeState
+from khotool.structured import Table as Written
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -22,6 +26,8 @@ from khotool.model.node import Node, NodeState
 @register(Shape.HANDLER)
 class HandlerCodec(Codec):
     """A handle that only its handler's definition can read."""
+
+    beside = ("format",)
 
     def validate(self, use: Use) -> Iterator[str]:
         """The string that selects the handler is a field beside the handle."""
@@ -73,6 +79,53 @@ class HandlerCodec(Codec):
         walk.recorder.use(chosen)
         node.struct, node.format = chosen.content, chosen.id
 
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """What the handle leads to, or the handle itself."""
+        assert node.field is not None
+        if node.target is not None and node.get("target") is None:
+            return Handle(lifter.fields(node), format=node.format)
+        formats = lifter.registry
+        known = formats.definitions.get(node.format) or formats.stretched(node.format)
+        if node.value and (known is None or known.kind != pointer(node.field).kind):
+            lifter.lose(node.path, "unknown handler; its handle stays as it is")
+        return Handle(None, int(node.value), node.format)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The fields of what the handle leads to."""
+        return reader.handle(pointer(field), table, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The record or tree that its handler writes, or the number."""
+        value, kind = values.get(field.label), pointer(field).kind
+        if isinstance(value, int):
+            return as_number(field, values, path)
+        name = values.get(pointer(field).by, "")
+        own = handler_definition(builder, kind, name, value)
+        if not isinstance(value, Handle):
+            return own.literals.get(name, 0) if own is not None else 0
+        if value.values is None:
+            return fit_int(value.literal, WORD, False, path)
+        if own is not None and own.content == "fdt":
+            return builder.place(builder.tree(own, value.values, path), path)
+        if own is None or own.content not in own.structs:
+            raise EncodeError(path, f"no definition says how {kind} {name!r} is written")
+        return builder.place(builder.record(own, own.content, value.values, path), path)
+
 
 def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> Definition | None:
     """The definition of a handle: forced by --abi, or by the string beside it."""
@@ -114,3 +167,14 @@ def evidence_at(scene: Scene, address: int, candidates: Sequence[Definition]) ->
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def handler_definition(builder: Builder, kind: str, name: str, value: Any) -> Definition | None:
+    """The definition by which a handle is written: as the value or the set says."""
+    candidates = builder.registry.handlers(kind, name)
+    wanted = [value.format] if isinstance(value, Handle) else []
+    for identifier in [*wanted, *builder.abi.files, *builder.abi.flbs]:
+        for definition in candidates:
+            if definition.id == identifier:
+                return definition
+    return candidates[0] if candidates else None

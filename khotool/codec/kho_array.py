@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, FieldType, Shape
+from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import claim_rows, page_region
+from khotool.errors import EncodeError
+from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
@@ -166,11 +169,57 @@ class KhoArrayCodec(Codec):
         node.table = Table(compiled, records, extents, len(records), POSITION, found.position)
         claim_rows(walk, node, node.table)
 
+    # -- nodes to a handover, and back to bytes ------------------------------------------
 
-def is_words(registry: Registry, definition: Definition, struct: str) -> bool:
-    """True if a struct is the descriptor of a sparse array of words."""
-    fields = registry.owner_of_struct(definition, struct).structs[struct].fields
-    return any(f.points_to and f.points_to.shape is Shape.KHO_ARRAY for f in fields)
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The words and their positions as rows."""
+        if node.table is not None:
+            return lifter.rows(node)
+        return lifter.fields(node) if node.value is None else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The rows of the table."""
+        if field.holds is None:
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """The pages of words, in ascending order."""
+        if field.holds is None or field.type is None:
+            # The pointer of a descriptor that nothing says the meaning of.
+            return as_number(field, values, path)
+        registry, rows = builder.registry, values.get(field.label)
+        owner = registry.owner_of_struct(definition, field.type.struct)
+        fields = owner.structs[field.type.struct].fields
+        first = next(f for f in fields if f.points_to and f.points_to.shape is Shape.KHO_ARRAY)
+        made: dict[str, Any] = {f.label: f.expect for f in fields if f.expect is not None}
+        if rows is None or not len(rows):
+            return made
+        if not isinstance(rows, Rows):
+            raise EncodeError(path, "expected a table")
+        position, words = _words(builder, definition, field.holds, rows, path)
+
+        def allocate(count: int) -> list[int]:
+            return [builder.alloc_preserve(builder.geometry.page_size, path) for _ in range(count)]
+
+        page = registry.compile(owner, PAGE, builder.geometry)
+        address, writes = build(position, words, page, allocate)
+        for place, written in writes:
+            builder.write(place, written)
+        return made | {first.label: address}
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
@@ -207,3 +256,22 @@ def build(
             yield address, encode_record(page, values, "kho_array")
 
     return (addresses[0] if addresses else 0), writes()
+
+
+def _words(
+    builder: Builder, definition: Definition, holds: Holds, rows: Rows, path: str
+) -> tuple[U64, U64]:
+    """Positions and words, uint64 (n,) each, of a table; its payload is placed."""
+    columns = dict(rows.columns)
+    position = columns.pop(POSITION.label, None)
+    if position is None:
+        position = np.arange(len(rows), dtype=np.uint64)
+    if len(np.unique(position)) < len(position):
+        raise EncodeError(path, f"two rows have the same {POSITION.label}")
+    compiled = builder.registry.compile(definition, holds.of, builder.geometry)
+    data = builder.table(compiled, Rows(columns, rows.payload, rows.used), path)
+    words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
+    if rows.used is None:
+        return position, words
+    # A position without anything has no word.
+    return position[rows.used], words[rows.used]

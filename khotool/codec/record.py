@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Reference, Shape
+from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.tables import tail
+from khotool.handover.labels import target_labels
 from khotool.model.node import Node, Span
+from khotool.structured import Table as Written
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -34,6 +36,37 @@ class RecordCodec(Codec):
         reference = node.field.points_to
         compiled = walk.scene.struct(definition, reference.of)
         record_at(walk, node, compiled, definition, holder_of(node, reference))
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of the record; the number where it leads nowhere."""
+        return node.value if node.target is None else lifter.fields(node)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The fields of the record."""
+        inner = table if pointer(field).inline else table[field.label].table()
+        return reader.record(definition, pointer(field).of, inner)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The record in a preserved block of its own."""
+        value, path = target_values(builder, definition, field, values, path)
+        if not isinstance(value, Mapping):
+            return as_number(field, {field.label: value}, path)
+        return builder.place(builder.record(definition, pointer(field).of, value, path), path)
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
@@ -64,3 +97,18 @@ def record_at(
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def target_values(
+    builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
+) -> tuple[Any, str]:
+    """Values of what a pointer leads to, and their path; of an inline one they are beside it.
+
+    None where none of them says anything and the pointer may be 0.
+    """
+    if not pointer(field).inline:
+        return values.get(field.label), path
+    labels = target_labels(builder.registry, definition, pointer(field))
+    found = {label: values[label] for label in labels if label in values}
+    empty = field.null != "error" and not any(found.values())
+    return None if empty else found, path.rpartition("/")[0]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from khotool.abi.definition import Definition, Shape
+from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.problems import FDT_RULES, with_limit_hint
-from khotool.codec.record import holder_of
+from khotool.codec.record import holder_of, target_values
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.model.node import Node, Span
 from khotool.model.region import FdtRegion
+from khotool.structured import Table as Written
 
 MAX_FDT = 64 << 20
 """Bytes of one device tree that are read; the kernel's own are a page to a few megabytes."""
@@ -44,6 +45,38 @@ class TreeCodec(Codec):
         reference = node.field.points_to
         own = walk.scene.registry.get(reference.format)
         tree_at(walk, node, own, holder_of(node, reference))
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The values of the tree; the number where it leads nowhere."""
+        return node.value if node.target is None else lifter.fields(node)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The values of the tree."""
+        inner = table if pointer(field).inline else table[field.label].table()
+        return reader.tree(pointer(field).format, inner)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The tree in a preserved block of its own."""
+        value, path = target_values(builder, definition, field, values, path)
+        if not isinstance(value, Mapping):
+            return as_number(field, {field.label: value}, path)
+        own = builder.registry.get(pointer(field).format)
+        return builder.place(builder.tree(own, value, path), path)
 
 
 def tree_at(walk: Walk, node: Node, definition: Definition, holder: Node | None = None) -> None:
@@ -103,6 +136,3 @@ def own_tree(walk: Walk, node: Node, address: int, blob: Blob, root_name: str = 
             address + problem.offset,
             code=problem.code,
         )
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------

@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Shape
-from khotool.codec.base import Codec, Use, register
-from khotool.codec.contexts import Walk
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.abi.record import encode_record
+from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import claim_rows, empty_table, not_captured, page_region, read_extents
 from khotool.codec.walk import owner_path
+from khotool.errors import EncodeError
+from khotool.handover.values import Array, Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
+from khotool.structured import Table as Written
+
+DESCRIPTOR = "kho_vmalloc"
+VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 CHUNK = "kho_vmalloc_chunk"
@@ -146,6 +153,63 @@ class VmallocCodec(Codec):
         )
         claim_rows(walk, node, node.table)
 
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The rows of the table."""
+        if node.table is not None:
+            return lifter.rows(node)
+        return lifter.fields(node) if node.value is None else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The rows of the table."""
+        if field.holds is None:
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """Pages and chunks; a table without rows has no area."""
+        rows = values.get(field.label)
+        if field.holds is None:
+            # The pointer of a descriptor that nothing says the meaning of.
+            return as_number(field, values, path)
+        if rows is None or not len(rows):
+            return {}
+        if not isinstance(rows, Rows):
+            raise EncodeError(path, "expected a table")
+        registry, page = builder.registry, builder.geometry.page_size
+        compiled = registry.compile(definition, field.holds.of, builder.geometry)
+        data = builder.table(compiled, rows, path)
+        owner = registry.owner_of_struct(definition, DESCRIPTOR)
+        chunk = registry.compile(owner, CHUNK, builder.geometry)
+        number = -(-len(data) // page)
+        pages = builder.take_pages(number, path)
+        builder.preserve(pages, 0)
+        scatter(builder, pages, data)
+        fits = chunk.by_label("phys").count
+        # A full chunk always has a successor, be it empty.
+        chunks = [builder.alloc_preserve(page, path) for _ in range(number // fits + 1)]
+        for index, address in enumerate(chunks):
+            following = chunks[index + 1] if index + 1 < len(chunks) else 0
+            part = pages[index * fits : (index + 1) * fits].tolist()
+            builder.write(address, encode_record(chunk, {"next": following, "phys": part}, path))
+        fields = {field.label: field for field in owner.structs[DESCRIPTOR].fields}
+        flags = fields["flags"].flags[VMALLOC_ALLOC]
+        return {"first": chunks[0], "total_pages": number, "flags": flags, "order": 0}
+
 
 @dataclass(frozen=True, slots=True)
 class _Area:
@@ -218,3 +282,11 @@ def merge_pages(pages: U64, size: int, wanted: int) -> U64:
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def scatter(builder: Builder, pages: Array, data: bytes) -> None:
+    """Write an array over pages of given physical addresses; neighbours become one write."""
+    view, at = memoryview(data), 0
+    for address, size in merge_pages(pages, builder.geometry.page_size, len(data)).tolist():
+        builder.write(address, view[at : at + size])
+        at += size

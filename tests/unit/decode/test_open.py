@@ -399,7 +399,7 @@ def test_a_booted_image_packs_and_comes_back(consumed: bool, tmp_path: Path) -> 
     segments, _, _ = preserved_segments(document, REGISTRY)
     for address, data in segments:
         assert bytes(image.space.read(address, len(data))) == bytes(data)
-    again = image_of(build_model(Model(Path("m.json"), document, True), REGISTRY), REGISTRY)
+    again = image_of(build_model(Model.of(Path("m.json"), document), REGISTRY), REGISTRY)
     assert again.phase is image.phase
     assert meaning(handover_of(packed)).keys() == meaning(handover_of(image)).keys()
 
