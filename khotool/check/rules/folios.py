@@ -79,9 +79,9 @@ def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
-        strange.note(first, values & ~known != 0)
+        strange.add(first, values & ~known != 0)
         if folios:
-            weak.note(first, values & known != known)
+            weak.add(first, values & known != known)
     if strange.count:
         text = f"{strange.count} rows have unknown {field.name}, first [{strange.first}]"
         context.report("REC412", node, text)
@@ -103,7 +103,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
     ):
         _, found = blocks.blocks_of(addresses)
         # A folio that is not preserved at all is another rule's.
-        wrong.note(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
+        wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
         text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
         context.report("HND606", node, f"{text}[{wrong.first}]", row=wrong.first)
@@ -116,7 +116,7 @@ class Rows:
     count: int = 0
     first: int = 0
 
-    def note(self, base: int | U64, faulty: U64) -> None:
+    def add(self, base: int | U64, faulty: U64) -> None:
         """Count the faulty rows of a piece; ``base`` is its first row, or all row numbers."""
         number = int(np.count_nonzero(faulty))
         if number and not self.count:
@@ -200,10 +200,10 @@ def _places(context: Context, node: Node) -> None:
         ends = places + pages
         before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
         before = np.maximum(before, np.uint64(reach))
-        again.note(rows, places < before)
-        skew.note(rows, places & (pages - np.uint64(1)) != 0)
+        again.add(rows, places < before)
+        skew.add(rows, places & (pages - np.uint64(1)) != 0)
         if wanted is not None:
-            beyond.note(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
+            beyond.add(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
             covered += covered_between(np.maximum(places, before), ends, wanted)
         reach = max(reach, int(ends.max()))
     index = next(f for f in table_fields(table) if f.role == "page-index")
