@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.consistency import check_consistent
@@ -219,10 +220,9 @@ def read_sets(document: dict[str, Any], source: str) -> list[AbiSet]:
 
 
 def _behaviour(table: _Table) -> Behaviour:
+    default = Behaviour()
     behaviour = Behaviour(
-        needs_map=table.take("needs_map", bool, True),
-        gives_up_with=table.take("gives_up_with", str, ""),
-        keeps_file_errors=table.take("keeps_file_errors", bool, True),
+        **{f.name: table.take(f.name, bool, getattr(default, f.name)) for f in fields(Behaviour)}
     )
     table.done()
     return behaviour

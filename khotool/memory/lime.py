@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from khotool.absent import Reason
 from khotool.errors import InputError
 from khotool.memory.elf import CUT_OFF
 from khotool.memory.segments import Holes, Ranges, SegmentedSpace
@@ -64,6 +65,6 @@ def open_lime(
             np.array(ends, dtype=np.uint64),
             np.array(offsets, dtype=np.uint64),
         ),
-        [Holes(hole[:, 0], hole[:, 1], CUT_OFF)],
+        [Holes(hole[:, 0], hole[:, 1], CUT_OFF, Reason.TRUNCATED)],
         release,
     )
