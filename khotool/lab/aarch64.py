@@ -6,12 +6,13 @@ handover is named by ``linux,kho-fdt`` and ``linux,kho-scratch`` of /chosen.
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 from khotool.errors import InputError
 from khotool.lab import bridge
@@ -92,25 +93,25 @@ def board_tree(program: str, size: int) -> bytes:
     Raises:
         InputError: QEMU does not write it.
     """
-    handle = os.memfd_create("khotool-dtb", 0)
-    try:
-        done = subprocess.run(
-            [*machine(program, size, f",dumpdtb=/proc/self/fd/{handle}"), "-display", "none"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            pass_fds=[handle],
-            timeout=PATIENCE,
-            check=False,
-        )
-        tree = os.pread(handle, 4 * MIB, 0)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{program}: does not write its device tree in {PATIENCE:.0f} s") from None
-    finally:
-        os.close(handle)
-    if not tree:
-        why = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise InputError(f"{program}: writes no device tree: {why[-1] if why else 'no reason'}")
-    return tree
+    # QEMU writes beside the file it is told and renames, so there has to be a folder.
+    with tempfile.TemporaryDirectory(prefix="khotool-") as folder:
+        path = Path(folder, "board.dtb")
+        command = [*machine(program, size, f",dumpdtb={path}"), "-display", "none"]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            return path.read_bytes()
+        except subprocess.TimeoutExpired:
+            why = f"nothing in {PATIENCE:.0f} s"
+        except OSError as error:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            why = said[-1] if said else str(error.strerror)
+    raise InputError(f"{program}: writes no device tree: {why}")
 
 
 def machine(program: str, size: int, more: str) -> list[str]:

@@ -428,3 +428,48 @@ def same_file(left: str, right: str) -> bool:
         return os.path.samefile(left, right)
     except OSError:
         return False
+
+
+def test_is_captured(image: Image) -> bool:
+    """True if all folios of the kernel's own test are captured, so that its checksum can be right."""
+    from khotool.extract.select import payload_plan
+
+    entry = image.entry("kho_test")
+    folios = entry.get("folios") if entry is not None else None
+    if folios is None or folios.table is None:
+        return True
+    extents = image.space.extents()
+    for row in range(min(len(folios.table), 4096)):
+        node = _row(folios, row)
+        if node is None:
+            return False
+        try:
+            if len(payload_plan(image, node).missing(extents)):
+                return False
+        except KhotoolError:
+            continue
+    return True
+
+
+def _row(folios: Node, index: int) -> Node | None:
+    from khotool.model.lookup import table_row
+
+    return table_row(folios, index)
+
+
+def reference_of(path: str) -> Image | None:
+    """The image that a recipe was before it was damaged; None for anything else.
+
+    Raises:
+        KhotoolError: the recipe does not build.
+    """
+    from khotool.opening.models import build_model, read_model
+    from khotool.opening.recognise import looks_like_model
+
+    if not os.path.isfile(path) or not looks_like_model(path):
+        return None
+    model = read_model(path)
+    if model.is_dump or not model.document.get("mutate"):
+        return None
+    model.document = {key: value for key, value in model.document.items() if key != "mutate"}
+    return decode(build_model(model, registry()))

@@ -85,21 +85,40 @@ def program(machine: Machine) -> str:
     return found
 
 
-def accelerator(machine: Machine, wanted: str | None = None) -> str:
-    """``kvm`` where the host can run this machine with it, else ``tcg``."""
+_broken: set[tuple[Machine, str]] = set()
+
+
+def accelerators(machine: Machine, wanted: str | None = None) -> list[str]:
+    """``kvm`` where the host may run this machine with it, and ``tcg``; the best first."""
     if wanted is not None:
-        return wanted
+        return [wanted]
+    fast = ["kvm"] if (machine, "kvm") not in _broken and has_kvm(machine) else []
+    return [*fast, "tcg"]
+
+
+def failed(code: int | None) -> bool:
+    """True for an exit code of QEMU that says it did not work, not that the guest is over."""
+    return code is not None and (code < 0 or code == 1)
+
+
+def forget(machine: Machine, accelerator: str) -> None:
+    """Do not try an accelerator again that did not work."""
+    _broken.add((machine, accelerator))
+
+
+def has_kvm(machine: Machine) -> bool:
+    """True if the host lets this user make virtual machines of this kind."""
     if host_machine() != machine.value:
-        return "tcg"
+        return False
     try:
         handle = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return "tcg"
+        return False
     try:
         os.close(fcntl.ioctl(handle, KVM_CREATE_VM, 0))
-        return "kvm"
+        return True
     except OSError:
-        return "tcg"
+        return False
     finally:
         os.close(handle)
 

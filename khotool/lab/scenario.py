@@ -11,7 +11,9 @@ from khotool.lab.guest import agent, stop_kernel
 from khotool.lab.kernelfile import Machine
 
 LEAVE = 24 << 20
-"""Bytes of free memory that scrubbing leaves."""
+"""Bytes of free memory that scrubbing leaves, beside a part of all memory."""
+RESERVE = ("/proc/sys/vm/min_free_kbytes", 2048)
+"""The kernel keeps less memory for itself than it would, so that scrubbing reaches more."""
 FOLDER = "khotool"
 """In the initrd: the agent, the scenario, contents of files, the stop kernel."""
 
@@ -50,6 +52,7 @@ def retrieving(sessions: Iterable[HandedSession], *, scrub: bool, finish: bool) 
     """
     scenario = Scenario()
     if scrub:
+        scenario.add("write", *RESERVE)
         scenario.add("scrub", LEAVE)
     for session in sessions:
         scenario.add("retrieve", hexadecimal(session.name))

@@ -9,7 +9,7 @@ from khotool.lab.guest import Start
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import Layout
 from khotool.lab.machines import board
-from khotool.lab.qemu import Run, Settings, accelerator, program, run
+from khotool.lab.qemu import End, Run, Settings, accelerators, failed, forget, program, run
 from khotool.lab.ram import Ram, open_ram
 
 COMMON = "nokaslr panic=-1 oops=panic kho=on liveupdate=on printk.devkmsg=on"
@@ -45,18 +45,21 @@ def run_guest(
     """
     machine = board(kernel.machine)
     where = program(kernel.machine)
-    speed = accelerator(kernel.machine, settings.accelerator)
-    with open_ram(layout.banks, settings.folder) as ram:
-        if before is not None:
-            before(ram)
-        start = Start(kernel, initrd, line, layout.room, layout.handed)
-        try:
-            with machine.launch(ram, start, where, speed) as launch:
-                done = run(launch.command, launch.inherited, settings.timeout, settings.watch)
-        except ValueError as error:
-            raise InputError(f"{kernel.path}: {error}; raise --memory") from None
-        if not done.console and done.errors:
-            raise InputError(f"{where}: {done.errors.strip().splitlines()[-1]}")
-        if after is not None:
-            after(ram, done)
-    return done
+    for speed in accelerators(kernel.machine, settings.accelerator):
+        with open_ram(layout.banks, settings.folder) as ram:
+            if before is not None:
+                before(ram)
+            start = Start(kernel, initrd, line, layout.room, layout.handed)
+            try:
+                with machine.launch(ram, start, where, speed) as launch:
+                    done = run(launch.command, launch.inherited, settings.timeout, settings.watch)
+            except ValueError as error:
+                raise InputError(f"{kernel.path}: {error}; raise --memory") from None
+            if done.console or done.end is End.TIMEOUT or not failed(done.code):
+                if after is not None:
+                    after(ram, done)
+                return done
+        # KVM can be there and not work, as in a guest of a guest.
+        forget(kernel.machine, speed)
+    said = done.errors.strip().splitlines()
+    raise InputError(f"{where}: {said[-1] if said else f'exit code {done.code}'}")

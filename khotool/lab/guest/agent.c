@@ -350,8 +350,8 @@ static void restart(u32 how)
 }
 
 /*
- * scrub LEAVE: overwrite all free memory but LEAVE bytes, and give it back. What the kernel should
- * have kept and did not is then no longer what it was.
+ * scrub LEAVE: overwrite all free memory but LEAVE bytes and a sixteenth of all, and give it back.
+ * What the kernel should have kept and did not is then no longer what it was.
  */
 static void do_scrub(void)
 {
@@ -359,6 +359,7 @@ static void do_scrub(void)
 	u64 leave = parse(1), done = 0, step = 1 << 21;
 
 	CALL(sysinfo, &info, 0, 0, 0, 0, 0);
+	leave += info.total / 16;
 	u64 size = info.free > leave ? (info.free - leave) & ~(step - 1) : 0;
 	u8 *p = size ? (u8 *)CALL(mmap, 0, size, 3, 0x4022, -1, 0) : (u8 *)-1;
 
