@@ -143,11 +143,18 @@ def open_handover(path: str, options: OpenOptions | None = None) -> Image:
     return image
 
 
-def open_ram(path: str, base: int, release: str | None, page_size: int | None) -> Image:
+def open_ram(
+    data: list[tuple[int, memoryview]],
+    banks: list[Range],
+    release: str | None,
+    page_size: int | None,
+    machine: str,
+) -> Image:
     """Decode the handover in a guest's RAM.
 
     Args:
-        base: physical address of the first byte.
+        data: physical address and bytes of what is not zero.
+        banks: all of RAM.
         release: of the kernel that wrote it, for the formats that depend on it.
 
     Raises:
@@ -155,14 +162,15 @@ def open_ram(path: str, base: int, release: str | None, page_size: int | None) -
     """
     from khotool.decode.open import load_definitions, open_memory
     from khotool.discovery.options import OpenOptions
-    from khotool.memory.source import open_source
-    from khotool.memory.space import AddressSpace
+    from khotool.memory.segments import Segment, SegmentedSpace
+    from khotool.memory.space import SourceInfo
 
-    options = OpenOptions(base=base, page_size=page_size)
-    space = open_source(path, base=base, container="raw")
-    assert isinstance(space, AddressSpace)
-    space.info.osrelease = space.info.osrelease or release
-    return open_memory(space, load_definitions(options), options)
+    info = SourceInfo("the guest's memory", "raw", page_size=page_size, endian="little")
+    info.osrelease, info.machine = release, machine
+    segments = [Segment(at, at + len(view), view) for at, view in data]
+    segments += [Segment(start, end, None, "zero") for start, end in banks]
+    options = OpenOptions(page_size=page_size)
+    return open_memory(SegmentedSpace(info, segments), load_definitions(options), options)
 
 
 def contents_of(image: Image) -> Contents:
@@ -473,3 +481,27 @@ def reference_of(path: str) -> Image | None:
         return None
     model.document = {key: value for key, value in model.document.items() if key != "mutate"}
     return decode(build_model(model, registry()))
+
+
+HERE = Path()
+
+
+def sha256(data: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pages_of(ranges: list[Range], page: int) -> list[Range]:
+    """Ranges widened to whole pages, sorted and disjoint."""
+    return _merge((start // page * page, -(-end // page) * page) for start, end in ranges)
+
+
+def without_unknown(document: dict[str, Any], release: str) -> dict[str, Any]:
+    """A manifest without what the set of a release does not carry."""
+    found = registry().set_for(release)
+    entries = {"reserve_mem": "memblock", "kho_test": "kho_test", "session": "LUO"}
+    return {
+        key: value
+        for key, value in document.items()
+        if found is None or key not in entries or entries[key] in found.entries
+    }

@@ -6,7 +6,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from khotool.errors import InputError
@@ -79,6 +79,13 @@ class Ram:
         """A name for the file in this process and in those that inherit the descriptor."""
         return f"/proc/self/fd/{self.handle}"
 
+    def views(self) -> Iterator[tuple[int, memoryview]]:
+        """What is not a hole: physical address and bytes, without a copy."""
+        whole = memoryview(self.map)
+        for address, size in self.used():
+            at, _ = self._offset(address, size)
+            yield address, whole[at : at + size]
+
     def used(self) -> Iterator[tuple[int, int]]:
         """Ranges of physical memory that are not holes of the file: address and bytes."""
         for bank in self.banks:
@@ -111,7 +118,9 @@ def open_ram(banks: list[Bank], folder: str | None) -> Iterator[Ram]:
             try:
                 yield ram
             finally:
-                ram.map.close()
+                # What still shows parts of the memory keeps it until it is gone itself.
+                with suppress(BufferError):
+                    ram.map.close()
     except OSError as error:
         where = folder or tempfile.gettempdir()
         size = sum(bank.size for bank in banks) >> 20
