@@ -27,11 +27,13 @@ PAGE = 65536
 CONSOLE = "console=ttyAMA0,115200 earlycon=pl011,0x9000000"
 RESTART = ""
 STUB = struct.pack(
-    "<4I",
-    0x58000080,  # ldr x0, tree
-    0x580000A1,  # ldr x1, kernel
-    0xD61F0020,  # br x1
-    0xD503201F,  # nop
+    "<6I",
+    0x580000C0,  # ldr x0, tree
+    0x580000E4,  # ldr x4, kernel
+    0xAA1F03E1,  # mov x1, xzr
+    0xAA1F03E2,  # mov x2, xzr
+    0xAA1F03E3,  # mov x3, xzr
+    0xD61F0080,  # br x4
 )
 """Followed by the address of the device tree and that of the kernel."""
 PATIENCE = 60.0

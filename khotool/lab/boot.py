@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import InputError
@@ -277,17 +276,3 @@ def refuse_other_machine(image: Image, kernel: KernelFile) -> None:
         )
     if image.geometry.byteorder != "little":
         raise InputError(f"{image.info.path}: big-endian, but {kernel.path} is little-endian")
-
-
-@cache
-def own_initrd(path: str) -> bytes:
-    """A user's initrd, as it is.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name an initrd that exists") from None
