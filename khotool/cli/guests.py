@@ -47,10 +47,15 @@ def seconds(text: str) -> float:
     return value
 
 
-def add_guest_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that say how guests are run."""
+def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -> None:
+    """Declare the flags that say how guests are run.
+
+    Args:
+        initrd: with ``--initrd``.
+    """
     group = parser.add_argument_group("the guest")
-    group.add_argument("--initrd", metavar="FILE", help="your own initrd, instead of the agent")
+    if initrd:
+        group.add_argument("--initrd", metavar="FILE", help="your own initrd, instead of the agent")
     group.add_argument(
         "--memory", type=memory, metavar="SIZE", help="RAM, such as 1G (as much as is needed)"
     )

@@ -505,3 +505,155 @@ def without_unknown(document: dict[str, Any], release: str) -> dict[str, Any]:
         for key, value in document.items()
         if found is None or key not in entries or entries[key] in found.entries
     }
+
+
+# -- comparing --------------------------------------------------------------------------------
+
+
+def findings_of(image: Image) -> list[tuple[str, str, str]]:
+    """Findings of ``check``: severity, rule, and one line for a person."""
+    from khotool.check.catalogue import severity
+    from khotool.check.run import check_image
+
+    return [
+        (str(severity(found.rule)), found.rule, f"{found.path}: {found.message}")
+        for found in check_image(image)
+    ]
+
+
+def diff_lines(old: Image, new: Image) -> list[str]:
+    """What differs between two images whatever the addresses, contents included; one line each."""
+    from khotool.diff.changes import DiffOptions
+    from khotool.diff.compare import compare
+
+    result = compare(old, new, DiffOptions(contents=True), None)
+    return [f"{change.kind} {change.path}" for change in result.changes]
+
+
+def btf_differences(data: bytes, release: str, page_size: int) -> tuple[int, list[str]]:
+    """A kernel's type information beside the definitions of its set: structs, differences.
+
+    Raises:
+        KhotoolError: it is not BTF, or khotool knows no set of this release.
+    """
+    from khotool.abi.geometry import Geometry
+    from khotool.authoring.btf import Btf
+    from khotool.authoring.compare_btf import compare_set
+
+    known = registry()
+    abi = known.set_for(release)
+    if abi is None:
+        raise UsageError(f"no ABI set has release {release}")
+    compared, differences = compare_set(Btf(data), abi, known, Geometry(page_size))
+    return compared, [
+        f"{d.definition} {d.struct}{'.' if d.field else ''}{d.field}: {d.message}"
+        for d in differences
+    ]
+
+
+def btf_section(vmlinux: bytes) -> bytes | None:
+    """The section .BTF of an ELF kernel; None without one."""
+    from khotool.memory.sections import find_section
+
+    found = find_section("kernel", memoryview(vmlinux), ".BTF")
+    return None if found is None else bytes(found)
+
+
+# -- many images ------------------------------------------------------------------------------
+
+
+def set_of_release(release: str) -> str | None:
+    """Id of the ABI set that a release speaks; None where khotool has none."""
+    found = registry().set_for(release)
+    return None if found is None else found.id
+
+
+def samples() -> Iterator[tuple[str, dict[str, Any]]]:
+    """For every ABI set its id, and a manifest of everything that it carries."""
+    from khotool.fixture.fuzz import sample
+
+    for identifier, abi in registry().sets.items():
+        yield identifier, sample(abi)
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An image with damage: what was changed, as a recipe has it, and the image."""
+
+    mutations: list[dict[str, Any]]
+    image: Image
+
+
+def packed(image: Image) -> Built:
+    """What decodes of an image, with its payload, to be changed."""
+    from khotool.encode.pack import pack_image
+
+    return pack_image(image, payload=True)
+
+
+def damage(base: Built, count: int, seed: int, most: int) -> Iterator[Damaged]:
+    """Damaged copies of an image that still open; the same seed gives the same copies."""
+    from khotool.fixture.fuzz import mutants
+
+    for mutant in mutants(base, registry(), count, seed, most):
+        if not mutant.error:
+            try:
+                yield Damaged(mutant.mutations, decode(mutant.built))
+            except KhotoolError:
+                continue
+
+
+def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:
+    """A copy of an image with some damage.
+
+    Raises:
+        KhotoolError: it cannot be applied, or nothing opens any more.
+    """
+    import copy
+
+    from khotool.fixture.mutate import apply_mutations
+
+    changed = copy.copy(base)
+    changed.segments = list(base.segments)
+    return decode(apply_mutations(changed, mutations, registry(), "damage"))
+
+
+def recipe(path: str) -> dict[str, Any]:
+    """The document of a recipe or manifest.
+
+    Raises:
+        KhotoolError: it cannot be read.
+    """
+    from khotool.opening.models import read_model
+
+    return dict(read_model(path).document)
+
+
+def from_segments(
+    segments: list[tuple[int, bytes]], machine: str, release: str | None, page_size: int
+) -> Image:
+    """The image in some memory, as a reader of the file that it is written to sees it.
+
+    Raises:
+        KhotoolError: there is no handover in it.
+    """
+    data = [(address, memoryview(view)) for address, view in segments]
+    return open_ram(data, [], release, page_size, machine)
+
+
+def choices_of(image: Image, document: dict[str, Any]) -> dict[str, Any]:
+    """What a kernel chose itself, as keys of a manifest: its test, FLBs, counts."""
+    from khotool.view.image import ImageView
+
+    chosen: dict[str, Any] = {}
+    test = image.entry("kho_test")
+    folios = test.get("folios") if test is not None else None
+    if test is not None and folios is not None and folios.table is not None and "kho_test" in document:
+        orders = folios.table.column("order").tolist()
+        chosen["kho_test"] = {"orders": orders, "csum": test.value_of("csum")}
+    flbs = [
+        {"name": flb.name, "data": flb.data, "count": flb.count}
+        for flb in ImageView(image).luo.flbs
+        if isinstance(flb.name, str) and isinstance(flb.data, int) and isinstance(flb.count, int)
+    ]
+    return chosen | ({"flb": flbs} if flbs else {})

@@ -53,6 +53,8 @@ class Said(StrEnum):
     STALL = "stall"
     OOPS = "oops"
     PANIC = "panic"
+    REFUSED = "refused"
+    RESTART = "restart"
     NO_INIT = "no-init"
     KHO_OFF = "kho-off"
 
@@ -111,6 +113,12 @@ _TABLE: tuple[tuple[str, Said, Stage], ...] = (
     (r"luo: (?:No registered handler|File count mismatch|Failed)", Said.FILE_REFUSED, Stage.FILES),
     (r"luo: ", Said.LUO_REFUSED, Stage.LUO),
     (r"BUG: Bad (?:page|rss|swap)", Said.BAD_PAGE, Stage.KERNEL),
+    (
+        r"Kernel panic - not syncing: The incoming tree failed to initialize",
+        Said.REFUSED,
+        Stage.LUO,
+    ),
+    (r"reboot: (?:Restarting|machine restart|Power)", Said.RESTART, Stage.KERNEL),
     (r"Kernel panic - not syncing: (?:No working init|VFS: )", Said.NO_INIT, Stage.KERNEL),
     (r"Kernel panic - not syncing", Said.PANIC, Stage.KERNEL),
     (
@@ -124,7 +132,7 @@ _TABLE: tuple[tuple[str, Said, Stage], ...] = (
 )
 _RULES = tuple((re.compile(pattern), said, stage) for pattern, said, stage in _TABLE)
 _TIME = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?")
-FATAL = frozenset({Said.PANIC, Said.OOPS})
+FATAL = frozenset({Said.PANIC, Said.OOPS, Said.REFUSED})
 
 
 def read_lines(console: str) -> list[Line]:

@@ -251,5 +251,5 @@ def error_name(number: int) -> str:
 def stages(judged: Judged) -> list[tuple[Stage, Line]]:
     """The kernel's lines by stage, in the order of a boot."""
     order = list(Stage)
-    kept = [line for line in judged.lines if line.said is not Said.BANNER]
+    kept = [line for line in judged.lines if line.said not in (Said.BANNER, Said.RESTART)]
     return sorted(((line.stage, line) for line in kept), key=lambda pair: order.index(pair[0]))
