@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.console import Said, read_lines
+from khotool.lab.cpio import Member
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import Layout, beside
 from khotool.lab.outcome import Expected, Judged, Outcome, Test, judge
 from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
-from khotool.lab.scenario import initrd, retrieving
+from khotool.lab.scenario import Scenario, initrd, retrieving
 from khotool.lab.session import command_line, run_guest
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Request:
         append: further words of the command line.
         initrd: the user's own; None for the agent alone.
         scrub: overwrite free memory before anything is taken back.
+        scenario: for the agent, instead of taking back what is in the image.
+        extra: further files of the agent's initrd.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -50,6 +53,8 @@ class Request:
     append: str = ""
     initrd: bytes | None = None
     scrub: bool = True
+    scenario: Scenario | None = None
+    extra: tuple[Member, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,11 +107,13 @@ def boot(
     refuse_other_machine(image, kernel)
     contents = bridge.contents_of(image)
     memory = bridge.memory_of(image)
-    scenario = retrieving(contents.sessions, scrub=request.scrub, finish=True)
-    files = initrd(kernel.machine, scenario, request.initrd)
+    scenario = request.scenario or retrieving(contents.sessions, scrub=request.scrub, finish=True)
+    files = initrd(kernel.machine, scenario, request.initrd, request.extra)
     layout = beside(memory, kernel, len(files), request.memory)
     line = command_line(kernel, *asked_regions(contents, image), request.append)
     expected = expected_of(image, reference or image, kernel, contents)
+    if request.scenario is not None:
+        expected.sessions = []
 
     def before(ram: Ram) -> None:
         for address, data in bridge.read_pieces(image, memory.captured):
@@ -116,16 +123,24 @@ def boot(
         expected.changed_regions = list(changed_regions(image, ram, contents, expected))
 
     run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
-    return conclude(image, kernel, run, expected, line, layout)
+    return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)
 
 
 def conclude(
-    image: Image, kernel: KernelFile, run: Run, expected: Expected, line: str, layout: Layout
+    image: Image, kernel: KernelFile, run: Run, expected: Expected, line: str, layout: Layout, own: bool
 ) -> Booted:
-    """Judge a run and compare it with the prediction."""
+    """Judge a run and compare it with the prediction.
+
+    Args:
+        own: the initrd is the user's own.
+    """
     lines, facts = read_lines(run.console), read_facts(run.console)
     if not run.console:
         raise silent(kernel)
+    if own and facts.release is None:
+        # The user's own programs took over, which khotool knows nothing of.
+        facts.ended = any(item.said is Said.RESTART for item in lines)
+        expected.sessions = []
     revived = {item.name for item in lines if item.said is Said.REVIVED}
     expected.changed_regions = [name for name in expected.changed_regions if name in revived]
     judged = judge(run.end, lines, facts, expected)

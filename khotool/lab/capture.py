@@ -10,6 +10,7 @@ import numpy as np
 from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.boot import require, silent
+from khotool.lab.cpio import Member
 from khotool.lab.console import FATAL, Line, Said, read_lines
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
@@ -19,7 +20,7 @@ from khotool.lab.outcome import error_name
 from khotool.lab.preserving import Wanted, preserving
 from khotool.lab.qemu import End, Run, Settings
 from khotool.lab.ram import Ram
-from khotool.lab.scenario import initrd
+from khotool.lab.scenario import Scenario, initrd
 from khotool.lab.session import command_line, run_guest
 
 ENOENT, EPERM, ENOEXEC, ENOSYS, EBUSY, EKEYREJECTED = 2, 1, 8, 38, 16, 129
@@ -44,7 +45,6 @@ DEFAULT: dict[str, Any] = {
     ],
 }
 """What is preserved where nobody says what."""
-WITH_LUO = ("session",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Wish:
         memory: bytes of RAM; None for what is needed.
         append: further words of the command line.
         initrd: the user's own, which loads the stop kernel itself.
+        scenario: for the agent, instead of a manifest; it ends with ``kexec``.
+        extra: further files of the agent's initrd.
     """
 
     manifest: str | None = None
@@ -65,6 +67,8 @@ class Wish:
     append: str = ""
     initrd: bytes | None = None
     settings: Settings = field(default_factory=Settings)
+    scenario: Scenario | None = None
+    extra: tuple[Member, ...] = ()
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ def capture(kernel: KernelFile, wish: Wish) -> Captured:
     wanted = wanted_of(kernel, wish)
     own = wish.initrd
     scenario = wanted.scenario if own is None or wish.manifest is not None else None
-    files = initrd(kernel.machine, scenario, own)
+    files = initrd(kernel.machine, scenario, own, wish.extra)
     layout = fresh(kernel, len(files) + 2 * wanted.bytes, wish.memory)
     line = command_line(kernel, *wanted.words, wish.append)
     taken: list[Captured] = []
@@ -132,6 +136,8 @@ def wanted_of(kernel: KernelFile, wish: Wish) -> Wanted:
     if wish.manifest is not None:
         document, handover = bridge.read_manifest(wish.manifest, kernel.release, page)
         return preserving(document, handover, kernel)
+    if wish.scenario is not None:
+        return Wanted(wish.scenario)
     if wish.initrd is not None:
         return Wanted()
     document = dict(DEFAULT) | {"page_size": page}

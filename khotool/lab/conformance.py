@@ -18,6 +18,7 @@ from khotool.lab.kernelfile import KernelFile
 from khotool.lab.machines import board
 from khotool.lab.outcome import Contents, Outcome
 from khotool.lab.qemu import Settings
+from khotool.lab.selftests import SKIP, run_selftests
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
@@ -100,6 +101,8 @@ class Conformance:
             yield self.test_previous(previous)
         if self.plan.synthetic:
             yield from self.test_synthetic()
+        if self.plan.selftests is not None:
+            yield from self.test_selftests(self.plan.selftests)
         yield from self.test_recipes()
         yield from self.test_mutants()
 
@@ -198,6 +201,17 @@ class Conformance:
                 yield Result("synthetic", name, State.SKIP, str(error))
                 continue
             yield self.survived("synthetic", name, done, document | known)
+
+    def test_selftests(self, folder: str) -> Iterator[Result]:
+        """The kernel tree's own tests."""
+        plan = self.plan
+        for ran in run_selftests(self.kernel, folder, plan.settings, plan.memory, plan.append):
+            if ran.error or ran.status == SKIP:
+                yield Result("selftests", ran.name, State.SKIP, ran.error or "skips itself")
+                continue
+            stage = f" in stage {ran.stage}" if ran.stage else ""
+            why = f"exit status {ran.status}{stage}"
+            yield verdict("selftests", ran.name, ran.status == 0, why, ran.output)
 
     def test_recipes(self) -> Iterator[Result]:
         """Recipes of damaged images, as far as they are of this kernel's ABI set."""
