@@ -11,10 +11,11 @@ from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.console import Said, read_lines
 from khotool.lab.cpio import Member
+from khotool.lab.expect import can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import Layout, beside
-from khotool.lab.outcome import Expected, Judged, Outcome, Test, judge
+from khotool.lab.outcome import Expected, Judged, Outcome, judge
 from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd, retrieving
@@ -29,10 +30,6 @@ CONSOLES = {
     "x86_64": (b"serial8250", "CONFIG_SERIAL_8250_CONSOLE"),
     "aarch64": (b"ttyAMA", "CONFIG_SERIAL_AMBA_PL011_CONSOLE"),
 }
-SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-+@")
-"""Characters that need no quoting in the name of a region on a command line."""
-KNOWN = ("memblock", "LUO", "kho_test", "kexec-metadata")
-"""Entries whose arrival a boot shows in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +102,27 @@ def boot(
     """
     require(kernel)
     refuse_other_machine(image, kernel)
-    contents = bridge.contents_of(image)
+    wanted = wanted_of(image, reference or image, kernel)
     memory = bridge.memory_of(image)
-    scenario = request.scenario or retrieving(contents.sessions, scrub=request.scrub, finish=True)
+    sessions = wanted.contents.sessions
+    scenario = request.scenario or retrieving(sessions, scrub=request.scrub, finish=True)
     files = initrd(kernel.machine, scenario, request.initrd, request.extra)
     layout = beside(memory, kernel, len(files), request.memory)
-    line = command_line(kernel, *asked_regions(contents, image), request.append)
-    expected = expected_of(image, reference or image, kernel, contents)
+    words = wanted.region_words(image.geometry.page_size)
+    line = command_line(kernel, *words, request.append)
+    expected = wanted.expected
     if request.scenario is not None:
         expected.sessions = []
 
     def before(ram: Ram) -> None:
+        for address, data in wanted.filler:
+            if ram.holds(address, len(data)):
+                ram.write(address, data)
         for address, data in bridge.read_pieces(image, memory.captured):
             _write(ram, address, data)
 
     def after(ram: Ram, _run: Run) -> None:
-        expected.changed_regions = list(changed_regions(image, ram, contents, expected))
+        expected.changed_regions = list(changed_regions(image, ram, wanted.contents))
 
     run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
     return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)
@@ -182,54 +184,10 @@ def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, s
                 yield f"session {found.name} file {file.token:#x}", wanted, actual
 
 
-def expected_of(
-    image: Image, reference: Image, kernel: KernelFile, contents: bridge.Contents
-) -> Expected:
-    """What an image hands over, as far as a boot of a kernel can show that it arrives."""
-    expected = Expected(
-        regions=[region.name for region in contents.regions if can_ask(region)],
-        sessions=[
-            (s.name, [f.token for f in s.files if f.token is not None]) for s in contents.sessions
-        ],
-        objects=contents.flbs,
-        luo="LUO" in contents.entries,
-        has_test=kernel.contains(b"test_kho") is not False,
-    )
-    original = contents if reference is image else bridge.contents_of(reference)
-    named = {(s.name, f.token): f for s in original.sessions for f in s.files}
-    for number, session in enumerate(contents.sessions):
-        asked = [file for file in session.files if file.token is not None]
-        for place, file in enumerate(asked):
-            source = file if reference is image else named.get((session.name, file.token))
-            if source is not None:
-                expected.files[number, place] = bridge.digest(reference, source.node)
-    if "kho_test" in contents.entries:
-        expected.test = Test.PASSED if bridge.test_is_captured(reference) else Test.UNKNOWN
-    for entry in contents.entries:
-        if entry not in KNOWN and kernel.contains(b"\0" + entry.encode() + b"\0") is False:
-            expected.unasked.append(entry)
-    return expected
-
-
-def can_ask(region: bridge.HandedRegion) -> bool:
-    """True if a command line can ask for a region: its name has no character with a meaning."""
-    return region.size is not None and bool(region.name) and set(region.name) <= SAFE
-
-
-def asked_regions(contents: bridge.Contents, image: Image) -> Iterator[str]:
-    """The words of a command line that ask for an image's regions."""
-    page = image.geometry.page_size
-    for region in contents.regions:
-        if can_ask(region):
-            yield f"reserve_mem={region.size}:{page}:{region.name}"
-
-
-def changed_regions(
-    image: Image, ram: Ram, contents: bridge.Contents, expected: Expected
-) -> Iterator[str]:
+def changed_regions(image: Image, ram: Ram, contents: bridge.Contents) -> Iterator[str]:
     """Names of regions whose memory is not what it was; they were given away."""
     for region in contents.regions:
-        if region.name not in expected.regions or not region.start or not region.size:
+        if not can_ask(region) or not region.start or not region.size:
             continue
         span = (region.start, region.start + region.size)
         with suppress(ValueError):

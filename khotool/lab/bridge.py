@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from khotool.absent import Absent
 from khotool.errors import EncodeError, InputError, KhotoolError, UsageError
 
@@ -262,18 +264,37 @@ def read_pieces(image: Image, ranges: list[Range], piece: int = 16 << 20) -> Ite
                 continue
 
 
-def digest(image: Image, node: Node) -> str | None:
-    """SHA-256 of the contents of a file, in hexadecimal; None if some of them are not captured."""
+def digest(image: Image, node: Node, filler: list[tuple[int, bytes]] | None = None) -> str | None:
+    """SHA-256 of the contents of a file, in hexadecimal; None if some of them are not captured.
+
+    Args:
+        filler: physical address and bytes of memory that is not captured.
+    """
     from khotool.extract.select import payload_plan
     from khotool.extract.sparse import Hashing
     from khotool.extract.write import write_plan
+    from khotool.memory.overlay import OverlaySpace
 
     sink = Hashing(None, hashlib.sha256())
+    space = OverlaySpace(image.space, filler) if filler else image.space
     try:
-        write_plan(payload_plan(image, node), image.space, sink)
+        write_plan(payload_plan(image, node), space, sink)
     except KhotoolError:
         return None
     return sink.hexdigest()
+
+
+def missing_memory(image: Image, node: Node) -> list[Range]:
+    """Ranges of physical memory that hold the contents of a file and are not captured."""
+    from khotool.extract.select import payload_plan
+    from khotool.pages.runs import normalise, subtract
+
+    try:
+        plan = payload_plan(image, node)
+    except KhotoolError:
+        return []
+    wanted = normalise(np.stack([plan.address, plan.address + plan.length], axis=1))
+    return [(int(a), int(b)) for a, b in subtract(wanted, image.space.extents()).tolist()]
 
 
 def machine_of(image: Image) -> str | None:

@@ -90,12 +90,17 @@ class Expected:
         regions: names that the command line asked for.
         files: by number of the session and of the file in it: SHA-256, or None where the contents
             are not captured.
+        filled: SHA-256 of contents that khotool made up for those that are not captured.
         test: whether the image has the kernel's test; ``NOT_ASKED`` without it.
         objects: names of FLBs.
-        unasked: entries that nothing in this kernel asks for.
+        unasked: entries and objects that nothing in this kernel asks for.
+        twice: two of something have one name.
+        changed_regions: names of regions whose memory is not what it was.
     """
 
     regions: list[str] = field(default_factory=list)
+    filled: dict[tuple[int, int], str | None] = field(default_factory=dict)
+    twice: bool = False
     files: dict[tuple[int, int], str | None] = field(default_factory=dict)
     sessions: list[tuple[str, list[int]]] = field(default_factory=list)
     test: Test = Test.NOT_ASKED
@@ -198,7 +203,7 @@ def _sessions(facts: Facts, expected: Expected) -> list[SessionOutcome]:
         session = SessionOutcome(name, _result(fact))
         if not fact.error:
             session.files = [
-                _file(file, expected.files.get((number, place), None))
+                _file(file, expected.files.get((number, place)), expected.filled.get((number, place)))
                 for place, file in enumerate(fact.files)
             ]
         found.append(session)
@@ -209,7 +214,7 @@ def _result(fact: SessionFact) -> str:
     return error_name(fact.error) if fact.error else "ok"
 
 
-def _file(fact: FileFact, digest: str | None) -> FileOutcome:
+def _file(fact: FileFact, digest: str | None, filled: str | None) -> FileOutcome:
     if fact.error:
         return FileOutcome(fact.token, error_name(fact.error))
     contents = Contents.UNKNOWN
@@ -217,6 +222,8 @@ def _file(fact: FileFact, digest: str | None) -> FileOutcome:
         contents = Contents.OTHER
     elif digest is not None:
         contents = Contents.SAME if digest == fact.sha256 else Contents.OTHER
+    elif filled is not None and filled != fact.sha256:
+        contents = Contents.OTHER
     return FileOutcome(
         fact.token, "ok", fact.size, fact.position, fact.seals, fact.sha256 or None, contents
     )
@@ -237,6 +244,7 @@ def _lost(judged: Judged, said: set[Said], expected: Expected) -> bool:
         or Object.LOST in judged.objects.values()
         or (expected.luo and Said.LUO_TAKEN not in said)
         or bool(judged.unasked)
+        or expected.twice
         or len(sessions) < len(expected.sessions)
         or any(session.result != "ok" for session in sessions)
         or any(file.result != "ok" for session in sessions for file in session.files)
