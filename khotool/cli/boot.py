@@ -25,7 +25,8 @@ examples:
   khotool boot image.elf --kernel Image.gz --memory 2G --console log.txt
   khotool boot image.elf --kernel bzImage --initrd mine.cpio.gz
 
-The kernel starts under QEMU as kexec would have started it: no first kernel, no root, a few seconds.
+The kernel starts under QEMU as kexec would have started it: without a first kernel, without root,
+in a few seconds.
 What it says, and what user space gets back, is compared with the image and with what
 'khotool check --kernel' predicts. An image is whatever khotool reads: a capture, a manifest.
 Exit code 1: a boot that did not end with accept, or with --expect prediction, one that was not
@@ -73,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
     kernels = [open_kernel(path) for path in args.kernel]
     with guest_settings(args) as settings:
-        request = Request(
-            settings, args.memory, args.append, own_initrd(args), not args.no_scrub
-        )
+        request = Request(settings, args.memory, args.append, own_initrd(args), not args.no_scrub)
         done = boot_all(args, kernels, request)
     booted = [item for item in done if not isinstance(item, render.NotBooted)]
     if args.json:
@@ -112,9 +111,7 @@ def boot_all(
     return done
 
 
-def boot_one(
-    args: argparse.Namespace, path: str, kernel: KernelFile, request: Request
-) -> Booted:
+def boot_one(args: argparse.Namespace, path: str, kernel: KernelFile, request: Request) -> Booted:
     """Boot a kernel on an image."""
     from khotool.lab import bridge
     from khotool.lab.boot import boot

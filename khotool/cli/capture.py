@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     kernel = open_kernel(args.kernel)
     with guest_settings(args) as settings:
-        wish = Wish(
-            args.manifest, args.full, args.memory, args.append, own_initrd(args), settings
-        )
+        wish = Wish(args.manifest, args.full, args.memory, args.append, own_initrd(args), settings)
         taken = capture(kernel, wish)
     tell_lost(args, taken)
     bridge.write_image(
@@ -102,10 +100,10 @@ def tell_lost(args: argparse.Namespace, taken: Captured) -> None:
             if file.kept and not session.error:
                 why = error_name(file.kept)
                 note(args, f"not taken over: session {name} file {file.token:#x}: {why}")
-    for name, code in facts.errors:
-        if name == "garbled":
+    for command, number in facts.errors:
+        if command == "garbled":
             raise InputError("a line of the guest's agent was garbled; run it again")
-        note(args, f"the agent's command {name} failed: {error_name(code)}")
+        note(args, f"the agent's command {command} failed: {error_name(number)}")
 
 
 LOST = {

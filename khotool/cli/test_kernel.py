@@ -23,10 +23,10 @@ examples:
   khotool test-kernel bzImage --recipes fixtures/bad --mutants 100 --keep faults/
   khotool test-kernel bzImage --selftests tools/testing/selftests/liveupdate
 
-The groups: capture (an image of this kernel is clean, and is what the guest saw), definitions (those
-of khotool are the kernel's), self (it takes over from itself, with every byte), encode (khotool
-makes the same), previous, synthetic, recipes and mutants (accepted, or refused without an oops, a
-hang, or overwritten memory). A fault that 'khotool check --kernel' predicts is an XFAIL.
+The groups: capture (an image of this kernel is clean, and is what the guest saw), definitions
+(those of khotool are the kernel's), self (it takes over from itself, with every byte), encode
+(khotool makes the same), previous, synthetic, recipes and mutants (accepted, or refused without an
+oops, a hang, or overwritten memory). A fault that 'khotool check --kernel' predicts is an XFAIL.
 Exit code 1: a test failed.
 """
 

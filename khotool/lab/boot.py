@@ -129,7 +129,13 @@ def boot(
 
 
 def conclude(
-    image: Image, kernel: KernelFile, run: Run, expected: Expected, line: str, layout: Layout, own: bool
+    image: Image,
+    kernel: KernelFile,
+    run: Run,
+    expected: Expected,
+    line: str,
+    layout: Layout,
+    own: bool,
 ) -> Booted:
     """Judge a run and compare it with the prediction.
 
@@ -240,7 +246,9 @@ def refuse_other_machine(image: Image, kernel: KernelFile) -> None:
     """
     machine = bridge.machine_of(image)
     if machine not in (None, kernel.machine.value):
-        raise InputError(f"{image.info.path}: of {machine}, but {kernel.path} is of {kernel.machine}")
+        raise InputError(
+            f"{image.info.path}: of {machine}, but {kernel.path} is of {kernel.machine}"
+        )
     page = image.geometry.page_size
     if kernel.page_size not in (None, page):
         raise InputError(

@@ -10,8 +10,8 @@ import numpy as np
 from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.boot import require, silent
-from khotool.lab.cpio import Member
 from khotool.lab.console import FATAL, Line, Said, read_lines
+from khotool.lab.cpio import Member
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import fresh
@@ -184,9 +184,7 @@ def _decode(ram: Ram, kernel: KernelFile, release: str | None, page: int | None)
     return bridge.open_ram(list(ram.views()), banks, release, page, kernel.machine.value)
 
 
-def fill_regions(
-    ram: Ram, regions: list[bridge.HandedRegion], wanted: Wanted
-) -> dict[str, str]:
+def fill_regions(ram: Ram, regions: list[bridge.HandedRegion], wanted: Wanted) -> dict[str, str]:
     """Put the contents that a manifest gives into reserved regions; SHA-256 of each.
 
     A kernel hands such a region over as it is, whoever filled it: here khotool does, from outside,
@@ -207,9 +205,7 @@ def fill_regions(
 # -- kernels that cannot do it ----------------------------------------------------------------
 
 
-def refuse(
-    kernel: KernelFile, wish: Wish, run: Run, lines: list[Line], facts: Facts
-) -> None:
+def refuse(kernel: KernelFile, wish: Wish, run: Run, lines: list[Line], facts: Facts) -> None:
     """Say why a guest did not come to its handover.
 
     Raises:

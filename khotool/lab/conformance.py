@@ -1,4 +1,4 @@
-"""The live update conformance of a kernel: a series of captures and boots, as kernel CI reads it."""
+"""The live update conformance of a kernel: a series of captures and boots."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Conformance:
         taken = self.captured = capture(self.kernel, self.wish())
         image = self.image = image_of(taken)
         release = taken.release or ""
-        errors = [f"{r} {text}" for level, r, text in bridge.findings_of(image) if level == "error"]
+        errors = [f"{r} {path}" for level, r, path in bridge.findings_of(image) if level == "error"]
         yield verdict("capture", "clean", not errors, "check finds errors", errors)
         wrong = list(not_as_seen(taken, image))
         yield verdict("capture", "what-the-guest-saw", not wrong, "the image differs", wrong)
@@ -283,9 +283,7 @@ class Conformance:
 
     def wish(self) -> Wish:
         """How images are taken."""
-        return Wish(
-            memory=self.plan.memory, append=self.plan.append, settings=self.plan.settings
-        )
+        return Wish(memory=self.plan.memory, append=self.plan.append, settings=self.plan.settings)
 
 
 def harmed(done: Booted) -> bool:
@@ -349,4 +347,3 @@ def with_choices(image: Image, release: str, page_size: int) -> dict[str, Any]:
 def recipes_in(folder: str) -> Iterator[str]:
     """Recipes below a folder."""
     yield from (str(path) for path in Path(folder).rglob("recipe.toml"))
-

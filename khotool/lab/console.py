@@ -1,7 +1,8 @@
 """What kernels say of a handover: the one table that turns their lines into facts.
 
-The texts are those of releases 6.16 to 7.3: kernel/liveupdate, kernel/kexec_handover.c, mm/memblock.c,
-mm/memfd_luo.c, lib/test_kho.c, lib/tests/liveupdate.c, and of the oops paths of x86-64 and arm64.
+The texts are those of releases 6.16 to 7.3: kernel/liveupdate, kernel/kexec_handover.c,
+mm/memblock.c, mm/memfd_luo.c, lib/test_kho.c, lib/tests/liveupdate.c, and of the oops paths of
+x86-64 and arm64.
 """
 
 from __future__ import annotations

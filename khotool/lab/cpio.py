@@ -31,8 +31,8 @@ def archive(members: Iterable[Member]) -> bytes:
     for member in members:
         parts = member.name.split("/")
         for depth in range(1, len(parts)):
-            name = "/".join(parts[:depth])
-            listed.setdefault(name, Member(name, mode=DIRECTORY | 0o755))
+            folder = "/".join(parts[:depth])
+            listed.setdefault(folder, Member(folder, mode=DIRECTORY | 0o755))
         listed[member.name] = member
     out = bytearray()
     for number, member in enumerate([*listed.values(), Member(TRAILER, mode=0)], 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -115,7 +115,8 @@ def _twice(own: Contents) -> bool:
     """True if two of something have one name, of which a kernel gives back one."""
     names = [session.name for session in own.sessions]
     tokens = [[file.token for file in session.files] for session in own.sessions]
-    return any(len(set(keys)) < len(keys) for keys in (names, own.flbs, *tokens))
+    lists: list[Sequence[object]] = [names, own.flbs, *tokens]
+    return any(len(set(keys)) < len(keys) for keys in lists)
 
 
 def _add_digests(

@@ -102,9 +102,7 @@ def _take(facts: Facts, name: str, words: list[str]) -> None:
         facts.writes[words[0]] = int(words[1])
     elif name == "session":
         title = bytes.fromhex(words[0] if len(words) > 1 else "")
-        facts.sessions.append(
-            SessionFact(title.decode("utf-8", "surrogateescape"), int(words[-1]))
-        )
+        facts.sessions.append(SessionFact(title.decode("utf-8", "surrogateescape"), int(words[-1])))
     elif name == "file":
         _session(facts).files.append(_file(words))
     elif name == "kept":

@@ -173,9 +173,7 @@ def _stopped(end: End, said: set[Said], facts: Facts) -> tuple[Outcome, str] | N
 
 def _regions(lines: list[Line], expected: Expected) -> dict[str, Region]:
     revived = {line.name for line in lines if line.said is Said.REVIVED}
-    return {
-        name: Region.REVIVED if name in revived else Region.LOST for name in expected.regions
-    }
+    return {name: Region.REVIVED if name in revived else Region.LOST for name in expected.regions}
 
 
 def _test(said: set[Said], expected: Expected) -> Test:
@@ -199,11 +197,15 @@ def _objects(lines: list[Line], expected: Expected) -> dict[str, Object]:
 def _sessions(facts: Facts, expected: Expected) -> list[SessionOutcome]:
     """Sessions in the order in which they were asked for; those never reached are left out."""
     found = []
-    for number, ((name, _), fact) in enumerate(zip(expected.sessions, facts.sessions, strict=False)):
+    for number, ((name, _), fact) in enumerate(
+        zip(expected.sessions, facts.sessions, strict=False)
+    ):
         session = SessionOutcome(name, _result(fact))
         if not fact.error:
             session.files = [
-                _file(file, expected.files.get((number, place)), expected.filled.get((number, place)))
+                _file(
+                    file, expected.files.get((number, place)), expected.filled.get((number, place))
+                )
                 for place, file in enumerate(fact.files)
             ]
         found.append(session)

@@ -153,9 +153,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _process(
-    command: Sequence[str], inherited: Sequence[int]
-) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: Sequence[str], inherited: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a session of its own: a Ctrl-C reaches khotool alone, which then ends it."""
     try:
         process = subprocess.Popen(

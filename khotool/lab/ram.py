@@ -125,6 +125,6 @@ def open_ram(banks: list[Bank], folder: str | None) -> Iterator[Ram]:
         where = folder or tempfile.gettempdir()
         size = sum(bank.size for bank in banks) >> 20
         raise InputError(
-            f"{where}: no file of {size} MiB for the guest's memory: {error.strerror}; name another "
-            "folder with --ram-dir"
+            f"{where}: no file of {size} MiB for the guest's memory: {error.strerror}; name "
+            "another folder with --ram-dir"
         ) from None
