@@ -79,7 +79,7 @@ def load(ram: Ram, start: Start, program: str) -> int:
     }
     if start.handed is not None:
         areas = start.handed.scratch
-        array = b"".join(struct.pack("<QQ", area.start, area.size) for area in areas)
+        array = bridge.scratch_array((area.start, area.size) for area in areas)
         scratch = _put(ram, packer, array)
         chosen["linux,kho-fdt"] = struct.pack(">QQ", start.handed.root, start.handed.root_size)
         chosen["linux,kho-scratch"] = struct.pack(">QQ", scratch, len(array))

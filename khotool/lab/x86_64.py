@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from khotool.lab import bridge
 from khotool.lab.guest import MIB, Handed, Launch, Packer, Start, part
 from khotool.lab.kernelfile import Form, KernelFile
 from khotool.lab.ram import Bank, Ram
@@ -23,7 +24,6 @@ LOW_LIMIT = 0xE0000000
 HIGH = 4 << 30
 ROM = 64 << 10
 PARAMETERS = 0xF80
-SETUP_KEXEC_KHO = 10
 ALIGN = 2 * MIB
 """Kernels of 64 bits are loaded at a multiple of this."""
 LOWEST_LOAD = 16 * MIB
@@ -124,10 +124,9 @@ def page_tables(at: int) -> bytes:
 
 def setup_data(ram: Ram, packer: Packer, handed: Handed) -> bytes:
     """setup_data with the address of root and scratch array; places the array."""
-    array = b"".join(struct.pack("<QQ", area.start, area.size) for area in handed.scratch)
+    array = bridge.scratch_array((area.start, area.size) for area in handed.scratch)
     where = _put(ram, packer, array)
-    payload = struct.pack("<QQQQ", handed.root, handed.root_size, where, len(array))
-    return struct.pack("<QII", 0, SETUP_KEXEC_KHO, len(payload)) + payload
+    return bridge.setup_data(handed.root, handed.root_size, where, len(array))
 
 
 def e820(memory: list[Bank]) -> list[tuple[int, int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,3 +226,50 @@ def choices_of(image: Image, document: dict[str, Any]) -> dict[str, Any]:
         if isinstance(flb.name, str) and isinstance(flb.data, int) and isinstance(flb.count, int)
     ]
     return chosen | ({"flb": flbs} if flbs else {})
+
+
+def setup_data(root: int, root_size: int, scratch: int, scratch_size: int) -> bytes:
+    """The node of setup_data that names a handover: header and payload, little-endian.
+
+    Args:
+        root: physical address of the KHO root; ``root_size`` bytes are mapped of it.
+        scratch: physical address of the scratch array; ``scratch_size`` its bytes.
+    """
+    payload = _record(
+        "setup_data",
+        "kho_data",
+        {
+            "fdt_addr": root,
+            "fdt_size": root_size,
+            "scratch_addr": scratch,
+            "scratch_size": scratch_size,
+        },
+    )
+    number = _record_enum("setup_data", "setup_data", "type", "SETUP_KEXEC_KHO")
+    header = {"next": 0, "type": number, "len": len(payload)}
+    return _record("setup_data", "setup_data", header) + payload
+
+
+def scratch_array(areas: Iterable[tuple[int, int]]) -> bytes:
+    """The scratch array, little-endian: physical address and bytes of each area."""
+    return b"".join(
+        _record("kho_scratch", "kho_scratch", {"address": start, "size": size})
+        for start, size in areas
+    )
+
+
+def _record(identifier: str, struct: str, values: dict[str, int]) -> bytes:
+    from khotool.abi.geometry import Geometry
+    from khotool.abi.record import encode_record
+
+    known = registry()
+    compiled = known.compile(known.get(identifier), struct, Geometry(4096))
+    return encode_record(compiled, values, identifier)
+
+
+def _record_enum(identifier: str, struct: str, label: str, name: str) -> int:
+    from khotool.abi.geometry import Geometry
+
+    known = registry()
+    compiled = known.compile(known.get(identifier), struct, Geometry(4096))
+    return int(compiled.by_label(label).field.enum[name])
