@@ -32,3 +32,7 @@ build aarch64 "${CC_AARCH64:-aarch64-linux-gnu-gcc}" -mgeneral-regs-only -mno-ou
 tools=${CC_X86_64:-gcc}
 tools=${tools%gcc}
 flat "$tools" enter-x86_64
+{
+    "${CC_X86_64:-gcc}" --version | head -n 1
+    "${CC_AARCH64:-aarch64-linux-gnu-gcc}" --version 2>/dev/null | head -n 1
+} >"$out/compilers.txt"
