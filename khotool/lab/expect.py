@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from khotool.lab import bridge
 from khotool.lab.bridge import Contents, HandedRegion, HandedSession
 from khotool.lab.kernelfile import KernelFile
-from khotool.lab.outcome import Expected, Test
+from khotool.lab.outcome import Expected, KernelTest
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
@@ -69,7 +69,9 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
     )
     _add_digests(expected, reference, contents, original, filler)
     if "kho_test" in contents.entries:
-        expected.test = Test.PASSED if bridge.test_is_captured(reference) else Test.UNKNOWN
+        expected.test = (
+            KernelTest.PASSED if bridge.test_is_captured(reference) else KernelTest.UNKNOWN
+        )
     for name in (*contents.entries, *contents.flbs):
         if name not in KNOWN and kernel.contains(name.encode("utf-8", "surrogateescape")) is False:
             expected.unasked.append(name)

@@ -37,7 +37,7 @@ class Region(StrEnum):
     LOST = "lost"
 
 
-class Test(StrEnum):
+class KernelTest(StrEnum):
     """The kernel's own test, lib/test_kho.c."""
 
     PASSED = "passed"
@@ -103,7 +103,7 @@ class Expected:
     twice: bool = False
     files: dict[tuple[int, int], str | None] = field(default_factory=dict)
     sessions: list[tuple[str, list[int]]] = field(default_factory=list)
-    test: Test = Test.NOT_ASKED
+    test: KernelTest = KernelTest.NOT_ASKED
     has_test: bool = True
     has_objects: bool = True
     objects: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Judged:
     why: str
     lines: list[Line]
     regions: dict[str, Region] = field(default_factory=dict)
-    test: Test = Test.NOT_ASKED
+    test: KernelTest = KernelTest.NOT_ASKED
     objects: dict[str, Object] = field(default_factory=dict)
     sessions: list[SessionOutcome] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
@@ -176,12 +176,12 @@ def _regions(lines: list[Line], expected: Expected) -> dict[str, Region]:
     return {name: Region.REVIVED if name in revived else Region.LOST for name in expected.regions}
 
 
-def _test(said: set[Said], expected: Expected) -> Test:
-    if expected.test is Test.NOT_ASKED or not expected.has_test:
-        return Test.NOT_ASKED
+def _test(said: set[Said], expected: Expected) -> KernelTest:
+    if expected.test is KernelTest.NOT_ASKED or not expected.has_test:
+        return KernelTest.NOT_ASKED
     if Said.TEST_PASSED in said:
-        return Test.PASSED
-    return expected.test if expected.test is Test.UNKNOWN else Test.FAILED
+        return KernelTest.PASSED
+    return expected.test if expected.test is KernelTest.UNKNOWN else KernelTest.FAILED
 
 
 def _objects(lines: list[Line], expected: Expected) -> dict[str, Object]:
@@ -242,7 +242,7 @@ def _lost(judged: Judged, said: set[Said], expected: Expected) -> bool:
     sessions = judged.sessions
     return (
         Region.LOST in judged.regions.values()
-        or judged.test is Test.FAILED
+        or judged.test is KernelTest.FAILED
         or Object.LOST in judged.objects.values()
         or (expected.luo and Said.LUO_TAKEN not in said)
         or bool(judged.unasked)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from platform import machine as host_machine
 from types import FrameType
+from typing import Any
 
 from khotool.errors import InputError
 from khotool.lab.kernelfile import Machine
@@ -140,7 +141,7 @@ def run(
         InputError: QEMU does not start.
     """
     begin = time.monotonic()
-    with _signals(), _process(command, inherited) as process:
+    with _process(command, inherited) as process:
         watcher = _Watcher(process, watch)
         try:
             end = watcher.follow(begin + timeout)
@@ -155,43 +156,60 @@ def run(
 @contextlib.contextmanager
 def _process(command: Sequence[str], inherited: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a session of its own: a Ctrl-C reaches khotool alone, which then ends it."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=inherited,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise InputError(f"{command[0]}: does not start: {error.strerror}") from None
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+    with _Signals() as signals:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InputError(f"{command[0]}: does not start: {error.strerror}") from None
+        try:
+            signals.started()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does, so that no guest is left."""
+class _Signals:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, and none of them while the guest is made."""
 
-    def leave(number: int, _frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self.starting = True
+        self.waiting = False
+        self.old: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Only the main thread may set handlers; another one is not interrupted.
+            with contextlib.suppress(ValueError):
+                self.old[number] = signal.signal(number, self.leave)
+        return self
+
+    def leave(self, number: int, _frame: FrameType | None) -> None:
+        """Interrupt the run, or remember that it is to be."""
+        if self.starting:
+            self.waiting = True
+            return
         raise KeyboardInterrupt(number)
 
-    old = {}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with contextlib.suppress(ValueError):
-                old[number] = signal.signal(number, leave)
-        yield
-    finally:
-        for number, handler in old.items():
+    def started(self) -> None:
+        """The guest is there, and will be ended with the run."""
+        self.starting = False
+        if self.waiting:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.old.items():
             signal.signal(number, handler)
 
 

@@ -18,7 +18,7 @@ BODY = b"\x7fELF" + bytes(60) + b"Linux version 7.3.4 (root@vm) disabling KHO re
 def bzimage(payload: bytes = b"", *, version: int = 0x20F, flags: int = 1) -> bytes:
     data = bytearray(0x400 + 0x100)
     data[0x1F1] = 1
-    data[0x202:0x206] = b"HdrS"
+    data[0x200:0x206] = b"\xeb\x66HdrS"
     struct.pack_into("<H", data, 0x206, version)
     struct.pack_into("<H", data, 0x20E, 0x100)
     struct.pack_into("<H", data, 0x236, flags)
