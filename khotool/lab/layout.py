@@ -24,6 +24,8 @@ MEMMAP = 32
 """RAM for each byte that describes it, and the like."""
 LOWEST = 16 * MIB
 """Offset from the beginning of RAM below which no kernel is put; small machines are low."""
+HIGHEST = 1 << 52
+"""Physical addresses end here on both machines."""
 MARGIN = 4
 """Preserved pages that nothing owns are memory of the machine up to this many times the rest."""
 
@@ -101,7 +103,8 @@ def reach(memory: Memory) -> int:
     A stray block far away from everything else is taken for damage of the map, which no machine
     has memory for.
     """
-    top = max((end for _, end in [*memory.captured, *memory.metadata, *memory.kept]), default=0)
+    kept = [area for area in memory.kept if area[1] <= HIGHEST]
+    top = max((end for _, end in [*memory.captured, *memory.metadata, *kept]), default=0)
     limit = MARGIN * top
     return max([top, *(end for _, end in memory.stray if end <= limit)])
 

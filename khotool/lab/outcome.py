@@ -22,6 +22,10 @@ class Outcome(StrEnum):
     HANG = "hang"
 
 
+HARM = frozenset({Said.BAD_PAGE, Said.MAP_REFUSED})
+"""Memory is not what it is taken for: a page is in use twice, or preserved ones are not reserved."""
+
+
 class Contents(StrEnum):
     """Bytes that came back, beside those of the image."""
 
@@ -151,7 +155,7 @@ def judge(end: End, lines: list[Line], facts: Facts, expected: Expected) -> Judg
     elif Said.GIVEN_UP in said or Said.FOUND not in said:
         judged.outcome = Outcome.IGNORE
         judged.why = "" if Said.GIVEN_UP in said else "no-handover"
-    elif Said.BAD_PAGE in said or expected.changed_regions or _other_data(judged):
+    elif said & HARM or expected.changed_regions or _other_data(judged):
         judged.outcome = Outcome.CORRUPT
     elif _lost(judged, said, expected):
         judged.outcome = Outcome.PARTIAL
@@ -254,7 +258,9 @@ def _lost(judged: Judged, said: set[Said], expected: Expected) -> bool:
 
 
 def error_name(number: int) -> str:
-    """Name of an errno."""
+    """Name of an errno of Linux, the one that the kernel uses where it has two."""
+    if number == errno.EOPNOTSUPP:
+        return "EOPNOTSUPP"
     return errno.errorcode.get(number, f"errno-{number}")
 
 
