@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from khotool.tui import actions
 from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
 from khotool.tui.place import resolve
 from khotool.tui.screens.dialogs import Lookup
@@ -46,13 +47,13 @@ class DiffScreen(ModeScreen):
 
     def show_session(self) -> None:
         """Compare in a worker, once both images are open."""
-        first, second = self.session, self.khotool.other
+        first, second = self.session, self.shell.other
         view = self.query_one("#changes", LineView)
         if first is None or second is None:
             self.changes = None
             view.empty = (
                 "opening the other image …"
-                if "other" in self.khotool.jobs
+                if "other" in self.shell.jobs
                 else "no image to compare with; c opens one"
             )
             view.show_lines([])
@@ -73,7 +74,7 @@ class DiffScreen(ModeScreen):
             if not stop():
                 self.app.call_from_thread(self._show, found)
 
-        self.khotool.run_job("diff", "comparing", job)
+        self.shell.run_job("diff", "comparing", job)
 
     def _show(self, found: list[ChangeLine]) -> None:
         self.changes = found
@@ -121,7 +122,7 @@ class DiffScreen(ModeScreen):
     def _sides(self) -> None:
         pane = self.query_one("#sides", LineView)
         at = self.query_one("#changes", LineView).cursor
-        second = self.khotool.other
+        second = self.shell.other
         if self.session is None or second is None or not self.changes or at >= len(self.changes):
             pane.show_lines([])
             pane.border_title = "Bytes"
@@ -154,11 +155,11 @@ class DiffScreen(ModeScreen):
             self.notify("Only the other image has this", timeout=2)
             return
         session.select(place, jump=True)
-        self.khotool.show_mode("explore")
+        self.shell.show_mode("explore")
 
     def action_compare(self) -> None:
         """Open the image to compare with."""
-        self.khotool.open_compare()
+        actions.open_compare(self.shell)
 
     def action_gutter(self) -> None:
         """Compare addresses, or ignore them."""

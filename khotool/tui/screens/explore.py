@@ -9,6 +9,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
+from khotool.tui import actions
 from khotool.tui.describe import RADIXES, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
@@ -86,7 +87,7 @@ class ExploreScreen(ModeScreen):
             self.query_one(ModelTree).refresh_labels()
             self._inspect()
         elif change is Change.FILTER:
-            self.query_one(ModelTree).show_session(session)
+            self.query_one(ModelTree).filter_changed(session)
             self._titles()
 
     def _follow_cursor(self) -> None:
@@ -272,8 +273,11 @@ class ExploreScreen(ModeScreen):
         focused = self.focused is not None and self.focused.id in NARROW_TABS
         self.tab = names[(at + 1) % len(names)]
         self._show_tab()
-        if focused:
-            self.query_one(f"#{self.tab}").focus()
+        pane = self.query_one(f"#{self.tab}")
+        if self.zoomed is not None:
+            self.zoom(pane)
+        elif focused:
+            pane.focus()
 
     def _show_tab(self) -> None:
         wide = not self.narrow
@@ -285,8 +289,13 @@ class ExploreScreen(ModeScreen):
             )
         self._titles()
 
+    def zoom_changed(self) -> None:
+        """Wrap for the new width, and keep the cursor in sight."""
+        self._resized()
+        self.query_one(HexView).show_cursor()
+
     def on_resize(self) -> None:
-        """Another width may mean other tabs."""
+        """A new width may mean different tabs."""
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
@@ -322,18 +331,18 @@ class ExploreScreen(ModeScreen):
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""
-        self.khotool.toggle_mark()
+        actions.toggle_mark(self.shell)
 
     def action_filter(self) -> None:
         """Show only what matches in the tree."""
-        self.khotool.open_filter()
+        actions.open_filter(self.shell)
 
     def panes(self) -> list[tuple[str, str]]:
         """The panes that are shown."""
         return [
             (f"#{name}", text)
             for name, text in (("tree", "Model"), *TAB_NAMES.items())
-            if self.query_one(f"#{name}").display
+            if not self.query_one(f"#{name}").has_class("-off")
         ]
 
 

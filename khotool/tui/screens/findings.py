@@ -138,7 +138,7 @@ class FindingsScreen(ModeScreen):
         if session is not None and at < len(self.items):
             session.finding = session.findings.index(self.items[at])
             session.show_finding(self.items[at])
-            self.khotool.show_mode("explore")
+            self.shell.show_mode("explore")
 
     def action_severity(self) -> None:
         """The least severity that is shown."""

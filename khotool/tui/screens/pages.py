@@ -80,7 +80,7 @@ class PagesScreen(ModeScreen):
             if not stop():
                 self.app.call_from_thread(self._show_map, found)
 
-        self.khotool.run_job("map", "drawing the map", job)
+        self.shell.run_job("map", "drawing the map", job)
 
     def _show_map(self, found: PageMap) -> None:
         self.map = found
@@ -186,7 +186,7 @@ class PagesScreen(ModeScreen):
             session.select_address(max(self.ranges[index].start, view.at), jump=True)
         else:
             session.select_address(view.at, jump=True)
-        self.khotool.show_mode("explore")
+        self.shell.show_mode("explore")
 
     def action_fit(self) -> None:
         """All of memory."""
