@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import NoReturn
 
 from khotool.cli.commands import COMMANDS, Command, available, load
@@ -95,8 +94,3 @@ def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
         if not word.startswith("-"):
             return argv[:index], word, argv[index + 1 :]
     return argv, None, []
-
-
-def arguments() -> list[str]:
-    """The process's arguments."""
-    return sys.argv[1:]

@@ -279,9 +279,7 @@ class Session:
 
     # -- finding one's way -----------------------------------------------------------------
 
-    def candidates(
-        self, text: str, limit: int = 50, stop: Stop = lambda: False
-    ) -> list[Candidate]:
+    def candidates(self, text: str, limit: int = 50, stop: Stop = lambda: False) -> list[Candidate]:
         """What a text in the goto box can mean; ``stop`` ends the search early."""
         return candidates(
             self.image,
@@ -388,11 +386,13 @@ class Session:
         """Show all; the cursor is where it was before the filter, unless the user moved it."""
         if self.shown is None:
             return
-        back = self._unfiltered if self.cursor == self._filtered else None
+        moved = self.cursor == self._filtered and self._unfiltered is not None
+        if moved and self._unfiltered is not None:
+            self.cursor = self._unfiltered
         self.filter_text, self.shown = "", None
         self._tell(Change.FILTER)
-        if back is not None:
-            self._move(back, jump=False)
+        if moved:
+            self._tell(Change.CURSOR)
 
     def toggle_mark(self, note: str = "") -> bool:
         """Keep the cursor as a bookmark, or drop it; True if it is one now."""
