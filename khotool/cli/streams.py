@@ -13,6 +13,7 @@ import sys
 from types import FrameType
 
 from khotool.errors import KhotoolError
+from khotool.memory import lost
 
 READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How /dev/null takes the place of a closed stream: writing to stdout fails, to stderr does not."""
@@ -71,6 +72,7 @@ def prepare() -> None:
                 os.close(handle)
     sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout, line=False)
     sys.stderr = _text(_Messages(2, "wb", closefd=False), sys.stderr, line=True)
+    lost.end_with_a_line()
     for wanted in (signal.SIGTERM, signal.SIGHUP):
         # nohup has HUP ignored already.
         if signal.getsignal(wanted) is signal.SIG_DFL:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
+from khotool.memory import lost
 
 Progress = Callable[[int, int | None], None]
 
@@ -271,6 +272,7 @@ def map_file(file: IO[bytes]) -> tuple[memoryview, Callable[[], None]]:
         OSError, ValueError: the file cannot be mapped.
     """
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    lost.watch(file.name)
     view = memoryview(mapped)
 
     def release() -> None:

@@ -65,7 +65,7 @@ def test_a_problem_is_told_once() -> None:
     assert f"a_2fb {{ /* real name 'a/b' */ /* {problem} */\n" in text
     first, second, third, *_ = text.splitlines()
     assert first == "/dts-v1/;"
-    assert second == "/* offset 0x10: off_mem_rsvmap 44 is no multiple of 8 */"
+    assert second == "/* offset 0x10: off_mem_rsvmap 44 is not a multiple of 8 */"
     assert third.startswith("/* offset 0x4c: ")
 
 
