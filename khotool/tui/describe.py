@@ -47,19 +47,22 @@ def value_line(field: Field | None, value: Any, *, size: int = 0) -> Line:
 
 
 def _number_line(field: Field | None, value: int) -> Line:
-    role = field.role if field is not None else ""
-    name = next((n for n, v in field.enum.items() if v == value), "") if field is not None else ""
+    if field is None:
+        return [(str(value) if value < 1 << 40 else f"{value:#x}", "value")]
+    name = next((name for name, number in field.enum.items() if number == value), "")
     if name:
         return [(name, "value"), (f"  {value}", "dim")]
-    if role == "flags" and field is not None:
+    if field.role == "flags":
         names = flag_names(value, field.flags) if value else []
         return [(" | ".join(names) or f"{value:#x}", "value")]
-    if role in ("bytes", "position") and value >= 1024:
-        return [(str(value), "value"), (f"  {size_text(value)}", "dim")]
-    if role == "address":
+    if field.role in ("bytes", "position"):
+        size: Line = [(f"  {size_text(value)}", "dim")] if value >= 1024 else []
+        return [(str(value), "value"), *size]
+    if field.role == "address":
         return [(address_text(value), "address")]
-    decimal = role in ("bytes", "position") or (role not in _HEX_ROLES and value < 1 << 40)
-    return [(str(value) if decimal else f"{value:#x}", "value")]
+    return [
+        (f"{value:#x}" if field.role in _HEX_ROLES or value >= 1 << 40 else str(value), "value")
+    ]
 
 
 def cell_text(field: Field | None, value: Any) -> str:

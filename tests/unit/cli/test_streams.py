@@ -107,8 +107,8 @@ def test_early_interrupt() -> None:
 
 def test_where_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address for bugs is that of the package's metadata."""
-    from importlib import metadata
     from email.message import Message
+    from importlib import metadata
 
     found = Message()
     found["Project-URL"] = "Issues, https://example.org/issues"

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from khotool.fdt.blob import FdtError, Node, Nop, Property
-from khotool.fdt.dts import to_dts
 from khotool.fdt.parse import parse
 from khotool.fdt.text import comment
 from khotool.fdt.tree import to_pyfdt
 from khotool.fdt.write import build_sequential, emit
+from khotool.render.device_tree import to_dts
 from tests.unit.fdt.made import fdt, words
 from tests.unit.fdt.real_blobs import ROOT_6_19
 
