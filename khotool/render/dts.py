@@ -9,8 +9,7 @@ from khotool.fdt.text import comment
 from khotool.model.image import UNPLACED, Image, Node
 from khotool.model.region import FdtRegion
 from khotool.render.device_tree import to_dts
-from khotool.render.text import flags_text
-from khotool.render.value import number_text
+from khotool.view.notation import flags_text, number_text
 
 
 def trees(image: Image) -> dict[str, FdtRegion]:
