@@ -76,7 +76,7 @@ class KhotoolApp(Shell):
         yield from super().get_system_commands(screen)
         if isinstance(screen, ModeScreen):
             for key in KEYS:
-                if key.where in ("all", screen.mode):
+                if key.works_in(screen.mode):
                     run = partial(screen.run_action, key.action)
                     yield SystemCommand(f"{key.label}: {key.help}", key.id, run)
             for what, text in exports.COPIES:

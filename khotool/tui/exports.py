@@ -29,13 +29,10 @@ COPIES = (
 
 
 def copy_cursor(shell: Shell, what: str) -> None:
-    """Copy the cursor of the image; without an image, the details of the error."""
+    """Copy the cursor of the image."""
     session = shell.session
-    if session is None:
-        if shell.details:
-            copy_details(shell)
-        return
-    copy(shell, lambda stop: copy_text(session, what, stop), quick=what != "json")
+    if session is not None:
+        copy(shell, lambda stop: copy_text(session, what, stop), quick=what != "json")
 
 
 def copy(shell: Shell, make: Callable[[Stop], str], *, quick: bool = True) -> None:

@@ -103,6 +103,7 @@ class Session:
         self.marks: list[Bookmark] = load_bookmarks(self.digest)
         self.filter_text = ""
         self.shown: Filtered | None = None
+        self.peeking = False
         self._unfiltered: Cursor | None = None
         self._filtered: Cursor | None = None
         self.query: Query | None = None
@@ -214,7 +215,11 @@ class Session:
 
     def peek(self, cursor: Cursor) -> None:
         """Show a place without a trace in the history."""
-        self._move(cursor, jump=False)
+        self.peeking = True
+        try:
+            self._move(cursor, jump=False)
+        finally:
+            self.peeking = False
 
     def commit(self, origin: Cursor) -> None:
         """Note that the cursor, moved by ``peek``, came from ``origin``."""

@@ -300,3 +300,92 @@ def test_a_failed_opening_keeps_the_image(tmp_path: Path) -> None:
         assert d.app.source.path == str(CAPTURE)
 
     drive(story)
+
+
+def test_goto_preview_leaves_the_tree_as_it_was() -> None:
+    """Lines that previews opened are closed again."""
+
+    async def story(d: Driver) -> None:
+        before = d.text("#tree")
+        await d.press("g")
+        await d.fill("vm-beta/files[0x1]/data/pos")
+        assert d.path().endswith("data/pos")
+        await d.fill("kho_test/")
+        await d.press("escape")
+        assert d.path() == "/"
+        assert d.text("#tree") == before
+
+    drive(story)
+
+
+def test_keys_act_on_what_is_seen() -> None:
+    """y in a list copies its line; escape leaves a narrowed list; keys of Explore stay there."""
+
+    async def story(d: Driver) -> None:
+        await d.press("5", "y")
+        assert d.app.clipboard == "kho-v4"
+        await d.press("3", "y")
+        assert d.app.clipboard.startswith("0x")
+        await d.press("X")
+        assert len(d.app.screen_stack) == 1
+        await d.press("2")
+        screen = d.app.screen
+        await d.press("slash")
+        await d.fill("nothing of this name")
+        await d.press("enter")
+        assert screen.text == "nothing of this name"  # type: ignore[attr-defined]
+        await d.press("escape")
+        assert screen.text == ""  # type: ignore[attr-defined]
+
+    drive(story)
+
+
+def test_rows_are_as_wide_as_fits() -> None:
+    """32 bytes a row are shown only where their characters fit, too."""
+
+    async def story(d: Driver) -> None:
+        from khotool.tui.widgets.hex_view import HexView
+
+        await d.goto("/LUO/sessions[vm-beta]")
+        view = d.app.screen.query_one(HexView)
+        assert view.lines is not None
+        await d.press("w", "w", "w")
+        assert view.lines.width == 16
+        assert "32 do not fit" in d.text()
+        await d.pilot.resize_terminal(200, 60)
+        await d.settle()
+        assert view.lines.width == 32
+        assert "vm-beta." in d.text("#hex")
+
+    drive(story)
+
+
+def test_resize_keeps_scale_and_cursor() -> None:
+    """The map keeps the scale the user chose, and the tree shows its cursor."""
+
+    async def story(d: Driver) -> None:
+        from khotool.tui.widgets.page_map import PageMapView
+
+        await d.goto("/LUO/sessions[vm-beta]/files[0x1]/data/folios[250]")
+        await d.pilot.resize_terminal(*NARROW)
+        await d.settle()
+        assert "[250]" in d.text("#tree")
+        await d.press("3", "plus")
+        view = d.app.screen.query_one(PageMapView)
+        cell = view.cell
+        await d.pilot.resize_terminal(*LARGE)
+        await d.settle()
+        assert view.cell == cell
+
+    drive(story)
+
+
+def test_names_of_fields_fit_into_80_columns() -> None:
+    """A narrow layout gives the room of the bars to the names."""
+
+    async def story(d: Driver) -> None:
+        await d.goto("/LUO/sessions[vm-beta]/files[0x1]/data")
+        await d.press("5")
+        assert "nr_folios" in d.text("#layout")
+
+    drive(story, size=NARROW)

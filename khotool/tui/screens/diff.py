@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from khotool.tui import actions
 from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
@@ -24,11 +24,7 @@ class DiffScreen(ModeScreen):
     """Changes, and the bytes of both sides."""
 
     mode = "diff"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("diff"),
-        Binding("enter", "show", "Show", show=True, id="diff.show"),
-        Binding("c", "compare", "Compare with", show=True, id="diff.compare"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("diff")
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +124,7 @@ class DiffScreen(ModeScreen):
             pane.border_title = "Bytes"
             return
         change = self.changes[at]
-        pane.border_title = visible(change.path).replace("[", "\\[")
+        pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
         lines: list[Line] = []
         for head, session in (("A", self.session), ("B", second)):
             for number, line in enumerate(side_bytes(session.image, change.path)):
@@ -143,6 +139,14 @@ class DiffScreen(ModeScreen):
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """Show it in Explore."""
         self.action_show()
+
+    def under_cursor(self) -> dict[str, str]:
+        """The change: both values, and its path."""
+        at = self.query_one("#changes", LineView).cursor
+        if not self.changes or at >= len(self.changes):
+            return {}
+        change = self.changes[at]
+        return {"value": f"{plain(change.old)} -> {plain(change.new)}", "path": change.path}
 
     def action_show(self) -> None:
         """The change in Explore, where the first image has it."""
@@ -176,7 +180,7 @@ class DiffScreen(ModeScreen):
         self._sides()
 
     def action_find(self) -> None:
-        """Find changes by path, or by what stands on either side."""
+        """Find changes by path, or by the values of either side."""
         changes = self.changes
         if self.session is None:
             return

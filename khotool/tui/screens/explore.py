@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
-from khotool.tui import actions
+from khotool.tui import actions, exports
 from khotool.tui.describe import RADIXES, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
@@ -302,6 +302,8 @@ class ExploreScreen(ModeScreen):
         if self.is_mounted:
             self._show_tab()
             self._inspect()
+            place = self.session.cursor.place if self.session is not None else None
+            self.query_one(ModelTree).reveal(place)
 
     def action_inspector(self) -> None:
         """Show or hide the lower pane."""
@@ -327,7 +329,15 @@ class ExploreScreen(ModeScreen):
         view.wanted_width = WIDTHS[at]
         view._fit()
         view.show_cursor()
-        self.notify(f"{WIDTHS[at]} bytes per row" if WIDTHS[at] else "as many as fit", timeout=2)
+        shown = view.lines.width if view.lines is not None else WIDTHS[at]
+        text = f"{shown} bytes per row" if WIDTHS[at] else "as many bytes per row as fit"
+        if WIDTHS[at] > shown:
+            text += f"; {WIDTHS[at]} do not fit"
+        self.notify(text, timeout=2)
+
+    def copy(self, what: str) -> None:
+        """Copy what is under the session's cursor."""
+        exports.copy_cursor(self.shell, what)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""

@@ -33,7 +33,7 @@ def bindings(mode: str) -> list[BindingType]:
             spell(key.keys), key.action, key.label, show=key.footer, id=key.id, tooltip=key.help
         )
         for key in KEYS
-        if key.where in ("all", mode)
+        if key.works_in(mode)
     ]
 
 
@@ -216,8 +216,24 @@ class ModeScreen(Follower):
             pane.focus()
 
     def action_copy(self, what: str) -> None:
-        """Copy to the terminal's clipboard."""
-        exports.copy_cursor(self.shell, what)
+        """Copy to the terminal's clipboard; without an image, the details of the error."""
+        if self.needs_image and self.session is None:
+            if self.shell.details:
+                exports.copy_details(self.shell)
+        else:
+            self.copy(what)
+
+    def copy(self, what: str) -> None:
+        """Copy what is under the cursor of this mode."""
+        text = self.under_cursor().get(what)
+        if text:
+            exports.copy(self.shell, lambda _: text)
+        else:
+            self.notify("Nothing of this kind to copy here", timeout=2)
+
+    def under_cursor(self) -> dict[str, str]:
+        """What can be copied by kind: ``value``, ``path``, ``address``."""
+        return {}
 
     def action_marks(self) -> None:
         """List of bookmarks."""

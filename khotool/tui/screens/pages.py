@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from khotool.tui.cells import PageMap
@@ -37,11 +37,7 @@ class PagesScreen(ModeScreen):
     """Map, legend of owners, ranges of the chosen cell."""
 
     mode = "pages"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("pages"),
-        Binding("enter", "show", "Show", show=True, id="pages.show"),
-        Binding("0", "fit", "All", show=False, id="pages.fit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("pages")
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,6 +183,15 @@ class PagesScreen(ModeScreen):
         else:
             session.select_address(view.at, jump=True)
         self.shell.show_mode("explore")
+
+    def under_cursor(self) -> dict[str, str]:
+        """The range under the cursor: its line, owner and start."""
+        at = self.query_one("#ranges", LineView).cursor
+        if at >= len(self.ranges):
+            return {}
+        found = self.ranges[at]
+        text = f"{found.start:#x}-{found.end - 1:#x}"
+        return {"value": text, "path": found.owner, "address": f"{found.start:#x}"}
 
     def action_fit(self) -> None:
         """All of memory."""

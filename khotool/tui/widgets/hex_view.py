@@ -28,6 +28,11 @@ WIDTHS = (0, 8, 16, 32)
 NOTHING = (-1, -1)
 
 
+def _columns(width: int) -> int:
+    """Columns that a row of bytes takes, with its characters and the scroll bar."""
+    return 4 * width + width // 8 + 2
+
+
 def _edges(span: Span | None) -> tuple[int, int]:
     return NOTHING if span is None else (span.address, span.end)
 
@@ -135,10 +140,9 @@ class HexView(Widget, can_focus=True):
         """Bytes per row for the width there is."""
         if self.lines is None:
             return
-        width = self.wanted_width
-        if not width:
-            room = self.size.width - self._gutter_width() - 1
-            width = 16 if room >= 16 * 4 + 4 else 8
+        room = self.size.width - self._gutter_width() - 1
+        wanted = self.wanted_width or 16
+        width = next((w for w in WIDTHS[:0:-1] if w <= wanted and _columns(w) <= room), 8)
         if width != self.lines.width:
             self.lines.set_width(width)
 

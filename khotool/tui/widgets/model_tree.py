@@ -64,6 +64,7 @@ class ModelTree(Tree[Item]):
         self._node_of: dict[Item, TreeNode[Item]] = {}
         self._labels: dict[Item, Line] = {}
         self._open_before: list[Item] | None = None
+        self._peeked: list[TreeNode[Item]] = []
 
     # -- contents --------------------------------------------------------------------------
 
@@ -133,18 +134,36 @@ class ModelTree(Tree[Item]):
         """Open what is above a place and put the cursor on it, without a message."""
         if self.session is None or place is None:
             return
+        peeked, self._peeked = self._peeked, []
         node = self._open_to(place)
+        if self.session.peeking:
+            self._close(peeked, node)
         _ = self._tree_lines
         if node.line >= 0 and node is not self.cursor_node:
             self.move_cursor(node)
         if self.size.height:
             self.scroll_to_line(max(node.line, 0), animate=False)
 
+    def _close(self, peeked: list[TreeNode[Item]], shown: TreeNode[Item]) -> None:
+        """Close what was opened for the place before, unless the place that is shown needs it."""
+        needed: set[TreeNode[Item] | None] = set()
+        above = shown.parent
+        while above is not None:
+            needed.add(above)
+            above = above.parent
+        for node in peeked:
+            if node in needed:
+                self._peeked.append(node)
+            elif node.is_expanded:
+                node.collapse()
+
     def _open_to(self, place: Place) -> TreeNode[Item]:
         """Open what is above a place; the line of the place, or the nearest one above it."""
         assert self.session is not None
         node = self.root
         for item in chain_to(place, self.session.shown)[1:]:
+            if self.session.peeking and not node.is_expanded:
+                self._peeked.append(node)
             self._open(node)
             found = self._node_of.get(item)
             if found is None:

@@ -49,6 +49,7 @@ class PageMapView(Widget, can_focus=True):
         self.start = 0
         self.at = 0
         self.only = -1
+        self.fitted = True
         self._cells: list[Cell] = []
 
     @property
@@ -75,11 +76,15 @@ class PageMapView(Widget, can_focus=True):
         if self.map is not None:
             self.cell = self.map.fit(self.columns * self.rows)
             self.start = 0
+            self.fitted = True
             self._place(self.at)
 
     def on_resize(self) -> None:
-        """Another size, another scale."""
-        self.fit()
+        """Show all of memory in the new size, unless the user chose a scale."""
+        if self.fitted:
+            self.fit()
+        elif self.map is not None:
+            self._place(self.at)
 
     def _place(self, address: int) -> None:
         """Put the cursor on the cell of an address, and the address on the map."""
@@ -153,6 +158,7 @@ class PageMapView(Widget, can_focus=True):
         """Finer or coarser cells around the cursor."""
         if self.map is None:
             return
+        self.fitted = False
         top = self.map.fit(self.columns * self.rows)
         size = self.cell * 4 if step > 0 else self.cell // 4
         self.cell = min(max(size, self.map.page_size), max(top, self.map.page_size))
