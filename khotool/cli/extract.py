@@ -38,7 +38,7 @@ SHOWN = 20
 
 
 class VerifyError(KhotoolError):
-    """What was extracted has another SHA-256 than the user said."""
+    """The SHA-256 of what was extracted is not the one the user gave."""
 
     exit_code = 1
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 write_image(folder / name, mutant.built)
                 rows.append(_row(name, mutant))
         except (KeyboardInterrupt, Terminated):
-            # What is there is of use; without the manifest nobody knows what was changed.
+            # Without the manifest, the images so far would not say what was changed.
             _write_manifest(folder, args, kernel, rows)
             raise
     _write_manifest(folder, args, kernel, rows)

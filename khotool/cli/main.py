@@ -103,7 +103,7 @@ def _tell_problems(*, quiet: bool) -> None:
 
 
 def _plain(parser: object) -> bool:
-    """True if flags may stand between positional arguments: not with sub-commands."""
+    """True if options may be between positional arguments: not with sub-commands."""
     import argparse
 
     actions = getattr(parser, "_actions", [])

@@ -51,7 +51,7 @@ def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
         except OSError:
             continue
         if same:
-            raise UsageError(f"-o {output}: is the input itself; name another file")
+            raise UsageError(f"-o {output}: is the input itself; name a different file")
 
 
 class progress:  # noqa: N801

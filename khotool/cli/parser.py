@@ -59,7 +59,7 @@ def top_parser() -> Parser:
     parser.add_argument("--version", action="store_true", help="show the version and leave")
     commands = parser.add_argument_group("commands")
     for command in available():
-        # An argument that is never parsed: it stands in the help under its own name.
+        # An argument that is never parsed; it is there for the help.
         commands.add_argument(f"khotool_{command.name}", metavar=command.name, help=command.help)
     return parser
 

@@ -51,7 +51,7 @@ def parse(
         max_name: bytes of a name that are kept; a longer name is a problem.
 
     Raises:
-        FdtError: less than a 40-byte header, or another magic. Everything else is recorded in
+        FdtError: less than a 40-byte header, or the wrong magic. Everything else is recorded in
             ``Blob.problems``.
     """
     view = memoryview(data).cast("B")

@@ -2,7 +2,7 @@
 
 Kernels build handover trees with libfdt in two ways, and the bytes show which: the sequential
 writer puts the reservation map at 48 and grows the strings block downwards; a tree that is
-then edited and packed has the map at 40 and later strings behind the first ones.
+then edited and packed has the map at 40 and later strings after the first ones.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def build_read_write(initial: Node, added: list[Node]) -> bytes:
 
     ``initial`` is written sequentially; then each added node costs ``fdt_open_into``,
     ``fdt_add_subnode`` at the root, one ``fdt_setprop`` per property and ``fdt_pack``. libfdt
-    inserts new nodes right behind the properties of the parent and new properties in front of
+    inserts new nodes right after the properties of the parent and new properties in front of
     the others, so the stream order of what was added is the reverse of its call order.
     Padding is zero, which libfdt guarantees only for values that are multiples of 4 bytes long,
     as all of the kernel's are.

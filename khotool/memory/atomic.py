@@ -61,7 +61,7 @@ def _older_mode(path: str | os.PathLike[str], target: str) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise KhotoolError(f"{os.fsdecode(path)}: exists and is not a regular file; name another")
+        raise KhotoolError(f"{os.fsdecode(path)}: not a regular file; choose a different name")
     return stat.S_IMODE(mode)
 
 

@@ -188,7 +188,7 @@ def content(image: Image, entry: Node) -> list[Node]:
 
 
 def unknown_json(entry: Node) -> Document:
-    """An entry that no definition explains: its first bytes, or its device tree as it stands."""
+    """An entry that no definition explains: its first bytes, or its device tree as it is."""
     raw = entry.get("bytes")
     if raw is not None and isinstance(raw.value, bytes):
         return {"bytes": raw.value[:RAW_JSON].hex()}
@@ -274,7 +274,7 @@ def luo_json(entry: Node) -> Document:
         if child is not None:
             document[name] = json_value(child)
     document["sessions"] = list_json(entry.get("sessions"), session_json)
-    # Before there were sessions, files stood in the orchestrator's own tree.
+    # Before there were sessions, files were in the orchestrator's own tree.
     for name, element in (("files", file_json), ("subsystems", subsystem_json)):
         node = entry.get(name)
         if node is not None:
@@ -317,7 +317,7 @@ def file_json(file: Node) -> Document:
 
 
 def payload_json(data: Node | None) -> Document | None:
-    """The record behind a handle; None for a handle that is itself all there is."""
+    """The record that a handle leads to; None for a handle that is itself all there is."""
     if data is None or isinstance(data.value, Absent):
         return None
     if data.note == "unknown handler":
@@ -330,7 +330,7 @@ def payload_json(data: Node | None) -> Document | None:
             return {**absent_json(Absent(Reason.UNPARSABLE, "data is 0"))}
         return None
     counted = {child.field.counts for child in data.children if child.field is not None}
-    # An array whose length stands beside it says nothing more without its rows.
+    # An array whose length is a field of its own adds nothing without its rows.
     return fields_json([child for child in data.children if child.name not in counted], rows=0)
 
 

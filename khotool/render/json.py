@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 LINE = 100
-"""Columns that an object or array may take to stand on one line."""
+"""Columns that an object or array may take on one line."""
 
 _CANDIDATE = re.compile("[^\x00-\x7e]")
 

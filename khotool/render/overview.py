@@ -76,7 +76,7 @@ def _all_roots(image: Image) -> Iterator[Line]:
 
 
 def _choices(image: Image) -> Iterator[Line]:
-    """Layouts that were told apart by the bytes, and definitions that nobody has checked."""
+    """Layouts that were chosen by the bytes, and definitions that are not verified."""
     for choice in image.choices:
         style = "dim" if choice.certain else "warning"
         layout = f"{choice.definition}={choice.layout}"

@@ -178,7 +178,7 @@ def _shown(image: Image, parent: Node, child: Node) -> bool:
 def _children(
     image: Image, node: Node, top: Node, options: TreeOptions, level: int
 ) -> list[tuple[Node | str, bool]]:
-    """Nodes with a line of their own, and which is the last; texts stand for what is left out."""
+    """Nodes with a line of their own, and which is the last; texts count what is left out."""
     found: list[Node | str] = [
         child for child in node.children if _has_line(image, node, child, options)
     ]

@@ -115,7 +115,7 @@ def _node_lines(name: str, top: NodeType, level: int) -> list[Line]:
 def compare_lines(
     registry: Registry, old: Definition, new: Definition, geometry: Geometry
 ) -> list[Line]:
-    """What changed from one definition to another, breaking changes marked."""
+    """What changed between two definitions, breaking changes marked."""
     changes = compare_definitions(old, new, registry, geometry)
     lines: list[Line] = [
         [(old.id, "title"), (" → ", "pointer"), (new.id, "title")],

@@ -25,7 +25,7 @@ MAX_HISTORY = 1000
 
 
 class Change(StrEnum):
-    """What a listener is told about."""
+    """What listeners hear of."""
 
     CURSOR = "cursor"
     OWNERS = "owners"
@@ -52,7 +52,7 @@ class Cursor:
 
 @dataclass(slots=True)
 class History:
-    """Cursors left behind by jumps, as in a browser."""
+    """Cursors that jumps left, as in a browser."""
 
     behind: list[Cursor] = field(default_factory=list)
     ahead: list[Cursor] = field(default_factory=list)
@@ -118,11 +118,11 @@ class Session:
     # -- listeners -------------------------------------------------------------------------
 
     def listen(self, listener: Listener) -> None:
-        """Be told of changes."""
+        """Call ``listener`` with every change."""
         self._listeners.append(listener)
 
     def forget(self, listener: Listener) -> None:
-        """No longer be told."""
+        """No longer call ``listener``."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -297,7 +297,7 @@ class Session:
         )
 
     def cursor_of(self, candidate: Candidate) -> Cursor:
-        """The cursor that a candidate stands for."""
+        """The cursor of a candidate."""
         if candidate.place is not None and (candidate.span is None or candidate.kind == "rule"):
             return self._at(candidate.place)
         span = candidate.span

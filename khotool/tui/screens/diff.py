@@ -88,7 +88,7 @@ class DiffScreen(ModeScreen):
         if group in ("diff", "other"):
             self._of = (None, None)
             view = self.query_one("#changes", LineView)
-            view.empty = "not compared; a tries again, c opens another image"
+            view.empty = "not compared; a tries again, c opens a different image"
             view.refresh()
 
     def _titles(self) -> None:
@@ -133,7 +133,7 @@ class DiffScreen(ModeScreen):
         pane.show_lines(lines[:-1])
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Other bytes."""
+        """Show the bytes of the change."""
         self._sides()
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:

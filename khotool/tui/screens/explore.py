@@ -60,7 +60,7 @@ class ExploreScreen(ModeScreen):
     # -- following the session -------------------------------------------------------------
 
     def show_session(self) -> None:
-        """Show another session, or catch up with the cursor."""
+        """Show a new session, or catch up with the cursor."""
         session = self.session
         assert session is not None
         if self._shown is not session:

@@ -95,7 +95,7 @@ class FindingsScreen(ModeScreen):
             self.show_session()
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Explain another one."""
+        """Explain the one under the cursor."""
         self._explain()
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:

@@ -106,7 +106,7 @@ class FormatsScreen(ModeScreen):
         self.call_after_refresh(self._layout)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Another definition."""
+        """Show the definition."""
         self.second = None
         self._layout()
 

@@ -82,7 +82,7 @@ class ModeScreen(Follower):
         self.sync()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """The session may have moved while another mode was shown."""
+        """The session may have moved while a different mode was shown."""
         self.sync()
 
     def sync(self) -> None:
@@ -240,7 +240,7 @@ class ModeScreen(Follower):
         actions.open_marks(self.shell)
 
     def action_open(self) -> None:
-        """Open another image."""
+        """Open an image."""
         actions.open_files(self.shell)
 
     def action_reload(self) -> None:

@@ -151,7 +151,7 @@ class PagesScreen(ModeScreen):
             self._from_cursor()
 
     def on_page_map_view_moved(self, event: PageMapView.Moved) -> None:
-        """Another cell."""
+        """Show the ranges of the cell."""
         self._cell()
         if event.chosen:
             self.action_show()

@@ -244,7 +244,7 @@ class ModelTree(Tree[Item]):
             self.action_cursor_parent()
 
     def open_or_follow(self) -> bool:
-        """Open a closed line that is no pointer; False where there is nothing to open."""
+        """Open a closed line that is not a pointer; False where there is nothing to open."""
         node = self.cursor_node
         if node is None or node.data is None or not node.allow_expand:
             return False

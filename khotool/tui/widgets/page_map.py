@@ -36,7 +36,7 @@ class PageMapView(Widget, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another cell, or was chosen."""
+        """The cursor moved to a cell, or chose it."""
 
         def __init__(self, *, chosen: bool = False) -> None:
             super().__init__()
