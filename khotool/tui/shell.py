@@ -52,6 +52,16 @@ class Done(Message):
         self.result = result
 
 
+def told_apart(first: Path, second: Path) -> tuple[str, str]:
+    """Names of two files, with as many folders as it takes to tell them apart."""
+    one, two = first.absolute().parts, second.absolute().parts
+    for count in range(1, max(len(one), len(two))):
+        names = "/".join(one[-count:]), "/".join(two[-count:])
+        if names[0] != names[1]:
+            return names
+    return first.name, second.name
+
+
 class Follower(Screen[None]):
     """A screen that follows the session."""
 
@@ -124,9 +134,12 @@ class Shell(App[int]):
 
     @property
     def title_text(self) -> str:
-        """Name of the file that is shown, or of the one that is being opened."""
-        name = Path(self.source.path).name if self.source is not None else "no image"
-        return f"{name} | {Path(self.other_source.path).name}" if self.other_source else name
+        """Name of the file that is shown, or of the one that is being opened; of both in a diff."""
+        if self.source is None:
+            return "no image"
+        if self.other_source is None:
+            return Path(self.source.path).name
+        return " | ".join(told_apart(Path(self.source.path), Path(self.other_source.path)))
 
     @property
     def busy_text(self) -> str:

@@ -389,3 +389,52 @@ def test_names_of_fields_fit_into_80_columns() -> None:
         assert "nr_folios" in d.text("#layout")
 
     drive(story, size=NARROW)
+
+
+def test_tabs_take_clicks() -> None:
+    """A click on the name of a tab shows it."""
+
+    async def story(d: Driver) -> None:
+        pane = d.app.screen.query_one("#field")
+        title = d.text().splitlines()[pane.region.y]
+        await d.pilot.click(offset=(title.index("Rows", pane.region.x) + 1, pane.region.y))
+        await d.settle()
+        assert "[Rows]" in d.text()
+        pane = d.app.screen.query_one("#rows")
+        title = d.text().splitlines()[pane.region.y]
+        await d.pilot.click(offset=(title.index("Field", pane.region.x), pane.region.y))
+        await d.settle()
+        assert "[Field]" in d.text()
+
+    drive(story)
+
+
+def test_garbage_waits_until_the_user_rests() -> None:
+    """A loaded image is set apart, full collections wait, and the process gets its own way back."""
+    import gc
+
+    from khotool.tui import garbage
+
+    before = gc.get_threshold()
+
+    async def story(d: Driver) -> None:
+        assert gc.get_threshold()[2] == garbage.NEVER
+        assert gc.get_freeze_count() > 10_000
+        await d.press("down")
+        assert not garbage.when_idle()
+        await d.pilot.pause(garbage.IDLE)
+        assert garbage.when_idle()
+        assert not garbage.when_idle()
+
+    drive(story)
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
+
+
+def test_names_of_two_images_differ() -> None:
+    """Two files of one name are shown with their folders."""
+    from khotool.tui.shell import told_apart
+
+    assert told_apart(Path("/a/x/i.elf"), Path("/a/y/i.elf")) == ("x/i.elf", "y/i.elf")
+    assert told_apart(Path("a.elf"), Path("b.elf")) == ("a.elf", "b.elf")
+    assert told_apart(Path("/i.elf"), Path("/i.elf")) == ("i.elf", "i.elf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -24,6 +25,9 @@ DEBOUNCE = 0.03
 """Seconds the inspector waits for the cursor to rest."""
 TABS = ("field", "rows", "found")
 NARROW_TABS = ("field", "hex", "rows", "found")
+TAB_GAP = "  "
+TITLE_START = 3
+"""Columns of the border before its title."""
 TAB_NAMES = {"field": "Field", "hex": "Bytes", "rows": "Rows", "found": "Findings"}
 
 
@@ -124,7 +128,7 @@ class ExploreScreen(ModeScreen):
         if name == "hex" and not narrow:
             return title
         names = NARROW_TABS if narrow else TABS
-        return "  ".join(f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names)
+        return TAB_GAP.join(f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names)
 
     def _inspect(self) -> None:
         """Fill the lower panes for the cursor."""
@@ -270,10 +274,25 @@ class ExploreScreen(ModeScreen):
         """The next tab of the lower pane."""
         names = NARROW_TABS if self.narrow else TABS
         at = names.index(self.tab) if self.tab in names else -1
+        self._choose_tab(names[(at + 1) % len(names)])
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a name in the border of the lower pane shows that tab."""
+        pane, _ = self.get_widget_at(event.screen_x, event.screen_y)
+        if pane.id not in NARROW_TABS or event.screen_y != pane.region.y:
+            return
+        at = event.screen_x - pane.region.x - TITLE_START
+        for name in NARROW_TABS if self.narrow else TABS:
+            width = len(TAB_NAMES[name]) + (2 if name == pane.id else 0)
+            if 0 <= at < width:
+                self._choose_tab(name)
+            at -= width + len(TAB_GAP)
+
+    def _choose_tab(self, name: str) -> None:
         focused = self.focused is not None and self.focused.id in NARROW_TABS
-        self.tab = names[(at + 1) % len(names)]
+        self.tab = name
         self._show_tab()
-        pane = self.query_one(f"#{self.tab}")
+        pane = self.query_one(f"#{name}")
         if self.zoomed is not None:
             self.zoom(pane)
         elif focused:
