@@ -5,6 +5,9 @@ The screens and the actions know only this; the app adds the screens.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +120,10 @@ class Shell(App[int]):
     def on_mount(self) -> None:
         """Open what the command line names."""
         garbage.defer()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # An exception in the middle of the event loop would leave the terminal as it is.
+            with contextlib.suppress(RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
         for problem in self.config.problems:
             self.say(problem, Severity.WARNING)
         if self.source is not None:
