@@ -15,7 +15,7 @@ from khotool.tui.goto import spread
 from khotool.tui.keys import Config
 from khotool.tui.session import Session
 from khotool.tui.widgets.model_tree import ModelTree
-from tests.tui.conftest import CAPTURE
+from tests.tui.conftest import CAPTURE, OLDER
 from tests.tui.driver import NARROW, WIDE, Driver, drive
 
 LARGE = (200, 60)
@@ -438,3 +438,29 @@ def test_names_of_two_images_differ() -> None:
     assert told_apart(Path("/a/x/i.elf"), Path("/a/y/i.elf")) == ("x/i.elf", "y/i.elf")
     assert told_apart(Path("a.elf"), Path("b.elf")) == ("a.elf", "b.elf")
     assert told_apart(Path("/i.elf"), Path("/i.elf")) == ("i.elf", "i.elf")
+
+
+def test_owners_have_letters_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR a cell of the map is the letter of its owner in the legend."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def story(d: Driver) -> None:
+        await d.press("3")
+        assert " A  session vm-alpha" in d.text("#legend")
+        assert "AAAA" in d.text("#map")
+        assert "█" not in d.text("#map")
+
+    drive(story)
+
+
+def test_what_only_the_second_image_has() -> None:
+    """A change without a place in the first image shows what the second one has."""
+
+    async def story(d: Driver) -> None:
+        await d.press("4", "down", "down", "down", "down", "enter")
+        text = d.text()
+        assert "Only in the second image" in text
+        assert "struct kho_test_folio" in text
+        await d.press("escape")
+
+    drive(story, other=OLDER)

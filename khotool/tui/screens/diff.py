@@ -10,8 +10,9 @@ from textual.binding import BindingType
 
 from khotool.tui import actions
 from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
+from khotool.tui.describe import facts
 from khotool.tui.place import resolve
-from khotool.tui.screens.dialogs import Lookup
+from khotool.tui.screens.dialogs import Lookup, Reader
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.text import Line, count_text, plain, visible
 from khotool.tui.widgets.line_view import LineView
@@ -154,12 +155,26 @@ class DiffScreen(ModeScreen):
         session = self.session
         if session is None or not self.changes or at >= len(self.changes):
             return
-        place = resolve(session.image.tree, self.changes[at].path)
+        path = self.changes[at].path
+        place = resolve(session.image.tree, path)
         if place is None:
-            self.notify("Only the other image has this", timeout=2)
+            self._show_other(path)
             return
         session.select(place, jump=True)
         self.shell.show_mode("explore")
+
+    def _show_other(self, path: str) -> None:
+        """What the second image has at a path that the first one lacks."""
+        other = self.shell.other
+        place = resolve(other.image.tree, path) if other is not None else None
+        if other is None or place is None:
+            self.notify("Neither image has a place of this name", timeout=2)
+            return
+        lines: list[Line] = [[(visible(path), "title")]]
+        for label, line in facts(place, other.image, other.view, []):
+            lines.append([(f" {label:<7} ", "dim"), *line])
+        lines += [[], *([(" ", ""), *line] for line in side_bytes(other.image, path))]
+        self.app.push_screen(Reader("Only in the second image", lines, center=True))
 
     def action_compare(self) -> None:
         """Open the image to compare with."""

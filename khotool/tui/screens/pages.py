@@ -15,7 +15,7 @@ from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
 from khotool.tui.text import Line, count_text, size_text, visible
 from khotool.tui.widgets.line_view import LineView
-from khotool.tui.widgets.page_map import PageMapView
+from khotool.tui.widgets.page_map import PageMapView, letter
 
 LEGEND: list[Line] = [
     [("  ░▒▓█ ", "owner0"), ("preserved, by owner", "dim")],
@@ -84,10 +84,11 @@ class PagesScreen(ModeScreen):
             return
         self.query_one(PageMapView).show_map(found)
         lines: list[Line] = []
+        mono = self.app.no_color
         for number, group in enumerate(found.groups):
             lines.append(
                 [
-                    (" ██ ", found.color(number)),
+                    (f" {letter(number)}  " if mono else " ██ ", found.color(number)),
                     (visible(group.name), "name"),
                     (f"  {size_text(group.size)}", "dim"),
                 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,6 +18,15 @@ from khotool.tui.text import size_text
 from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTER = 16
+
+
+SHADES = "░▒▓█"
+LETTERS = string.ascii_uppercase + string.digits
+
+
+def letter(group: int) -> str:
+    """What tells a group's cells from those of others where there are no colours."""
+    return LETTERS[group % len(LETTERS)]
 
 
 class PageMapView(Widget, can_focus=True):
@@ -126,6 +136,8 @@ class PageMapView(Widget, can_focus=True):
     def _cell(self, cell: Cell, base: Style) -> Segment:
         assert self.map is not None
         glyph = self.map.glyph(cell)
+        if self.app.no_color and glyph in SHADES:
+            glyph = letter(cell.group)
         token = "dim" if cell.group < 0 else self.map.color(cell.group)
         if self.only >= 0 and cell.group != self.only:
             token, glyph = "zero", "·" if glyph != " " else " "
