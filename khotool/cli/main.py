@@ -130,7 +130,8 @@ def _quiet_flush(code: int) -> int:
 def _failed(error: KhotoolError) -> int:
     from khotool.cli.streams import StreamError
 
-    _fail(str(error))
+    for line in error.lines:
+        _fail(line)
     if isinstance(error, StreamError):
         _drop_output()
     return error.exit_code

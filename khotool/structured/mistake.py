@@ -47,6 +47,11 @@ class StructuredError(KhotoolError):
         self.mistakes = tuple(mistakes)
         super().__init__(summary(self.mistakes))
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every mistake."""
+        return tuple(str(mistake) for mistake in self.mistakes)
+
 
 def summary(mistakes: Sequence[Mistake]) -> str:
     """The first mistake, and how many others there are."""
