@@ -38,7 +38,7 @@ SHOWN = 20
 
 
 class VerifyError(KhotoolError):
-    """The SHA-256 of what was extracted is not the expected one."""
+    """The SHA-256 of what was extracted is not the one the user gave."""
 
     exit_code = 1
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.fdt.blob import FdtError, Node, Nop, Property
-from khotool.fdt.dts import to_dts
 from khotool.fdt.parse import parse
 from khotool.fdt.text import comment, legal_name, value_text
 from khotool.fdt.tree import to_pyfdt
 from khotool.fdt.write import build_sequential, struct_bytes
+from khotool.render.device_tree import to_dts
 from tests.unit.fdt.real_blobs import ALL, READ_WRITE, ROOT_6_19
 from tests.unit.fdt.trees import flat, tidy_roots, wild_roots
 

@@ -11,7 +11,7 @@ from khotool.fdt.tree import to_pyfdt
 
 Annotate: TypeAlias = Callable[[str, Property], str | None]
 
-# dtc treats these as errors, or changes the tree, unless told otherwise.
+# dtc treats these as errors, or changes the tree, by default.
 _DTC_NOTES = {
     "duplicate-property": "duplicate; dtc needs -f",
     "duplicate-node": "duplicate; dtc needs -f",
@@ -22,14 +22,14 @@ def to_dts(blob: Blob, annotate: Annotate | None = None) -> str:
     """DTS text that ``dtc -I dts -O dtb`` compiles to the same tree and the same value bytes.
 
     What DTS cannot say is a comment next to the item: real names that dtc does not accept,
-    properties that stood after child nodes, duplicates (``dtc -f`` keeps them), problems of
+    properties after child nodes, duplicates (``dtc -f`` keeps them), problems of
     the parse. dtc itself drops a property ``name`` that repeats its node's name, and reports
     some names and values as errors that ``-f`` overrides.
 
     Args:
         blob: any result of ``parse``.
         annotate: called with the path of a node and one of its properties; the text returned,
-            such as ``u64 0x4d2000``, becomes a comment behind the property.
+            such as ``u64 0x4d2000``, becomes a comment after the property.
 
     Raises:
         FdtError: nodes nest deeper than 128 levels.
