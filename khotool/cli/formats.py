@@ -106,7 +106,7 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
     # What kernels speak comes first; postings and plans behind it.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
         from khotool.render.formats import list_json
 
         write_json({**head("formats"), "formats": [list_json(registry, d) for d in found]}, args)

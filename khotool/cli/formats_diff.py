@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         registry.get(args.old), registry.get(args.new), registry, Geometry(args.page_size)
     )
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         rows = [{"impact": c.impact, "where": c.where, "message": c.message} for c in changes]
         write_json(

@@ -215,7 +215,7 @@ def pack(image: Image, args: argparse.Namespace) -> int:
 
 def live_document(found: Survey, made: object = None) -> dict[str, Any]:
     """The answer as JSON: the host, then what ``khotool dump --json`` says."""
-    from khotool.render.document import head
+    from khotool.document.dump import head
 
     result = head("live")
     result["host"] = {

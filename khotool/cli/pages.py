@@ -87,7 +87,7 @@ def absent_reason(image: Image) -> str:
 def document(image: Image, selection: Selection, *, ranges: bool) -> object:
     """``khotool.pages/1``."""
     from khotool.absent import Absent
-    from khotool.render.document import head
+    from khotool.document.dump import head
     from khotool.render.json import Rows
     from khotool.render.pages import row_json, rows, summary
     from khotool.view.notation import absent_json

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.render.lines import Line
 
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         rows = [
             {

@@ -9,6 +9,7 @@ from typing import Any
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.document.digest import READABLE
+from khotool.document.dump import dump_document
 from khotool.encode.fresh import Built
 from khotool.encode.poke import number_bytes, text_bytes
 from khotool.encode.reopen import image_of
@@ -16,9 +17,9 @@ from khotool.errors import EncodeError, KhotoolError
 from khotool.manifest.notation import printed_number
 from khotool.model.image import Image, Node
 from khotool.model.lookup import table_row
-from khotool.render.document import dump_document
 from khotool.structured.positions import Path
 from khotool.structured.values import key_text
+from khotool.view.luo import Luo
 from khotool.view.notation import json_scalar
 
 MISSING = object()
@@ -85,7 +86,7 @@ def _verify(
 
 def differences(image: Image, document: dict[str, Any]) -> Iterator[Difference]:
     """Values of the readable half that are not those of an image."""
-    made = dump_document(image, [])
+    made = dump_document(image)
     for key in READABLE:
         if key in document:
             yield from _compare(document[key], made.get(key, MISSING), (key,))
@@ -129,7 +130,7 @@ def locate(image: Image, path: Path) -> Node | None:
         if node is None:
             return None
         if number == 0:
-            node = image.entry("LUO") if step == "luo" else image.tree
+            node = Luo(image).node if step == "luo" else image.tree
         elif number == 1 and path[0] == "entries" and isinstance(step, int):
             node = image.entries[step]
         elif not (number == 2 and path[0] == "entries" and step == "value"):

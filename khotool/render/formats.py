@@ -10,7 +10,7 @@ from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Origin, Registry
-from khotool.render.document import head
+from khotool.document.dump import head
 from khotool.render.lines import Line
 from khotool.render.overview import row
 
