@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 class Shape(StrEnum):
-    """What a pointer leads to; each but ``record`` needs an algorithm of ``khotool/shapes``."""
+    """What a pointer leads to; ``khotool.codec`` has a codec for each."""
 
     RECORD = "record"
     TREE = "tree"
@@ -40,6 +40,11 @@ class Shape(StrEnum):
     ELEMENT = "element"
     FILE = "file"
 
+
+RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE))
+"""Shapes that need ``of``, the struct of their records."""
+INLINE_SHAPES = frozenset((Shape.TREE, Shape.RECORD))
+"""Shapes whose values may be shown among the fields of the pointer's own record."""
 
 HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic", "kernel-pointer"})
 """Roles whose numbers stand as hexadecimal strings in JSON."""

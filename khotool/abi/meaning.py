@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from khotool.abi.consistency import nodes_of, parts_of
-from khotool.abi.definition import Definition, Field, Reference, Shape, Struct
+from khotool.abi.definition import (
+    INLINE_SHAPES,
+    RECORD_SHAPES,
+    Definition,
+    Field,
+    Reference,
+    Shape,
+    Struct,
+)
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.index import Registry
 from khotool.errors import DefinitionError
@@ -92,13 +100,13 @@ def _field(
 def _target(registry: Registry, reference: Reference) -> Iterator[str]:
     """What a pointer leads to is named, and exists."""
     shape = reference.shape
-    if shape in (Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE) and not reference.of:
+    if shape in RECORD_SHAPES and not reference.of:
         yield f"points_to of shape {shape} needs 'of', the struct that it leads to"
     if shape is Shape.TREE and reference.format not in registry.definitions:
         yield f"points_to names the format {reference.format!r}, which is not defined"
     if shape is Shape.ELEMENT and not any(reference.of in d.structs for d in registry):
         yield f"points_to names {reference.of!r}, which is not a struct of any definition"
-    if reference.inline and shape not in (Shape.TREE, Shape.RECORD):
+    if reference.inline and shape not in INLINE_SHAPES:
         yield "inline is for pointers to a tree or to a record"
 
 
@@ -106,23 +114,23 @@ def _siblings(
     definition: Definition, registry: Registry, reference: Reference, labels: set[str]
 ) -> Iterator[str]:
     """The labels that a pointer names are fields beside it, or of the header it leads to."""
-    siblings = [reference.size, reference.order, reference.by, reference.level]
     header = _find_struct(definition, registry, reference.header) if reference.header else None
-    if header is not None and reference.shape is Shape.BLOCKS:
-        links = {field.label for field in header.fields}
-        for label in ("next", "count"):
-            if label not in links:
-                yield f"header {reference.header} has no field labelled {label!r}"
-    elif header is not None:
-        counts = {part.label for part in parts_of(header)}
-        for name in (reference.count, reference.pgcnt):
-            if name and name not in counts:
-                yield f"points_to names {name!r}, which is not a field of {reference.header}"
-    elif not reference.header:
-        siblings += [reference.count, reference.pgcnt]
-    for name in siblings:
+    counts = (reference.count, reference.pgcnt)
+    siblings = (reference.size, reference.order, reference.by, reference.level)
+    for name in siblings if reference.header else siblings + counts:
         if name and name not in labels:
             yield f"points_to names {name!r}, which is not a field beside it"
+    if header is None:
+        return
+    known = {part.label for part in parts_of(header)}
+    if reference.shape is Shape.BLOCKS:
+        for label in ("next", "count"):
+            if label not in known:
+                yield f"header {reference.header} has no field labelled {label!r}"
+        return
+    for name in counts:
+        if name and name not in known:
+            yield f"points_to names {name!r}, which is not a field of {reference.header}"
 
 
 def _find_struct(definition: Definition, registry: Registry, name: str) -> Struct | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, pointer, register
+from khotool.codec.base import pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import ListCodec, elements
@@ -27,15 +27,6 @@ MAX_PAGES = 1 << 16
 @register(Shape.ARRAY)
 class ArrayCodec(ListCodec):
     """Records one after another, after a header or counted by a sibling."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """Its records have a struct, and what counts them is a field."""
-        reference = use.reference
-        yield from use.needs_struct("its records")
-        if reference.header:
-            yield from use.in_header(reference.count, reference.pgcnt)
-        else:
-            yield from use.beside(reference.count, reference.pgcnt)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

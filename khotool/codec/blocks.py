@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records, encode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, pointer, register
+from khotool.codec.base import pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import Glance, ListCodec, elements
@@ -127,19 +127,6 @@ class BlocksCodec(ListCodec):
     """Records in blocks that are linked by address."""
 
     linked = True
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """Its records have a struct, and a header of its own has a link and a count."""
-        reference = use.reference
-        yield from use.needs_struct("its records")
-        header = use.struct(reference.header) if reference.header else None
-        if header is None:
-            yield from use.beside(reference.count, reference.pgcnt)
-            return
-        labels = {field.label for field in header.fields}
-        for label in ("next", "count"):
-            if label not in labels:
-                yield f"header {header.name} has no field labelled {label!r}"
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.composite import MAX_LENGTH
 from khotool.abi.definition import Definition, Field, Kind, Shape
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.base import Codec, as_number, register
 from khotool.codec.choose import by_first_part, partly
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
@@ -33,10 +33,6 @@ RAW_LIMIT = 1 << 20
 @register(Shape.ENTRY)
 class EntryCodec(Codec):
     """The blob of an entry: what it is, its own bytes or the entry's name say."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The length of the blob is a field beside its address."""
-        return use.beside(use.reference.size)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Kind, Shape
-from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.base import Codec, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.model.node import Node
 from khotool.structured import Table as Written
@@ -17,10 +17,6 @@ from khotool.structured import Table as Written
 @register(Shape.FILE)
 class FileCodec(Codec):
     """Another file of the same session, by its token; it may be read only later."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """A token needs nothing beside it."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

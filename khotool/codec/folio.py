@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.base import Codec, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import build_payload, one_block, read_payload
 from khotool.codec.walk import owner_path
@@ -30,10 +30,6 @@ LARGEST_ORDER = 48
 @register(Shape.FOLIO)
 class FolioCodec(Codec):
     """A block of payload, by its address or its page frame number."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The page order is a field beside it."""
-        return use.beside(use.reference.order)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import WORD, Codec, Use, as_number, pointer, register
+from khotool.codec.base import WORD, Codec, as_number, pointer, register
 from khotool.codec.choose import by_first_part, choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
@@ -28,10 +28,6 @@ class HandlerCodec(Codec):
     """A handle that only its handler's definition can read."""
 
     beside = ("format",)
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The string that selects the handler is a field beside the handle."""
-        return use.beside(use.reference.by)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -11,7 +11,7 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.base import Codec, Stored, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import claim_rows, page_region
@@ -129,10 +129,6 @@ class KhoArrayCodec(Codec):
     """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
 
     embedded = True
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The descriptor's own fields say all."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

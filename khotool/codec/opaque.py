@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.base import Codec, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.handover.values import Array, Payload
 from khotool.model.node import Node, Span
@@ -20,10 +20,6 @@ from khotool.structured import Table as Written
 @register(Shape.OPAQUE)
 class OpaqueCodec(Codec):
     """The preserved block around an address; nothing says what is in it."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """An address is all that is known."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 
 from khotool.abi.definition import Definition, Field, NodeType, Shape
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Codec, Stored, Use, codec_of, pointer, register
+from khotool.codec.base import Codec, Stored, codec_of, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.map_layout import (
     CHUNK_ELEMENT,
@@ -49,10 +49,6 @@ Place = int | Sequence[int]
 @register(Shape.RADIX, Shape.BITMAP_CHUNKS, Shape.ORDER_TABLES)
 class PreservedMapCodec(Codec):
     """The map of preserved pages; it is read before the walk, which only records it."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The map's own pages say all."""
-        return iter(())
 
     def leads(self, node: Node) -> bool:
         """One address, or of trees by order a table of them."""

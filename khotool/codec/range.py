@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.base import Codec, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import build_payload, one_block, read_payload
 from khotool.codec.walk import owner_path
@@ -22,10 +22,6 @@ from khotool.structured import Table as Written
 @register(Shape.RANGE)
 class RangeCodec(Codec):
     """Payload whose length in bytes stands beside its address."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The length is a field beside the address."""
-        return use.beside(use.reference.size)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.tables import tail
@@ -22,10 +22,6 @@ from khotool.structured import Table as Written
 @register(Shape.RECORD)
 class RecordCodec(Codec):
     """A struct at an address, with an array of open length after its fields where it has one."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The record has a struct."""
-        return use.needs_struct("the record")
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.problems import FDT_RULES, with_limit_hint
@@ -30,11 +30,6 @@ NAMED_ROOT = "named-root"
 @register(Shape.TREE)
 class TreeCodec(Codec):
     """A flattened device tree at an address."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The format of the tree is defined."""
-        if use.reference.format not in use.registry.definitions:
-            yield f"points_to names the format {use.reference.format!r}, which is not defined"
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

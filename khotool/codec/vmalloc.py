@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.base import Codec, Stored, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import claim_rows, empty_table, not_captured, page_region, read_extents
@@ -108,10 +108,6 @@ class VmallocCodec(Codec):
     """The array in a vmalloc area, of which the node is the descriptor."""
 
     embedded = True
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The descriptor's own fields say all."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
