@@ -160,19 +160,7 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
     kind = field.type
     assert kind is not None
     if placed.parts:
-        word = 0
-        for part in placed.parts:
-            value = check_int(values.get(part.field.label, 0), f"{path}/{part.field.label}")
-            placed_value = value << part.shift
-            if placed_value & ~part.mask:
-                bits = (part.mask >> part.shift).bit_length()
-                what = f"a multiple of {part.mask & -part.mask:#x}" if part.field.in_place else ""
-                raise EncodeError(
-                    f"{path}/{part.field.label}",
-                    f"{value:#x} does not fit; expected {what or f'at most {bits} bits'}",
-                )
-            word |= placed_value
-        return word
+        return _word(placed, values, path)
     here = f"{path}/{field.label}"
     if placed.nested and placed.many:
         given = _list(placed, values, here)
@@ -194,6 +182,21 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
                 fit_int(item, kind.size, kind.signed, f"{here}[{index}]")
         return items + [0] * (placed.count - len(items))
     return fit_int(values.get(field.label, 0), kind.size, kind.signed, here)
+
+
+def _word(placed: PlacedField, values: Mapping[str, Value], path: str) -> int:
+    """A word from the values of its bit-fields."""
+    word = 0
+    for part in placed.parts:
+        here = f"{path}/{part.field.label}"
+        value = check_int(values.get(part.field.label, 0), here)
+        if value << part.shift & ~part.mask:
+            bits = (part.mask >> part.shift).bit_length()
+            what = f"a multiple of {part.mask & -part.mask:#x}" if part.field.in_place else ""
+            text = f"{value:#x} does not fit; expected {what or f'at most {bits} bits'}"
+            raise EncodeError(here, text)
+        word |= value << part.shift
+    return word
 
 
 def _list(placed: PlacedField, values: Mapping[str, Value], path: str) -> list[Any]:
