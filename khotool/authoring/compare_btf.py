@@ -11,9 +11,7 @@ from khotool.abi.registry import Registry
 from khotool.abi.releases import span
 from khotool.authoring.btf import Btf, BtfStruct
 
-NOT_IN_BTF = {
-    "kho_test_folio": "a number with an order in its low bits, not a struct",
-}
+NOT_IN_BTF = {"kho_test_folio": "a number with an order in its low bits, not a struct"}
 """Structs that the kernel does not declare, and why."""
 
 

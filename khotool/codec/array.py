@@ -10,13 +10,12 @@ from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
 from khotool.codec.base import pointer, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import ListCodec, elements
 from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.model.node import Node, NodeKind, Span
-from khotool.structured import Table as Written
 
 MAX_PAGES = 1 << 16
 """Pages of one array that are believed; the kernel's largest blocks have 2^13."""
@@ -97,20 +96,6 @@ class ArrayCodec(ListCodec):
         return isinstance(rest, Absent) or not any(rest)
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of each record."""
-        return [lifter.fields(element) for element in node.elements()]
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label])
 
     def build(
         self,

@@ -77,13 +77,7 @@ class Codec(ABC):
         """The value of a decoded pointer without addresses, as ``build`` takes it."""
 
     @abstractmethod
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The value that somebody wrote by hand, as ``build`` takes it.
 
         Args:
@@ -132,6 +126,29 @@ class Codec(ABC):
         self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
     ) -> None:
         """Lay out what a column of pointers leads to; ``columns`` are uint64 (n,) by label."""
+
+
+class NumberCodec(Codec):
+    """A shape whose pointers stay the numbers that they are."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The number."""
+        return node.value
+
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
+        """The number."""
+        return reader.number(field, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """The number."""
+        return as_number(field, values, path)
 
 
 _CODECS: dict[Shape, Codec] = {}

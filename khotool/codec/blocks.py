@@ -13,7 +13,7 @@ from khotool.abi.record import decode_record, decode_records, encode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
 from khotool.codec.base import pointer, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import Glance, ListCodec, elements
 from khotool.codec.problems import Read, ShapeProblem
@@ -21,7 +21,6 @@ from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
-from khotool.structured import Table as Written
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
@@ -200,20 +199,6 @@ class BlocksCodec(ListCodec):
         return Glance(rows, pages)
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of each record."""
-        return [lifter.fields(element) for element in node.elements()]
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label])
 
     def build(
         self,

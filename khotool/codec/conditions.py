@@ -173,10 +173,7 @@ def _arrays_end(
 
 
 def _row(
-    scene: Scene,
-    condition: Condition,
-    row: Mapping[str, Any],
-    inside: frozenset[int] = frozenset(),
+    scene: Scene, condition: Condition, row: Mapping[str, Any], inside: frozenset[int] = frozenset()
 ) -> bool:
     """True if the field of a condition has the right value in a record."""
     value = _value(row, condition.field)

@@ -53,13 +53,7 @@ class ElementCodec(Codec):
         """The path of the record; a number that names none stays."""
         return Link(node.reference) if node.reference else node.value
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The path of a record, as dump prints it."""
         return link_or_number(reader, field, table[field.label])
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, pointer, register
+from khotool.codec.base import pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.codec.opaque import PayloadCodec, one_block
 from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Block, Payload, Rows
 from khotool.model.node import Node, Span, Table
@@ -28,7 +28,7 @@ LARGEST_ORDER = 48
 
 
 @register(Shape.FOLIO)
-class FolioCodec(Codec):
+class FolioCodec(PayloadCodec):
     """A block of payload, by its address or its page frame number."""
 
     def walk(
@@ -72,16 +72,6 @@ class FolioCodec(Codec):
             return node.value
         return one_block(lifter, node.target.address, node.target.size)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A block of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label].table())
-
     def build(
         self,
         builder: Builder,
@@ -91,7 +81,7 @@ class FolioCodec(Codec):
         path: str,
     ) -> int:
         """The address or page frame number of the block at its new place."""
-        number = build_payload(builder, field, values, path)
+        number = super().build(builder, definition, field, values, path)
         placed = isinstance(values.get(field.label), Payload)
         return number >> builder.geometry.page_shift if placed and is_frame(field) else number
 

@@ -88,13 +88,7 @@ class HandlerCodec(Codec):
             lifter.lose(node.path, "unknown handler; its handle stays as it is")
         return Handle(None, int(node.value), node.format)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of what the handle leads to."""
         return reader.handle(pointer(field), table, table[field.label])
 

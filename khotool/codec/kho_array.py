@@ -11,26 +11,21 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, as_number, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import Stored, as_number, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
-from khotool.codec.tables import claim_rows, page_region
+from khotool.codec.tables import TableCodec, claim_rows, page_region
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
-from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
 PAGE = "kho_array_page"
 """Struct of a page of words."""
 POSITION = Field(
-    "index",
-    FieldType("int", "u64", 8),
-    role="page-index",
-    unique=True,
-    doc="position in the array",
+    "index", FieldType("int", "u64", 8), role="page-index", unique=True, doc="position in the array"
 )
 
 
@@ -125,10 +120,8 @@ def extents_of(address: U64, size: int) -> U64:
 
 
 @register(Shape.KHO_ARRAY)
-class KhoArrayCodec(Codec):
+class KhoArrayCodec(TableCodec):
     """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
-
-    embedded = True
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -165,24 +158,6 @@ class KhoArrayCodec(Codec):
         claim_rows(walk, node, node.table)
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The words and their positions as rows."""
-        if node.table is not None:
-            return lifter.rows(node)
-        return lifter.fields(node) if node.value is None else node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The rows of the table."""
-        if field.holds is None:
-            return reader.number(field, table[field.label])
-        return reader.table_rows(definition, field.holds.of, table[field.label])
 
     def build(
         self,

@@ -246,13 +246,7 @@ class PageTableCodec(Codec):
             fixed=not reference.level,
         )
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """A list of what is mapped."""
         return PageTables([read_mapped(item) for item in table[field.label].tables()])
 

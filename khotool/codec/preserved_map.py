@@ -100,13 +100,7 @@ class PreservedMapCodec(Codec):
         """Nothing: what is preserved follows from everything else."""
         return 0
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """Nothing: as ``lift``."""
         table[field.label].mistake("the map is made of everything preserved; leave it out")
         return 0
@@ -324,12 +318,7 @@ def _chunks(
 
 
 def _trees(
-    builder: Builder,
-    definition: Definition,
-    field: Field,
-    blocks: Blocks,
-    layout: str,
-    path: str,
+    builder: Builder, definition: Definition, field: Field, blocks: Blocks, layout: str, path: str
 ) -> int | Rows:
     geometry = builder.geometry
     listed = field.type is not None and field.type.kind == "array"

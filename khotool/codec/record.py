@@ -39,13 +39,7 @@ class RecordCodec(Codec):
         """The fields of the record; the number where it leads nowhere."""
         return node.value if node.target is None else lifter.fields(node)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of the record."""
         inner = table if pointer(field).inline else table[field.label].table()
         return reader.record(definition, pointer(field).of, inner)

@@ -47,13 +47,7 @@ class TreeCodec(Codec):
         """The values of the tree; the number where it leads nowhere."""
         return node.value if node.target is None else lifter.fields(node)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The values of the tree."""
         inner = table if pointer(field).inline else table[field.label].table()
         return reader.tree(pointer(field).format, inner)

@@ -11,17 +11,23 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, as_number, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import Stored, as_number, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
-from khotool.codec.tables import claim_rows, empty_table, not_captured, page_region, read_extents
+from khotool.codec.tables import (
+    TableCodec,
+    claim_rows,
+    empty_table,
+    not_captured,
+    page_region,
+    read_extents,
+)
 from khotool.codec.walk import owner_path
 from khotool.errors import EncodeError
 from khotool.handover.values import Array, Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
-from khotool.structured import Table as Written
 
 DESCRIPTOR = "kho_vmalloc"
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
@@ -104,10 +110,8 @@ def walk_vmalloc(
 
 
 @register(Shape.VMALLOC)
-class VmallocCodec(Codec):
+class VmallocCodec(TableCodec):
     """The array in a vmalloc area, of which the node is the descriptor."""
-
-    embedded = True
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -150,24 +154,6 @@ class VmallocCodec(Codec):
         claim_rows(walk, node, node.table)
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The rows of the table."""
-        if node.table is not None:
-            return lifter.rows(node)
-        return lifter.fields(node) if node.value is None else node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The rows of the table."""
-        if field.holds is None:
-            return reader.number(field, table[field.label])
-        return reader.table_rows(definition, field.holds.of, table[field.label])
 
     def build(
         self,

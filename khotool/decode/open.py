@@ -78,10 +78,7 @@ def load_definitions(options: OpenOptions) -> Registry:
 
 
 def open_memory(
-    space: AddressSpace,
-    registry: Registry,
-    options: OpenOptions,
-    progress: Progress | None = None,
+    space: AddressSpace, registry: Registry, options: OpenOptions, progress: Progress | None = None
 ) -> Image:
     """Decode the handover in captured memory.
 

@@ -211,10 +211,7 @@ def node_json(node: Node, *, rows: int, array: Array = list) -> object:
         return array(node_json(part, rows=rows, array=array) for part in node.elements())
     if isinstance(node.value, int) and node.field is not None:
         # A pointer to a record: the record, with the pointer as the address it is at.
-        return {
-            "address": f"{node.value:#x}",
-            **fields_json(node.children, rows=rows, array=array),
-        }
+        return {"address": f"{node.value:#x}", **fields_json(node.children, rows=rows, array=array)}
     return fields_json(node.children, rows=rows, array=array)
 
 

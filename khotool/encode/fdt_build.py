@@ -102,12 +102,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed(
-        self,
-        node: Node,
-        definition: Definition,
-        kind: NodeType,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, kind: NodeType, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many children, named by the value that the definition says."""
         label = kind.name.label if kind.name is not None else "name"
@@ -135,12 +130,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed_property(
-        self,
-        node: Node,
-        definition: Definition,
-        field: Field,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, field: Field, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many properties, named by the value ``name``."""
         name = item.get("name", "")

@@ -71,11 +71,7 @@ def build_fresh(
 
 
 def _lay_out(
-    handover: Handover,
-    abi: AbiSet,
-    registry: Registry,
-    places: Places,
-    progress: Progress | None,
+    handover: Handover, abi: AbiSet, registry: Registry, places: Places, progress: Progress | None
 ) -> Built:
     """One layout, with what the one before knows of places."""
     geometry = handover.geometry
