@@ -30,6 +30,7 @@ from khotool.memory.space import AddressSpace
 from khotool.model.image import Image, Role, Root, Scratch
 from khotool.model.names import text_property
 from khotool.model.node import Span
+from khotool.view.luo import Luo
 
 
 def open_image(
@@ -235,9 +236,7 @@ def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]
 
 def named(image: Image) -> Image:
     """The image with what handlers say of the files of its sessions."""
-    entry = image.entry("LUO")
-    sessions = None if entry is None else entry.get("sessions")
-    if sessions is not None and sessions.elements():
+    if Luo(image).sessions:
         # Loaded only for images that have a session.
         from khotool.handlers import ask_all
 
