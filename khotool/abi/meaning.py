@@ -44,7 +44,7 @@ def meaning_mistakes(
 
 
 def _fields(definition: Definition) -> Iterator[tuple[Path, Field, set[str]]]:
-    """Every field and property with its path and the labels of those beside it."""
+    """Every field and property with its path and the labels of its siblings."""
     for name, struct in definition.structs.items():
         labels = {part.label for part in parts_of(struct)}
         for part in parts_of(struct):
@@ -75,7 +75,7 @@ def _structs(definition: Definition, registry: Registry, field: Field) -> Iterat
     reference = field.points_to
     named = [field.type.struct] if field.type is not None else []
     if reference is not None and reference.shape is not Shape.ELEMENT:
-        # The record of an element is of a list elsewhere, maybe of another definition.
+        # An element's record is in a list elsewhere, possibly of a different definition.
         named += [reference.of, reference.header]
     if field.holds is not None:
         named.append(field.holds.of)
@@ -89,9 +89,9 @@ def _field(
 ) -> Iterator[str]:
     reference = field.points_to
     if field.holds is not None and field.holds.count and field.holds.count not in labels:
-        yield f"holds.count {field.holds.count!r} is not a field beside it"
+        yield f"holds.count {field.holds.count!r} is not a sibling field"
     if field.counts and field.counts not in labels:
-        yield f"counts {field.counts!r}, which is not a field beside it"
+        yield f"counts {field.counts!r}, which is not a sibling field"
     if reference is not None:
         yield from _target(registry, reference)
         yield from _siblings(definition, registry, reference, labels)
@@ -113,13 +113,13 @@ def _target(registry: Registry, reference: Reference) -> Iterator[str]:
 def _siblings(
     definition: Definition, registry: Registry, reference: Reference, labels: set[str]
 ) -> Iterator[str]:
-    """The labels that a pointer names are fields beside it, or of the header it leads to."""
+    """The labels that a pointer names are sibling fields, or fields of its header."""
     header = _find_struct(definition, registry, reference.header) if reference.header else None
     counts = (reference.count, reference.pgcnt)
     siblings = (reference.size, reference.order, reference.by, reference.level)
     for name in siblings if reference.header else siblings + counts:
         if name and name not in labels:
-            yield f"points_to names {name!r}, which is not a field beside it"
+            yield f"points_to names {name!r}, which is not a sibling field"
     if header is None:
         return
     known = {part.label for part in parts_of(header)}

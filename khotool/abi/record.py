@@ -25,7 +25,7 @@ def encode_text(text: str, path: str = "text") -> bytes:
     """The bytes of ``decode_text``'s result.
 
     Raises:
-        EncodeError: a surrogate that stands for no byte; names ``path``.
+        EncodeError: a surrogate that encodes no byte; names ``path``.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -78,7 +78,7 @@ def _chars(placed: PlacedField, raw: bytes) -> str | bytes:
 def decode_records(
     compiled: CompiledStruct, data: bytes | memoryview, count: int
 ) -> list[dict[str, Value]]:
-    """Values of ``count`` records that stand one after another, through numpy.
+    """Values of ``count`` consecutive records, through numpy.
 
     Args:
         data: at least ``count * compiled.size`` bytes.
@@ -278,7 +278,7 @@ def encode_chars(text: object, size: int, path: str) -> bytes:
         raise EncodeError(path, f"expected a string, found {text!r:.60}")
     raw = encode_text(text, path)
     if b"\0" in raw:
-        raise EncodeError(path, "a NUL cannot stand inside a string")
+        raise EncodeError(path, "a string cannot contain NUL")
     if len(raw) > size:
         raise EncodeError(path, f"{len(raw)} bytes; at most {size} fit")
     return raw.ljust(size, b"\0")

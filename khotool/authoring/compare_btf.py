@@ -1,4 +1,4 @@
-"""Hold definitions against the layouts a kernel was built with."""
+"""Compare definitions with the layouts that a kernel was built with."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def compare_set(
 def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
     """The set of released kernels whose structs this BTF has, as far as it has them.
 
-    A struct that differs counts once, however much of it does: one wrong definition does not
-    make its set another.
+    A struct that differs counts once, however much of it does: one wrong definition must
+    not rule out its set.
     """
     released = [abi for abi in registry.sets.values() if abi.first and abi.status == "merged"]
 
@@ -81,7 +81,7 @@ def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
 
 
 def _optional(name: str, btf: Btf) -> bool:
-    """x86 boot data is not part of a kernel of another architecture."""
+    """x86 boot data is not part of kernels of other architectures."""
     return name in ("setup_data", "kho_data") and "setup_data" not in btf.structs
 
 

@@ -92,7 +92,7 @@ class Drafter:
         return made
 
     def _members(self, number: int, base: int, depth: int) -> Iterator[_Member]:
-        """Members in order; those of anonymous structs stand in the place of these."""
+        """Members in order; those of anonymous structs in place of the structs."""
         _, count, flag, _, at = self.btf.head(number)
         for index in range(count):
             self._left -= 1
@@ -209,7 +209,7 @@ class Drafter:
         if made is None or many > MOST_ELEMENTS:
             size = self.btf.bits(element) // 8 * many
             if not 0 < size < 1 << 20:
-                notes.append(f"{name} at +{offset:#x} has no size that can be told: left out")
+                notes.append(f"{name} at +{offset:#x} has an unknown size: left out")
                 return None
             return DraftField(
                 identifier(name),
@@ -354,5 +354,5 @@ class Drafter:
 
 
 def _end(member: _Member) -> int:
-    """The bit behind a bit-field."""
+    """The bit after a bit-field."""
     return member.bit + member.width

@@ -1,4 +1,4 @@
-"""Records one after another, after a header or counted by a sibling."""
+"""Consecutive records, after a header or counted by a sibling."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MAX_PAGES = 1 << 16
 
 @register(Shape.ARRAY)
 class ArrayCodec(ListCodec):
-    """Records one after another, after a header or counted by a sibling."""
+    """Consecutive records, after a header or counted by a sibling."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """A list of its records; its header, where it has one, beside them."""
+        """A list of its records, and its header where it has one."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to

@@ -40,7 +40,7 @@ class Codec(ABC):
     embedded: ClassVar[bool] = False
     """The pointer is a field of a descriptor, and is followed from the field that embeds that."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """Keys of a manifest that qualify a pointer of this shape, beside it."""
+    """Sibling keys in a manifest that qualify a pointer of this shape."""
 
     # -- bytes to nodes ------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ class Codec(ABC):
 
         Args:
             definition: the format that the pointer belongs to.
-            siblings: values of the fields beside it, by label.
+            siblings: values of the sibling fields, by label.
         """
 
     def leads(self, node: Node) -> bool:
@@ -159,7 +159,7 @@ def register(*shapes: Shape) -> Callable[[type[Codec]], type[Codec]]:
 
     def add(cls: type[Codec]) -> type[Codec]:
         for shape in shapes:
-            # A class made for the shape; the shape is all that tells it from its siblings.
+            # A class made for the shape, which is all that distinguishes it from its siblings.
             _CODECS[shape] = type(cls.__name__, (cls,), {"shape": shape})()
         return cls
 

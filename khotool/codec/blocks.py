@@ -76,7 +76,7 @@ def walk_blocks(
         read: physical address and length in bytes to bytes; raises MemoryFault.
         first: physical address of the first block, 0 for an empty list.
         header: compiled struct in front of each block, with fields labelled ``next`` (physical
-            address of the block behind it, or 0) and ``count`` (records used).
+            address of the next block, or 0) and ``count`` (records used).
         record: compiled struct of the records.
         max_blocks: links followed at most; the kernel stops at 10000.
         pages: pages of a block.
@@ -130,7 +130,7 @@ class BlocksCodec(ListCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """A list of its records; each of its blocks beside them."""
+        """A list of its records, and its blocks."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference, scene = node.field.points_to, walk.scene
@@ -241,7 +241,7 @@ class BlocksCodec(ListCodec):
 def list_header(
     registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
 ) -> tuple[Definition, CompiledStruct]:
-    """What stands in front of each block of a list, and the definition that says so."""
+    """The header of each block of a list, and its definition."""
     if reference.header:
         return definition, registry.compile(definition, reference.header, geometry)
     lists = registry.get(BLOCK_LIST)

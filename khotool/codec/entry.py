@@ -36,7 +36,7 @@ class EntryCodec(NumberCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The values of the blob stand in the entry itself."""
+        """The values of the blob become children of the entry."""
         assert node.parent is not None
         assert node.field is not None
         assert node.field.points_to is not None
@@ -188,7 +188,7 @@ def _unknown(walk: Walk, node: Node, address: int, data: memoryview, size: int |
     ]
     if own:
         near = " or ".join(f"--abi {d.id}" for d in own)
-        text += f"; {near} reads it by its string, though other signs are not there"
+        text += f"; {near} reads it by its string, though its probe conditions do not hold"
     unknown_entry(walk, node, text, address)
     raw_blob(walk, node, address, data if size else data[:0])
 

@@ -86,7 +86,7 @@ class FolioCodec(PayloadCodec):
         return number >> builder.geometry.page_shift if placed and is_frame(field) else number
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
-        """A block for each row that has one; its order beside it, or as it was preserved."""
+        """A block for each row that has one; its order from a column, or as preserved."""
         values = table.column(field.label)
         rows.used = values != 0
         addresses = values[rows.used]

@@ -118,7 +118,7 @@ class HandlerCodec(Codec):
 
 
 def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> Definition | None:
-    """The definition of a handle: forced by --abi, or by the string beside it."""
+    """The definition of a handle: forced by --abi, or by its sibling string."""
     scene = walk.scene
     candidates = scene.registry.handlers(reference.kind, name)
     evidence = Evidence(handle=int(node.value))
@@ -141,7 +141,7 @@ def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> D
 
 
 def evidence_at(scene: Scene, address: int, candidates: Sequence[Definition]) -> Evidence:
-    """What stands at an address, to tell formats apart: a tree, or the first bytes."""
+    """What is at an address, to distinguish formats: a tree, or the first bytes."""
     sizes = [
         scene.content(definition).size
         for definition in candidates

@@ -103,7 +103,7 @@ def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) 
 
 
 def extents_of(address: U64, size: int) -> U64:
-    """Runs of words that stand one behind the other.
+    """Runs of consecutive words.
 
     Args:
         address: (n,) uint64, physical address of each word; size: its bytes.
@@ -126,7 +126,7 @@ class KhoArrayCodec(TableCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The words that are not 0 as a table; the pages that hold them beside it."""
+        """The words that are not 0 as a table, and the pages that hold them."""
         assert node.field is not None
         assert node.field.holds is not None
         scene, recorder = walk.scene, walk.recorder
@@ -169,7 +169,7 @@ class KhoArrayCodec(TableCodec):
     ) -> Stored:
         """The pages of words, in ascending order."""
         if field.holds is None or field.type is None:
-            # The pointer of a descriptor that nothing says the meaning of.
+            # The pointer of a descriptor without a declared meaning.
             return as_number(field, values, path)
         registry, rows = builder.registry, values.get(field.label)
         owner = registry.owner_of_struct(definition, field.type.struct)

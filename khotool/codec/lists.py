@@ -85,7 +85,7 @@ def elements(
     definition: Definition,
     first: int = 0,
 ) -> None:
-    """Records as keyed children of a list, of which ``first`` stand before them."""
+    """Records as keyed children of a list, after the ``first`` ones."""
     rows = decode_records(compiled, body, count)
     for number, values in enumerate(rows):
         if not walk.recorder.spend(node):

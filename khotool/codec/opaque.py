@@ -1,4 +1,4 @@
-"""A preserved block whose contents nothing describes."""
+"""A preserved block whose contents no definition describes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PayloadCodec(Codec):
 
 @register(Shape.OPAQUE)
 class OpaqueCodec(PayloadCodec):
-    """The preserved block around an address; nothing says what is in it."""
+    """The preserved block around an address; its contents are unknown."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

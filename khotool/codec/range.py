@@ -21,7 +21,7 @@ from khotool.structured import Table as Written
 
 @register(Shape.RANGE)
 class RangeCodec(PayloadCodec):
-    """Payload whose length in bytes stands beside its address."""
+    """Payload whose length in bytes is a sibling of its address."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]

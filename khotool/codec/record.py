@@ -26,7 +26,7 @@ class RecordCodec(Codec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The fields of the record, below its pointer or beside it."""
+        """The fields of the record, below its pointer or among its siblings."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -60,7 +60,7 @@ class RecordCodec(Codec):
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
-    """Where the values of a target stand: beside its pointer, or, None, below it."""
+    """The node that gets a target's values: the pointer's parent, or None for the pointer."""
     return node.parent if reference.inline else None
 
 
@@ -92,7 +92,7 @@ def record_at(
 def target_values(
     builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
 ) -> tuple[Any, str]:
-    """Values of what a pointer leads to, and their path; of an inline one they are beside it.
+    """Values of what a pointer leads to, and their path; of an inline one they are siblings.
 
     None where none of them says anything and the pointer may be 0.
     """

@@ -172,7 +172,7 @@ def page_region(
 def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | bytes, U64]:
     """The bytes of an array, up to the first that is not there, and the extents they fill.
 
-    The same page may stand in an array any number of times, so that every piece is paid for.
+    An array may list the same page any number of times, so every piece is charged.
     """
     parts: list[memoryview] = []
     kept: list[tuple[int, int]] = []

@@ -34,7 +34,7 @@ class TreeCodec(Codec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The values of the tree, below its pointer or beside it."""
+        """The values of the tree, below its pointer or among its siblings."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to

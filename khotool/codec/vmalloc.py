@@ -116,7 +116,7 @@ class VmallocCodec(TableCodec):
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The records of the area as a table; its chunks beside it."""
+        """The records of the area as a table, and its chunks."""
         assert node.field is not None
         assert node.field.holds is not None
         holds, scene = node.field.holds, walk.scene
@@ -166,7 +166,7 @@ class VmallocCodec(TableCodec):
         """Pages and chunks; a table without rows has no area."""
         rows = values.get(field.label)
         if field.holds is None:
-            # The pointer of a descriptor that nothing says the meaning of.
+            # The pointer of a descriptor without a declared meaning.
             return as_number(field, values, path)
         if rows is None or not len(rows):
             return {}

@@ -254,7 +254,7 @@ def anchors(found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
     for item in roots:
         tree = item.tree
         spans.append(Span(item.address, len(tree.blob.data)))
-        # Pages of a map that no longer covers its root hold somebody else's data by now.
+        # Pages of a map that no longer covers its root have been reused.
         if tree.covers_itself and isinstance(tree.scene.map, PreservedMap):
             pages = tree.scene.map.pages
             sizes = zip(pages.address.tolist(), pages.size.tolist(), strict=True)

@@ -73,7 +73,7 @@ def read_root(scene: Scene, blob: Blob, address: int) -> RootTree:
 
 
 def root_format(scene: Scene, blob: Blob, address: int) -> Chosen:
-    """The definition of a root: by its string, by what tells it from others, or as forced."""
+    """The definition of a root: by its string, by probe conditions, or as forced."""
     assert blob.root is not None
     chosen = NOTHING
     definition = root_definition(blob, scene.registry)

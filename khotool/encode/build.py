@@ -101,7 +101,7 @@ class Builder:
 
     def preserved(self) -> Blocks:
         """Everything preserved so far."""
-        # A handover may preserve nothing: the empty arrays stand for it.
+        # A handover may preserve nothing.
         starts = [np.zeros(0, np.uint64), *(addresses for addresses, _ in self._preserved)]
         orders = [np.zeros(0, np.uint8)] + [
             np.full(len(addresses), order, np.uint8) for addresses, order in self._preserved

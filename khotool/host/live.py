@@ -273,7 +273,7 @@ def is_same_root(shown: Blob, found: Blob) -> bool:
 
 
 def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[BootPointer]:
-    """What this kernel was told of a handover as it booted: on x86 setup_data, on arm64 /chosen."""
+    """Pointers to a handover in boot data: on x86 setup_data, on arm64 /chosen."""
     tree = host.data(BOOT_TREE)
     if tree:
         try:

@@ -262,7 +262,7 @@ def joined(parts: list[Contents | None]) -> Contents:
 
 
 def is_number(raw: Any) -> bool:
-    """True for what stands for the number of a pointer itself: no path, table or list."""
+    """True for the number of the pointer itself: not a path, table or list."""
     if isinstance(raw, str):
         return not raw.startswith("/")
     return isinstance(raw, int) and not isinstance(raw, bool)

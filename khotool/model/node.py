@@ -50,7 +50,7 @@ class NodeState(StrEnum):
 
     @property
     def is_unknown(self) -> bool:
-        """True where memory may be held that nothing tells of."""
+        """True where memory may be held that is not known."""
         return self in (NodeState.UNKNOWN_FORMAT, NodeState.UNKNOWN_HANDLER)
 
 

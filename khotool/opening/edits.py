@@ -61,7 +61,7 @@ def apply_edits(built: Built, document: dict[str, Any], registry: Registry) -> B
         place = (node.span.address, node.span.size)
         other = writes.setdefault(place, (data, where))
         if other[0] != data:
-            raise EncodeError(where, f"is the same value as {other[1]}, with another edit")
+            raise EncodeError(where, f"is the same value as {other[1]}, edited differently")
     if not writes:
         return built
     edits = [(address, data) for (address, _), (data, _) in writes.items()]
@@ -148,7 +148,7 @@ def _below(node: Node, step: str | int) -> Node | None:
 
 
 def _stored(image: Image, node: Node, given: Any, where: str) -> tuple[bytes, Any]:
-    """The bytes that hold a value as somebody wrote it, and the value as dump writes it."""
+    """The bytes that hold an edited value, and the value as dump writes it."""
     assert node.span is not None
     if isinstance(node.value, str) and isinstance(given, str):
         return text_bytes(node, given, where), given

@@ -42,7 +42,7 @@ typedef u64 __be64;
 """
 
 PAGE = """\
-/* Layouts below follow the page size: define KHO_PAGE_SHIFT for another one. */
+/* Layouts below depend on the page size: define KHO_PAGE_SHIFT to change it. */
 #ifndef KHO_PAGE_SHIFT
 #define KHO_PAGE_SHIFT {shift}
 #endif
