@@ -282,7 +282,7 @@ def predict(image: Image, release: str) -> dict[str, Any] | None:
 
 
 def test_is_captured(image: Image) -> bool:
-    """True if the sum of the kernel's own test can be right: all its folios are captured, or empty."""
+    """True if the sum of the kernel's own test can be right: its folios are captured, or empty."""
     from khotool.extract.select import payload_plan
 
     entry = image.entry("kho_test")

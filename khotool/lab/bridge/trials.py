@@ -96,3 +96,14 @@ def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:
     changed = copy.copy(base)
     changed.segments = list(base.segments)
     return decode(apply_mutations(changed, mutations, registry(), "damage"))
+
+
+def number_at(image: Image, path: str) -> int | None:
+    """The number at a path; None where there is none."""
+    from khotool.model.lookup import find_node
+
+    try:
+        value = find_node(image, path).value
+    except UsageError:
+        return None
+    return value if isinstance(value, int) else None
