@@ -122,7 +122,7 @@ def boot(
             _write(ram, address, data)
 
     def after(ram: Ram, _run: Run) -> None:
-        expected.changed_regions = list(changed_regions(image, ram, wanted.contents))
+        expected.changed_regions += changed_regions(image, ram, wanted.contents)
 
     run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
     return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)

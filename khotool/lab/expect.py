@@ -57,6 +57,7 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
         sessions=_sessions(own.sessions, original.sessions),
     )
     filler = list(_filler(reference, original))
+    starts = {region.name: region.start for region in original.regions}
     expected = Expected(
         regions=[region.name for region in contents.regions if can_ask(region)],
         sessions=[
@@ -66,6 +67,7 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
         luo="LUO" in contents.entries,
         has_test=kernel.contains(b"test_kho") is not False,
         twice=_twice(own),
+        changed_regions=[r.name for r in own.regions if starts.get(r.name, r.start) != r.start],
     )
     _add_digests(expected, reference, contents, original, filler)
     if "kho_test" in contents.entries:
