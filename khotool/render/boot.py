@@ -187,7 +187,7 @@ def matrix_lines(done: Sequence[Done]) -> Iterator[Line]:
     for image in images:
         line = Line().add(visible(image) + " " * (first - width_of(visible(image))))
         for kernel, width in zip(kernels, widths, strict=True):
-            text, style = _cell(cells[image, kernel])
+            text, style = _cell(cells.get((image, kernel)))
             line.add(f"  {text:<{width}}", style)
         yield line
     yield _summary(done)
@@ -197,7 +197,9 @@ def _kernel_of(item: Done) -> str:
     return item.kernel if isinstance(item, NotBooted) else item.kernel.path
 
 
-def _cell(item: Done) -> tuple[str, str]:
+def _cell(item: Done | None) -> tuple[str, str]:
+    if item is None:
+        return "", ""
     if isinstance(item, NotBooted):
         return "not booted", "error"
     text = str(item.judged.outcome)
