@@ -56,7 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("encode", "make an image from a full dump or a manifest"),
     _command("extract", "write out the contents of a memfd, region or sub-tree"),
     _command("pack", "make a small image: metadata, and payload only on request"),
-    _command("convert", "write the same handover in another ABI version"),
+    _command("convert", "write a handover in a different ABI version"),
     _command("fixture", "build and check synthetic images from their recipes"),
     _command("fuzz", "write damaged copies of an image, with what was changed"),
     _command("capture", "take a real image: run a kernel that preserves what a manifest says"),

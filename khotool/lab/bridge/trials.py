@@ -89,13 +89,11 @@ def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:
     Raises:
         KhotoolError: it cannot be applied, or nothing opens any more.
     """
-    import copy
+    from khotool.manifest.mutate import apply_mutations
+    from khotool.structured import Document
 
-    from khotool.fixture.mutate import apply_mutations
-
-    changed = copy.copy(base)
-    changed.segments = list(base.segments)
-    return decode(apply_mutations(changed, mutations, registry(), "damage"))
+    document = Document("damage", {"mutate": mutations})
+    return decode(apply_mutations(base, document, registry()))
 
 
 def number_at(image: Image, path: str) -> int | None:
