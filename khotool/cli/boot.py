@@ -13,7 +13,7 @@ from khotool.errors import KhotoolError
 if TYPE_CHECKING:
     from khotool.lab.boot import Booted, Request
     from khotool.lab.kernelfile import KernelFile
-    from khotool.lab.render_boot import NotBooted
+    from khotool.render.boot import NotBooted
 
 NAME = "boot"
 HELP = "boot real kernels on images, and say what came back"
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, [*args.images, *args.kernel])
     from khotool.lab.boot import Request
     from khotool.lab.kernelfile import open_kernel
-    from khotool.lab import render_boot as render
+    from khotool.render import boot as render
 
     kernels = [open_kernel(path) for path in args.kernel]
     with guest_settings(args) as settings:
@@ -93,7 +93,7 @@ def boot_all(
     args: argparse.Namespace, kernels: list[KernelFile], request: Request
 ) -> list[Booted | NotBooted]:
     """Boot each kernel on each image; of several, one that cannot be booted stops no other."""
-    from khotool.lab.render_boot import NotBooted
+    from khotool.render.boot import NotBooted
 
     done: list[Booted | NotBooted] = []
     with progress(args) as report:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, [args.kernel, *args.previous])
     from khotool.lab.conformance import Conformance, Plan, State
     from khotool.lab.kernelfile import open_kernel
-    from khotool.lab.render_ktap import ktap_lines
+    from khotool.render.ktap import ktap_lines
     from khotool.version import version
 
     kernel = open_kernel(args.kernel)

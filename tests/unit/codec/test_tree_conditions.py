@@ -29,7 +29,7 @@ match = { compatible = "signs" }
 [fdt.properties]
 count   = { type = "u64" }
 rows    = { type = "pair[]" }
-counted = { type = "u64", points_to = { shape = "array", of = "pair", header = "head", count = "count" } }
+counted = { type = "u64", points_to = COUNTED }
 alone   = { type = "u64", points_to = { shape = "array", of = "pair", pages = 1 } }
 record  = { type = "u64", points_to = { shape = "record", of = "pair" } }
 
@@ -48,7 +48,7 @@ layout = '''
 u64 at;
 u64 size;
 '''
-"""
+""".replace(b"COUNTED", b'{ shape = "array", of = "pair", header = "head", count = "count" }')
 DEFINITION: Definition = load_definition(TEXT, "signs.toml")
 
 

@@ -11,8 +11,8 @@ from khotool.lab.facts import read_facts
 from khotool.lab.kernelfile import Form, KernelFile, Machine
 from khotool.lab.outcome import Expected, judge
 from khotool.lab.qemu import End, Run
-from khotool.lab.render_boot import Done, NotBooted, document, text_lines
-from khotool.lab.render_ktap import ktap_lines
+from khotool.render.boot import Done, NotBooted, document, text_lines
+from khotool.render.ktap import ktap_lines
 from tests.unit.lab.test_outcome import DIGEST, GOOD
 
 
