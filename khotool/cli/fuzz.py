@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.boot is not None:
         from khotool.cli.fuzz_boot import run_boots
 
-        return run_boots(args)
+        return run_boots(args, image_to_damage)
     folder = Path(args.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)

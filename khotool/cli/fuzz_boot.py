@@ -12,12 +12,21 @@ from khotool.cli.output import note, progress
 from khotool.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from khotool.discovery.options import Progress
     from khotool.lab.fuzzing import Trial
+    from khotool.model.image import Image
+
+    Opener = Callable[[argparse.Namespace, Progress | None], Image]
 
 
-def run_boots(args: argparse.Namespace) -> int:
-    """Boot damaged copies; write what harms the kernel or was not predicted, and the list."""
-    from khotool.cli.fuzz import image_to_damage
+def run_boots(args: argparse.Namespace, open_it: Opener) -> int:
+    """Boot damaged copies; write what harms the kernel or was not predicted, and the list.
+
+    Args:
+        open_it: gives the image to damage.
+    """
     from khotool.lab.boot import Request
     from khotool.lab.fuzzing import of_interest, trials
     from khotool.lab.kernelfile import open_kernel
@@ -32,7 +41,7 @@ def run_boots(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     kept = 0
     with progress(args) as report, guest_settings(args) as settings:
-        image = image_to_damage(args, report)
+        image = open_it(args, report)
         request = Request(settings, args.memory, args.append)
         for trial in trials(image, kernel, request, args.count, args.seed, args.most):
             if report is not None:
