@@ -179,7 +179,10 @@ def matrix_lines(done: Sequence[Done]) -> Iterator[Line]:
     cells = {(item.image, _kernel_of(item)): item for item in done}
     names = [visible(os.path.basename(kernel)) for kernel in kernels]
     first = max(width_of(visible(image)) for image in images)
-    widths = [max(len(name), 20) for name in names]
+    widths = [
+        max(width_of(name), *(len(_cell(cells.get((image, kernel)))[0]) for image in images))
+        for name, kernel in zip(names, kernels, strict=True)
+    ]
     top = Line().add(" " * first)
     for name, width in zip(names, widths, strict=True):
         top.add(f"  {name:<{width}}", "name")
