@@ -76,9 +76,7 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
         expected.test = (
             KernelTest.PASSED if bridge.test_is_captured(reference) else KernelTest.UNKNOWN
         )
-    for name in (*contents.entries, *contents.flbs):
-        if name not in KNOWN and kernel.contains(name.encode("utf-8", "surrogateescape")) is False:
-            expected.unasked.append(name)
+    expected.unasked = list(_unasked(contents, kernel))
     return Wanted(contents, filler, expected)
 
 
@@ -115,6 +113,14 @@ def _sessions(own: list[HandedSession], original: list[HandedSession]) -> list[H
         for session in original:
             found.setdefault(session.name, session)
     return list(found.values())
+
+
+def _unasked(contents: Contents, kernel: KernelFile) -> Iterator[str]:
+    """Entries and objects whose names the kernel does not even have."""
+    for name in (*contents.entries, *contents.flbs):
+        raw = name.encode("utf-8", "surrogateescape")
+        if name not in KNOWN and kernel.contains(raw) is False:
+            yield name
 
 
 def _twice(own: Contents) -> bool:
