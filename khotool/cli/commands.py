@@ -60,6 +60,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("fixture", "build and check synthetic images from their recipes"),
     _command("fuzz", "write damaged copies of an image, with what was changed"),
     _command("report", "write a report on an image as one HTML page"),
+    _command("fleet", "scan many images into tables, and ask about all of them"),
     _command("tui", "explore an image in the terminal"),
     _command("live", "look at the running host"),
     _command("formats", "list and show the ABI definitions"),
