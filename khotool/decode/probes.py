@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from khotool.abi.definition import Definition, Shape
-from khotool.abi.registry import release_key
+from khotool.abi.releases import Release, span
 from khotool.decode.preserved import bitmap_bytes, decode_map
 from khotool.discovery.scan import PEEK, read_tree
 from khotool.fdt.blob import Node as FdtNode
@@ -38,16 +38,15 @@ def choose_layout(walker: Walker, definition: Definition, fdt: FdtNode, base: in
 
 
 def _by_release(walker: Walker, definition: Definition) -> Choice | None:
-    if not walker.writer:
+    release = Release.parse(walker.writer or "")
+    if release is None:
         return None
-    key = release_key(walker.writer)
     for layout in definition.layouts.values():
-        low = release_key(layout.first)
-        high = release_key(layout.last) if layout.last else (1 << 30, 0)
-        if low <= key <= high:
+        ends = span(layout.first, layout.last)
+        if ends is not None and ends[0] <= release.final <= ends[1]:
             why = f"written by {walker.writer}; kernels of {layout.first} and later use it"
             # A release candidate may be older than the change that its release has.
-            candidate = "-rc" in walker.writer and key == low
+            candidate = release < ends[0]
             why += ", release candidates maybe not all" if candidate else ""
             return Choice(definition.id, layout.name, why, not candidate)
     return None

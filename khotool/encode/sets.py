@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
+from khotool.abi.releases import unknown_release
 from khotool.errors import EncodeError, UsageError
 from khotool.model.image import Image
 
@@ -12,14 +13,13 @@ def named_set(name: str, registry: Registry) -> AbiSet:
     """The set that a kernel release, a set's id or a root's string names.
 
     Raises:
-        UsageError: none does; lists the sets.
+        UsageError: none does; names the nearest.
     """
     found = registry.set_for(name)
     if found is None:
         found = next((abi for abi in registry.sets.values() if abi.root == name), None)
     if found is None:
-        known = ", ".join(f"{abi.id} ({abi.root})" for abi in registry.sets.values())
-        raise UsageError(f"{name!r} is no kernel release and no ABI set; sets are {known}")
+        raise UsageError(unknown_release(name, registry.sets))
     return found
 
 
@@ -31,6 +31,7 @@ def first_release(abi: AbiSet) -> str:
 
 def default_release(name: str, abi: AbiSet) -> str:
     """The kernel release that a name of a set stands for: the name itself, or the set's first."""
+    name = name.removeprefix("v")
     base = name if name[:1].isdigit() else abi.first
     return f"{base}.0" if base.count(".") == 1 and "-" not in base else base
 

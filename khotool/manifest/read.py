@@ -11,6 +11,7 @@ from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.record import encode_text
 from khotool.abi.registry import Registry
+from khotool.abi.releases import unknown_release
 from khotool.document.json_input import number
 from khotool.encode.build import MAX_ORDER
 from khotool.encode.fdt_build import MAX_NODE_NAME
@@ -154,8 +155,7 @@ class Manifest:
         name = self.text(self.data, "abi", "", None, 64)
         found = self.registry.set_for(name)
         if found is None:
-            known = ", ".join(self.registry.sets)
-            raise self.error("abi", f"{name!r} is no kernel release or set; sets are {known}")
+            raise self.error("abi", unknown_release(name, self.registry.sets))
         return found
 
     def read_geometry(self) -> Geometry:

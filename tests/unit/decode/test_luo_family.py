@@ -248,7 +248,7 @@ def test_every_byte_of_it_has_a_meaning(name: str) -> None:
 
 def test_states_have_names() -> None:
     """The development branch writes its state, which is shown by name."""
-    from khotool.render.value import number_text
+    from khotool.view.notation import number_text
 
     node = find_node(image("luo-dev-frozen"), "/LUO/state")
     assert node.value == 2
