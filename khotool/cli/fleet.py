@@ -140,13 +140,13 @@ def settings_from(args: argparse.Namespace) -> Settings:
         UsageError: a kernel that khotool does not know.
     """
     from khotool.abi.registry import load_registry
-    from khotool.check.kernels.families import kernel_of
+    from khotool.abi.releases import set_of
     from khotool.fleet.examiner import Settings
 
+    # Here too, so that what is wrong with definitions or kernels is said, and once.
+    sets = load_registry(args.formats).sets
     for kernel in args.kernel:
-        kernel_of(kernel)
-    # Here too, so that what is wrong with definitions is said, and once.
-    load_registry(args.formats)
+        set_of(kernel, sets)
     if args.workers is not None and args.workers < 1:
         raise UsageError(f"--workers {args.workers}: expected a number of at least 1")
     given: dict[str, Any] = dict(args.limit)

@@ -120,7 +120,7 @@ class ClusterEngine:
         """
         distributed = require("distributed")
         try:
-            client = distributed.Client(address, timeout="10s", set_as_default=False)
+            client = distributed.Client(address, timeout="5s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"--cluster {address}: no scheduler answers ({type(error).__name__}); "

@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
+from khotool.absent import Absent
 from khotool.errors import InputError, KhotoolError
 from khotool.fleet.inputs import Item
 from khotool.fleet.tables import Row, Rows
@@ -20,7 +21,12 @@ from khotool.version import version
 if TYPE_CHECKING:
     from khotool.findings import Finding
     from khotool.fleet.examiner import Settings
-    from khotool.model.image import Image, Node
+    from khotool.model.image import Image
+    from khotool.view.entries import Entry
+    from khotool.view.image import ImageView
+    from khotool.view.luo import File, Luo
+
+T = TypeVar("T")
 
 BLOCK = 1 << 20
 
@@ -170,15 +176,17 @@ def rows_of(path: str, item: Item, settings: Settings) -> Rows:
     from khotool.check.run import check_image
     from khotool.discovery.options import OpenOptions
     from khotool.opening.load import load_image
+    from khotool.view.image import ImageView
 
     image = load_image(path, OpenOptions(formats=list(settings.formats)))
     findings = check_image(image)
     rows: Rows = {"findings": [_finding(one) for one in findings]}
     rows["owners"], by_owner = _owners(image)
-    rows["sessions"], rows["files"] = _sessions(image, by_owner)
-    rows["entries"] = [_entry(image, entry) for entry in image.entries]
+    view = ImageView(image)
+    rows["sessions"], rows["files"] = _sessions(view, by_owner)
+    rows["entries"] = [_entry(entry) for entry in view.entries]
     rows["verdicts"] = [_verdict(image, kernel) for kernel in settings.kernels]
-    rows["images"] = [common(item, settings.scan) | _image(image, findings, rows)]
+    rows["images"] = [common(item, settings.scan) | _image(image, view.luo, findings, rows)]
     return rows
 
 
@@ -196,7 +204,7 @@ def _finding(finding: Finding) -> Row:
     }
 
 
-def _image(image: Image, findings: list[Finding], rows: Rows) -> Row:
+def _image(image: Image, luo: Luo, findings: list[Finding], rows: Rows) -> Row:
     from khotool.check.catalogue import severity
     from khotool.findings import Severity
 
@@ -205,7 +213,7 @@ def _image(image: Image, findings: list[Finding], rows: Rows) -> Row:
     for finding in findings:
         counts[severity(finding.rule)] += 1
     owned = image.ownership()
-    has_luo = image.entry("LUO") is not None
+    has_luo = bool(luo)
     return {
         "release": image.info.osrelease,
         "machine": image.info.machine,
@@ -256,49 +264,43 @@ def _owners(image: Image) -> tuple[list[Row], dict[str, tuple[int, dict[str, int
 
 
 def _sessions(
-    image: Image, by_owner: dict[str, tuple[int, dict[str, int]]]
+    view: ImageView, by_owner: dict[str, tuple[int, dict[str, int]]]
 ) -> tuple[list[Row], list[Row]]:
     """Rows of sessions and of their files."""
-    luo = image.entry("LUO")
-    holder = None if luo is None else luo.get("sessions")
     sessions, files = [], []
-    for session in holder.elements() if holder is not None else ():
-        name = _text(session.value_of("name") or session.key)
-        elements = session.get("files")
-        mine = elements.elements() if elements is not None else []
-        total = 0
-        for file in mine:
-            size, orders = by_owner.get(file.path, (0, {}))
-            total += size
-            data = file.get("data")
-            folios = data.value_of("nr_folios") if data is not None else None
-            files.append(
-                {
-                    "session": name,
-                    "token": _text(file.key),
-                    "handler": _text(file.value_of("handler")),
-                    "format": (data.format if data is not None else "") or None,
-                    "bytes": size,
-                    "folios": folios if isinstance(folios, int) else None,
-                    "orders": orders,
-                }
-            )
-        sessions.append({"name": name, "files": len(mine), "bytes": total})
+    for session in view.luo.sessions:
+        name = _known(session.name)
+        mine = [_file(file, name, by_owner.get(file.path, (0, {}))) for file in session.files]
+        files += mine
+        sessions.append({"name": name, "files": len(mine), "bytes": sum(f["bytes"] for f in mine)})
     return sessions, files
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _file(file: File, session: str | None, owned: tuple[int, dict[str, int]]) -> Row:
+    token = _known(file.token)
+    definition = file.definition
+    return {
+        "session": session,
+        "token": None if token is None else f"{token:#x}",
+        "handler": _known(file.handler),
+        "format": None if definition is None else definition.id,
+        "bytes": owned[0],
+        "folios": None if file.folios is None else len(file.folios),
+        "orders": owned[1],
+    }
 
 
-def _entry(image: Image, entry: Node) -> Row:
-    from khotool.render.document import entry_place
+def _known(value: T | Absent | None) -> T | None:
+    """A value, or None where the image does not have it: null in a table."""
+    return None if isinstance(value, Absent) else value
 
-    address, size = entry_place(image, entry)
+
+def _entry(entry: Entry) -> Row:
+    address = _known(entry.address)
     return {
         "name": entry.name,
-        "address": address if isinstance(address, str) else None,
-        "size": size if isinstance(size, int) else None,
+        "address": None if address is None else f"{address:#x}",
+        "size": _known(entry.size),
         "format": entry.format or None,
     }
 

@@ -20,6 +20,10 @@ TOTALS = """
            sum(files) AS files, min(taken) AS first, max(taken) AS last
     FROM images
 """
+REFUSALS = """
+    SELECT kernel, outcome, stage, reason, count(*) AS images, min(image) AS example
+    FROM verdicts WHERE outcome <> 'accept' GROUP BY ALL ORDER BY images DESC, kernel, reason
+"""
 VERDICTS = """
     SELECT kernel, outcome, count(*) AS images FROM verdicts GROUP BY ALL ORDER BY kernel, outcome
 """
@@ -69,7 +73,7 @@ def summarise(store: Store) -> Summary:
     """The numbers of a report on one scan."""
     connection = connect(main=store)
     queries = {
-        "refused": QUESTIONS["refused-by"].sql,
+        "refused": REFUSALS,
         "rules": QUESTIONS["top-rules"].sql,
         "leaks": QUESTIONS["leaks"].sql,
         "growth": QUESTIONS["growth"].sql,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from khotool.render.fleet import cell_text
 from khotool.render.report_style import STYLE
-from khotool.render.text import size_text
 from khotool.version import version
+from khotool.view.notation import size_text
 
 if TYPE_CHECKING:
     from khotool.fleet.query import Answer, Cell
