@@ -14,7 +14,7 @@ from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.fleet.examiner import Settings
+    from khotool.fleet.settings import Settings
     from khotool.fleet.query import Answer
     from khotool.fleet.scan import Progress
 
@@ -141,7 +141,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
     """
     from khotool.abi.registry import load_registry
     from khotool.abi.releases import set_of
-    from khotool.fleet.examiner import Settings
+    from khotool.fleet.settings import Settings
 
     # Here too, so that what is wrong with definitions or kernels is said, and once.
     sets = load_registry(args.formats).sets

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
 from khotool.abi.releases import unknown_release
@@ -42,28 +44,19 @@ def set_of(image: Image) -> AbiSet:
     Raises:
         EncodeError: no set has this combination of strings.
     """
-    used = {definition.id: definition for definition in image.used}
+    sets = image.registry.sets.values()
+    entries, nodes = _sought(image, sets)
+    used = {definition.id for definition in image.used}
     layouts = {
         choice.definition: choice.layout for choice in image.choices if choice.among == "layout"
     }
     fitting = [
         abi
-        for abi in image.registry.sets.values()
+        for abi in sets
         if abi.root in used
-        and all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())
-        and all(
-            identifier in abi.entries.values()
-            for identifier, definition in used.items()
-            if definition.kind is Kind.ENTRY
-            and definition.status != "local"
-            and any(identifier in s.entries.values() for s in image.registry.sets.values())
-        )
-        and all(
-            identifier in abi.nodes
-            for identifier, definition in used.items()
-            if definition.kind is Kind.NODE
-            and any(identifier in s.nodes for s in image.registry.sets.values())
-        )
+        and entries <= set(abi.entries.values())
+        and nodes <= set(abi.nodes)
+        and _has_layouts(abi, layouts)
     ]
     by_release = image.registry.set_for(image.info.osrelease or "")
     if by_release in fitting and by_release is not None:
@@ -71,3 +64,21 @@ def set_of(image: Image) -> AbiSet:
     if fitting:
         return fitting[0]
     raise EncodeError("/", f"no ABI set has {', '.join(sorted(used))}; name one with --abi-set")
+
+
+def _sought(image: Image, sets: Iterable[AbiSet]) -> tuple[set[str], set[str]]:
+    """Ids of the entries and nodes of an image that some set has: its own set has all of them."""
+    entries = {identifier for abi in sets for identifier in abi.entries.values()}
+    nodes = {identifier for abi in sets for identifier in abi.nodes}
+    for definition in image.used:
+        if definition.status == "local":
+            entries.discard(definition.id)
+    return (
+        entries & {d.id for d in image.used if d.kind is Kind.ENTRY},
+        nodes & {d.id for d in image.used if d.kind is Kind.NODE},
+    )
+
+
+def _has_layouts(abi: AbiSet, layouts: Mapping[str, str]) -> bool:
+    """True if a set has the layouts of an image, as far as it says."""
+    return all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())

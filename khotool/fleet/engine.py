@@ -15,9 +15,10 @@ from itertools import islice
 from typing import Any, Protocol
 
 from khotool.errors import InputError, KhotoolError
-from khotool.fleet.examiner import Examined, Examiner, Settings
+from khotool.fleet.examiner import Examined, Examiner
 from khotool.fleet.extra import require
 from khotool.fleet.inputs import Item
+from khotool.fleet.settings import Settings
 
 Work = tuple[Item, str | None]
 """An image, and its digest in an earlier scan with the same settings."""

@@ -20,7 +20,7 @@ from khotool.version import version
 
 if TYPE_CHECKING:
     from khotool.findings import Finding
-    from khotool.fleet.examiner import Settings
+    from khotool.fleet.settings import Settings
     from khotool.model.image import Image
     from khotool.view.entries import Entry
     from khotool.view.image import ImageView
@@ -315,5 +315,5 @@ def _verdict(image: Image, kernel: str) -> Row:
         "kernel": kernel,
         "outcome": str(verdict.outcome),
         "stage": None if accepted or worst is None else worst.stage,
-        "reason": None if accepted or worst is None else worst.message or worst.why,
+        "reason": None if accepted or worst is None else (worst.console or (worst.why,))[0],
     }

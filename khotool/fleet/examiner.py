@@ -18,29 +18,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from khotool.fleet.inputs import Item
+from khotool.fleet.settings import Settings
 from khotool.fleet.tables import Rows
 
 MAX_ANSWER = 1 << 30
 """Bytes of one image's rows that are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is asked of every image.
-
-    Args:
-        kernels: releases whose verdict is wanted.
-        formats: folders of further definitions.
-        seconds: time for one image.
-        memory: bytes of address space for the process that examines it.
-        scan: digest of what changes the rows; see ``settings_digest``.
-    """
-
-    kernels: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    seconds: float = 60.0
-    memory: int = 4 << 30
-    scan: str = ""
 
 
 @dataclass(frozen=True, slots=True)

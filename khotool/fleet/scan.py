@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from khotool.fleet.engine import ClusterEngine, Engine, LocalEngine, local_workers
-from khotool.fleet.examiner import Settings
 from khotool.fleet.inputs import Item
+from khotool.fleet.settings import Settings
 from khotool.fleet.store import Journal, Known, Store
 from khotool.version import version
 

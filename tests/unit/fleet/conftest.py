@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from khotool.fleet.engine import LocalEngine
-from khotool.fleet.examiner import Settings
 from khotool.fleet.inputs import Label, expand
 from khotool.fleet.scan import Progress, scan
+from khotool.fleet.settings import Settings
 from khotool.fleet.store import Store
 
 pytest.importorskip("pyarrow")

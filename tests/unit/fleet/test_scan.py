@@ -17,9 +17,10 @@ from khotool.check.catalogue import severity
 from khotool.check.run import check_image
 from khotool.errors import InputError
 from khotool.findings import Severity
-from khotool.fleet.examiner import Examiner, Settings
+from khotool.fleet.examiner import Examiner
 from khotool.fleet.inputs import Item
 from khotool.fleet.query import ask
+from khotool.fleet.settings import Settings
 from khotool.fleet.store import Known, Store
 from khotool.fleet.tables import TABLES
 from khotool.opening.load import load_image
