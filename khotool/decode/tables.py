@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from khotool.abi.compile import CompiledStruct
+from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import Definition, Field, Holds, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
@@ -14,8 +14,10 @@ from khotool.codec.page_table import walk_page_table
 from khotool.codec.vmalloc import ShapeProblem, walk_vmalloc
 from khotool.model.image import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import RawRegion, RecordRegion, TableRegion
+from khotool.pages.claims import Column
 
 if TYPE_CHECKING:
+    from khotool.abi.geometry import Geometry
     from khotool.decode.follow import Follower
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
@@ -285,6 +287,10 @@ def claim_rows(follower: Follower, node: Node, table: Table) -> None:
                 )
             if reference.shape is not Shape.FOLIO:
                 continue
+            lazy = None if reference.order else page_column(table, placed, field, geometry)
+            if lazy is not None:
+                follower.walker.claim_column(owner(follower, node), lazy)
+                continue
             column = table.column(field.label)
             used = column != 0
             starts: U64 = column[used]
@@ -295,6 +301,20 @@ def claim_rows(follower: Follower, node: Node, table: Table) -> None:
                 orders = np.minimum(table.column(reference.order)[used], np.uint64(MAX_ORDER))
                 size = size << orders
             follower.walker.claim_many(owner(follower, node), starts, size)
+
+
+def page_column(
+    table: Table, placed: PlacedField, field: Field, geometry: Geometry
+) -> Column | None:
+    """The pages that a column names, left where they are; None where it has no plain words."""
+    values = table.records[placed.field.name]
+    if values.ndim != 1 or values.dtype.kind != "u" or values.dtype.itemsize != 8:
+        return None
+    up = geometry.page_shift if field.role == "pfn" else 0
+    for part in placed.parts:
+        if part.field is field:
+            return Column(values, part.mask, part.shift, up)
+    return Column(values, up=up)
 
 
 def owner(follower: Follower, node: Node) -> str:

@@ -31,7 +31,7 @@ from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import UNPLACED, Choice, Node, NodeKind, Span
 from khotool.model.names import text_property
 from khotool.model.region import FdtRegion, RecordRegion, Region
-from khotool.pages.claims import ClaimsBuilder
+from khotool.pages.claims import ClaimsBuilder, Column
 
 MAX_FDT = 64 << 20
 """Bytes of one device tree that are read; the kernel's own are a page to a few megabytes."""
@@ -116,6 +116,10 @@ class Walker:
         owner = self.claims.owner(path, expected_outside)
         ends = starts + np.asarray(size, np.uint64)
         self.claims.add_many(owner, starts, np.maximum(ends, starts))
+
+    def claim_column(self, path: str, column: Column) -> None:
+        """Claim the pages that a column of records names."""
+        self.claims.add_column(self.claims.owner(path), column)
 
     def spend(self, node: Node, count: int = 1, size: int = 0) -> bool:
         """Charge the budget; False, and one finding, once it is used up."""

@@ -57,9 +57,7 @@ def pages_by_owner(image: Image, renamed: dict[str, str]) -> dict[str | None, in
     ownership = image.ownership()
     if ownership is None:
         return {}
-    ranges = ownership.ranges
-    count = np.zeros(len(ownership.owners) + 1, np.int64)
-    np.add.at(count, ranges.owner + 1, ranges.pages)
+    count = ownership.pages_by_owner()
     pages: dict[str | None, int] = {None: int(count[0])} if count[0] else {}
     for path, number in zip(ownership.owners, count[1:].tolist(), strict=True):
         name = _old_path(path, renamed)

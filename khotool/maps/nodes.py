@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.maps.bits import Runs, native_words
+from khotool.pages.bitmaps import Runs, native_words
 from khotool.maps.preserved import MapPages, PageKind, ProblemLog, ReadPages
 from khotool.pages.blocks import Blocks
 

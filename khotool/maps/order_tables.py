@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.bits import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
+from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PageKind, PreservedMap, ReadPages
 from khotool.pages.blocks import Blocks
@@ -155,9 +155,14 @@ class _Walk(NodeWalk):
     ) -> None:
         """Decode leaves of one tree, in ascending order of prefix."""
         first = (prefix.astype(np.int64) - self.above) << leaf_bits(self.page_shift)
-        runs = runs_of_bits(*lay_out(words, first))
+        if not first.size:
+            return
         shift = self.page_shift + self.order
         last = np.int64(1) << (64 - shift)
+        if not self.order and int(first.max()) + words.shape[1] * 64 <= last:
+            self.parts.append(Blocks.from_words(first, words, self.page_shift))
+            return
+        runs = runs_of_bits(*lay_out(words, first))
         # An index past the last block of the address space is counted and left out.
         past = np.maximum(runs[:, 1] - np.maximum(runs[:, 0], last), 0).sum()
         runs = np.minimum(runs, last)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
-from khotool.maps.bits import bits_of_runs, image_bytes
+from khotool.pages.bitmaps import bits_of_runs, image_bytes
 from khotool.maps.nodes import leaf_bits, table_bits
 from khotool.maps.order_tables import indexes
 from khotool.maps.preserved import Chunk, MapPages, PageKind, PreservedMap

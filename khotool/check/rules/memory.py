@@ -53,7 +53,7 @@ def ranges_are_bytes(image: Image) -> bool:
 
 def shared_bytes(image: Image) -> bool:
     """True if two owners claim the same byte."""
-    claims = image.claims.build()
+    claims = image.claims.build().flat(image.geometry.page_shift)
     order = np.argsort(claims.start, kind="stable")
     start, end, owner = claims.start[order], claims.end[order], claims.owner[order]
     reach = np.maximum.accumulate(end)
