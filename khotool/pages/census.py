@@ -57,24 +57,45 @@ class Census:
 
     def _take(self, *, stop: bool) -> bool:
         """Write all claims; False where too many are outside, and ``stop`` allows to say so."""
-        count = len(self.claims.owners)
-        kind = np.uint8 if count < 255 else np.uint16 if count < 65535 else np.uint32
-        self.owner: NDArray[np.unsignedinteger] = np.zeros(self.index.slots, kind)
-        self._flags: NDArray[np.bool_] | None = None
-        self._rest_rows: list[tuple[Frames, Frames]] = []
-        self._rest_ranges: list[Owned] = []
-        outside = 0
-        for owner, frames in self._rows():
+        self._start()
+        # A sound image names no page twice. If as many slots have an owner as pages were written,
+        # looking at what each slot had before is not needed.
+        written = outside = 0
+        for owner, frames in self._column_rows():
+            lost = self._write(frames, owner, check=False)
+            written += frames.size - lost
+            outside += lost
+            if stop and outside > MANY_OUTSIDE:
+                return False
+        if written != int(np.count_nonzero(self.owner)):
+            self._start()
+            for owner, frames in self._column_rows():
+                self._write(frames, owner)
+        for owner, frames in self._short_rows():
             outside += self._write(frames, owner)
             if stop and outside > MANY_OUTSIDE:
                 return False
         self._write_ranges()
         return True
 
+    def _start(self) -> None:
+        """Nothing is written yet."""
+        count = len(self.claims.owners)
+        kind = np.uint8 if count < 255 else np.uint16 if count < 65535 else np.uint32
+        self.owner: NDArray[np.unsignedinteger] = np.zeros(self.index.slots, kind)
+        self._flags: NDArray[np.bool_] | None = None
+        self._rest_rows: list[tuple[Frames, Frames]] = []
+        self._rest_ranges: list[Owned] = []
+
     # -- claims as pages and ranges -----------------------------------------------------------
 
     def _rows(self) -> Iterator[tuple[int | Frames, Frames]]:
         """Pages claimed one by one: their owner, or the owner of each, and the frames."""
+        yield from self._column_rows()
+        yield from self._short_rows()
+
+    def _column_rows(self) -> Iterator[tuple[int | Frames, Frames]]:
+        """Pages that columns claim."""
         few: list[tuple[int, Frames]] = []
         pending = 0
         for number, column in self.claims.columns:
@@ -94,6 +115,9 @@ class Census:
                     few, pending = [], 0
         if pending:
             yield _together(few)
+
+    def _short_rows(self) -> Iterator[tuple[int | Frames, Frames]]:
+        """Pages of short ranges."""
         owners, first, past = self._short
         for low in range(0, first.size, CHUNK // SHORT):
             part = slice(low, low + CHUNK // SHORT)
@@ -126,17 +150,22 @@ class Census:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def _write(self, frames: Frames, owner: int | Frames) -> int:
-        """Note the owner of pages; returns how many of them have no slot."""
+    def _write(self, frames: Frames, owner: int | Frames, *, check: bool = True) -> int:
+        """Note the owner of pages; returns how many of them have no slot.
+
+        Args:
+            check: note also which slots have another owner already.
+        """
         if not frames.size:
             return 0
         slot, whole = self.index.slots_of(frames)
         number = owner + 1 if isinstance(owner, int) else (owner + 1).astype(self.owner.dtype)
-        before = self.owner[slot]
-        if before.any():
-            self._clash(slot, (before != 0) & (before != number))
+        if check:
+            before = self.owner[slot]
+            if before.any():
+                self._clash(slot, (before != 0) & (before != number))
         self.owner[slot] = number
-        if not isinstance(owner, int):
+        if check and not isinstance(owner, int):
             self._clash(slot, self.owner[slot] != number)
         if whole:
             return 0
