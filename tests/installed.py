@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from khotool import handlers, plugins
+from khotool.installed import folders
 from khotool.abi import registry
 
 
 def forget() -> None:
     """What khotool has found out about installed packages and folders is found out again."""
     plugins.plugins.cache_clear()
+    folders.cache_clear()
     registry._installed_registry.cache_clear()
     handlers.installed_handlers.cache_clear()
     plugins.take_problems()

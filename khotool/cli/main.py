@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from khotool.cli.parser import arguments, command_parser, find_command, split, top_parser
 from khotool.errors import KhotoolError, UsageError
 
+# Before numpy is imported: no command multiplies matrices, and the threads take time to start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 ISSUES = "the project's issue tracker"
 
 

@@ -19,6 +19,7 @@ from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, nati
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PageKind, PreservedMap, ReadPages
 from khotool.pages.blocks import Blocks
+from khotool.pages.runs import distinct
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -271,7 +272,7 @@ def _tree(
     leaf = leaves_of(runs, bits, most)
     prefixes = [leaf]
     for _ in range(depth - 1):
-        prefixes.append(np.unique(prefixes[-1] >> fan))
+        prefixes.append(distinct(prefixes[-1] >> fan))
     total = sum(level.size for level in prefixes)
     if total > most:
         raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")

@@ -17,7 +17,7 @@ from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, runs
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PreservedMap, ReadPages
 from khotool.pages.blocks import Blocks
-from khotool.pages.runs import merge_columns
+from khotool.pages.runs import distinct, merge_columns
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -229,7 +229,7 @@ def build(
     leaf = leaves_of(keys, bits, most)
     prefixes = [leaf]
     for _ in range(levels - 1):
-        prefixes.append(np.unique(prefixes[-1] >> fan))
+        prefixes.append(distinct(prefixes[-1] >> fan))
     prefixes[-1] = np.zeros(1, np.int64)
     total = sum(level.size for level in prefixes)
     if total > most:

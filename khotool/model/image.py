@@ -322,3 +322,19 @@ class Image:
 
             self._ownership = find_owners(self.map.blocks, self.claims.build())
         return self._ownership
+
+    def owners_of(self, address: int) -> list[str]:
+        """Paths of the owners of the page at a physical address; none where the map is absent.
+
+        Looks at the one page: it costs one pass over the claims, unless all owners are known.
+        """
+        if isinstance(self.map, Absent) or not 0 <= address < 1 << 64:
+            return []
+        if self._ownership is not None:
+            owners = self._ownership.owners
+            return [owners[index] for index in self._ownership.owners_of(address)]
+        shift = self.map.blocks.page_shift
+        start, order = self.map.blocks.block_of(address) or (address, 0)
+        claims = self.claims.build()
+        first = start >> shift
+        return [claims.owners[index] for index in claims.owners_of(first, first + (1 << order), shift)]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from khotool.pages.bitmaps import lay_out, runs_of_bits
 from khotool.pages.bits import PageBits
 from khotool.pages.frames import FrameIndex, Runs
-from khotool.pages.runs import TOP, Index, Number, Ranges, merge_columns
+from khotool.pages.runs import TOP, Index, Number, Ranges, distinct, merge_columns
 
 # Block indices and counts reach 2**52 at most, orders 51: both fit one int64 sort key.
 _INDEX_BITS = 57
@@ -338,7 +338,7 @@ class Blocks:
     @property
     def _cover(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
         """Frames between any two edges of runs, and the set of orders that cover them."""
-        edges = np.unique(np.concatenate([self.first_frame, self.last_frame]))
+        edges = distinct(np.concatenate([self.first_frame, self.last_frame]))
         bit = np.uint64(1) << self.order.astype(np.uint64)
         change = np.zeros(edges.size, np.uint64)
         # Runs of one order are disjoint, so the sum of their bits is the set of orders.

@@ -25,6 +25,8 @@ MOST_FRAME = 1 << 36
 """Frames from here on have no slots: the table of granules would become too large."""
 MOST_RUN_PAGES = 1 << 28
 """Pages of runs that get slots; a run needs no memory in the image, however long it is."""
+LONG_RUN = 1 << 20
+"""Pages from which on a run may stay without slots."""
 _WORDS = GRANULE // 64
 _CHUNK = 1 << 18
 
@@ -83,8 +85,11 @@ class FrameIndex:
 
     def __init__(self, base: Frames, words: Words, runs: Runs, extra: Frames | None = None) -> None:
         self._base, self._words, self._runs = base, words, runs
-        near, self.far_base, self.far_words = _near_bits(base, words)
-        mine = _dense(runs)
+        runs = _cut_long(runs)
+        self.limit = _limit(runs, words.shape[1] * 64)
+        near, self.far_base, self.far_words = _near_bits(base, words, self.limit)
+        runs = _cut(runs, np.array([self.limit], np.int64))
+        mine = _dense(runs, self.limit)
         self.far_runs = runs.take(~mine)
         runs = runs.take(mine)
         small, large = runs.take(runs.order < GRANULE_BITS), runs.take(runs.order >= GRANULE_BITS)
@@ -226,7 +231,9 @@ class FrameIndex:
         """Order of the preserved block that has each slot, int16; -1 where nothing is preserved."""
         inner = slot < self.small
         place = np.where(inner, slot, 0) if self.large_order.size else slot
-        bit = (self.present.reshape(-1)[place >> 6] >> (place & 63).astype(np.uint64)) & np.uint64(1)
+        bit = (self.present.reshape(-1)[place >> 6] >> (place & 63).astype(np.uint64)) & np.uint64(
+            1
+        )
         order = np.int16(0) if self.order is None else self.order[place].astype(np.int16)
         found: NDArray[np.int16] = np.where(bit != 0, order, np.int16(-1))
         if self.large_order.size:
@@ -296,7 +303,13 @@ class FrameIndex:
         return Runs(first[row], np.concatenate([runs.past, found[:, 1]])[row], order[row])
 
     def with_extra(self, extra: Frames) -> FrameIndex:
-        """The same with slots for more granules, int64 ascending."""
+        """The same with slots for more granules, int64 ascending; not for those of far blocks."""
+        runs = self.far_runs
+        extra = extra[extra < self.limit >> GRANULE_BITS]
+        if len(runs):
+            first = extra << GRANULE_BITS
+            row = np.searchsorted(runs.first, first, side="right") - 1
+            extra = extra[(row < 0) | (first >= runs.past[row])]
         return FrameIndex(self._base, self._words, self._runs, extra)
 
     def frames_of(self, slot: Frames) -> Frames:
@@ -316,30 +329,79 @@ def _stretch_of(lows: list[int], frame: int) -> int:
 
 
 def _near_bits(
-    base: Frames, words: Words
+    base: Frames, words: Words, limit: int
 ) -> tuple[tuple[Frames, Words], Frames, Words]:
-    """Granules with bits and their words; and the bitmaps that are too far up for slots."""
-    far = base + words.shape[1] * 64 > MOST_FRAME
-    if bool(far.any()):
-        far_base, far_words = base[far], words[far]
+    """Granules with bits and their words; and the bitmaps from ``limit`` on, without slots."""
+    far = base >= limit
+    far_base, far_words = base[far], words[far]
+    if far_base.size:
         base, words = base[~far], words[~far]
-    else:
-        far_base, far_words = base[:0], words[:0]
     each = words.shape[1] // _WORDS
     bits = words.reshape(-1, _WORDS)
-    granule = (base[:, None] >> GRANULE_BITS) + np.arange(each)
+    granule = ((base[:, None] >> GRANULE_BITS) + np.arange(each)).reshape(-1)
     used = bits.any(axis=1)
-    if bool(used.all()):
-        return (granule.reshape(-1), bits), far_base, far_words
-    return (granule.reshape(-1)[used], bits[used]), far_base, far_words
+    if not bool(used.all()):
+        granule, bits = granule[used], bits[used]
+    return (granule, bits), far_base, far_words
 
 
-def _dense(runs: Runs) -> NDArray[np.bool_]:
+# All blocks of a granule have slots or none has. Blocks smaller than a granule do not cross its
+# end, so that their runs can be cut there.
+
+
+def _cut_long(runs: Runs) -> Runs:
+    """Cut long runs of small blocks into whole granules and what is left at both ends."""
+    long = (runs.order < GRANULE_BITS) & (runs.past - runs.first > LONG_RUN)
+    if not bool(long.any()):
+        return runs
+    low = -((-runs.first[long]) >> GRANULE_BITS) << GRANULE_BITS
+    high = runs.past[long] >> GRANULE_BITS << GRANULE_BITS
+    return _cut(runs, np.concatenate([low, high]))
+
+
+def _cut(runs: Runs, places: Frames) -> Runs:
+    """Cut runs of small blocks at the places that lie inside one."""
+    if not len(runs):
+        return runs
+    row = np.searchsorted(runs.first, places, side="right") - 1
+    inside = (row >= 0) & (places > runs.first[row]) & (places < runs.past[row])
+    inside &= runs.order[row] < GRANULE_BITS
+    row, places = row[inside], places[inside]
+    if not row.size:
+        return runs
+    first = np.concatenate([runs.first, places])
+    order = np.concatenate([runs.order, runs.order[row]])
+    place = np.argsort(first, kind="stable")
+    # Runs are disjoint: every end is the next one of all ends.
+    past = np.sort(np.concatenate([runs.past, places]))
+    return Runs(first[place], past, order[place])
+
+
+def _limit(runs: Runs, width: int) -> int:
+    """Page frame from which on single pages and small blocks have no slots.
+
+    Small blocks need less memory in the image than slots here, so that their number is limited.
+
+    Args:
+        width: bits of a bitmap; the result is a multiple.
+    """
+    pages = runs.past - runs.first
+    short = np.flatnonzero((runs.order < GRANULE_BITS) & (pages <= LONG_RUN))
+    total = np.cumsum(pages[short])
+    over = int(np.searchsorted(total, MOST_RUN_PAGES, side="right"))
+    if over == short.size:
+        return MOST_FRAME
+    first = int(runs.first[short[over]])
+    return min(first - first % max(width, GRANULE), MOST_FRAME)
+
+
+def _dense(runs: Runs, limit: int) -> NDArray[np.bool_]:
     """Which runs get slots."""
-    fits = runs.past <= MOST_FRAME
-    size = np.where(
-        runs.order < GRANULE_BITS, runs.past - runs.first, (runs.past - runs.first) >> 4
-    )
+    pages = runs.past - runs.first
+    small = runs.order < GRANULE_BITS
+    fits = np.where(small, runs.past <= limit, runs.past <= MOST_FRAME)
+    size = np.where(small, pages, pages >> 4)
+    size[small & (pages <= LONG_RUN)] = 0
     row = np.argsort(size, kind="stable")
     room = np.cumsum(np.minimum(size[row], 1 << 40)) <= MOST_RUN_PAGES
     fits[row[~room]] = False
@@ -352,7 +414,6 @@ def expand(first: Frames, past: Frames) -> Frames:
     numbers = np.repeat(first - (np.cumsum(count) - count), count)
     numbers += np.arange(numbers.size)
     return numbers
-
 
 
 def pack(flags: NDArray[np.bool_]) -> Words:

@@ -242,7 +242,9 @@ class Ownership:
             kept = value[start] != 0
             start, end = start[kept], end[kept]
             first = index.frames_of(start + low)
-            orders = np.zeros(start.size, np.int64) if order is None else order[start].astype(np.int64)
+            orders = (
+                np.zeros(start.size, np.int64) if order is None else order[start].astype(np.int64)
+            )
             yield first, first + (end - start), orders, value[start].astype(np.int64) - 2
 
     @cached_property

@@ -80,6 +80,8 @@ def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
 def _leaks(context: Context, page: int) -> None:
     owned = context.image.ownership()
     assert owned is not None
+    if not owned.unowned_pages:
+        return
     ranges = owned.ranges
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
