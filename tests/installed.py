@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from khotool import handlers, plugins
-from khotool.installed import folders
 from khotool.abi import registry
+from khotool.installed import folders
 
 
 def forget() -> None:

@@ -12,6 +12,7 @@ from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
 from khotool.codec.page_table import walk_page_table
 from khotool.codec.vmalloc import ShapeProblem, walk_vmalloc
+from khotool.memory.mapped import row_releaser
 from khotool.model.image import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import RawRegion, RecordRegion, TableRegion
 from khotool.pages.claims import Column
@@ -313,8 +314,8 @@ def page_column(
     up = geometry.page_shift if field.role == "pfn" else 0
     for part in placed.parts:
         if part.field is field:
-            return Column(values, part.mask, part.shift, up)
-    return Column(values, up=up)
+            return Column(values, part.mask, part.shift, up, row_releaser(values))
+    return Column(values, up=up, release=row_releaser(values))
 
 
 def owner(follower: Follower, node: Node) -> str:

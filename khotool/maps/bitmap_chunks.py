@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
 from khotool.maps.preserved import (
     Chunk,
     MapPages,
@@ -23,6 +22,14 @@ from khotool.maps.preserved import (
     PreservedMap,
     ProblemLog,
     ReadPages,
+)
+from khotool.pages.bitmaps import (
+    Runs,
+    bits_of_runs,
+    image_bytes,
+    lay_out,
+    native_words,
+    runs_of_bits,
 )
 from khotool.pages.blocks import Blocks
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.pages.bitmaps import Runs, native_words
 from khotool.maps.preserved import MapPages, PageKind, ProblemLog, ReadPages
+from khotool.pages.bitmaps import Runs, native_words
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import distinct
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PreservedMap, ReadPages
+from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import distinct, merge_columns
 

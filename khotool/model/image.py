@@ -337,4 +337,6 @@ class Image:
         start, order = self.map.blocks.block_of(address) or (address, 0)
         claims = self.claims.build()
         first = start >> shift
-        return [claims.owners[index] for index in claims.owners_of(first, first + (1 << order), shift)]
+        return [
+            claims.owners[index] for index in claims.owners_of(first, first + (1 << order), shift)
+        ]

@@ -21,8 +21,8 @@ class PageBits:
     """Bitmaps of one size, one bit a page.
 
     Args:
-        base: int64 (n,), page frame number of bit 0 of each bitmap; ascending, multiples of the bits
-            of one bitmap.
+        base: int64 (n,), page frame number of bit 0 of each bitmap; ascending, multiples of the
+            bits of one bitmap.
         words: uint64 (n, width), native values; width is a power of two, at least 8.
     """
 

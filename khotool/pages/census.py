@@ -102,6 +102,8 @@ class Census:
             owner = int(self.path_index[number])
             for low in range(0, len(column), CHUNK):
                 first, past = column.frames(slice(low, low + CHUNK), self.page_shift)
+                if column.release is not None:
+                    column.release(low, low + CHUNK)
                 if past is not None:
                     # A piece of a page claims that page; it may reach into the next one.
                     first = np.concatenate([first, past - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ class Column:
         values: unsigned 64-bit (n,) of any stride and byte order.
         mask: bits of a value that count.
         shift: bits of these to drop at the low end.
+        release: called with the first row that was read, and the one past the last, when they may
+            leave memory.
         up: log2 of the bytes that a unit of the result stands for: 0 for physical addresses, the
             page shift for page frame numbers.
     """
@@ -32,6 +35,7 @@ class Column:
     mask: int = (1 << 64) - 1
     shift: int = 0
     up: int = 0
+    release: Callable[[int, int], None] | None = None
 
     def __len__(self) -> int:
         return int(self.values.size)
@@ -158,6 +162,8 @@ def _claims(column: Column, first: int, past: int, page_shift: int) -> bool:
         reach = start if end is None else end - 1
         if bool(((start < past) & (reach >= first)).any()):
             return True
+        if column.release is not None:
+            column.release(low, low + CHUNK)
     return False
 
 

@@ -48,14 +48,13 @@ class Case:
 
 
 @pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps so small that few pages need several."""
     monkeypatch.setattr(census, "CHUNK", 256)
     monkeypatch.setattr(census, "MANY_OUTSIDE", 40)
     monkeypatch.setattr(claims, "CHUNK", 16)
     monkeypatch.setattr(owners, "_SCAN", 1024)
     monkeypatch.setattr(frames, "_CHUNK", 1024)
-    yield
 
 
 @st.composite
