@@ -1,7 +1,7 @@
 """What is installed beside khotool, by the names of folders alone.
 
-``importlib.metadata`` answers the same questions and more, but importing it takes as long as reading
-a small image. It is asked only where a look at the folders leaves something open.
+``importlib.metadata`` answers the same questions and more, but importing it takes as long as
+reading a small image. It is asked only where a look at the folders leaves something open.
 """
 
 from __future__ import annotations

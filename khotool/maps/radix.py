@@ -131,11 +131,11 @@ class _Walk(NodeWalk):
         if not self.marker_lost:
             # From the marker bit of order 0 on, a key is a page frame.
             single = np.int64(1) << (64 - self.page_shift)
-            first = int(np.searchsorted(key, single))
-            if first < key.size:
-                pages = Blocks.from_words(key[first:] - single, words[first:], self.page_shift)
+            larger = int(np.searchsorted(key, single))
+            if larger < key.size:
+                pages = Blocks.from_words(key[larger:] - single, words[larger:], self.page_shift)
                 self.parts.append(pages)
-            words, key = words[:first], key[:first]
+            words, key = words[:larger], key[:larger]
         if key.size:
             self._add(_split_at_powers(runs_of_bits(*lay_out(words, key))))
 

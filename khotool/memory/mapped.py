@@ -74,7 +74,7 @@ def mapping_of(view: Any) -> Mapping | None:
 
 
 def row_releaser(values: Any) -> Callable[[int, int], None] | None:
-    """What gives the rows ``low..high`` of an array back; None for one that is not mapped, or small.
+    """What gives rows ``low..high`` of an array back; None if it is not mapped, or small.
 
     Args:
         values: ndarray of one axis, ascending in memory.

@@ -51,7 +51,8 @@ class PageBits:
     @property
     def width(self) -> int:
         """Bits of one bitmap."""
-        return self.words.shape[1] * 64
+        width: int = self.words.shape[1] * 64
+        return width
 
     def equals(self, other: PageBits) -> bool:
         """Whether two have the same bitmaps, which is more than the same pages."""
@@ -74,7 +75,8 @@ class PageBits:
         edge = np.arange(1, self.base.size) * self.words.shape[1] - 1
         carry[edge[self.base[1:] != self.base[:-1] + self.width]] = 0
         carry &= starts[1:]
-        return int(np.bitwise_count(starts).sum(dtype=np.int64)) - int(carry.sum(dtype=np.int64))
+        count: int = np.bitwise_count(starts).sum(dtype=np.int64).item()
+        return count - int(carry.sum())
 
     def runs(self) -> Frames:
         """Maximal runs of bits as page frames int64 (n, 2), half-open, ascending."""

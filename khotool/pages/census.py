@@ -42,6 +42,7 @@ class Census:
     def __init__(self, index: FrameIndex, claims: Claims, page_shift: int) -> None:
         """Take all claims."""
         self.claims, self.page_shift = claims, page_shift
+        self._flags: NDArray[np.bool_] | None = None
         self.path_index = one_index_per_path(claims.owners)
         self.index = index
         if not self._take(stop=True):
@@ -83,7 +84,7 @@ class Census:
         count = len(self.claims.owners)
         kind = np.uint8 if count < 255 else np.uint16 if count < 65535 else np.uint32
         self.owner: NDArray[np.unsignedinteger] = np.zeros(self.index.slots, kind)
-        self._flags: NDArray[np.bool_] | None = None
+        self._flags = None
         self._rest_rows: list[tuple[Frames, Frames]] = []
         self._rest_ranges: list[Owned] = []
 

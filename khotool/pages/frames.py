@@ -154,7 +154,8 @@ class FrameIndex:
 
     def _small_slot(self, frame: Frames) -> Frames:
         number = self.table[frame >> GRANULE_BITS].astype(np.int64)
-        return (number << GRANULE_BITS) | (frame & (GRANULE - 1))
+        slot: Frames = (number << GRANULE_BITS) | (frame & (GRANULE - 1))
+        return slot
 
     def _add_large(self, large: Runs) -> None:
         count = (large.past - large.first) >> large.order
@@ -315,7 +316,8 @@ class FrameIndex:
     def frames_of(self, slot: Frames) -> Frames:
         """First page frame of each slot; those below ``GRANULE`` have none that means anything."""
         inner = np.minimum(slot, self.small - 1)
-        frame = (self.granule[inner >> GRANULE_BITS] << GRANULE_BITS) | (inner & (GRANULE - 1))
+        first = self.granule[inner >> GRANULE_BITS] << GRANULE_BITS
+        frame: Frames = first | (inner & (GRANULE - 1))
         if self.large_order.size:
             large = self.large_first[np.maximum(slot - self.small, 0)]
             frame = np.where(slot < self.small, frame, large)

@@ -216,7 +216,7 @@ class Ownership:
         for low in range(GRANULE, index.small, step):
             high = min(low + step, index.small)
             here = unpack(flat[low >> 6 : high >> 6])
-            value = owner[low:high].astype(kind)
+            value: NDArray[np.uint32] = owner[low:high].astype(kind)
             order = None if index.order is None else index.order[low:high]
             if order is not None and order.any():
                 # All pages of a block have what its head has.

@@ -31,7 +31,8 @@ def ascending(values: NDArray[Number]) -> NDArray[Number]:
 def distinct(values: NDArray[Number]) -> NDArray[Number]:
     """Every value once, ascending."""
     values = ascending(values)
-    return values[np.append(True, values[1:] != values[:-1])[: values.size]]
+    once: NDArray[Number] = values[np.append(True, values[1:] != values[:-1])[: values.size]]
+    return once
 
 
 def merge_columns(

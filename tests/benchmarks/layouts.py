@@ -52,12 +52,12 @@ def write_layout(path: Path, layout: str, files: int, pages: int) -> None:
     }
     from khotool.encode import fresh
 
-    before = fresh.Allocator
-    fresh.Allocator = ScatteredAllocator  # type: ignore[misc]
+    before = vars(fresh)["Allocator"]
+    vars(fresh)["Allocator"] = ScatteredAllocator
     try:
         write_image(path, build_model(Model(Path("model.toml"), manifest, False), load_registry()))
     finally:
-        fresh.Allocator = before  # type: ignore[misc]
+        vars(fresh)["Allocator"] = before
 
 
 if __name__ == "__main__":

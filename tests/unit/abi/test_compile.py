@@ -16,7 +16,10 @@ from khotool.abi.load import load_definition
 from khotool.abi.record import (
     column,
     decode_by_construct,
-    decode_record, decode_records, encode_record
+    decode_record,
+    decode_records,
+    encode_record,
+)
 from khotool.abi.registry import Registry
 from khotool.errors import DefinitionError
 from tests.builders import REGISTRY

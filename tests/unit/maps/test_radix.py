@@ -9,7 +9,15 @@ from khotool.errors import EncodeError
 from khotool.maps import radix
 from khotool.maps.preserved import KEPT_PROBLEMS, PageKind
 from khotool.pages.blocks import Blocks
-from tests.unit.maps.radix_pages import ORDERS, SHIFTS, Memory, block_of_key, block_sets, store, walk
+from tests.unit.maps.radix_pages import (
+    ORDERS,
+    SHIFTS,
+    Memory,
+    block_of_key,
+    block_sets,
+    store,
+    walk,
+)
 
 
 @settings(max_examples=60, deadline=None)

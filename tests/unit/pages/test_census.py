@@ -15,6 +15,7 @@ from khotool.pages.blocks import Blocks
 from khotool.pages.claims import Claims, Column
 from khotool.pages.owners import Ownership, find_owners
 from khotool.pages.runs import TOP
+from khotool.pages.tables import DoubleOwned, OwnedRanges, UnpreservedRanges
 
 PATHS = ["/a", "/b", "/c", "/a", "/map", "/d"]
 OUTSIDE = [path == "/map" for path in PATHS]
@@ -163,10 +164,12 @@ def owners_by_page(case: Case) -> dict[int, set[int]]:
     return found
 
 
-def pages_of(case: Case, table: object) -> Iterator[tuple[int, int]]:
+def pages_of(
+    case: Case, table: OwnedRanges | DoubleOwned | UnpreservedRanges
+) -> Iterator[tuple[int, int]]:
     """Row and frame of every page of a table; no page comes twice."""
     seen: set[int] = set()
-    start, pages = table.start.tolist(), table.pages.tolist()  # type: ignore[attr-defined]
+    start, pages = table.start.tolist(), table.pages.tolist()
     for row, (low, count) in enumerate(zip(start, pages, strict=True)):
         for frame in range(low >> case.shift, (low >> case.shift) + count):
             assert frame not in seen
@@ -238,6 +241,6 @@ def test_bitmaps_and_runs_are_the_same_blocks(case: Case) -> None:
     around = np.arange(case.base, case.base + SPAN + 4096, 3, dtype=np.uint64)
     addresses = (around << np.uint64(shift)) + np.uint64(5)
     for mine, theirs in zip(blocks.blocks_of(addresses), runs.blocks_of(addresses), strict=True):
-        assert mine.tolist() == theirs.tolist()
+        assert np.array_equal(mine, theirs)
     for address in addresses[::50].tolist():
         assert blocks.block_of(address) == runs.block_of(address)
