@@ -8,6 +8,11 @@ class KhotoolError(Exception):
 
     exit_code = 3
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is shown, one line for each thing that is wrong."""
+        return (str(self),)
+
 
 class UsageError(KhotoolError):
     """The command line asks for something that does not exist or does not fit together."""

@@ -36,7 +36,7 @@ def capture(name: str) -> Image:
 
 def build(manifest: dict[str, Any], folder: Path | None = None) -> Built:
     """The image of a manifest."""
-    return build_model(Model((folder or Path()) / NAME, manifest, False), REGISTRY)
+    return build_model(Model.of((folder or Path()) / NAME, manifest), REGISTRY)
 
 
 def decode(manifest: dict[str, Any]) -> Image:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -175,3 +177,26 @@ def held(read: Contents | None, sizes: Any) -> list[str]:
         block.extend(bytes(max(0, offset + len(data) - len(block))))
         block[offset : offset + len(data)] = data
     return [hashlib.sha256(block.rstrip(b"\0")).hexdigest()[:16] for block in blocks]
+
+
+def places(document: Any) -> list[tuple[Any, Any]]:
+    """Every container of a document with each of its keys."""
+    found, stack = [], [document]
+    while stack:
+        item = stack.pop()
+        keys = item if isinstance(item, dict) else range(len(item))
+        for key in list(keys):
+            found.append((item, key))
+            if isinstance(item[key], (dict, list)):
+                stack.append(item[key])
+    return found
+
+
+def change_some(data: st.DataObject, document: Any, values: Sequence[Any]) -> None:
+    """Replace a few values anywhere by other ones, or remove them."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(places(document)))
+        if data.draw(st.integers(0, 9)) == 0:
+            del container[key]
+        else:
+            container[key] = json.loads(json.dumps(data.draw(st.sampled_from(values))))

@@ -356,10 +356,29 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a kernel does with an image beyond what its formats say.
+
+    Args:
+        needs_map: a root without a map is refused; before 6.19 the boot goes on with nothing
+            reserved.
+        gives_up_with: what follows ``disabling KHO revival`` on the console.
+        keeps_file_errors: a file record that cannot be read fails every open of
+            ``/dev/liveupdate``; 6.19 drops the rest of that session's files instead.
+    """
+
+    needs_map: bool = True
+    gives_up_with: str = ""
+    keeps_file_errors: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AbiSet:
     """The strings one kernel speaks.
 
     Args:
+        first, last: kernel releases with exactly this set; an empty last is open, both empty are
+            no release.
         root: id of the root definition.
         root_writer: ``sequential``, or ``read-write`` where entries are added to a finished root.
         layouts: chosen layout by definition id.
@@ -368,6 +387,7 @@ class AbiSet:
         files: definitions of file handlers.
         flbs: definitions of FLBs.
         status: ``merged``, or as that of a definition for kernels that were never released.
+        behaviour: what these kernels do that no format says.
     """
 
     id: str
@@ -377,6 +397,7 @@ class AbiSet:
     status: str = "merged"
     flbs: tuple[str, ...] = ()
     root_writer: str = "read-write"
+    behaviour: Behaviour = Behaviour()
     layouts: dict[str, str] = field(default_factory=dict, hash=False)
     entries: dict[str, str] = field(default_factory=dict, hash=False)
     nodes: tuple[str, ...] = ()

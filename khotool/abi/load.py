@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 from khotool.abi.consistency import check_consistent
 from khotool.abi.definition import (
     AbiSet,
+    Behaviour,
     Condition,
     Definition,
     Field,
@@ -208,12 +209,23 @@ def read_sets(document: dict[str, Any], source: str) -> list[AbiSet]:
                 files=table.strings("files"),
                 flbs=table.strings("flbs"),
                 status=table.choice("status", STATUSES, "merged"),
+                behaviour=_behaviour(table.table("behaviour")),
             )
         )
         releases.done()
         table.done()
     top.done()
     return sets
+
+
+def _behaviour(table: _Table) -> Behaviour:
+    behaviour = Behaviour(
+        needs_map=table.take("needs_map", bool, True),
+        gives_up_with=table.take("gives_up_with", str, ""),
+        keeps_file_errors=table.take("keeps_file_errors", bool, True),
+    )
+    table.done()
+    return behaviour
 
 
 def _parse_toml(text: bytes, source: str) -> dict[str, Any]:

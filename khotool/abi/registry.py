@@ -14,6 +14,7 @@ from khotool.abi.composite import first_part, stretched
 from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition, load_sets
+from khotool.abi.releases import Release, find_set
 from khotool.errors import DefinitionError, UsageError
 
 SETS_FILE = "sets.toml"
@@ -167,17 +168,14 @@ class Registry:
         return self.candidates(Kind(kind), key, name)
 
     def set_for(self, release: str) -> AbiSet | None:
-        """The ABI set of a kernel release such as ``7.3.4``, or of a set's own id."""
+        """The ABI set of a kernel release such as ``7.3.4``, or of a set's own id.
+
+        ``khotool.abi.releases`` has the words for a name that means no set.
+        """
         if release in self.sets:
             return self.sets[release]
-        key = release_key(release)
-        for candidate in self.sets.values():
-            if not candidate.first:
-                continue
-            last = release_key(candidate.last) if candidate.last else (1 << 30, 0)
-            if release_key(candidate.first) <= key <= last and "-rc" not in candidate.first:
-                return candidate
-        return None
+        parsed = Release.parse(release)
+        return find_set(parsed, self.sets) if parsed is not None else None
 
     def owner_of_struct(self, definition: Definition, name: str) -> Definition:
         """The definition among ``definition`` and what it uses that has the struct.
@@ -233,16 +231,6 @@ class Registry:
                     raise DefinitionError(
                         f"{SETS_FILE}.{abi.id}", f"names {identifier!r}, which is not defined"
                     )
-
-
-def release_key(release: str) -> tuple[int, int]:
-    """(version, patchlevel) of a kernel release; anything unreadable is 0."""
-    version, _, rest = release.partition(".")
-    patchlevel = rest.partition(".")[0].partition("-")[0]
-    return (
-        int(version) if version.isascii() and version.isdigit() else 0,
-        int(patchlevel) if patchlevel.isascii() and patchlevel.isdigit() else 0,
-    )
 
 
 def load_registry(folders: Iterable[str | Path] = ()) -> Registry:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
-from khotool.abi.registry import Registry, release_key
+from khotool.abi.registry import Registry
+from khotool.abi.releases import span
 from khotool.authoring.btf import Btf, BtfStruct
 
 NOT_IN_BTF = {
@@ -40,7 +41,8 @@ def definitions_of(abi: AbiSet, registry: Registry) -> list[Definition]:
 
 def _written_by(abi: AbiSet, definition: Definition) -> bool:
     """True if kernels of the set know a structure; an open last release has no end."""
-    return release_key(definition.first) <= release_key(abi.last or "9999.0")
+    written, spoken = span(definition.first, definition.last), span(abi.first, abi.last)
+    return written is None or spoken is None or written[0] <= spoken[1]
 
 
 def compare_set(

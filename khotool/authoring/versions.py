@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from khotool.abi.definition import AbiSet, Definition, Kind, NodeType
 from khotool.abi.registry import Registry
+from khotool.abi.releases import unknown_release
 from khotool.authoring.vmlinux import VERSIONS, Vmlinux
 from khotool.errors import InputError, UsageError
 
@@ -48,11 +49,11 @@ def versions_of(kernel: Vmlinux | None, release: str | None, registry: Registry)
         )
     abi = registry.set_for(asked)
     if abi is None:
-        text = f"no ABI set has this release; sets are {', '.join(registry.sets)}"
+        text = unknown_release(asked, registry.sets)
         if release is not None:
-            raise UsageError(f"--kernel {release}: {text}")
+            raise UsageError(text)
         assert kernel is not None
-        raise InputError(f"{kernel.where}: no section {VERSIONS}, release {asked}: {text}")
+        raise InputError(f"{kernel.where}: no section {VERSIONS}, and {text}")
     return Versions(asked, abi.id, _described(strings_of(abi, registry), registry))
 
 

@@ -70,15 +70,17 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, args.images)
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")
+    from khotool.abi.registry import load_registry
+    from khotool.abi.releases import set_of
     from khotool.check.catalogue import check_patterns
-    from khotool.check.kernels.families import kernel_of
     from khotool.check.select import baseline_document, fails
     from khotool.memory.atomic import replacing
 
     args.select, args.ignore = patterns(args.select), patterns(args.ignore)
     check_patterns([*args.select, *args.ignore])
     if args.kernel is not None:
-        kernel_of(args.kernel)
+        # Before images are read, which takes a while.
+        set_of(args.kernel, load_registry(args.formats).sets)
     checked = list(check_all(args))
     if args.write_baseline is not None:
         document = baseline_document([f for one in checked for f in one.findings])

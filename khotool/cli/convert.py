@@ -6,7 +6,7 @@ import argparse
 
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, progress
-from khotool.cli.written import describe_written, image_output
+from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 NAME = "convert"
 HELP = "write the same handover in another ABI version"
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="ABI", help="kernel release or root string, such as 7.3"
     )
+    add_memory_option(parser)
     add_output_options(parser, json=False)
     add_image_options(parser)
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.segments import write_image
 
     with progress(args) as report:
-        built = convert_image(image, args.to, report)
+        built = convert_image(image, args.to, report, memory_ranges(args))
         write_image(output, built)
     for line in built.lost:
         note(args, f"lost: {line}")

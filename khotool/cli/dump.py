@@ -109,9 +109,10 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> objec
         return path_document(image, node)
     made = dump_document(image, findings_of(image))
     if args.full:
+        from khotool.document.digest import seal
         from khotool.document.full import full_document
 
-        made.update(full_document(image))
+        made = seal({**made, **full_document(image)})
     if args.blobs is not None:
         from khotool.document.payload import write_blobs
 

@@ -6,7 +6,7 @@ import argparse
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, progress, refuse_same_file
-from khotool.cli.written import describe_written, image_output
+from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 NAME = "encode"
 HELP = "make an image from a full dump or a manifest"
@@ -15,6 +15,7 @@ examples:
   khotool dump --json --full vmcore > model.json
   khotool encode model.json -o same.elf                 same addresses, bit for bit
   khotool encode model.json --mode fresh -o moved.elf   laid out anew
+  khotool encode model.json --mode fresh --memory 0x40000000+1G -o there.elf
   khotool encode manifest.toml -o synthetic.elf         from a page of TOML
 
 A manifest says what is handed over (sessions, files, regions); docs/reference/manifest.md
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
     )
+    add_memory_option(parser)
     add_output_options(parser, json=False)
 
 
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             mode=args.mode,
             abi=args.abi_set,
             blobs=args.blobs,
+            memory=memory_ranges(args),
             progress=report,
         )
         write_image(output, built)

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare; 1 if anything differs."""
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
+    from khotool.abi.releases import unknown_release
     from khotool.authoring.compare_btf import compare_set, nearest_set
     from khotool.authoring.vmlinux import open_vmlinux
 
@@ -48,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         else registry.set_for(args.kernel)
     )
     if abi is None:
-        known = ", ".join(registry.sets)
-        raise UsageError(f"--kernel {args.kernel}: no ABI set has this release; sets are {known}")
+        raise UsageError(unknown_release(args.kernel, registry.sets))
     compared, differences = compare_set(btf, abi, registry, Geometry(args.page_size))
     if args.kernel is None and compared <= len({d.struct for d in differences if not d.field}):
         why = "has hardly a struct of KHO; was it built with CONFIG_KEXEC_HANDOVER?"

@@ -115,4 +115,4 @@ def _image(args: argparse.Namespace, report: Progress | None) -> Image:
     options.abi = {}
     registry = load_definitions(options)
     document = sample(named_set(name, registry))
-    return image_of(build_model(Model(Path("sample.toml"), document, False), registry), registry)
+    return image_of(build_model(Model.of(Path("sample.toml"), document), registry), registry)

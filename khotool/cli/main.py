@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except KhotoolError as error:
-        _fail(str(error))
+        for line in error.lines:
+            _fail(line)
         return error.exit_code
     except MemoryError:
         _fail("out of memory; lower --limit bytes=N, or ask for less with PATH or --summary")

@@ -44,8 +44,9 @@ def fitting_page_size(image: Image, address: int, args: argparse.Namespace) -> i
     """The page size, in bytes, under which the map preserves the root's page; None for none."""
     from khotool.abi.geometry import PAGE_SIZES, Geometry
     from khotool.cli.options import options_from
+    from khotool.codec.scene import read_tree
     from khotool.discovery.geometry import fit
-    from khotool.discovery.scan import Candidate, read_tree
+    from khotool.discovery.scan import Candidate
 
     blob = read_tree(image.space, address)
     root = image.root

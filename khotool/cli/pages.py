@@ -90,7 +90,7 @@ def document(image: Image, selection: Selection, *, ranges: bool) -> object:
     from khotool.render.document import head
     from khotool.render.json import Rows
     from khotool.render.pages import row_json, rows, summary
-    from khotool.render.value import absent_json
+    from khotool.view.notation import absent_json
 
     made = head("pages")
     ownership = image.ownership()

@@ -6,11 +6,13 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from khotool.cli.options import area
 from khotool.cli.output import note
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.encode.fresh import Built
+    from khotool.model.image import Span
 
 
 def image_output(args: argparse.Namespace) -> str:
@@ -33,3 +35,22 @@ def describe_written(args: argparse.Namespace, output: str, built: Built) -> Non
     """Say on stderr what was written, and the obvious next step."""
     size = os.path.getsize(output)
     note(args, f"wrote {output}: {size} bytes, root at {built.root:#x}; khotool dump {output}")
+
+
+def add_memory_option(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where a fresh layout goes."""
+    parser.add_argument(
+        "--memory",
+        type=area,
+        metavar="START+SIZE",
+        action="append",
+        default=[],
+        help="physical memory that may be used (repeat; default: where the model's memory is)",
+    )
+
+
+def memory_ranges(args: argparse.Namespace) -> list[Span]:
+    """Ranges of ``--memory``; none to keep to where the model's memory is."""
+    from khotool.model.image import Span
+
+    return [Span(start, size) for start, size in args.memory]

@@ -1,40 +1,86 @@
 """What every codec can do, and how one is found by the shape that a definition names.
 
-A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes to
-nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the same
-(``read``), and a handover to bytes (``build``).
+A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes
+to nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the
+same (``read``), and a handover to bytes (``build``).
+
+A module of this package that registers a codec is found by itself: a new shape is its file here,
+and its name in ``Shape``.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.definition import Definition, Field, Reference, Shape, Struct
+from khotool.abi.record import fit_int
+from khotool.errors import DefinitionError
+from khotool.handover.values import Rows
 
 if TYPE_CHECKING:
+    from khotool.abi.registry import Registry
     from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-    from khotool.model.image import Node
+    from khotool.handover.values import Array
+    from khotool.model.node import Node, Table
+    from khotool.structured import Table as Written
+
+WORD = 8
+"""Bytes of a pointer."""
+Stored = int | dict[str, Any] | Rows
+"""The number that a pointer holds, the values of an embedded descriptor by label, or a table."""
 
 
 class Codec(ABC):
     """One shape, in all its directions."""
 
     shape: ClassVar[Shape]
+    embedded: ClassVar[bool] = False
+    """The pointer is a field of a descriptor, and is followed from the field that embeds that."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Keys of a manifest that qualify a pointer of this shape, beside it."""
+
+    # -- bytes to nodes ------------------------------------------------------------------
 
     @abstractmethod
-    def validate(self, definition: Definition, field: Field, reference: Reference) -> Iterator[str]:
+    def validate(self, use: Use) -> Iterator[str]:
         """Why a pointer of this shape is not sound in a definition; nothing if it is."""
 
     @abstractmethod
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """Add to ``node``, a pointer that is not 0, what it leads to."""
+        """Add to ``node``, a pointer that is not 0, what it leads to.
+
+        Args:
+            definition: the format that the pointer belongs to.
+            siblings: values of the fields beside it, by label.
+        """
+
+    def leads(self, node: Node) -> bool:
+        """True if the value of a pointer can be followed."""
+        return isinstance(node.value, int)
+
+    def null(self, walk: Walk, node: Node, field: Field, siblings: Mapping[str, Any]) -> None:
+        """Judge a pointer that is 0."""
+        if field.null == "error":
+            walk.recorder.report("REC408", node, f"{field.name} is 0")
+
+    def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:  # noqa: B027
+        """Claim what a column of a table leads to; nothing for shapes that rows do not have."""
+
+    def resolve(self, walk: Walk, nodes: list[Node]) -> None:  # noqa: B027
+        """Find what nodes that were deferred name, once everything has been read."""
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     @abstractmethod
-    def lift(self, lifter: Lifter, node: Node, reference: Reference) -> Any:
+    def lift(self, lifter: Lifter, node: Node) -> Any:
         """The value of a decoded pointer without addresses, as ``build`` takes it."""
 
     @abstractmethod
@@ -42,12 +88,15 @@ class Codec(ABC):
         self,
         reader: Reader,
         definition: Definition,
-        reference: Reference,
-        table: Mapping[str, Any],
-        given: Any,
-        where: str,
+        field: Field,
+        table: Written,
     ) -> Any:
-        """The value that somebody wrote by hand, as ``build`` takes it."""
+        """The value that somebody wrote by hand, as ``build`` takes it.
+
+        Args:
+            table: what was written for the record or tree node that ``field`` is in; for ``field``
+                itself anything but a number, which is the pointer. Mistakes are noted there.
+        """
 
     @abstractmethod
     def build(
@@ -57,18 +106,94 @@ class Codec(ABC):
         field: Field,
         values: Mapping[str, Any],
         path: str,
-    ) -> int:
-        """Lay out what a pointer leads to; the number that the pointer holds."""
+    ) -> Stored:
+        """Lay out what a pointer, or an embedded descriptor, leads to.
+
+        Args:
+            values: of the record or tree node that ``field`` is in, by label.
+            path: of the value in the model, for errors.
+
+        Returns:
+            The number that the pointer holds, or the values of the descriptor.
+
+        Raises:
+            EncodeError: it does not fit the format, or memory is used up.
+        """
+
+    # Columns of tables: most shapes do not occur there, and their numbers stay as they are.
+
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+        """Add what a column of pointers means to ``rows``."""
+        rows.columns[field.label] = table.column(field.label)
+
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
+        """What somebody wrote for the pointer in one row of a table.
+
+        Returns:
+            A number, a Link, a Block of payload, or None for a pointer to no payload.
+        """
+        given = row.get(field.label)
+        return 0 if given is None else reader.number(field, given)
+
+    def build_column(  # noqa: B027
+        self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
+    ) -> None:
+        """Lay out what a column of pointers leads to; ``columns`` are uint64 (n,) by label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A pointer in a definition, as ``validate`` is asked about it.
+
+    Args:
+        labels: of the fields beside the pointer, its own among them.
+    """
+
+    registry: Registry
+    definition: Definition
+    field: Field
+    reference: Reference
+    labels: frozenset[str]
+
+    def struct(self, name: str) -> Struct | None:
+        """A struct of the definition, or of one that it uses; None if neither has it."""
+        try:
+            return self.registry.owner_of_struct(self.definition, name).structs[name]
+        except DefinitionError:
+            return None
+
+    def needs_struct(self, what: str) -> Iterator[str]:
+        """The pointer names no struct where it has to."""
+        if not self.reference.of:
+            yield f"points_to of shape {self.reference.shape} needs the struct of {what}, 'of'"
+
+    def beside(self, *names: str) -> Iterator[str]:
+        """Labels, those that are not empty, that are not those of fields beside the pointer."""
+        for name in names:
+            if name and name not in self.labels:
+                yield f"points_to names {name!r}, which is not a field beside it"
+
+    def in_header(self, *names: str) -> Iterator[str]:
+        """Labels that are not those of fields of the header."""
+        header = self.struct(self.reference.header)
+        if header is None:
+            return
+        labels = {part.label for field in header.fields for part in field.parts or (field,)}
+        for name in names:
+            if name and name not in labels:
+                yield f"points_to names {name!r}, which is not a field of {header.name}"
 
 
 _CODECS: dict[Shape, Codec] = {}
 
 
-def register(shape: Shape) -> Callable[[type[Codec]], type[Codec]]:
-    """Make a class the codec of a shape."""
+def register(*shapes: Shape) -> Callable[[type[Codec]], type[Codec]]:
+    """Make a class the codec of a shape, or of several that it tells apart itself."""
 
     def add(cls: type[Codec]) -> type[Codec]:
-        _CODECS[shape] = cls()
+        for shape in shapes:
+            # A class made for the shape; the shape is all that tells it from its siblings.
+            _CODECS[shape] = type(cls.__name__, (cls,), {"shape": shape})()
         return cls
 
     return add
@@ -76,4 +201,39 @@ def register(shape: Shape) -> Callable[[type[Codec]], type[Codec]]:
 
 def codec_of(shape: Shape) -> Codec:
     """The codec of a shape."""
-    return _CODECS[shape]
+    return codecs()[shape]
+
+
+@cache
+def codecs() -> Mapping[Shape, Codec]:
+    """All codecs, by shape."""
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(import_module(package).__path__):
+        import_module(f"{package}.{module.name}")
+    return _CODECS
+
+
+def pointer(field: Field) -> Reference:
+    """What a field of a codec leads to."""
+    assert field.points_to is not None
+    return field.points_to
+
+
+def as_number(field: Field, values: Mapping[str, Any], path: str) -> int:
+    """A pointer whose value is the number that it holds; 0 without one.
+
+    Raises:
+        EncodeError: the value is anything else; names ``path``.
+    """
+    return fit_int(values.get(field.label) or 0, WORD, False, path)
+
+
+def codec_for(registry: Registry, definition: Definition, field: Field) -> Codec | None:
+    """The codec of a field: of its pointer, or of that in the descriptor it embeds; else None."""
+    if field.points_to is not None:
+        return codec_of(field.points_to.shape)
+    if field.holds is None or field.type is None:
+        return None
+    owner = registry.owner_of_struct(definition, field.type.struct)
+    references = (inner.points_to for inner in owner.structs[field.type.struct].fields)
+    return next((codec_of(found.shape) for found in references if found is not None), None)

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.record import decode_record
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.geometry import Geometry
+from khotool.abi.record import decode_record, decode_records, encode_record
+from khotool.abi.registry import Registry
+from khotool.absent import Absent, Reason
+from khotool.codec.base import Use, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.fields import record
+from khotool.codec.lists import Glance, ListCodec, elements
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.scene import Scene
+from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span
+from khotool.structured import Table as Written
+
+BLOCK_LIST = "kho_block"
+"""Structure that links the blocks of a list; the KHO root versions it."""
+MAX_GLANCED = 8
+"""Blocks of a list whose records are looked at to choose between formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,8 @@ def walk_blocks(
         count, following = int(values["count"]), int(values["next"])
         if not least <= count <= fits:
             text = f"count is {count}; a block takes {least} to {fits}"
-            found.problems.append(ShapeProblem("count", address, text))
+            numbers = {"count": count, "least": least, "fits": fits}
+            found.problems.append(ShapeProblem("count", address, text, numbers))
         elif following and count < fits:
             found.problems.append(
                 ShapeProblem("short-block", address, f"{count} of {fits} used, but not the last")
@@ -100,3 +120,157 @@ def walk_blocks(
         found.blocks.append(Block(address, following, count, min(count, fits), data))
         address = following
     return found
+
+
+@register(Shape.BLOCKS)
+class BlocksCodec(ListCodec):
+    """Records in blocks that are linked by address."""
+
+    linked = True
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """Its records have a struct, and a header of its own has a link and a count."""
+        reference = use.reference
+        yield from use.needs_struct("its records")
+        header = use.struct(reference.header) if reference.header else None
+        if header is None:
+            yield from use.beside(reference.count, reference.pgcnt)
+            return
+        labels = {field.label for field in header.fields}
+        for label in ("next", "count"):
+            if label not in labels:
+                yield f"header {header.name} has no field labelled {label!r}"
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """A list of its records; each of its blocks beside them."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        reference, scene = node.field.points_to, walk.scene
+        lists, header = list_header(scene.registry, definition, reference, scene.geometry)
+        compiled = scene.struct(definition, reference.of)
+        found = walk_blocks(
+            scene.space.read,
+            int(node.value),
+            header,
+            compiled,
+            max_blocks=min(lists.limits.get("blocks", scene.limits.chain), scene.limits.chain),
+            pages=reference.pages,
+            least=0 if reference.header else 1,
+        )
+        size = reference.pages * scene.geometry.page_size
+        node.kind = NodeKind.LIST
+        if found.blocks:
+            walk.recorder.use(lists)
+            node.target = Span(found.blocks[0].address, size)
+        else:
+            first = found.problems[0]
+            walk.missing(node, first.address, Absent(Reason.NOT_CAPTURED, first.text))
+        walk.problems(node, [p for p in found.problems if found.blocks or p.code != "missing"])
+        for number, block in enumerate(found.blocks):
+            span = Span(block.address, header.size)
+            top = Node("blocks", NodeKind.RECORD, key=str(number), span=span, format=lists.id)
+            record(walk, node.add(top), header, block.data, block.address, lists)
+            walk.claim(node, block.address, size)
+        number = 0
+        for block in found.blocks:
+            start = block.address + header.size
+            body = block.data[header.size :]
+            elements(walk, node, compiled, body, start, block.used, definition, number)
+            number += block.used
+
+    def header(self, scene: Scene, definition: Definition, reference: Reference) -> CompiledStruct:
+        """The struct in front of each block, the kernel's own or the format's."""
+        return list_header(scene.registry, definition, reference, scene.geometry)[1]
+
+    def glance(
+        self, scene: Scene, definition: Definition, reference: Reference, address: int
+    ) -> Glance:
+        """The records of the first blocks."""
+        page = scene.geometry.page_size
+        header = self.header(scene, definition, reference)
+        compiled = scene.struct(definition, reference.of)
+        found = walk_blocks(
+            scene.space.read,
+            address,
+            header,
+            compiled,
+            max_blocks=MAX_GLANCED,
+            pages=reference.pages,
+            least=0,
+        )
+        rows = [
+            row
+            for block in found.blocks
+            for row in decode_records(compiled, block.data[header.size :], block.used)
+        ]
+        pages = [
+            block.address + number * page
+            for block in found.blocks
+            for number in range(reference.pages)
+        ]
+        return Glance(rows, pages)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of each record."""
+        return [lifter.fields(element) for element in node.elements()]
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A list of records."""
+        return reader.records(definition, pointer(field).of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The blocks; a list that may not be missing has one even if it is empty."""
+        reference = pointer(field)
+        items = values.get(field.label) or []
+        if not items and field.null == "empty":
+            return 0
+        geometry = builder.geometry
+        lists, header = list_header(builder.registry, definition, reference, geometry)
+        record = builder.registry.compile(definition, reference.of, geometry)
+        fits = capacity(header, record, reference.pages)
+        number = -(-len(items) // fits) or 1
+        limit = lists.limits.get("blocks", number)
+        if number > limit:
+            raise EncodeError(
+                path, f"{len(items)} records; {limit} blocks take at most {fits * limit}"
+            )
+        size = reference.pages * geometry.page_size
+        addresses = [builder.alloc_preserve(size, path) for _ in range(number)]
+        places = [
+            addresses[index // fits] + header.size + index % fits * record.size
+            for index in range(len(items))
+        ]
+        encoded = builder.elements(definition, reference.of, items, path, places)
+        for index, address in enumerate(addresses):
+            part = encoded[index * fits : (index + 1) * fits]
+            following = addresses[index + 1] if index + 1 < number else 0
+            top = encode_record(header, {"next": following, "count": len(part)}, path)
+            builder.write(address, (top + b"".join(part)).ljust(size, b"\0"))
+        return addresses[0]
+
+
+def list_header(
+    registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
+) -> tuple[Definition, CompiledStruct]:
+    """What stands in front of each block of a list, and the definition that says so."""
+    if reference.header:
+        return definition, registry.compile(definition, reference.header, geometry)
+    lists = registry.get(BLOCK_LIST)
+    return lists, registry.compile(lists, lists.content, geometry)

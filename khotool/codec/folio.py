@@ -2,7 +2,161 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.codec.walk import owner_path
+from khotool.handover.values import Array, Block, Payload, Rows
+from khotool.memory.mapped import row_releaser
+from khotool.model.node import Node, Span, Table
+from khotool.pages.claims import Column
+from khotool.structured import Table as Written
+
+ROW_ORDER = 18
+"""Page order of a block of a manifest at most: 1 GiB of pages of 4 KiB."""
+
+MAX_ORDER = 36
+"""Orders above this are larger than any physical memory."""
+LARGEST_ORDER = 48
+"""Orders from here on are not believed at all."""
+
+
+def _page_column(table: Table, field: Field, page_shift: int) -> Column | None:
+    """The pages that a column names, left where they are; None where it has no plain words."""
+    if table.position is not None and field.label == table.position.label:
+        return None
+    placed = table.compiled.by_label(field.label)
+    values = table.records[placed.field.name]
+    if values.ndim != 1 or values.dtype.kind != "u" or values.dtype.itemsize != 8:
+        return None
+    up = page_shift if field.role == "pfn" else 0
+    for part in placed.parts:
+        if part.field.label == field.label:
+            return Column(values, part.mask, part.shift, up, row_releaser(values))
+    return Column(values, up=up, release=row_releaser(values))
+
+
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
+@register(Shape.FOLIO)
+class FolioCodec(Codec):
+    """A block of payload, by its address or its page frame number."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The page order is a field beside it."""
+        return use.beside(use.reference.order)
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The block is the node's target."""
+        geometry = walk.scene.geometry
+        field = node.field
+        assert field is not None
+        assert field.points_to is not None
+        address = int(node.value)
+        if field.role == "pfn":
+            address <<= geometry.page_shift
+        order = siblings.get(field.points_to.order) if field.points_to.order else 0
+        if not isinstance(order, int) or order >= LARGEST_ORDER:
+            order = 0
+        size = geometry.page_size << order
+        node.target = Span(address, size)
+        walk.claim(node, address, size)
+
+    def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
+        """Each row has its block."""
+        assert field.points_to is not None
+        geometry = walk.scene.geometry
+        lazy = None if field.points_to.order else _page_column(table, field, geometry.page_shift)
+        if lazy is not None:
+            walk.recorder.claim_column(owner_path(node), lazy)
+            return
+        column = table.column(field.label)
+        used = column != 0
+        starts = column[used]
+        if field.role == "pfn":
+            starts = starts << np.uint64(geometry.page_shift)
+        size: Any = np.uint64(geometry.page_size)
+        if field.points_to.order:
+            orders = np.minimum(table.column(field.points_to.order)[used], np.uint64(MAX_ORDER))
+            size = size << orders
+        walk.recorder.claim_many(owner_path(node), starts, size)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The block; 0 where there is none."""
+        if node.target is None:
+            return node.value
+        return one_block(lifter, node.target.address, node.target.size)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A block of memory: its size, and what it holds."""
+        return read_payload(reader, table[field.label].table())
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The address or page frame number of the block at its new place."""
+        number = build_payload(builder, field, values, path)
+        placed = isinstance(values.get(field.label), Payload)
+        return number >> builder.geometry.page_shift if placed and is_frame(field) else number
+
+    def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
+        """A block for each row that has one; its order beside it, or as it was preserved."""
+        values = table.column(field.label)
+        rows.used = values != 0
+        addresses = values[rows.used]
+        if is_frame(field):
+            addresses = addresses << np.uint64(lifter.geometry.page_shift)
+        label = pointer(field).order
+        orders = table.column(label)[rows.used] if label else lifter.orders(addresses)
+        rows.payload = lifter.payload(addresses, np.uint64(lifter.geometry.page_size) << orders)
+
+    def read_cell(self, reader: Reader, field: Field, row: Written) -> Any:
+        """A block, as elsewhere or with its keys beside the values of the row; None for a hole."""
+        if row.boolean("hole"):
+            return None
+        given = row[field.label].table() if field.label in row else row
+        order = given.integer("order", 0, most=ROW_ORDER, sizes=True)
+        size = given.integer("size", reader.geometry.page_size << order, sizes=True)
+        return Block(size, reader.memory(given, size))
+
+    def build_column(
+        self, builder: Builder, field: Field, rows: Rows, columns: dict[str, Array], path: str
+    ) -> None:
+        """Addresses or page frame numbers of the blocks."""
+        column = np.zeros(len(rows), np.uint64)
+        if rows.payload is not None:
+            addresses = builder.place_payload(rows.payload, path)
+            if is_frame(field):
+                addresses = addresses >> np.uint64(builder.geometry.page_shift)
+            column[slice(None) if rows.used is None else rows.used] = addresses
+        columns[field.label] = column
+
+
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def is_frame(field: Field) -> bool:
+    """True for a page frame number, False for an address."""
+    return field.role == "pfn"

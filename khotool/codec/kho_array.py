@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.abi.registry import Registry
+from khotool.codec.base import Codec, Stored, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import claim_rows, page_region
+from khotool.errors import EncodeError
+from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
+PAGE = "kho_array_page"
+"""Struct of a page of words."""
+POSITION = Field(
+    "index",
+    FieldType("int", "u64", 8),
+    role="page-index",
+    unique=True,
+    doc="position in the array",
+)
 
 
 @dataclass(slots=True)
@@ -107,6 +125,106 @@ def extents_of(address: U64, size: int) -> U64:
     return np.stack([address[first], counts * np.uint64(size)], axis=1)
 
 
+@register(Shape.KHO_ARRAY)
+class KhoArrayCodec(Codec):
+    """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
+
+    embedded = True
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The descriptor's own fields say all."""
+        return iter(())
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The words that are not 0 as a table; the pages that hold them beside it."""
+        assert node.field is not None
+        assert node.field.holds is not None
+        scene, recorder = walk.scene, walk.recorder
+        compiled = scene.struct(definition, node.field.holds.of)
+        descriptor = scene.owner_of_struct(definition, node.struct)
+        recorder.use(descriptor)
+        page = scene.struct(descriptor, PAGE)
+        node.kind = NodeKind.TABLE
+        empty = np.empty(0, np.uint64)
+        none = np.empty((0, 2), np.uint64)
+        node.table = Table(compiled, np.empty(0, compiled.dtype), none, 0, POSITION, empty)
+        first = next((c for c in node.children if c.field and c.field.points_to), None)
+        if first is None or not first.value or not isinstance(first.value, int):
+            return
+        limit = min(scene.limits.chain, max(1, recorder.bytes_left // page.size))
+        found = walk_array(scene.space.read, first.value, page, max_pages=limit)
+        if not recorder.spend(node, len(found.pages) + 1, len(found.pages) * page.size):
+            return
+        for number, address in enumerate(found.pages):
+            span = Span(address, page.size)
+            top = node.add(Node("pages", NodeKind.RECORD, key=str(number), span=span))
+            page_region(walk, top, page, address, descriptor)
+            walk.claim(node, address, page.size)
+        walk.problems(node, found.problems)
+        records = np.zeros(len(found.word), compiled.dtype)
+        records[compiled.fields[0].field.name] = found.word
+        extents = extents_of(found.address, compiled.size)
+        node.table = Table(compiled, records, extents, len(records), POSITION, found.position)
+        claim_rows(walk, node, node.table)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The words and their positions as rows."""
+        if node.table is not None:
+            return lifter.rows(node)
+        return lifter.fields(node) if node.value is None else node.value
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The rows of the table."""
+        if field.holds is None:
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """The pages of words, in ascending order."""
+        if field.holds is None or field.type is None:
+            # The pointer of a descriptor that nothing says the meaning of.
+            return as_number(field, values, path)
+        registry, rows = builder.registry, values.get(field.label)
+        owner = registry.owner_of_struct(definition, field.type.struct)
+        fields = owner.structs[field.type.struct].fields
+        first = next(f for f in fields if f.points_to and f.points_to.shape is Shape.KHO_ARRAY)
+        made: dict[str, Any] = {f.label: f.expect for f in fields if f.expect is not None}
+        if rows is None or not len(rows):
+            return made
+        if not isinstance(rows, Rows):
+            raise EncodeError(path, "expected a table")
+        position, words = _words(builder, definition, field.holds, rows, path)
+
+        def allocate(count: int) -> list[int]:
+            return [builder.alloc_preserve(builder.geometry.page_size, path) for _ in range(count)]
+
+        page = registry.compile(owner, PAGE, builder.geometry)
+        address, writes = build(position, words, page, allocate)
+        for place, written in writes:
+            builder.write(place, written)
+        return made | {first.label: address}
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
 def build(
     position: U64, word: U64, page: CompiledStruct, allocate: Callable[[int], list[int]]
 ) -> tuple[int, Iterator[tuple[int, bytes]]]:
@@ -138,3 +256,22 @@ def build(
             yield address, encode_record(page, values, "kho_array")
 
     return (addresses[0] if addresses else 0), writes()
+
+
+def _words(
+    builder: Builder, definition: Definition, holds: Holds, rows: Rows, path: str
+) -> tuple[U64, U64]:
+    """Positions and words, uint64 (n,) each, of a table; its payload is placed."""
+    columns = dict(rows.columns)
+    position = columns.pop(POSITION.label, None)
+    if position is None:
+        position = np.arange(len(rows), dtype=np.uint64)
+    if len(np.unique(position)) < len(position):
+        raise EncodeError(path, f"two rows have the same {POSITION.label}")
+    compiled = builder.registry.compile(definition, holds.of, builder.geometry)
+    data = builder.table(compiled, Rows(columns, rows.payload, rows.used), path)
+    words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
+    if rows.used is None:
+        return position, words
+    # A position without anything has no word.
+    return position[rows.used], words[rows.used]

@@ -2,7 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.handover.values import Array, Payload
+from khotool.model.node import Node, Span
+from khotool.structured import Table as Written
+
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
+@register(Shape.OPAQUE)
+class OpaqueCodec(Codec):
+    """The preserved block around an address; nothing says what is in it."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """An address is all that is known."""
+        return iter(())
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The target goes to the end of the preserved block."""
+        address = int(node.value)
+        walk.claim(node, address, 1)
+        block = walk.scene.block_of(address)
+        if block is not None:
+            end = block[0] + (walk.scene.geometry.page_size << block[1])
+            node.target = Span(address, end - address)
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The block; the number where it leads nowhere."""
+        if node.target is None or not node.target.size:
+            return node.value
+        return one_block(lifter, int(node.value), node.target.size)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A block of memory: its size, and what it holds."""
+        return read_payload(reader, table[field.label].table())
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The address of the block at its new place."""
+        return build_payload(builder, field, values, path)
+
+
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def one_block(lifter: Lifter, address: int, size: int) -> Payload:
+    """One block of payload, at a physical address, of ``size`` bytes."""
+    return lifter.payload(np.array([address], np.uint64), np.array([size], np.uint64))
+
+
+def read_payload(reader: Reader, table: Written) -> Payload:
+    """A range of memory: its size, and what it holds."""
+    size = table.integer("size", sizes=True)
+    start = table.optional_integer("start", sizes=True)
+    align = table.integer("align", 0, sizes=True) or None
+    contents = reader.memory(table, size)
+    return Payload(np.array([size], np.uint64), contents, start, align)
+
+
+def build_payload(builder: Builder, field: Field, values: Mapping[str, Any], path: str) -> int:
+    """Place one block of payload, or keep the number of a pointer; its physical address."""
+    value = values.get(field.label)
+    if not isinstance(value, Payload):
+        return as_number(field, values, path)
+    addresses: Array = builder.place_payload(value, path)
+    return int(addresses[0])

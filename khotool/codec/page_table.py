@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.geometry import Geometry
-from khotool.codec.vmalloc import Read, ShapeProblem
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.problems import Read, ShapeProblem
+from khotool.codec.tables import plural
+from khotool.codec.walk import owner_path
+from khotool.errors import EncodeError
+from khotool.handover.values import Mapped, PageTables
 from khotool.memory.space import MemoryFault
+from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.model.region import TableRegion
+from khotool.structured import Table as Written
+
+MAX_ENTRIES = 1 << 20
+"""Entries of the last level that a manifest may ask for."""
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -165,3 +179,211 @@ def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
 def _note(found: PageTable, problem: ShapeProblem) -> None:
     if len(found.problems) < MAX_PROBLEMS:
         found.problems.append(problem)
+
+
+@register(Shape.PAGE_TABLE)
+class PageTableCodec(Codec):
+    """Page tables from the first one down: memory of the node's owner, one array of entries."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """Its entries have a struct, and the level is a field beside it."""
+        yield from use.needs_struct("its entries")
+        yield from use.beside(use.reference.level)
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """One table of all entries, table after table."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        reference, scene, recorder = node.field.points_to, walk.scene, walk.recorder
+        size = scene.geometry.page_size
+        level = siblings.get(reference.level) if reference.level else reference.levels
+        entry = scene.struct(definition, reference.of)
+        recorder.use(scene.owner_of_struct(definition, reference.of))
+        found = walk_page_table(
+            scene.space.read,
+            int(node.value),
+            scene.geometry,
+            level=level if isinstance(level, int) else 0,
+            max_tables=max(min(recorder.nodes_left, recorder.bytes_left // size), 1),
+        )
+        walk.problems(node, found.problems)
+        walk.claim(node, int(node.value), 1)
+        if not found.tables:
+            return
+        pages = np.array(found.tables, np.uint64)
+        recorder.claim_many(owner_path(node), pages, np.uint64(size))
+        node.target = Span(found.tables[0], size)
+        leaves = found.leaves
+        node.remark = f"{plural(leaves.count, 'leaf entry', 'leaf entries')}, {leaves.pages} pages"
+        if not recorder.spend(node, len(pages), len(pages) * size):
+            return
+        extents = np.empty((len(pages), 2), np.uint64)
+        extents[:, 0], extents[:, 1] = pages, size
+        words = np.concatenate(found.entries)
+        records = np.zeros(len(words), entry.dtype)
+        records[entry.fields[0].field.name] = words
+        tables = node.add(Node("tables", NodeKind.TABLE, format=definition.id))
+        tables.struct = entry.struct.name
+        tables.table = Table(entry, records, extents, len(records))
+        tables.remark = plural(len(pages), "table")
+        recorder.regions.append(
+            TableRegion(tables.path, definition.id, entry, extents, records, node=tables)
+        )
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The words of all tables."""
+        found = node.get("tables")
+        if found is None or found.table is None or node.field is None:
+            return node.value
+        reference, table = pointer(node.field), found.table
+        number = lifter.geometry.page_size // table.compiled.size
+        words = table.column(table.compiled.fields[0].field.label).reshape(-1, number)
+        old = table.extents[:, 0].tolist()
+        top = node.parent.value_of(reference.level) if reference.level and node.parent else None
+        return PageTables(
+            old=old,
+            levels=levels(words, old, top or reference.levels, address_mask(lifter.geometry)),
+            words=list(words),
+            fixed=not reference.level,
+        )
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """A list of what is mapped."""
+        return PageTables([read_mapped(item) for item in table[field.label].tables()])
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The tables, each in a preserved page; the address of the first."""
+        value, reference = values.get(field.label), pointer(field)
+        if not isinstance(value, PageTables):
+            return as_number(field, values, path)
+        level = int(values.get(reference.level, 0) if reference.level else reference.levels)
+        if not 0 <= level <= MAX_LEVEL:
+            raise EncodeError(path, f"level {level}; page tables have levels 0 to {MAX_LEVEL}")
+        if value.old:
+            return _move_tables(builder, value, path)
+        return _Mapper(builder, level, path).build(value.maps)
+
+
+# -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def read_mapped(table: Written) -> Mapped:
+    """What a page table maps at one device address: memory, or that of a table's rows."""
+    iova = table.integer("iova", sizes=True)
+    if "table" in table:
+        return Mapped(iova, table=table.text("table", limit=4096))
+    return Mapped(iova, table.integer("size", sizes=True), table.integer("address", sizes=True))
+
+
+def _move_tables(builder: Builder, value: PageTables, path: str) -> int:
+    """Tables of an image at new places, and what they lead to at its new place."""
+    page = builder.geometry.page_size
+    new = np.array([builder.alloc_preserve(page, path) for _ in value.old], np.uint64)
+    old = np.array(value.old, np.uint64)
+    builder.places.move(old, new, np.full(len(new), page, np.uint64))
+    mask = np.uint64(address_mask(builder.geometry))
+    if value.fixed and any(
+        level == 0 and words.any() for level, words in zip(value.levels, value.words, strict=True)
+    ):
+        builder.lose(path, "hardware entries of its last level stay as they are")
+    order = np.argsort(old)
+    for address, level, given in zip(new.tolist(), value.levels, value.words, strict=True):
+        words = given.copy()
+        leads = child_mask(words, level)
+        targets = words[leads] & mask
+        row = np.minimum(np.searchsorted(old[order], targets), len(old) - 1)
+        found = old[order][row] == targets
+        targets[found] = new[order][row][found]
+        words[leads] = (words[leads] & ~mask) | targets
+        if not value.fixed:
+            leaves = ((words & np.uint64(PRESENT)) != 0) & ~leads
+            words[leaves] = (words[leaves] & ~mask) | builder.places.moved(words[leaves] & mask)
+        _write_table(builder, address, words)
+    return int(new[0])
+
+
+def _write_table(builder: Builder, address: int, words: U64) -> None:
+    builder.write(address, words.astype(f"{builder.geometry.prefix}u8").tobytes())
+
+
+class _Mapper:
+    """Tables that map ranges of device addresses."""
+
+    def __init__(self, builder: Builder, level: int, path: str) -> None:
+        self.builder = builder
+        self.level = level
+        self.path = path
+        self.page = builder.geometry.page_size
+        self.bits = builder.geometry.page_shift - 3
+        self.tables: dict[tuple[int, int], tuple[int, U64]] = {}
+        self.left = MAX_ENTRIES
+
+    def build(self, maps: list[Mapped]) -> int:
+        top = self.table(self.level, 0)[0]
+        for item in maps:
+            iova = item.iova
+            for address, size in self.ranges(item):
+                self.map(iova, address, size)
+                iova += size
+        for address, words in self.tables.values():
+            _write_table(self.builder, address, words)
+        return top
+
+    def ranges(self, item: Mapped) -> list[tuple[int, int]]:
+        """Physical address and bytes of what is mapped, in order."""
+        if not item.table:
+            return [(item.address, item.size)]
+        starts, sizes = self.builder.places.table(item.table, self.path)
+        return list(zip(starts.tolist(), sizes.tolist(), strict=True))
+
+    def table(self, level: int, number: int) -> tuple[int, U64]:
+        """The table of a level that covers the ``number``-th stretch of its size."""
+        found = self.tables.get((level, number))
+        if found is None:
+            address = self.builder.alloc_preserve(self.page, self.path)
+            found = address, np.zeros(self.page // 8, np.uint64)
+            self.tables[level, number] = found
+            if level < self.level:
+                above = self.table(level + 1, number >> self.bits)[1]
+                above[number & (len(above) - 1)] = address | PRESENT
+        return found
+
+    def map(self, iova: int, address: int, size: int) -> None:
+        """Map one range, with entries above the last level where they fit."""
+        if (iova | address | size) % self.page:
+            raise EncodeError(self.path, f"{iova:#x}: what is mapped is not made of whole pages")
+        end = iova + size
+        if end > self.page << (self.bits * (self.level + 1)):
+            raise EncodeError(self.path, f"{end:#x} is beyond what level {self.level} covers")
+        while iova < end:
+            level = 0
+            while level < min(self.level, 2):
+                reach = self.page << (self.bits * (level + 1))
+                if (iova | address) % reach or end - iova < reach:
+                    break
+                level += 1
+            reach = self.page << (self.bits * level)
+            self.left -= 1
+            if self.left < 0:
+                raise EncodeError(self.path, f"more than {MAX_ENTRIES} entries")
+            number = iova // reach
+            words = self.table(level, number >> self.bits)[1]
+            words[number & (len(words) - 1)] = address | PRESENT | (SUPERPAGE if level else 0)
+            iova, address = iova + reach, address + reach

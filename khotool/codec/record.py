@@ -2,7 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.absent import Absent
+from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.fields import record
+from khotool.codec.tables import tail
+from khotool.handover.labels import target_labels
+from khotool.model.node import Node, Span
+from khotool.structured import Table as Written
+
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
+@register(Shape.RECORD)
+class RecordCodec(Codec):
+    """A struct at an address, with an array of open length after its fields where it has one."""
+
+    def validate(self, use: Use) -> Iterator[str]:
+        """The record has a struct."""
+        return use.needs_struct("the record")
+
+    def walk(
+        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
+    ) -> None:
+        """The fields of the record, below its pointer or beside it."""
+        assert node.field is not None
+        assert node.field.points_to is not None
+        reference = node.field.points_to
+        compiled = walk.scene.struct(definition, reference.of)
+        record_at(walk, node, compiled, definition, holder_of(node, reference))
+
+    # -- nodes to a handover, and back to bytes ------------------------------------------
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of the record; the number where it leads nowhere."""
+        return node.value if node.target is None else lifter.fields(node)
+
+    def read(
+        self,
+        reader: Reader,
+        definition: Definition,
+        field: Field,
+        table: Written,
+    ) -> Any:
+        """The fields of the record."""
+        inner = table if pointer(field).inline else table[field.label].table()
+        return reader.record(definition, pointer(field).of, inner)
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The record in a preserved block of its own."""
+        value, path = target_values(builder, definition, field, values, path)
+        if not isinstance(value, Mapping):
+            return as_number(field, {field.label: value}, path)
+        return builder.place(builder.record(definition, pointer(field).of, value, path), path)
+
+
+def holder_of(node: Node, reference: Reference) -> Node | None:
+    """Where the values of a target stand: beside its pointer, or, None, below it."""
+    return node.parent if reference.inline else None
+
+
+def record_at(
+    walk: Walk,
+    node: Node,
+    compiled: CompiledStruct,
+    definition: Definition,
+    holder: Node | None = None,
+) -> None:
+    """The record that the value of ``node`` leads to, its fields in ``holder`` or in ``node``."""
+    address = int(node.value)
+    data = walk.scene.read(address, compiled.size)
+    if isinstance(data, Absent):
+        walk.missing(node, address, data)
+        walk.claim(node, address, compiled.size)
+        return
+    node.target = Span(address, compiled.size)
+    walk.claim(node, address, compiled.size)
+    node.format = definition.id
+    values = record(walk, holder or node, compiled, data, address, definition)
+    if compiled.tail is not None:
+        tail(walk, node, compiled, definition, values)
+
+
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def target_values(
+    builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
+) -> tuple[Any, str]:
+    """Values of what a pointer leads to, and their path; of an inline one they are beside it.
+
+    None where none of them says anything and the pointer may be 0.
+    """
+    if not pointer(field).inline:
+        return values.get(field.label), path
+    labels = target_labels(builder.registry, definition, pointer(field))
+    found = {label: values[label] for label in labels if label in values}
+    empty = field.null != "error" and not any(found.values())
+    return None if empty else found, path.rpartition("/")[0]

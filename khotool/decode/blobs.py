@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.decode.assemble import build_image
-from khotool.decode.phase import consume
-from khotool.decode.recover import recover_names, root_definition
-from khotool.decode.walk import Walker
+from khotool.codec.contexts import Walk
+from khotool.codec.entry import entry_blob
+from khotool.codec.recover import recover_names, root_definition
+from khotool.codec.scene import Scene
+from khotool.codec.tree import read_fdt
+from khotool.decode.decoded import Decoded, Phased, decoded_of, image_of_parts, walk_root
+from khotool.decode.phase import GONE, Inference, consume
 from khotool.discovery.options import OpenOptions
+from khotool.discovery.root_tree import read_root
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
@@ -19,8 +25,9 @@ from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace, SourceInfo
-from khotool.model.image import UNPLACED, Image, Node, NodeKind, Phase, Role, Root, Scratch, Span
+from khotool.model.image import Image, Phase, Role, Root, Scratch
 from khotool.model.names import text_property
+from khotool.model.node import UNPLACED, Node, NodeKind, NodeState, Span
 from khotool.model.region import FdtRegion
 
 GAP = 1 << 32
@@ -33,11 +40,40 @@ def open_debugfs(
     registry: Registry,
     options: OpenOptions,
     memory: AddressSpace | None = None,
+    *,
+    source: str = "the debugfs copy",
 ) -> Image:
     """Decode one tree of a debugfs copy: the whole one if there is one, else the fullest.
 
     Args:
+        source: what the copy is called.
         memory: memory of the same moment, where pointers lead; without it they lead nowhere.
+
+    Raises:
+        InputError: the copy holds no root device tree.
+        UsageError: --root names no tree of the copy.
+    """
+    usable, trees = _ranked(copy, options)
+    chosen = trees[0]
+    roots = [_root(tree, registry, source, selected=tree is chosen) for tree in usable]
+    info = copy.info if memory is None else memory.info
+    geometry = Geometry(
+        options.page_size or info.page_size or 4096, options.byteorder or info.endian or "little"
+    )
+    decoded = _walk_tree(chosen, registry, options, geometry, info, memory)
+    inference = _phase(chosen, decoded)
+    if inference.phase is Phase.CONSUMED:
+        decoded = consume(decoded, search=False)
+    found = GONE if inference.phase is Phase.CONSUMED else decoded.scene.map
+    if memory is None or (chosen.fdt is None and found is not GONE):
+        found = NO_MAP
+    handover = Phased(decoded, inference.phase, inference.why, found)
+    # Before it is finalized, a handover is areas alone.
+    return image_of_parts(handover, roots, _scratch([chosen, *trees, *copy.trees]))
+
+
+def _ranked(copy: DebugfsCopy, options: OpenOptions) -> tuple[list[DebugfsTree], list[DebugfsTree]]:
+    """Trees that hold something: as they are stored, and the one that is meant first.
 
     Raises:
         InputError: the copy holds no root device tree.
@@ -50,48 +86,33 @@ def open_debugfs(
             "/sys/kernel/debug/kho as root"
         )
     trees = sorted(usable, key=_rank)
-    if options.root is not None:
-        names = [tree.name for tree in trees]
-        wanted = [tree for tree in trees if tree.name == str(options.root)]
-        if not wanted:
-            raise UsageError(
-                f"--root {options.root}: no such tree; this copy has {', '.join(names)}"
-            )
-        trees = wanted + [tree for tree in trees if tree is not wanted[0]]
-    chosen = trees[0]
-    roots = []
-    for tree in usable:
-        compatible = _compatible(tree, registry)
-        role = Role.INCOMING if tree.direction == "in" else Role.OUTGOING
-        why = f"{tree.name} of the debugfs copy"
-        if tree.fdt is None:
-            why += " (no root, entries only)"
-        elif len(tree.fdt) < int.from_bytes(tree.fdt[4:8], "big"):
-            why += " (cut short by the kernel)"
-        roots.append(Root(None, compatible, role, why, tree is chosen, tree.name))
-    info = copy.info if memory is None else memory.info
-    geometry = Geometry(
-        options.page_size or info.page_size or 4096, options.byteorder or info.endian or "little"
-    )
-    walker = _walk_tree(chosen, registry, options, geometry, info, memory)
-    scratch: Scratch | Absent = Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
-    # Before it is finalized, a handover is areas alone.
-    for tree in [chosen, *trees, *copy.trees]:
+    if options.root is None:
+        return usable, trees
+    wanted = [tree for tree in trees if tree.name == str(options.root)]
+    if not wanted:
+        names = ", ".join(tree.name for tree in trees)
+        raise UsageError(f"--root {options.root}: no such tree; this copy has {names}")
+    return usable, wanted + [tree for tree in trees if tree is not wanted[0]]
+
+
+def _root(tree: DebugfsTree, registry: Registry, source: str, *, selected: bool) -> Root:
+    """A root as debugfs shows it."""
+    role = Role.INCOMING if tree.direction == "in" else Role.OUTGOING
+    why = f"{tree.name} of {source}"
+    if tree.fdt is None:
+        why += " (no root, entries only)"
+    elif len(tree.fdt) < int.from_bytes(tree.fdt[4:8], "big"):
+        why += " (cut short by the kernel)"
+    return Root(None, _compatible(tree, registry), role, why, selected, tree.name)
+
+
+def _scratch(trees: list[DebugfsTree]) -> Scratch | Absent:
+    """Scratch areas of the first tree that has some."""
+    for tree in trees:
         if tree.scratch:
             areas = [Span(address, size) for address, size in tree.scratch]
-            scratch = Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
-            break
-    image = build_image(walker, roots, scratch)
-    if memory is None or chosen.fdt is None:
-        image.map = NO_MAP
-    image.phase, image.phase_why = _phase(chosen, image)
-    if image.phase is Phase.CONSUMED:
-        why = image.phase_why
-        consume(image)
-        image.phase_why = why
-        if memory is None:
-            image.map = NO_MAP
-    return image
+            return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
+    return Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
 
 
 def _rank(tree: DebugfsTree) -> tuple[bool, bool, int, int]:
@@ -128,15 +149,54 @@ def _walk_tree(
     geometry: Geometry,
     info: SourceInfo,
     memory: AddressSpace | None,
-) -> Walker:
+) -> Decoded:
     blob = _parse(tree.fdt or b"")
     definition = root_definition(blob, registry) if blob is not None else None
     if blob is not None and definition is not None and not blob.complete:
         recover_names(blob, definition)
     places = _places(blob, registry, geometry) if blob is not None else {}
-    writes: list[tuple[int, bytes]] = []
-    if tree.fdt:
-        writes.append((UNPLACED, tree.fdt))
+    writes, placed = _laid_out(tree, places)
+    space = OverlaySpace(memory, writes, info)
+    scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
+    walk = Walk.over(scene)
+    top = walk.recorder.tree
+    if blob is not None and blob.root is not None:
+        walk = _walk_blob(walk, tree, blob)
+    for name, address in placed.items():
+        node = top.get(name)
+        if node is None or node.target is None:
+            node = node or top.add(Node(name, NodeKind.ENTRY))
+            entry_blob(walk, node, address, len(tree.subtrees[name]))
+            if not node.note:
+                node.state = NodeState.OUTSIDE_ROOT
+    return decoded_of(walk)
+
+
+def _walk_blob(walk: Walk, tree: DebugfsTree, blob: Blob) -> Walk:
+    """The walk once it has read the root as debugfs shows it, which may be cut short."""
+    top = walk.recorder.tree
+    walk.recorder.regions.append(FdtRegion("/", UNPLACED, blob, node=top))
+    if not blob.complete:
+        text = (
+            f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
+            "fixes the file's length before entries are added"
+        )
+        walk.recorder.report("FDT105", top, text)
+    root = read_root(walk.scene, blob, UNPLACED)
+    walk = walk.knowing(root.scene)
+    walk_root(walk, root)
+    return walk
+
+
+def _laid_out(
+    tree: DebugfsTree, places: Mapping[str, int]
+) -> tuple[list[tuple[int, bytes]], dict[str, int]]:
+    """Blobs by address, and where that of each entry is; those without a place get one.
+
+    Args:
+        places: physical address of the blob of each entry, where it is known.
+    """
+    writes = [(UNPLACED, tree.fdt)] if tree.fdt else []
     placed: dict[str, int] = {}
     taken: set[int] = set()
     for number, (name, data) in enumerate(sorted(tree.subtrees.items())):
@@ -146,25 +206,7 @@ def _walk_tree(
         taken.add(address)
         placed[name] = address
         writes.append((address, data))
-    space = OverlaySpace(memory, writes, info)
-    walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi, writer=None)
-    if blob is not None and blob.root is not None:
-        walker.regions.append(FdtRegion("/", UNPLACED, blob))
-        if not blob.complete:
-            walker.report(
-                "FDT105",
-                walker.tree,
-                f"{tree.name}/fdt has {len(tree.fdt or b'')} of {blob.totalsize} bytes: the kernel "
-                "fixes the file's length before entries are added",
-            )
-        walker.walk_root_blob(blob, UNPLACED)
-    for name, address in placed.items():
-        node = walker.tree.get(name)
-        if node is None or node.target is None:
-            node = node or walker.tree.add(Node(name, NodeKind.ENTRY))
-            walker.entries.entry_blob(node, address, len(tree.subtrees[name]))
-            node.note = node.note or "not in the part of the root that is here"
-    return walker
+    return writes, placed
 
 
 def _places(blob: Blob, registry: Registry, geometry: Geometry) -> dict[str, int]:
@@ -183,12 +225,13 @@ def _places(blob: Blob, registry: Registry, geometry: Geometry) -> dict[str, int
     return places
 
 
-def _phase(tree: DebugfsTree, image: Image) -> tuple[Phase, str]:
+def _phase(tree: DebugfsTree, decoded: Decoded) -> Inference:
     if tree.direction == "in":
-        return Phase.CONSUMED, "debugfs of a kernel that booted from the handover"
-    if tree.finalized and image.tree.format == "kho-v1":
-        return Phase.FINALIZED, "out/finalize says 1"
-    return Phase.LIVE, "debugfs of the kernel that prepares the handover"
+        why = "debugfs of a kernel that booted from the handover"
+        return Inference(Phase.CONSUMED, why)
+    if tree.finalized and decoded.tree.format == "kho-v1":
+        return Inference(Phase.FINALIZED, "out/finalize says 1")
+    return Inference(Phase.LIVE, "debugfs of the kernel that prepares the handover")
 
 
 def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Image:
@@ -202,25 +245,32 @@ def open_blob(source: BareFdt, registry: Registry, options: OpenOptions) -> Imag
     geometry = Geometry(options.page_size or 4096, options.byteorder or "little")
     space = OverlaySpace(None, [(UNPLACED, bytes(source.data))])
     space.info = source.info
-    walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
+    scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
+    walk = Walk.over(scene)
+    top = walk.recorder.tree
     roots: list[Root] = []
-    root = root_definition(blob, registry) if blob is not None else None
-    if root is not None:
-        compatible = root.match["compatible"][0]
-        walker.walk_root(UNPLACED)
+    definition = root_definition(blob, registry) if blob is not None else None
+    if definition is not None:
+        own = read_fdt(walk, top, UNPLACED)
+        if own is not None and own.root is not None:
+            root = read_root(scene, own, UNPLACED)
+            walk = walk.knowing(root.scene)
+            walk_root(walk, root)
         why = "the file is this device tree"
-        roots.append(Root(None, compatible or "", Role.OUTGOING, why, True))
+        compatible = definition.match["compatible"][0]
+        roots.append(Root(None, compatible, Role.OUTGOING, why, selected=True))
     elif entry := registry.match(Kind.ENTRY, "compatible", compatible or ""):
-        node = walker.tree.add(Node(entry.match.get("entry", (entry.id,))[0], NodeKind.ENTRY))
-        walker.entries.entry_blob(node, UNPLACED, None)
+        node = top.add(Node(entry.match.get("entry", (entry.id,))[0], NodeKind.ENTRY))
+        entry_blob(walk, node, UNPLACED, None)
     else:
         raise InputError(
             f"{source.info.path}: a device tree, but neither a KHO root nor the blob of a known "
             f"entry (compatible is {compatible!r}); see khotool formats list"
         )
     absent = Absent(Reason.NOT_CAPTURED, "the file is one device tree")
-    image = build_image(walker, roots, absent)
-    if not (isinstance(image.map, PreservedMap) and image.map.layout == "ranges"):
-        # Ranges stand in the tree itself; every other map is elsewhere.
-        image.map = absent
-    return image
+    found = walk.scene.map
+    if not (isinstance(found, PreservedMap) and found.layout == "ranges"):
+        # Ranges are in the tree itself; every other map is elsewhere.
+        found = absent
+    handover = Phased(decoded_of(walk), Phase.UNKNOWN, "", found)
+    return image_of_parts(handover, roots, absent)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from os import PathLike
 
+from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
-from khotool.decode.assemble import build_image
+from khotool.codec.scene import Scene, read_tree
 from khotool.decode.blobs import open_blob, open_debugfs
-from khotool.decode.phase import settle_phase
-from khotool.decode.salvage import salvage
-from khotool.decode.walk import Walker
-from khotool.discovery.bootdata import cache_differs
+from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
+from khotool.decode.phase import infer_phase, phased
+from khotool.discovery.bootdata import BootPointer, cache_differs
 from khotool.discovery.geometry import probe_geometry
 from khotool.discovery.options import OpenOptions, Progress
-from khotool.discovery.roots import Judged, covers_itself, judge, select
-from khotool.discovery.scan import Candidate, Scan, read_scratch, read_tree, scan
+from khotool.discovery.root_tree import RootTree, read_root
+from khotool.discovery.roots import RootCandidate, Weight, candidates, select
+from khotool.discovery.scan import Candidate, Scan, read_scratch, scan
 from khotool.errors import InputError, UsageError
 from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
@@ -23,8 +27,9 @@ from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace
-from khotool.model.image import Image, Phase, Role, Scratch, Span
-from khotool.model.region import FdtRegion, MapRegion
+from khotool.model.image import Image, Role, Root, Scratch
+from khotool.model.names import text_property
+from khotool.model.node import Span
 
 
 def open_image(
@@ -93,6 +98,55 @@ def open_memory(
     return decode_found(space, registry, options, found)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Captured memory, and what was found in it before anything was decoded.
+
+    Args:
+        forced: the user names the root, which is the first of those that were found.
+    """
+
+    space: AddressSpace
+    registry: Registry
+    options: OpenOptions
+    found: Scan
+    geometry: Geometry
+    forced: bool
+
+    def scene(self, writer: str | None) -> Scene:
+        """The image as it can be asked about, before a root is read."""
+        return Scene.of(
+            self.space,
+            self.registry,
+            self.geometry,
+            limits=self.options.limits,
+            abi=self.options.abi,
+            writer=writer,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The roots of a source, each with its map; and the one that is meant."""
+
+    source: Source
+    roots: tuple[RootCandidate, ...]
+    chosen: RootCandidate
+
+    def shown(self, phased: Phased) -> list[Root]:
+        """All roots as the image shows them."""
+        chosen = self.chosen
+        if phased.booted and chosen.role is Role.STALE:
+            why = "its map is reused, as after a boot"
+            chosen = replace(chosen, role=Role.INCOMING, why=why)
+        return [
+            chosen.root(selected=True)
+            if item.address == chosen.address
+            else item.root(selected=False)
+            for item in self.roots
+        ]
+
+
 def decode_found(
     space: AddressSpace,
     registry: Registry,
@@ -109,98 +163,123 @@ def decode_found(
     Raises:
         InputError: none was; says what was tried.
     """
+    source = source_of(space, registry, options, found)
+    decode = cache(decode_root)
+    candidates = candidates_of(source, decode)
+    chosen = candidates.chosen
+    decoded = decode(chosen.tree)
+    inference = infer_phase(decoded, chosen.role, [item.role for item in candidates.roots])
+    handover = phased(decoded, inference, search=search)
+    return named(
+        image_of_parts(
+            handover,
+            candidates.shown(handover),
+            find_scratch(source, chosen),
+            anchors=anchors(found, candidates.roots),
+            findings=list(source_findings(source, candidates)),
+        )
+    )
+
+
+def source_of(space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan) -> Source:
+    """The memory, its page size and byte order, with the root that the user names in front.
+
+    Raises:
+        InputError: there is no root; says what was tried.
+    """
     byteorder = options.byteorder or space.info.endian or "little"
-    forced = _forced_root(space, options, found)
+    forced, found = _forced_root(space, options, found)
     if not found.roots:
         raise InputError(_nothing_found(space, found))
     geometry = probe_geometry(space, registry, found.roots, options, byteorder)
+    return Source(space, registry, options, found, geometry, forced)
 
-    def walk(candidate: Candidate) -> Walker:
-        pointed = any(pointer.fdt == candidate.address for pointer in found.pointers)
-        walker = Walker(
-            space,
-            registry,
-            geometry,
-            limits=options.limits,
-            abi=options.abi,
-            # What boot data names was written by the kernel before this one.
-            writer=None if pointed else space.info.osrelease,
-        )
-        walker.own_tree(walker.tree, candidate.address, candidate.blob)
-        walker.walk_root_blob(candidate.blob, candidate.address)
-        return walker
 
-    judged = judge(found, walk)
+def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Candidates:
+    """Every root that was found, and the one that is meant.
+
+    Args:
+        decode: what hangs from a root; asked only where that decides which is meant.
+    """
+    pointed = {pointer.fdt for pointer in source.found.pointers}
+
+    def read(candidate: Candidate) -> RootTree:
+        # What boot data names was written by the kernel before this one.
+        own = candidate.address not in pointed
+        scene = source.scene(source.space.info.osrelease if own else None)
+        return read_root(scene, candidate.blob, candidate.address)
+
+    def weigh(item: RootCandidate) -> Weight:
+        decoded = decode(item.tree)
+        return Weight(len(decoded.sessions()), len(decoded.regions))
+
+    roots = candidates(source.found, read)
+    if not source.forced:
+        return Candidates(source, roots, select(roots, weigh))
     # The root that is named comes first of all that were found.
-    chosen = judged[0] if forced is not None else select(judged)
-    chosen.root.selected = True
-    if forced is not None:
-        chosen.root.why = f"named by --root; {chosen.root.why}".removesuffix("; ")
-    scratch = find_scratch(space, registry, options, found, chosen)
-    image = build_image(chosen.walker, [item.root for item in judged], scratch)
-    image.anchors = _anchors(found, judged)
-    if found.unread:
-        text = f"{len(found.unread)} device trees are not read; raise with --limit scan=N"
-        image.findings.append(Finding("LIM001", "/", text, found.unread[0]))
+    why = f"named by --root; {roots[0].why}"
+    return Candidates(source, roots, replace(roots[0], why=why))
+
+
+def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]:
+    """What is wrong with an image as a whole."""
+    unread = source.found.unread
+    if unread:
+        text = f"{len(unread)} device trees are not read; raise with --limit scan=N"
+        yield Finding("LIM001", "/", text, unread[0])
+    chosen = candidates.chosen
     cache = chosen.pointer.mem_cache if chosen.pointer is not None else None
-    if cache is not None and isinstance(image.map, PreservedMap):
-        text = cache_differs(space, geometry, cache, image.map)
+    found = chosen.tree.scene.map
+    if cache is not None and isinstance(found, PreservedMap):
+        text = cache_differs(source.space, source.geometry, cache, found)
         if text:
-            image.findings.append(Finding("MEM322", "/", text, cache.address))
-    settle_phase(image)
-    if image.phase is Phase.CONSUMED and search:
-        walker = chosen.walker
-        walker.regions, walker.findings = image.regions, image.findings
-        salvage(walker, image)
-        image.used = list({d.id: d for d in [*image.used, *walker.used.values()]}.values())
-    _name_files(image)
+            yield Finding("MEM322", "/", text, cache.address)
+
+
+def named(image: Image) -> Image:
+    """The image with what handlers say of the files of its sessions."""
+    entry = image.entry("LUO")
+    sessions = None if entry is None else entry.get("sessions")
+    if sessions is not None and sessions.elements():
+        # Loaded only for images that have a session.
+        from khotool.handlers import ask_all
+
+        for node, text in ask_all(image):
+            node.annotation = text
     return image
 
 
-def _name_files(image: Image) -> None:
-    """Names that programs keep beside their files in sessions of their own."""
-    entry = image.entry("LUO")
-    sessions = None if entry is None else entry.get("sessions")
-    if sessions is None or not sessions.elements():
-        return
-    # Loaded only for images that have a session.
-    from khotool.handlers import annotate
-
-    annotate(image)
-
-
-def _anchors(found: Scan, judged: list[Judged]) -> list[Span]:
+def anchors(found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
     """Bytes that a copy of the image needs for the same roots to get the same roles."""
     spans = [pointer.where for pointer in found.pointers]
     spans += [pointer.scratch for pointer in found.pointers if not pointer.region]
     spans += [pointer.mem_cache for pointer in found.pointers if pointer.mem_cache is not None]
     spans += [Span(address, 16 * (len(areas) + 1)) for address, areas in found.scratch]
-    for item in judged:
-        for region in item.walker.regions:
-            # Pages of a map that no longer covers its root hold somebody else's data by now.
-            own_map = isinstance(region, MapRegion) and covers_itself(
-                item.walker, item.candidate.address
-            )
-            if own_map or (isinstance(region, FdtRegion) and region.path == "/"):
-                spans += [Span(address, size) for address, size in region.extents()]
+    for item in roots:
+        tree = item.tree
+        spans.append(Span(item.address, len(tree.blob.data)))
+        # Pages of a map that no longer covers its root hold somebody else's data by now.
+        if tree.covers_itself and isinstance(tree.scene.map, PreservedMap):
+            pages = tree.scene.map.pages
+            sizes = zip(pages.address.tolist(), pages.size.tolist(), strict=True)
+            spans += [Span(address, size) for address, size in sizes]
     return spans
 
 
-def _forced_root(space: AddressSpace, options: OpenOptions, found: Scan) -> int | None:
+def _forced_root(space: AddressSpace, options: OpenOptions, found: Scan) -> tuple[bool, Scan]:
+    """True if the user names the root, and the scan with that root in front."""
     if options.root is None:
-        return None
+        return False, found
     if isinstance(options.root, str):
         raise UsageError(f"--root {options.root}: expected an address such as 0x4de000")
-    if all(candidate.address != options.root for candidate in found.roots):
+    first = [candidate for candidate in found.roots if candidate.address == options.root]
+    others = [candidate for candidate in found.roots if candidate.address != options.root]
+    if not first:
         blob = read_tree(space, options.root)
         if blob is None or blob.root is None:
             raise UsageError(f"--root {options.root:#x}: there is no device tree at this address")
-        compatible = blob.root.get("compatible")
-        text = compatible.value.split(b"\0")[0].decode("latin-1") if compatible else ""
-        found.roots.insert(0, Candidate(options.root, blob, text))
-    else:
-        found.roots.sort(key=lambda candidate: candidate.address != options.root)
-    return options.root
+        first = [Candidate(options.root, blob, text_property(blob.root, "compatible") or "")]
+    return True, replace(found, roots=first + others)
 
 
 def _nothing_found(space: AddressSpace, found: Scan) -> str:
@@ -211,31 +290,50 @@ def _nothing_found(space: AddressSpace, found: Scan) -> str:
     )
 
 
-def find_scratch(
-    space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan, chosen: Judged
-) -> Scratch | Absent:
+def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     """Scratch areas: as the user says, as boot data names them, or from an array found by scan."""
+    options = source.options
     if options.scratch:
         return Scratch([Span(a, s) for a, s in options.scratch], "as --scratch says")
     if options.debugfs is not None:
-        source = open_source(options.debugfs)
-        if not isinstance(source, DebugfsCopy):
-            raise UsageError(f"--debugfs {options.debugfs}: not a copy of /sys/kernel/debug/kho")
-        for tree in source.trees:
-            if tree.scratch:
-                areas = [Span(address, size) for address, size in tree.scratch]
-                return Scratch(areas, f"{tree.name} of the debugfs copy")
-    definition = registry.get("kho_scratch")
-    area = registry.compile(definition, definition.content, chosen.walker.geometry)
-    for pointer in ([chosen.pointer] if chosen.pointer else []) + found.pointers:
-        if pointer.region:
-            return Scratch([pointer.scratch], pointer.why)
-        count = min(pointer.scratch.size // area.size, 4096)
-        areas = read_scratch(space, area, pointer.scratch.address, count)
-        if areas:
-            return Scratch(areas, pointer.why, pointer.scratch.address)
-    if found.scratch and chosen.root.role is not Role.STALE:
-        address, areas = found.scratch[0]
-        if all(other == areas for _, other in found.scratch):
-            return Scratch(areas, f"an array of scratch areas stands at {address:#x}", address)
+        areas = copied_scratch(options.debugfs)
+        if areas is not None:
+            return areas
+    named = [chosen.pointer] if chosen.pointer else []
+    for pointer in named + source.found.pointers:
+        areas = pointed_scratch(source, pointer)
+        if areas is not None:
+            return areas
+    found = source.found
+    if found.scratch and chosen.role is not Role.STALE:
+        address, spans = found.scratch[0]
+        if all(other == spans for _, other in found.scratch):
+            return Scratch(spans, f"an array of scratch areas at {address:#x}", address)
     return Absent(Reason.NOT_CAPTURED, "no boot data and no array of scratch areas in this capture")
+
+
+def copied_scratch(path: str) -> Scratch | None:
+    """Scratch areas of a copy of debugfs.
+
+    Raises:
+        UsageError: it is not such a copy.
+    """
+    source = open_source(path)
+    if not isinstance(source, DebugfsCopy):
+        raise UsageError(f"--debugfs {path}: not a copy of /sys/kernel/debug/kho")
+    for tree in source.trees:
+        if tree.scratch:
+            areas = [Span(address, size) for address, size in tree.scratch]
+            return Scratch(areas, f"{tree.name} of the debugfs copy")
+    return None
+
+
+def pointed_scratch(source: Source, pointer: BootPointer) -> Scratch | None:
+    """Scratch areas as boot data names them."""
+    if pointer.region:
+        return Scratch([pointer.scratch], pointer.why)
+    definition = source.registry.get("kho_scratch")
+    area = source.registry.compile(definition, definition.content, source.geometry)
+    count = min(pointer.scratch.size // area.size, 4096)
+    areas = read_scratch(source.space, area, pointer.scratch.address, count)
+    return Scratch(areas, pointer.why, pointer.scratch.address) if areas else None

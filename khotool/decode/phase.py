@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
 from khotool.absent import Absent, Reason
+from khotool.codec.recorder import Recorder
+from khotool.decode.decoded import Decoded, Phased, decoded_of, resumed
+from khotool.decode.salvage import salvage
 from khotool.maps.preserved import PreservedMap
-from khotool.model.image import Image, NodeKind, Phase, Role
+from khotool.model.image import Phase, Role
+from khotool.model.node import Node, NodeKind, NodeState, entries_of
 from khotool.model.region import MapRegion
 
 FIRST = "kho-v1"
@@ -13,65 +20,114 @@ PHASE_NOTE = "KHOTOOL_PHASE"
 """Line of VMCOREINFO by which a packed image says that it was taken of a running kernel."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
+MAP = "memory_map"
+"""Label of the value that says where the map is."""
+GONE = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
 
 
-def settle_phase(image: Image) -> Image:
-    """Set the phase; replace what the next kernel has reused by absent values."""
-    root = image.root
-    if root is None:
-        return image
-    whole = map_is_whole(image)
-    if root.role is Role.INCOMING or (not whole and map_is_garbage(image)):
-        if whole:
-            image.phase, image.phase_why = Phase.INCOMING, "boot data names it; its map is whole"
-        else:
-            consume(image)
-            if root.role is Role.STALE:
-                root.role, root.why = Role.INCOMING, "its map is reused, as after a boot"
-    elif image.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
-        image.phase, image.phase_why = Phase.LIVE, "it was packed while the kernel was running"
-    elif map_may_wait(image):
-        image.phase, image.phase_why = Phase.LIVE, "the map is not written yet"
-    elif has_empty_luo(image) and any(r.role is Role.INCOMING for r in image.roots):
-        image.phase, image.phase_why = Phase.LIVE, "no sessions are serialised"
-    elif first_merged(image) and not any(r.role is Role.COPY for r in image.roots):
-        image.phase = Phase.FINALIZED
-        image.phase_why = "the map is written; no copy of the root shows that kexec was next"
-    else:
-        image.phase, image.phase_why = Phase.FROZEN, "the map is written; no boot data names it"
-    return image
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A phase, and why it is that one."""
+
+    phase: Phase
+    why: str
 
 
-def map_is_whole(image: Image) -> bool:
+BOOTED = Inference(
+    Phase.CONSUMED, "this kernel booted from the handover and has reused the map's pages"
+)
+MISPLACED = Inference(
+    Phase.UNKNOWN,
+    "neither the map nor any entry is where the root says; --base may be wrong, or a kernel "
+    "booted from the handover and has reused their pages",
+)
+
+
+def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inference:
+    """When an image was taken.
+
+    Args:
+        role: of the root that was decoded.
+        roles: of all roots in the image.
+    """
+    whole = map_is_whole(decoded)
+    if role is Role.INCOMING and whole:
+        return Inference(Phase.INCOMING, "boot data names it; its map is whole")
+    if role is Role.INCOMING:
+        return BOOTED
+    if role is Role.STALE and not whole and may_be_misplaced(decoded):
+        return MISPLACED
+    if not whole and map_is_garbage(decoded):
+        return BOOTED
+    if decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
+        return Inference(Phase.LIVE, "it was packed while the kernel was running")
+    if map_may_wait(decoded):
+        return Inference(Phase.LIVE, "the map is not written yet")
+    if has_empty_luo(decoded) and Role.INCOMING in roles:
+        return Inference(Phase.LIVE, "no sessions are serialised")
+    if first_merged(decoded) and Role.COPY not in roles:
+        why = "the map is written; no copy of the root shows that kexec was next"
+        return Inference(Phase.FINALIZED, why)
+    return Inference(Phase.FROZEN, "the map is written; no boot data names it")
+
+
+def phased(decoded: Decoded, inference: Inference, *, search: bool) -> Phased:
+    """The handover in its phase; what a booted kernel has reused gives way to absent values.
+
+    Args:
+        search: look at every page of memory for lists whose head is gone.
+    """
+    if inference.phase is not Phase.CONSUMED:
+        return Phased(decoded, inference.phase, inference.why, decoded.scene.map)
+    consumed = consume(decoded, search=search)
+    return Phased(consumed, inference.phase, inference.why, GONE, booted=True)
+
+
+# -- what the map shows ----------------------------------------------------------------------
+
+
+def map_is_whole(decoded: Decoded) -> bool:
     """True if the map decodes and preserves the root and every entry's blob."""
-    if not isinstance(image.map, PreservedMap) or not image.map.complete:
+    found = decoded.scene.map
+    if not isinstance(found, PreservedMap) or not found.complete:
         return False
-    if root_is_segment(image):
+    if root_is_segment(decoded):
         return True
-    places = [image.tree.span.address] if image.tree.span else []
-    places += [node.target.address for node in image.entries if node.target is not None]
-    return all(image.map.blocks.block_of(address) is not None for address in places)
+    places = [decoded.tree.span.address] if decoded.tree.span else []
+    places += [node.target.address for node in decoded.entries if node.target is not None]
+    return all(found.blocks.block_of(address) is not None for address in places)
 
 
-def root_is_segment(image: Image) -> bool:
+def root_is_segment(decoded: Decoded) -> bool:
     """True for a root that kexec carries over, so that no map has to preserve it."""
-    definition = image.registry.definitions.get(image.tree.format)
+    definition = decoded.scene.registry.definitions.get(decoded.tree.format)
     return definition is not None and definition.segment
 
 
-def map_is_garbage(image: Image) -> bool:
-    """True if what the map's pages hold now is no map: reused memory, not a damaged one."""
-    if not isinstance(image.map, PreservedMap) or image.tree.span is None:
+def map_is_garbage(decoded: Decoded) -> bool:
+    """True if what the map's pages hold now is not a map: reused memory, not a damaged one."""
+    found = decoded.scene.map
+    if not isinstance(found, PreservedMap) or decoded.tree.span is None:
         return False
-    if image.map.blocks.block_of(image.tree.span.address) is not None:
+    if found.blocks.block_of(decoded.tree.span.address) is not None:
         return False
-    if "limit" in image.map.problem_counts:
+    if "limit" in found.problem_counts:
         # What was not read for lack of budget says nothing about the memory.
         return False
-    if pointer_is_wrong(image) or only_loops(image.map):
+    if pointer_is_wrong(decoded) or only_loops(found):
         return False
-    problems = sum(image.map.problem_counts.values()) or len(image.map.problems)
-    return problems > max(8, len(image.map.pages)) or not len(image.map.blocks)
+    problems = sum(found.problem_counts.values()) or len(found.problems)
+    return problems > max(8, len(found.pages)) or not len(found.blocks)
+
+
+def may_be_misplaced(decoded: Decoded) -> bool:
+    """True if addresses are what the user says, and none of the root's leads anywhere."""
+    if decoded.scene.space.info.container != "raw":
+        return False
+    # A blob with a string of its own is known only where it was where the root says.
+    formats = [decoded.scene.registry.definitions.get(entry.format) for entry in decoded.entries]
+    known = [found for found in formats if found is not None and found.match.get("compatible")]
+    return bool(formats) and not known
 
 
 def only_loops(found: PreservedMap) -> bool:
@@ -82,74 +138,90 @@ def only_loops(found: PreservedMap) -> bool:
     return bool(found.problem_counts) and set(found.problem_counts) <= {"shared-node"}
 
 
-def pointer_is_wrong(image: Image) -> bool:
+def pointer_is_wrong(decoded: Decoded) -> bool:
     """True if the map is said to be where no map ever was: inside a page, or in another record."""
-    address = image.tree.value_of("memory_map")
-    page = image.geometry.page_size
+    address = decoded.tree.value_of(MAP)
+    page = decoded.scene.geometry.page_size
     if not isinstance(address, int) or address % page:
         return True
     return any(
         not isinstance(region, MapRegion) and address <= start < address + page
-        for region in image.regions
+        for region in decoded.regions
         for start, _ in region.extents()
     )
 
 
-def map_may_wait(image: Image) -> bool:
+def map_may_wait(decoded: Decoded) -> bool:
     """True if the map is 0 in a format that fills it in later."""
-    node = image.tree.get("memory_map")
-    return (
-        node is not None
-        and node.value == 0
-        and node.field is not None
-        and (node.field.null == "allowed")
-    )
+    node = decoded.tree.get(MAP)
+    if node is None or node.field is None:
+        return False
+    return node.value == 0 and node.field.null == "allowed"
 
 
-def has_empty_luo(image: Image) -> bool:
+def has_empty_luo(decoded: Decoded) -> bool:
     """True if there is LUO state without a single session."""
-    luo = image.entry("LUO")
-    sessions = luo.get("sessions") if luo is not None else None
-    return luo is not None and (sessions is None or not sessions.elements())
+    return decoded.entry("LUO") is not None and not decoded.sessions()
 
 
-def first_merged(image: Image) -> bool:
+def first_merged(decoded: Decoded) -> bool:
     """True for a handover that user space finalizes before kexec and that has no sessions.
 
     A tree of pages grows as memory is preserved; it is never finalized.
     """
-    if isinstance(image.map, PreservedMap) and image.map.layout not in WRITTEN_AT_ONCE:
+    found = decoded.scene.map
+    if isinstance(found, PreservedMap) and found.layout not in WRITTEN_AT_ONCE:
         return False
-    definition = image.registry.definitions.get(image.tree.format)
+    definition = decoded.scene.registry.definitions.get(decoded.tree.format)
     strings = definition.match.get("compatible", ()) if definition is not None else ()
-    return FIRST in strings and image.entry("LUO") is None
+    return FIRST in strings and decoded.entry("LUO") is None
 
 
-def consume(image: Image) -> None:
-    """Mark what the booted kernel has reused: the map, and whatever no longer decodes."""
-    image.phase = Phase.CONSUMED
-    image.phase_why = "this kernel booted from the handover and has reused the map's pages"
-    gone = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
-    image.map = gone
-    lost = ["/memory_map"]
-    broken = {f.path for f in image.findings if not f.rule.startswith(("ABI", "LIM"))}
-    for entry in image.entries:
-        if entry.note == "unknown format" or (entry.target is None and entry.value is not None):
+# -- what a booted kernel has used up --------------------------------------------------------
+
+
+def consume(decoded: Decoded, *, search: bool) -> Decoded:
+    """The handover as a kernel that booted from it left it: the map, and more, is absent."""
+    walk = resumed(decoded)
+    recorder = walk.recorder
+    lost = prune(recorder)
+    recorder.regions = [r for r in recorder.regions if r.node is None or not below(r.node, lost)]
+    recorder.reports = [
+        report
+        for report in recorder.reports
+        if report.finding.rule.startswith("LIM") or not below(report.node, lost)
+    ]
+    if search:
+        salvage(walk)
+    return decoded_of(walk)
+
+
+def prune(recorder: Recorder) -> set[Node]:
+    """Replace what no longer decodes by absent values; the nodes that are lost."""
+    lost = {node for node in recorder.tree.children if node.name == MAP and node.key is None}
+    broken = {r.node for r in recorder.reports if not r.finding.rule.startswith(("ABI", "LIM"))}
+    for entry in entries_of(recorder.tree):
+        unread = entry.target is None and entry.value is not None
+        if entry.state is NodeState.UNKNOWN_FORMAT or unread:
             entry.children = [child for child in entry.children if child.field is not None]
-            entry.value, entry.note = gone, ""
-            lost.append(entry.path)
+            entry.value, entry.state, entry.remark = GONE, None, ""
+            lost.add(entry)
             continue
         for node in list(entry.walk()):
-            if node.path in broken and node is not entry:
-                node.children, node.table, node.target, node.note = [], None, None, ""
+            if node in broken and node is not entry:
+                node.children, node.table, node.target = [], None, None
+                node.state, node.remark = None, ""
                 node.kind = NodeKind.VALUE
-                node.value = gone
-                lost.append(node.path)
-    image.regions = [r for r in image.regions if not _below(r.path, lost)]
-    image.findings = [
-        f for f in image.findings if f.rule.startswith("LIM") or not _below(f.path, lost)
-    ]
+                node.value = GONE
+                lost.add(node)
+    return lost
 
 
-def _below(path: str, tops: list[str]) -> bool:
-    return any(path == top or path.startswith((f"{top}/", f"{top}[")) for top in tops)
+def below(node: Node, tops: Collection[Node]) -> bool:
+    """True for a node that is one of some, or below one."""
+    current: Node | None = node
+    while current is not None:
+        if current in tops:
+            return True
+        current = current.parent
+    return False

@@ -1,7 +1,7 @@
 """Find lists whose head is gone: the kernel frees the LUO record at boot, not what it points to.
 
 A record's lists keep their shape. Every page is looked at through the definitions: a page whose
-records all make sense, down to the lists they point to, is taken for the list it looks like.
+records are all sound, down to the lists they point to, is taken for the list it looks like.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
+from khotool.abi.definition import Definition, Field, Kind, Reference
 from khotool.abi.record import decode_record, decode_records
 from khotool.absent import Absent, Reason
+from khotool.codec.base import codec_of
 from khotool.codec.blocks import capacity
-from khotool.decode.follow import BLOCK_LIST
-from khotool.decode.walk import Walker
+from khotool.codec.contexts import Walk
+from khotool.codec.follow import follow
+from khotool.codec.lists import ListCodec
+from khotool.codec.scene import Scene
 from khotool.memory.space import MemoryFault
-from khotool.model.image import Image, Node, NodeKind
+from khotool.model.node import Node, NodeKind, NodeState, entries_of
 
 Scores = dict[tuple[str, int], int]
 """Records in and below the list whose first block is at an address, by struct and address."""
@@ -31,91 +34,109 @@ MAX_CANDIDATES = 20_000
 """Pages whose first two words may start a list; each is read once."""
 
 
-def salvage(walker: Walker, image: Image) -> None:
+def salvage(walk: Walk) -> None:
     """Look for the lists of every entry whose record was reused.
 
     Of several definitions of an entry the one is meant that explains most of what is there.
     """
     pages: Pages = {}
-    for entry in image.entries:
+    for entry in entries_of(walk.recorder.tree):
         if not isinstance(entry.value, Absent) or entry.value.reason is not Reason.CONSUMED:
             continue
-        best = 0
-        meant: tuple[Definition, dict[Field, int]] | None = None
-        for definition in image.registry:
-            fits = definition.kind is Kind.ENTRY and definition.content in definition.structs
-            if fits and entry.name in definition.match.get("entry", ()):
-                score, places = _lists(walker, definition, pages)
-                if score > best:
-                    best, meant = score, (definition, places)
+        meant = explain(walk.scene, entry.name, pages)
         if meant is not None:
-            _place(walker, entry, *meant)
-            image.used.append(meant[0])
+            walk.recorder.use(meant[0])
+            _place(walk, entry, *meant)
 
 
-def _lists(walker: Walker, definition: Definition, pages: Pages) -> tuple[int, dict[Field, int]]:
+def explain(scene: Scene, name: str, pages: Pages) -> tuple[Definition, dict[Field, int]] | None:
+    """The definition of an entry that explains most of memory, and where its lists start.
+
+    Args:
+        name: of the entry.
+        pages: that may start a list, as far as they are known; is added to.
+    """
+    best = 0
+    meant: tuple[Definition, dict[Field, int]] | None = None
+    for definition in scene.registry:
+        fits = definition.kind is Kind.ENTRY and definition.content in definition.structs
+        if fits and name in definition.match.get("entry", ()):
+            score, places = _lists(scene, definition, pages)
+            if score > best:
+                best, meant = score, (definition, places)
+    return meant
+
+
+def _list_codec(reference: Reference | None) -> ListCodec | None:
+    """The codec of a pointer to a list; None for every other one."""
+    codec = codec_of(reference.shape) if reference is not None else None
+    return codec if isinstance(codec, ListCodec) else None
+
+
+def _lists(scene: Scene, definition: Definition, pages: Pages) -> tuple[int, dict[Field, int]]:
     """Records in and below the longest list of each field, and where those lists start."""
     total = 0
     places: dict[Field, int] = {}
     known: Scores = {}
     for field in definition.structs[definition.content].fields:
         reference = field.points_to
-        if reference is None or not (
-            reference.shape is Shape.BLOCKS or (reference.shape is Shape.ARRAY and reference.header)
-        ):
+        codec = _list_codec(reference)
+        if reference is None or codec is None:
             continue
-        heads = list(_heads(walker, definition, reference, known, pages))
+        heads = list(_heads(scene, definition, reference, codec, known, pages))
         if heads:
             score, places[field] = max(heads)
             total += score
     return total, places
 
 
-def _place(walker: Walker, entry: Node, definition: Definition, places: dict[Field, int]) -> None:
+def _place(walk: Walk, entry: Node, definition: Definition, places: dict[Field, int]) -> None:
     """Give an entry the fields of its record, of which only lists are known."""
     gone = entry.value
     entry.value = None
     entry.format = definition.id
-    entry.note = "its record was reused; these lists were found by their shape"
+    entry.state = NodeState.SALVAGED
     for field in definition.structs[definition.content].fields:
         node = entry.add(Node(field.label, NodeKind.VALUE, field=field, format=definition.id))
         if field in places:
             node.value = places[field]
-            walker.follower.follow_field(node, field, definition, {})
+            follow(walk, node, field, definition, {})
         else:
             node.value = gone
 
 
 def _heads(
-    walker: Walker, definition: Definition, reference: Reference, known: Scores, pages: Pages
+    scene: Scene,
+    definition: Definition,
+    reference: Reference,
+    codec: ListCodec,
+    known: Scores,
+    pages: Pages,
 ) -> Iterator[tuple[int, int]]:
     """Score and address of each page that starts a sound list."""
-    geometry = walker.geometry
-    record = walker.registry.compile(definition, reference.of, geometry)
-    if reference.shape is Shape.BLOCKS:
-        blocks = walker.registry.get(BLOCK_LIST)
-        header = walker.registry.compile(blocks, blocks.content, geometry)
-        most = capacity(header, record)
-    else:
-        header = walker.registry.compile(definition, reference.header, geometry)
-        most = (reference.pages * geometry.page_size - header.size) // record.size
-    if header.size != HEADER:
+    record = scene.struct(definition, reference.of)
+    header = codec.header(scene, definition, reference)
+    if header is None or header.size != HEADER:
         return
+    most = capacity(header, record, 1 if codec.linked else reference.pages)
     link = header.fields[0].field.role == "address"
     if (link, most) not in pages:
-        pages[link, most] = _candidates(walker, link, most)
+        pages[link, most] = _candidates(scene, link, most)
     for address in pages[link, most]:
-        score = _score(walker, definition, reference, header, record, address, known)
+        if codec.linked:
+            score = _list_score(scene, definition, header, record, address, known)
+        else:
+            score = _headed_score(scene, definition, reference, header, record, address, known)
         if score:
             yield score, address
 
 
-def _candidates(walker: Walker, link: bool, most: int) -> list[int]:
+def _candidates(scene: Scene, link: bool, most: int) -> list[int]:
     """Pages whose first two words can be a header: a link or a page count, and a count."""
-    page = walker.geometry.page_size
+    page = scene.geometry.page_size
     found: list[int] = []
-    for base, words in walker.space.first_words(page, 2):
-        native = words if walker.geometry.byteorder == "little" else words.byteswap()
+    for base, words in scene.space.first_words(page, 2):
+        native = words if scene.geometry.byteorder == "little" else words.byteswap()
         first, count = native[:, 0], native[:, 1]
         fits = (count >= 1) & (count <= np.uint64(most))
         fits &= (first % np.uint64(page) == 0) if link else (first == 1)
@@ -125,8 +146,8 @@ def _candidates(walker: Walker, link: bool, most: int) -> list[int]:
     return found[:MAX_CANDIDATES]
 
 
-def _score(
-    walker: Walker,
+def _headed_score(
+    scene: Scene,
     definition: Definition,
     reference: Reference,
     header: CompiledStruct,
@@ -134,29 +155,27 @@ def _score(
     address: int,
     known: Scores,
 ) -> int:
-    """Records in the list at ``address`` and below it; 0 if anything about it is unsound."""
-    if reference.shape is Shape.BLOCKS:
-        return _list_score(walker, definition, header, record, address, known)
+    """Records in the array after a header, and below it; 0 if anything about it is unsound."""
     try:
-        top = decode_record(header, walker.space.read(address, header.size))
+        top = decode_record(header, scene.space.read(address, header.size))
         count = top[reference.count]
-        body = walker.space.read(address + header.size, count * record.size)
+        body = scene.space.read(address + header.size, count * record.size)
     except MemoryFault:
         return 0
-    return _rows_score(walker, definition, record, body, count, known) or 0
+    return _rows_score(scene, definition, record, body, count, known) or 0
 
 
 def _list_score(
-    walker: Walker,
+    scene: Scene,
     definition: Definition,
     header: CompiledStruct,
     record: CompiledStruct,
     address: int,
     known: Scores,
 ) -> int:
-    """As ``_score`` for a list of blocks; every block is looked at once, however many lead to it.
+    """As ``_headed_score`` for a list of blocks; each block is looked at once.
 
-    A list is sound if its first block and the list behind that are.
+    A list is sound if its first block and the list after that are.
     """
     name = record.struct.name
     path: list[tuple[int, int]] = []
@@ -167,7 +186,7 @@ def _list_score(
         if (name, at) in known:
             total = known[name, at] or None
             break
-        found = None if at in seen else _block_score(walker, definition, header, record, at, known)
+        found = None if at in seen else _block_score(scene, definition, header, record, at, known)
         if found is None:
             known[name, at] = 0
             total = None
@@ -182,17 +201,17 @@ def _list_score(
 
 
 def _block_score(
-    walker: Walker,
+    scene: Scene,
     definition: Definition,
     header: CompiledStruct,
     record: CompiledStruct,
     address: int,
     known: Scores,
 ) -> tuple[int, int] | None:
-    """Records in and below one block, and the block behind it; None if it is unsound."""
-    page = walker.geometry.page_size
+    """Records in and below one block, and the block after it; None if it is unsound."""
+    page = scene.geometry.page_size
     try:
-        data = walker.space.read(address, page)
+        data = scene.space.read(address, page)
     except MemoryFault:
         return None
     top = decode_record(header, data)
@@ -200,12 +219,12 @@ def _block_score(
     fits = capacity(header, record)
     if not 1 <= count <= fits or address % page or (following and count < fits):
         return None
-    score = _rows_score(walker, definition, record, data[header.size :], count, known)
+    score = _rows_score(scene, definition, record, data[header.size :], count, known)
     return None if score is None else (score, following)
 
 
 def _rows_score(
-    walker: Walker,
+    scene: Scene,
     definition: Definition,
     record: CompiledStruct,
     body: memoryview,
@@ -217,7 +236,7 @@ def _rows_score(
         return None
     score = 0
     for row in decode_records(record, body, count):
-        below = _row_score(walker, definition, record, row, known)
+        below = _row_score(scene, definition, record, row, known)
         if below is None:
             return None
         score += 1 + below
@@ -225,7 +244,7 @@ def _rows_score(
 
 
 def _clean_text(record: CompiledStruct, data: bytes) -> bool:
-    """True if every fixed string is printable and zero behind its end."""
+    """True if every fixed string is printable and zero after its end."""
     for placed in record.fields:
         kind = placed.field.type
         if kind is None or kind.kind != "char":
@@ -244,7 +263,7 @@ def _clean_text(record: CompiledStruct, data: bytes) -> bool:
 
 
 def _row_score(
-    walker: Walker,
+    scene: Scene,
     definition: Definition,
     record: CompiledStruct,
     row: dict[str, Any],
@@ -263,26 +282,41 @@ def _row_score(
             if row.get(counted):
                 return None
             continue
-        if address % walker.geometry.page_size or not walker.space.contains(address, 16):
+        if address % scene.geometry.page_size or not scene.space.contains(address, HEADER):
             return None
-        if reference.shape is not Shape.BLOCKS and not (reference.shape is Shape.ARRAY and counted):
+        number = _below_score(scene, definition, reference, address, row.get(counted), known)
+        if number is None:
             continue
-        below = walker.registry.compile(definition, reference.of, walker.geometry)
-        if reference.shape is Shape.BLOCKS:
-            blocks = walker.registry.get(BLOCK_LIST)
-            header = walker.registry.compile(blocks, blocks.content, walker.geometry)
-            number = _list_score(walker, definition, header, below, address, known)
-        else:
-            room = reference.pages * walker.geometry.page_size
-            number = _array_score(walker, definition, below, address, row[counted], room, known)
         if not number or (counted and number != row[counted]):
             return None
         total += number
     return total
 
 
+def _below_score(
+    scene: Scene,
+    definition: Definition,
+    reference: Reference,
+    address: int,
+    count: int | None,
+    known: Scores,
+) -> int | None:
+    """Records in and below the list of a pointer, 0 if it is unsound; None if it leads to none."""
+    codec = _list_codec(reference)
+    if codec is None or (count is None and not codec.linked):
+        return None
+    below = scene.struct(definition, reference.of)
+    if codec.linked:
+        header = codec.header(scene, definition, reference)
+        assert header is not None
+        return _list_score(scene, definition, header, below, address, known)
+    assert count is not None
+    room = reference.pages * scene.geometry.page_size
+    return _array_score(scene, definition, below, address, count, room, known)
+
+
 def _array_score(
-    walker: Walker,
+    scene: Scene,
     definition: Definition,
     record: CompiledStruct,
     address: int,
@@ -290,7 +324,7 @@ def _array_score(
     room: int,
     known: Scores,
 ) -> int:
-    """As ``_score`` for an array counted beside its pointer, of at most ``room`` bytes.
+    """As ``_headed_score`` for an array counted beside its pointer, of at most ``room`` bytes.
 
     The first count that leads to an array is the one by which it is judged.
     """
@@ -299,8 +333,8 @@ def _array_score(
         known[key] = 0
         if count * record.size <= room:
             try:
-                body = walker.space.read(address, count * record.size)
+                body = scene.space.read(address, count * record.size)
             except MemoryFault:
                 return 0
-            known[key] = _rows_score(walker, definition, record, body, count, known) or 0
+            known[key] = _rows_score(scene, definition, record, body, count, known) or 0
     return known[key]

@@ -7,7 +7,7 @@ from typing import Any
 from khotool.absent import Absent, Reason
 from khotool.diff.changes import Change, ChangeKind
 from khotool.model.image import Image, Node, NodeKind
-from khotool.render.value import json_scalar, number_text
+from khotool.view.notation import json_scalar, number_text
 
 ADDRESS_ROLES = frozenset({"address", "pfn"})
 ENTRY_PLACE = frozenset({"address", "size"})

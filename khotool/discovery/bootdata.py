@@ -1,4 +1,4 @@
-"""What a kernel is told as it boots: payloads of setup_data, properties of /chosen."""
+"""What a kernel gets as it boots: payloads of setup_data, properties of /chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.ranges import HIGHEST
+from khotool.codec.range_map import HIGHEST
 from khotool.fdt.blob import Blob
 from khotool.fdt.blob import Node as FdtNode
 from khotool.maps.preserved import PreservedMap
@@ -67,7 +67,7 @@ class Payload:
         return self.header.size + self.data.size
 
     def pointer(self, values: Mapping[str, Any], node: int) -> BootPointer:
-        """The pointer in a payload whose node stands at a physical address."""
+        """The pointer in a payload whose node is at a physical address."""
         cache = None
         why = f"named by setup_data at {node:#x}"
         if "mem_cache_addr" in values:

@@ -6,9 +6,10 @@ import numpy as np
 
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.preserved import read_map
-from khotool.decode.walk import Walker
+from khotool.codec.preserved_map import read_map
+from khotool.codec.scene import Scene
 from khotool.discovery.options import OpenOptions
+from khotool.discovery.root_tree import root_format
 from khotool.discovery.scan import Candidate
 from khotool.errors import UsageError
 from khotool.memory.space import AddressSpace
@@ -29,14 +30,7 @@ def probe_geometry(
     Raises:
         UsageError: --page-size is not a power of two, or another size fits and this one cannot.
     """
-    size = options.page_size
-    if size is not None and (size < 4096 or size & (size - 1) or size > 1 << 20):
-        raise UsageError(f"--page-size {size}: expected a power of two, such as 4096 or 16384")
-    declared = space.info.page_size
-    if size is None and declared is not None and declared in PAGE_SIZES:
-        size = declared
-    if size is None and space.info.machine == "x86_64":
-        size = 4096
+    size = known_size(space, options)
     order_known = options.byteorder is not None or space.info.endian is not None
     orders: list[ByteOrder] = [byteorder] if order_known else ["little", "big"]
     if size is not None and len(orders) == 1:
@@ -53,6 +47,22 @@ def probe_geometry(
     return chosen
 
 
+def known_size(space: AddressSpace, options: OpenOptions) -> int | None:
+    """The page size as the user or the capture says it; None where neither does.
+
+    Raises:
+        UsageError: --page-size is not a power of two.
+    """
+    size = options.page_size
+    if size is not None and (size < 4096 or size & (size - 1) or size > 1 << 20):
+        raise UsageError(f"--page-size {size}: expected a power of two, such as 4096 or 16384")
+    if size is None and space.info.page_size in PAGE_SIZES:
+        size = space.info.page_size
+    if size is None and space.info.machine == "x86_64":
+        size = 4096
+    return size
+
+
 def fit(
     space: AddressSpace,
     registry: Registry,
@@ -66,15 +76,15 @@ def fit(
         tree = candidate.blob.root
         if tree is None:
             continue
-        walker = Walker(space, registry, geometry, limits=options.limits, abi=options.abi)
-        definition = walker.root_format(candidate.blob, candidate.address)
+        scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
+        definition = root_format(scene, candidate.blob, candidate.address).definition
         if definition is None:
             continue
         named = options.abi.get(definition.id)
         layouts = [named] if named in definition.layouts else [*definition.layouts] or [""]
         results = []
         for layout in layouts:
-            found = read_map(walker, definition, tree, layout or "")
+            found = read_map(scene, definition, tree, layout or "")
             if found is not None:
                 points = np.array(known_pages(candidate, geometry), np.uint64)
                 hits = int(found.blocks.holds(points).sum()) if len(points) else 0

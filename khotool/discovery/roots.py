@@ -2,113 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from khotool.absent import Absent
-from khotool.decode.walk import Walker
 from khotool.discovery.bootdata import BootPointer
+from khotool.discovery.root_tree import RootTree
 from khotool.discovery.scan import Candidate, Scan
 from khotool.model.image import Role, Root
 
-WalkRoot = Callable[[Candidate], Walker]
-
-MAX_WALKS = 16
-"""Roots that are walked to learn their role; an image holds a handful at most."""
+MAX_ROOTS = 16
+"""Roots that are read to learn their role; an image holds a handful at most."""
 
 
-@dataclass(slots=True)
-class Judged:
-    """A candidate with its walk and its role."""
+@dataclass(frozen=True, slots=True)
+class RootCandidate:
+    """A root found in memory, and its role.
 
-    candidate: Candidate
-    root: Root
-    walker: Walker
+    Args:
+        tree: its device tree and its map.
+        compatible: as stored.
+        why: one sentence: what gives it its role.
+        pointer: boot data that names it.
+    """
+
+    tree: RootTree
+    compatible: str
+    role: Role
+    why: str
     pointer: BootPointer | None = None
 
+    @property
+    def address(self) -> int:
+        """Physical address of the device tree, in bytes."""
+        return self.tree.address
 
-def judge(scan: Scan, walk: WalkRoot) -> list[Judged]:
-    """Give every candidate a role.
+    def root(self, *, selected: bool) -> Root:
+        """The root as the model shows it."""
+        return Root(self.address, self.compatible, self.role, self.why, selected)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Weight:
+    """How much hangs from a root: sessions of the orchestrator, then pieces of metadata."""
+
+    sessions: int
+    regions: int
+
+
+def candidates(scan: Scan, read: Callable[[Candidate], RootTree]) -> tuple[RootCandidate, ...]:
+    """Give every root that was found a role.
 
     A boot pointer makes a root the incoming one. Of the others, the outgoing root is the one
     that its own map preserves; equal bytes elsewhere are copies that kexec made, the rest is
     stale.
     """
-    judged: list[Judged] = []
     pointers = {pointer.fdt: pointer for pointer in scan.pointers}
-    for candidate in scan.roots[:MAX_WALKS]:
-        walker = walk(candidate)
-        root = Root(candidate.address, candidate.compatible, Role.STALE, "")
+    found = []
+    for candidate in scan.roots[:MAX_ROOTS]:
+        tree = read(candidate)
         pointer = pointers.get(candidate.address)
-        own = covers_itself(walker, candidate.address)
-        if pointer is not None:
-            root.role, root.why = Role.INCOMING, pointer.why
-        elif own:
-            root.role, root.why = Role.OUTGOING, "its own map preserves it"
-        elif is_segment(walker):
-            root.role, root.why = Role.OUTGOING, "a kexec segment, which no map preserves"
-        elif not walker.tree.value_of("memory_map") and walker.tree.format:
-            root.role, root.why = Role.OUTGOING, "its map is not written yet"
-        else:
-            root.why = "its map no longer covers it, and nothing points to it"
-        judged.append(Judged(candidate, root, walker, pointer))
-    _mark_copies(judged)
-    return judged
+        role, why = _role(tree, pointer)
+        found.append(RootCandidate(tree, candidate.compatible, role, why, pointer))
+    return tuple(_as_copy(item, found) for item in found)
 
 
-def covers_itself(walker: Walker, address: int) -> bool:
-    """True if the root's own page is preserved by its map."""
-    if isinstance(walker.map, Absent):
-        return False
-    return walker.map.blocks.block_of(address) is not None
+def _role(tree: RootTree, pointer: BootPointer | None) -> tuple[Role, str]:
+    if pointer is not None:
+        return Role.INCOMING, pointer.why
+    if tree.covers_itself:
+        return Role.OUTGOING, "its own map preserves it"
+    if tree.is_segment:
+        return Role.OUTGOING, "a kexec segment, which no map preserves"
+    if tree.awaits_map:
+        return Role.OUTGOING, "its map is not written yet"
+    return Role.STALE, "its map no longer covers it, and nothing points to it"
 
 
-def is_segment(walker: Walker) -> bool:
-    """True if kexec carries the root over, so that its map does not have to."""
-    definition = walker.registry.definitions.get(walker.tree.format)
-    return definition is not None and definition.segment
+def _as_copy(item: RootCandidate, others: Sequence[RootCandidate]) -> RootCandidate:
+    """A stale root with the bytes of one that is not is a copy of it."""
+    if item.role is not Role.STALE:
+        return item
+    same = [
+        other
+        for other in others
+        if other.role is not Role.STALE
+        and bytes(item.tree.blob.data) == bytes(other.tree.blob.data)
+    ]
+    if not same:
+        return item
+    why = f"same bytes as the root at {same[0].address:#x}"
+    return replace(item, role=Role.COPY, why=why)
 
 
-def _mark_copies(judged: list[Judged]) -> None:
-    for item in judged:
-        for other in judged:
-            if (
-                item is not other
-                and item.root.role is Role.STALE
-                and other.root.role is not Role.STALE
-                and bytes(item.candidate.blob.data) == bytes(other.candidate.blob.data)
-            ):
-                item.root.role = Role.COPY
-                item.root.why = f"same bytes as the root at {other.candidate.address:#x}"
-
-
-def select(judged: list[Judged]) -> Judged:
+def select(
+    found: Sequence[RootCandidate], weigh: Callable[[RootCandidate], Weight]
+) -> RootCandidate:
     """The root of one or more that a reader means: the handover that is under way.
 
-    In the memory of a kernel that came up through KHO, both an incoming and an outgoing root
-    stand. The outgoing one is meant once it carries sessions: then the kernel was stopped on
-    its way to the next one.
+    In the memory of a kernel that came up through KHO, there are both an incoming and an outgoing
+    root. The outgoing one is meant once it carries sessions: then the kernel was stopped on its
+    way to the next one.
+
+    Args:
+        weigh: what hangs from a root; asked only where that decides.
     """
-    by_role: dict[Role, list[Judged]] = {}
-    for item in judged:
-        by_role.setdefault(item.root.role, []).append(item)
-    incoming = by_role.get(Role.INCOMING, [])
-    outgoing = sorted(
-        by_role.get(Role.OUTGOING, []), key=lambda item: (-weight(item), item.candidate.address)
-    )
-    if incoming and outgoing and session_count(outgoing[0].walker):
-        outgoing[0].root.why += "; its sessions are serialised, so this kernel was handing over"
-        return outgoing[0]
-    return [*incoming, *outgoing, *by_role.get(Role.STALE, []), *by_role.get(Role.COPY, [])][0]
-
-
-def weight(item: Judged) -> int:
-    """How much hangs from a root."""
-    return len(item.walker.regions) + 1000 * session_count(item.walker)
-
-
-def session_count(walker: Walker) -> int:
-    """Sessions that a walk found."""
-    luo = walker.tree.get("LUO")
-    sessions = luo.get("sessions") if luo is not None else None
-    return len(sessions.elements()) if sessions is not None else 0
+    by_role: dict[Role, list[RootCandidate]] = {}
+    for item in found:
+        by_role.setdefault(item.role, []).append(item)
+    incoming, outgoing = by_role.get(Role.INCOMING, []), by_role.get(Role.OUTGOING, [])
+    if len(outgoing) > 1:
+        heaviest = {id(item): weigh(item) for item in outgoing}
+        outgoing.sort(key=lambda item: item.address)
+        outgoing.sort(key=lambda item: heaviest[id(item)], reverse=True)
+    if incoming and outgoing and weigh(outgoing[0]).sessions:
+        why = "; its sessions are serialised, so this kernel was handing over"
+        return replace(outgoing[0], why=outgoing[0].why + why)
+    ranked = [*incoming, *outgoing, *by_role.get(Role.STALE, []), *by_role.get(Role.COPY, [])]
+    return ranked[0]

@@ -13,8 +13,10 @@ from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records
 from khotool.abi.registry import Registry
+from khotool.codec.layouts import PEEK
+from khotool.codec.scene import FDT_MAGIC, SMALLEST_PAGE, read_tree
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
-from khotool.fdt.blob import Blob, FdtError, Problem
+from khotool.fdt.blob import Blob, Problem
 from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
@@ -23,19 +25,14 @@ from khotool.model.image import Span
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct
 
-SMALLEST_PAGE = 4096
 FDT_MAGIC_WORD = 0xEDFE0DD0
 """The first four bytes of a device tree, read as a little-endian word."""
-FDT_MAGIC = b"\xd0\x0d\xfe\xed"
 ROOT_WORD = b"preserved-memory-map\0"
 MAX_DAMAGED = 64
 """Damaged roots that are looked at; an image holds a handful at most."""
 SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
-MAX_TREE = 2 << 20
 MAX_CANDIDATES = 100_000
-PEEK = 256
-"""Tokens of a device tree that tell whether it is a KHO root; its properties come first."""
 ROOT_SHARE, TREE_SHARE = 1024, 128
 """Of the bytes that may be searched, one in so many may be tokens of roots, and of other trees.
 
@@ -208,33 +205,6 @@ def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
             result.roots.append(Candidate(address, blob, text))
 
 
-def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blob | None:
-    """The device tree at a physical address; None if there is none that parses at all.
-
-    Args:
-        tokens: read before giving up.
-    """
-    try:
-        header = space.read(address, 40)
-        size = int.from_bytes(header[4:8], "big")
-    except MemoryFault:
-        return None
-    data = header
-    for length in (size, SMALLEST_PAGE):
-        # A size that is wrong is no reason not to read what is there.
-        if len(header) <= length <= MAX_TREE and space.contains(address, length):
-            try:
-                data = space.read(address, length)
-            except MemoryFault:
-                # A page that is there may still not be readable.
-                continue
-            break
-    try:
-        return parse(data, max_tokens=tokens)
-    except FdtError:
-        return None
-
-
 def read_scratch(
     space: AddressSpace, area: CompiledStruct, address: int, count: int | None = None
 ) -> list[Span]:
@@ -256,13 +226,16 @@ def read_scratch(
     used = next((i for i, span in enumerate(areas) if not span.address and not span.size), None)
     if used is None or used < 3 or any(bytes(data[used * area.size :])):
         return []
-    areas = areas[:used]
+    return areas[:used] if are_sound(areas[:used]) else []
+
+
+def are_sound(areas: list[Span]) -> bool:
+    """True for scratch areas that are aligned, not empty, and apart from each other."""
     ordered = sorted(areas, key=lambda span: span.address)
-    sound = all(
+    return all(
         not span.address % SCRATCH_ALIGNMENT and span.size and not span.size % SMALLEST_PAGE
         for span in areas
     ) and all(a.end <= b.address for a, b in pairwise(ordered))
-    return areas if sound else []
 
 
 def _setup_data(
@@ -292,7 +265,7 @@ def _setup_data(
 def _search_windows(space: AddressSpace, result: Scan, limits: Limits) -> list[tuple[int, int]]:
     """Where setup_data can be: anywhere in a small image, else beside a scratch array.
 
-    kexec puts its segments into scratch, from the top down, so that setup_data stands in the
+    kexec puts its segments into scratch, from the top down, so that setup_data is in the
     very area that holds the array; an array in no area of its own is not one that was handed
     over.
     """

@@ -74,26 +74,14 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
         raise EncodeError(f"{where}.layout", f"{name!r} is none of {', '.join(LAYOUTS)}")
     blocks = _rows(data, "blocks", 3, where)
     rows = take(data, "pages", list, where)
-    kinds = {name: kind for kind, name in KINDS.items()}
     try:
-        pages = MapPages(
-            np.array([word(row[0], where) for row in rows], np.uint64),
-            np.array([kinds[row[1]] for row in rows], np.uint8),
-            np.array([row[2] for row in rows], np.uint8),
-            np.array([row[3] for row in rows], np.uint64),
-            np.array([row[4] for row in rows], np.int64),
-            np.array([row[5] for row in rows], np.uint32),
-        )
         made = Blocks.from_runs(
             np.array([row[0] for row in blocks], np.uint64),
             np.array([row[1] for row in blocks], np.uint64),
             np.array([row[2] for row in blocks], np.uint8),
             geometry.page_shift,
         )
-        if len(pages) and int(pages.size.max()) > geometry.page_size:
-            raise ValueError("a page is larger than the page size")
-        if len(pages) and not -1 <= int(pages.parent.min()) <= int(pages.parent.max()) < len(pages):
-            raise ValueError("a parent is no row of pages")
+        pages = _pages(rows, where, geometry)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise EncodeError(where, f"blocks or pages are not as dump writes them: {error}") from None
     chunks = [
@@ -107,6 +95,29 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
         problems=[],
         complete=True,
         chunks=chunks,
+    )
+
+
+def _pages(rows: list[Any], where: str, geometry: Geometry) -> MapPages:
+    """Pages of a map: address, kind, level, prefix, parent and size of each.
+
+    Raises:
+        KeyError, IndexError, TypeError, ValueError, OverflowError: rows are of another form.
+    """
+    kinds = {name: kind for kind, name in KINDS.items()}
+    size = np.array([row[5] for row in rows], np.uint32)
+    parent = np.array([row[4] for row in rows], np.int64)
+    if len(size) and int(size.max()) > geometry.page_size:
+        raise ValueError("a page is larger than the page size")
+    if len(parent) and not -1 <= int(parent.min()) <= int(parent.max()) < len(parent):
+        raise ValueError("a parent is not a row of pages")
+    return MapPages(
+        np.array([word(row[0], where) for row in rows], np.uint64),
+        np.array([kinds[row[1]] for row in rows], np.uint8),
+        np.array([row[2] for row in rows], np.uint8),
+        np.array([row[3] for row in rows], np.uint64),
+        parent,
+        size,
     )
 
 

@@ -11,10 +11,12 @@ from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import HEX_ROLES
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.codec.map_layout import CHUNK_ELEMENT, CHUNK_HEADER
 from khotool.document.json_input import address_of, number, take, word
 from khotool.document.map import map_from_json, map_to_json
 from khotool.document.tree import blob_from_json, blob_to_json
 from khotool.errors import EncodeError, UsageError
+from khotool.handover.columns import pack_columns
 from khotool.model.image import Image, Node
 from khotool.model.region import (
     FdtRegion,
@@ -90,8 +92,8 @@ def region_from_json(data: Any, where: str, registry: Registry, geometry: Geomet
         found = map_from_json(take(data, "map", dict, where), f"{where}.map", geometry)
         header = element = None
         if found.layout == "bitmap-chunks":
-            header = registry.compile(definition, "khoser_mem_chunk_hdr", geometry)
-            element = registry.compile(definition, "khoser_mem_bitmap_ptr", geometry)
+            header = registry.compile(definition, CHUNK_HEADER, geometry)
+            element = registry.compile(definition, CHUNK_ELEMENT, geometry)
         return MapRegion(path, identifier, found, geometry, header, element)
     try:
         raw = bytes.fromhex(take(data, "raw", str, where))
@@ -245,46 +247,3 @@ def _column(data: Any, where: str) -> np.ndarray[Any, Any]:
     except OverflowError:
         pass
     return np.array([word(value, where) for value in data], np.uint64)
-
-
-def pack_columns(
-    compiled: CompiledStruct,
-    columns: Mapping[str, np.ndarray[Any, Any]],
-    count: int,
-    path: str,
-) -> np.ndarray[Any, Any]:
-    """Records from columns of uint64 (count,); a column that is not given is 0.
-
-    Raises:
-        EncodeError: a value does not fit its field; names the first row.
-    """
-    records = np.zeros(count, compiled.dtype)
-    for placed in compiled.fields:
-        kind = placed.field.type
-        assert kind is not None
-        if placed.parts:
-            word = np.zeros(count, np.uint64)
-            for part in placed.parts:
-                values = columns.get(part.field.label)
-                if values is None:
-                    continue
-                limit = part.mask >> part.shift
-                _in_range(values, limit, part.field.in_place, f"{path}", part.field.label)
-                word |= values << np.uint64(part.shift)
-            records[placed.field.name] = word
-        elif placed.field.label in columns:
-            values = columns[placed.field.label]
-            _in_range(values, (1 << (kind.size * 8)) - 1, False, path, placed.field.label)
-            records[placed.field.name] = values
-    return records
-
-
-def _in_range(
-    values: np.ndarray[Any, Any], limit: int, in_place: bool, path: str, label: str
-) -> None:
-    wrong = values & ~np.uint64(limit) if in_place else values > np.uint64(limit)
-    if bool(np.any(wrong)):
-        row = int(np.flatnonzero(wrong)[0])
-        raise EncodeError(
-            f"{path}[{row}]/{label}", f"{int(values[row]):#x} does not fit; at most {limit:#x}"
-        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from khotool.abi.composite import first_part
 from khotool.abi.definition import AbiSet, Definition, Kind
 from khotool.abi.registry import Registry
@@ -10,22 +12,25 @@ from khotool.encode.lift import handover_of
 from khotool.encode.sets import first_release, named_set, set_of
 from khotool.errors import EncodeError
 from khotool.handover.labels import content_labels
-from khotool.handover.values import Handle, Handover
-from khotool.model.image import Image
+from khotool.handover.values import EntryValue, Handle, Handover
+from khotool.model.image import Image, Span
 
 
-def convert_image(image: Image, to: str, progress: Progress | None = None) -> Built:
+def convert_image(
+    image: Image, to: str, progress: Progress | None = None, memory: Sequence[Span] = ()
+) -> Built:
     """Lay an image out afresh for another set; ``lost`` lists what that set cannot express.
 
     Args:
         to: kernel release, id of a set, or string of a root.
+        memory: ranges to lay it out in; by default those that the image is in.
 
     Raises:
         UsageError: no such set.
         EncodeError: a limit of the set is passed.
     """
     abi = named_set(to, image.registry)
-    handover = handover_of(image)
+    handover = handover_of(image, memory)
     handover.osrelease = first_release(abi)
     if own_set(image) is not abi:
         # Within its own set a string stays, even one with parts that no definition names.
@@ -93,8 +98,6 @@ def note_losses(
 
 def add_defaults(handover: Handover, abi: AbiSet, registry: Registry) -> None:
     """Entries that every kernel of the set writes."""
-    from khotool.handover.values import EntryValue
-
     present = {entry.name for entry in handover.entries}
     if "LUO" in abi.entries and "LUO" not in present:
         values = {"liveupdate_number": 1, "sessions": [], "flbs": []}

@@ -9,7 +9,7 @@ from typing import Any
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
-from khotool.encode.build import Builder
+from khotool.codec.contexts import Builder
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_open, build_sequential
@@ -119,7 +119,8 @@ class FdtBuilder:
         raw = encode_text(name) if isinstance(name, str) else b""
         if not raw or len(raw) > MAX_NODE_NAME or b"/" in raw or b"\0" in raw:
             raise EncodeError(
-                f"{path}/{label}", f"{name!r} is no node name: 1 to {MAX_NODE_NAME} bytes, no '/'"
+                f"{path}/{label}",
+                f"{name!r} is not a node name: 1 to {MAX_NODE_NAME} bytes, no '/'",
             )
         values = {key: value for key, value in item.items() if key != label}
         here, text = f"{path}[{name}]", raw.decode("latin-1")
@@ -157,9 +158,10 @@ class FdtBuilder:
         self, values: Mapping[str, Any], taken: set[str], definition: Definition, path: str
     ) -> None:
         """Note values that a node has no place for."""
+        why = f"{definition.id} has no such value"
         for label, value in values.items():
             if label not in taken:
-                self.builder.lose(f"{path}/{label}", value, f"{definition.id} has no such value")
+                self.builder.lose_value(f"{path}/{label}", value, why)
 
     def value(
         self,
@@ -170,7 +172,6 @@ class FdtBuilder:
         path: str,
     ) -> bytes | None:
         """Bytes of one property; None for one that is left out."""
-        builder = self.builder
         kind = field.type
         assert kind is not None
         here = f"{path}/{field.label}"
@@ -183,22 +184,28 @@ class FdtBuilder:
         derived = bool(field.counts) or field.holds is not None or field.label not in values
         if field.optional and not field.value and not number and derived:
             return None
-        if kind.kind == "struct" and field.holds is None:
-            given = number if isinstance(number, Mapping) else {}
-            return builder.record(definition, kind.struct, given, here)
-        if kind.kind == "struct":
-            compiled = builder.registry.compile(definition, kind.struct, builder.geometry)
-            return encode_record(compiled, number if isinstance(number, Mapping) else {}, here)
-        if kind.kind == "array":
-            rows = values.get(field.label)
-            if not isinstance(rows, Rows):
-                return b""
-            compiled = builder.registry.compile(definition, kind.struct, builder.geometry)
-            return builder.table(compiled, rows, here)
-        order = "big" if kind.big else builder.geometry.byteorder
+        if kind.kind in ("struct", "array"):
+            # A table can be what counts another list, so that its number is not its rows.
+            rows = number if isinstance(number, Rows) else values.get(field.label)
+            given = rows if kind.kind == "array" else number
+            return self.structs(definition, field, given, here)
+        order = "big" if kind.big else self.builder.geometry.byteorder
         return fit_int(number, kind.size, kind.signed, here).to_bytes(
             kind.size, order, signed=kind.signed
         )
+
+    def structs(self, definition: Definition, field: Field, value: Any, path: str) -> bytes:
+        """Bytes of a property that holds a struct, or an array of structs."""
+        builder = self.builder
+        assert field.type is not None
+        struct = field.type.struct
+        compiled = builder.registry.compile(definition, struct, builder.geometry)
+        if field.type.kind == "array":
+            return builder.table(compiled, value, path) if isinstance(value, Rows) else b""
+        given = value if isinstance(value, Mapping) else {}
+        if field.holds is None:
+            return builder.record(definition, struct, given, path)
+        return encode_record(compiled, given, path)
 
 
 def listed(definition: Definition, items: list[Any] | None) -> list[Any]:

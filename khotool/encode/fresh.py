@@ -8,23 +8,18 @@ from dataclasses import dataclass, field
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.decode.trees import INLINE
+from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
 from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
-from khotool.encode.map_build import build_map
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_read_write, build_sequential
 from khotool.handover.allocate import Allocator
+from khotool.handover.memory import default_scratch, memory_base, usable_memory
 from khotool.handover.placement import Places, has_references
-from khotool.handover.values import Buffer, EntryValue, Handover, Rows
+from khotool.handover.values import Buffer, EntryValue, Handover
 from khotool.model.image import Span
-
-LOWEST = 1 << 20
-"""Memory below is left to firmware."""
-HIGHEST = 1 << 46
-"""End of memory where a model does not limit it."""
 
 NO_PAGE_TABLES = {"SYMBOL(swapper_pg_dir)": "1"}
 """drgn opens no core whose note lacks this symbol, or has it as 0; there is no page table."""
@@ -40,7 +35,7 @@ Child = Node
 """An entry as a node of the root."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Built:
     """An image in memory.
 
@@ -84,8 +79,9 @@ def _lay_out(
 ) -> Built:
     """One layout, with what the one before knows of places."""
     geometry = handover.geometry
-    scratch = handover.scratch or default_scratch(geometry)
-    allocator = make_allocator(handover, scratch)
+    memory = usable_memory(handover)
+    scratch = handover.scratch or default_scratch(geometry, memory_base(handover.machine))
+    allocator = Allocator(memory, [(span.address, span.end) for span in scratch])
     builder = Builder(registry, abi, geometry, allocator, places)
     builder.lost += handover.lost
     made = _Root(builder, abi, registry)
@@ -100,8 +96,7 @@ def _lay_out(
         if progress is not None:
             progress("Laying out", number, len(handover.entries) + 1)
         children.append(made.entry(entry))
-    place = build_map(builder, made.definition)
-    data = made.tree([child for child in children if child is not None], place)
+    data = made.tree([child for child in children if child is not None])
     if made.definition.segment:
         pages = -(-len(data) // geometry.page_size) * geometry.page_size
         root_page = allocator.take_one(pages, "/", geometry.page_size)
@@ -124,22 +119,6 @@ def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
     """The note that tells readers release and page size."""
     release = handover.osrelease or first_release(abi)
     return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)} | NO_PAGE_TABLES
-
-
-def default_scratch(geometry: Geometry) -> list[Span]:
-    """Low memory, global and one node: a pageblock or 16 MiB each, from the top down."""
-    unit = max(
-        16 << 20,
-        geometry.page_size << 11 if geometry.page_size == 16384 else 0,
-        geometry.page_size << 13 if geometry.page_size == 65536 else 0,
-    )
-    return [Span(unit * number, unit) for number in (6, 5, 4)]
-
-
-def make_allocator(handover: Handover, scratch: list[Span]) -> Allocator:
-    """Free memory: the model's ranges, or all above the first MiB, without scratch."""
-    free = [(span.address, span.end) for span in handover.memory] or [(LOWEST, HIGHEST)]
-    return Allocator(free, [(span.address, span.end) for span in scratch])
 
 
 def _scratch_array(builder: Builder, scratch: list[Span]) -> None:
@@ -175,7 +154,7 @@ class _Root:
         if not entry.format:
             if not entry.raw:
                 return None
-            return self.pointing(name, self.blob(entry.raw, path), len(entry.raw))
+            return self.pointing(name, self.builder.place(entry.raw, path), len(entry.raw))
         definition = self.choose(entry)
         if definition is None:
             self.builder.lost.append(f"{path}: set {self.abi.id} has no such entry")
@@ -191,7 +170,7 @@ class _Root:
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))
-        return self.pointing(name, self.blob(data, path, room), len(data))
+        return self.pointing(name, self.builder.place(data, path, room), len(data))
 
     @property
     def inline(self) -> bool:
@@ -224,23 +203,16 @@ class _Root:
         """Bytes that the kernel allocates for an entry's blob."""
         return max(size, buffer_size(definition, entry.values, self.builder.geometry))
 
-    def blob(self, data: bytes, path: str, room: int = 0) -> int:
-        """A blob in preserved memory of its own, of ``room`` bytes at least."""
-        address = self.builder.alloc_preserve(max(len(data), room), path)
-        self.builder.writes.append((address, data))
-        return address
-
-    def tree(self, children: list[Child], place: int | Rows) -> bytes:
-        """The root's bytes.
+    def tree(self, children: list[Child]) -> bytes:
+        """The root's bytes; the map of everything preserved so far is built on the way.
 
         Args:
             children: entries in the order in which the root shows them.
-            place: of the map, as the root says it.
         """
         kind = self.definition.fdt
         assert kind is not None
         top = Node("")
-        self.fdt.fill(top, self.definition, kind, {MAP: place}, "/", set())
+        self.fdt.fill(top, self.definition, kind, {MAP: 0}, "", set())
         if self.abi.root_writer == "sequential":
             top.items += children
             return build_sequential(top)

@@ -2,202 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Reference, Shape
+from khotool.abi.definition import Field
+from khotool.abi.geometry import Geometry
+from khotool.abi.registry import Registry
 from khotool.absent import Absent
-from khotool.codec.page_table import address_mask, levels
-from khotool.decode.references import Places as ElementPlaces
-from khotool.decode.references import element_places
+from khotool.codec.base import codec_of
+from khotool.codec.element import Places as ElementPlaces
+from khotool.codec.element import element_places
+from khotool.handover.columns import leaf_fields
+from khotool.handover.memory import default_scratch, source_memory
 from khotool.handover.values import (
     Array,
     Buffer,
     Contents,
     EntryValue,
-    Handle,
     Handover,
     Link,
-    PageTables,
     Payload,
+    Rows,
 )
-from khotool.handover.values import Rows as RowValues
 from khotool.memory.space import MemoryFault
-from khotool.model.image import UNPLACED, Image, Node, NodeKind
+from khotool.model.image import UNPLACED, Image, Node, NodeKind, Span
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
 
 
-def handover_of(image: Image) -> Handover:
-    """Everything an image hands over, with its payload read from the image when it is needed."""
-    lifter = _Lifter(image)
+def handover_of(image: Image, memory: Sequence[Span] = ()) -> Handover:
+    """Everything an image hands over, with its payload read from the image when it is needed.
+
+    Args:
+        memory: ranges that a fresh layout may use; by default those that the image is in.
+    """
+    usable = list(memory) or source_memory(image)
+    lifter = Lifter(image)
     entries = [lifter.entry(node) for node in image.entries]
     return Handover(
         geometry=image.geometry,
         osrelease=image.info.osrelease or "",
         machine=image.info.machine,
         entries=[entry for entry in entries if entry is not None],
-        scratch=[] if isinstance(image.scratch, Absent) else list(image.scratch.areas),
+        memory=usable,
+        scratch=scratch_of(image, usable),
         lost=lifter.lost,
     )
 
 
-class _Lifter:
+def scratch_of(image: Image, memory: Sequence[Span]) -> list[Span]:
+    """Scratch areas of an image; where it does not say, the usual ones at the start of memory."""
+    if not isinstance(image.scratch, Absent) and image.scratch.areas:
+        return list(image.scratch.areas)
+    return default_scratch(image.geometry, memory[0].address) if memory else []
+
+
+class Lifter:
+    """Values of one image; what codecs lift with, see ``khotool.codec.contexts.Lifter``.
+
+    Args:
+        lost: what cannot be taken over, one sentence each.
+    """
+
     def __init__(self, image: Image) -> None:
+        """Lift from one image."""
         self.image = image
         self.lost: list[str] = []
-        self.elements: ElementPlaces | None = None
+        self._elements: ElementPlaces | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Page size and byte order of the image."""
+        return self.image.geometry
+
+    @property
+    def registry(self) -> Registry:
+        """All definitions."""
+        return self.image.registry
+
+    def lose(self, path: str, why: str) -> None:
+        """Note what cannot be taken over."""
+        self.lost.append(f"{path}: {why}")
+
+    # -- records and trees ---------------------------------------------------------------
 
     def entry(self, node: Node) -> EntryValue | None:
+        """One entry of the root; None for one that is not there."""
         if isinstance(node.value, Absent):
-            self.lost.append(f"{node.path}: {node.value.detail}")
+            self.lose(node.path, node.value.detail)
             return None
         raw = node.get("bytes")
         if not node.format or (raw is not None and raw.kind is NodeKind.RAW):
-            data = raw.value if raw is not None else b""
-            target = node.target
-            if target is not None and not data:
-                data = self.read(target.address, target.size)
-            self.lost.append(f"{node.path}: unknown format; pointers inside its blob stay as is")
-            return EntryValue(node.name, "", raw=data)
+            self.lose(node.path, "unknown format; pointers inside its blob stay as they are")
+            return EntryValue(node.name, "", raw=self.blob(node, raw))
         values = self.fields(node)
         for name in PLACES:
             values.pop(name, None)
         return EntryValue(node.name, node.format, values)
 
-    def read(self, address: int, size: int) -> bytes:
+    def blob(self, node: Node, raw: Node | None) -> bytes:
+        """The bytes of an entry that nothing explains."""
+        if raw is not None and raw.value:
+            return bytes(raw.value)
+        if node.target is None:
+            return b""
         try:
-            return bytes(self.image.space.read(address, size))
+            return bytes(self.image.space.read(node.target.address, node.target.size))
         except MemoryFault:
             return b""
 
     def fields(self, node: Node) -> dict[str, Any]:
+        """Values of the children of a node, by label."""
         values: dict[str, Any] = {}
         derived = {c.field.points_to.pgcnt for c in node.children if c.field and c.field.points_to}
         for child in node.children:
-            if (
-                child.field is not None
-                and child.table is None
-                and (child.field.counts or child.name in derived)
-            ):
-                # The encoder counts for itself; an array that is as long as another is no count.
-                continue
-            if child.key is not None or (child.field is None and child.kind is NodeKind.VALUE):
-                if child.name == "name" and child.field is None:
-                    values["name"] = child.value
-                continue
-            if child.kind is NodeKind.RAW or child.name in ("header", "target"):
-                continue
-            reference = child.field.points_to if child.field is not None else None
-            if reference is not None and reference.inline:
-                # What it leads to stands beside it.
-                continue
-            if isinstance(child.value, Absent):
-                self.lost.append(f"{child.path}: {child.value.detail or child.value.reason}")
-                continue
-            values[child.name] = self.value(child, node)
+            if child.field is None and child.name == "name":
+                values["name"] = child.value
+            elif child.name == "target" and isinstance(child.value, Absent):
+                self.lose(node.path, child.value.detail or str(child.value.reason))
+            elif is_value(child, derived):
+                if isinstance(child.value, Absent):
+                    self.lose(child.path, child.value.detail or str(child.value.reason))
+                else:
+                    values[child.name] = self.value(child)
         return values
 
-    def value(self, node: Node, parent: Node) -> Any:
-        reference = node.field.points_to if node.field is not None else None
-        if node.kind is NodeKind.TABLE:
+    def value(self, node: Node) -> Any:
+        """The value of one child, as the codec of its shape lifts it."""
+        if node.table is not None:
             return self.rows(node)
-        if node.kind is NodeKind.LIST or (reference and reference.shape in _LISTS):
+        if node.kind is NodeKind.LIST:
             return [self.fields(element) for element in node.elements()]
-        if reference is None:
-            return self.fields(node) if node.value is None else node.value
-        if reference.shape in _TARGETS and node.target is not None:
-            return self.fields(node)
-        if reference.shape is Shape.HANDLER:
-            if node.target is None or node.get("target") is not None:
-                if node.note == "unknown handler":
-                    self.lost.append(f"{node.path}: unknown handler; its handle stays as is")
-                return Handle(None, int(node.value), node.format)
-            return Handle(self.fields(node), format=node.format)
-        if reference.shape is Shape.RANGE:
-            return self.block(node.value, parent.value_of(reference.size) or 0)
-        if reference.shape is Shape.OPAQUE and node.target is not None:
-            return self.block(node.value, node.target.size)
-        if reference.shape is Shape.ELEMENT and node.reference:
-            return Link(node.reference)
-        if reference.shape is Shape.PAGE_TABLE and node.get("tables") is not None:
-            return self.page_tables(node, reference)
-        return node.value
+        reference = node.field.points_to if node.field is not None else None
+        if reference is not None:
+            return codec_of(reference.shape).lift(self, node)
+        return self.fields(node) if node.value is None else node.value
 
-    def block(self, address: int, size: int) -> Payload:
-        """A piece of payload."""
-        old = np.array([address], np.uint64)
-        return Payload(np.array([size], np.uint64), self.contents(old), old=old)
+    # -- tables --------------------------------------------------------------------------
 
-    def page_tables(self, node: Node, reference: Reference) -> PageTables | int:
-        """The words of all tables of a page table."""
-        table = node.children[0].table
-        assert table is not None
-        number = self.image.geometry.page_size // table.compiled.size
-        words = table.column(table.compiled.fields[0].field.label)
-        old = table.extents[:, 0].tolist()
-        top = node.parent.value_of(reference.level) if reference.level and node.parent else None
-        return PageTables(
-            old=old,
-            levels=levels(
-                words.reshape(-1, number),
-                old,
-                top or reference.levels,
-                address_mask(self.image.geometry),
-            ),
-            words=list(words.reshape(-1, number)),
-            fixed=not reference.level,
-        )
-
-    def rows(self, node: Node) -> RowValues:
+    def rows(self, node: Node) -> Rows:
+        """The rows of a node that has a table."""
         table = node.table
         assert table is not None
-        columns: dict[str, Array] = {}
-        payload: Payload | None = None
-        used: Array | None = None
-        links: dict[str, list[Link | int]] = {}
-        geometry = self.image.geometry
-        for placed in table.compiled.fields:
-            for field in placed.field.parts or (placed.field,):
+        rows = Rows({})
+        for field in leaf_fields(placed.field for placed in table.compiled.fields):
+            if field.points_to is not None:
+                codec_of(field.points_to.shape).lift_column(self, table, field, rows)
+            elif field.label not in rows.columns:
                 values = table.column(field.label)
-                reference = field.points_to
-                if reference is not None and reference.shape is Shape.RANGE:
-                    lengths = table.column(reference.size)
-                    payload = Payload(lengths, self.contents(values), old=values)
-                    continue
-                if reference is not None and reference.shape is Shape.ELEMENT:
-                    links[field.label] = self.links(values, reference)
-                    continue
-                if reference is None or reference.shape is not Shape.FOLIO:
-                    if field.expect is None or bool((values != np.uint64(field.expect)).any()):
-                        columns[field.label] = values
-                    continue
-                used = values != 0
-                addresses = values[used]
-                if field.role == "pfn":
-                    addresses = addresses << np.uint64(geometry.page_shift)
-                if reference.order:
-                    orders = table.column(reference.order)[used]
-                else:
-                    orders = self.orders(addresses)
-                sizes = np.uint64(geometry.page_size) << orders
-                payload = Payload(sizes, self.contents(addresses), old=addresses)
+                if field.expect is None or bool((values != np.uint64(field.expect)).any()):
+                    rows.columns[field.label] = values
         if table.position is not None:
-            columns[table.position.label] = table.column(table.position.label)
+            rows.columns[table.position.label] = table.column(table.position.label)
         if table.declared > len(table):
             missing = table.declared - len(table)
-            self.lost.append(f"{node.path}: {missing} of {table.declared} records not captured")
-        return RowValues(columns, payload, used, links)
+            self.lose(node.path, f"{missing} of {table.declared} records not captured")
+        return rows
 
-    def links(self, addresses: Array, reference: Reference) -> list[Link | int]:
-        """Records that addresses name; an address that names none stays."""
-        if self.elements is None:
-            self.elements = element_places(self.image.tree)
-        known = self.elements.get(reference.of, {})
-        return [Link(known[a].path) if a in known else a for a in addresses.tolist()]
+    def link(self, struct: str, address: int) -> Link | int:
+        """The record of a list that an address names; the address itself where it names none."""
+        if self._elements is None:
+            self._elements = element_places(self.image.tree)
+        known = self._elements.get(struct, {})
+        return Link(known[address].path) if address in known else address
+
+    # -- payload -------------------------------------------------------------------------
 
     def orders(self, addresses: Array) -> Array:
         """Page order of the preserved block that starts at each address; 0 where there is none."""
@@ -207,6 +179,10 @@ class _Lifter:
         starts, orders = found.blocks.blocks_of(addresses)
         exact = (orders >= 0) & (starts == addresses)
         return np.where(exact, orders, 0).astype(np.uint64)
+
+    def payload(self, addresses: Array, sizes: Array) -> Payload:
+        """Memory that is handed over as it is: blocks at old addresses, uint64 (n,)."""
+        return Payload(sizes, self.contents(addresses), old=addresses)
 
     def contents(self, old: Array) -> Contents:
         """The bytes of blocks, read from the image at their old addresses."""
@@ -222,8 +198,27 @@ class _Lifter:
         return copy
 
 
-_LISTS = frozenset({Shape.ARRAY, Shape.BLOCKS})
-_TARGETS = frozenset({Shape.TREE, Shape.RECORD})
+def is_value(child: Node, derived: set[str]) -> bool:
+    """True for a child that says something of its own.
+
+    Args:
+        derived: labels of fields whose numbers follow from an array.
+    """
+    field = child.field
+    if child.kind is NodeKind.RAW or child.name in ("header", "target") or child.key is not None:
+        return False
+    if field is None:
+        return child.kind is not NodeKind.VALUE
+    if child.table is None and (field.counts or child.name in derived):
+        # The encoder counts for itself; an array that is as long as another is no count.
+        return False
+    # What an inline pointer leads to is beside it.
+    return not is_inline(field)
+
+
+def is_inline(field: Field) -> bool:
+    """True for a pointer whose target's values are beside it."""
+    return field.points_to is not None and field.points_to.inline
 
 
 def merge_moves(old: Array, new: Array, sizes: Array) -> Iterator[tuple[int, int, int]]:

@@ -12,10 +12,14 @@ from khotool.memory.space import SourceInfo
 from khotool.model.image import Image
 
 
-def image_of(built: Built, registry: Registry) -> Image:
-    """The image that was built."""
+def image_of(built: Built, registry: Registry, path: str = "model") -> Image:
+    """The image that was built.
+
+    Args:
+        path: of the file that describes it, as the image shows it.
+    """
     info = SourceInfo(
-        path="model",
+        path=path,
         container="elf",
         page_size=built.geometry.page_size,
         endian=built.geometry.byteorder,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
+from khotool.abi.releases import unknown_release
 from khotool.errors import EncodeError, UsageError
 from khotool.model.image import Image
 
@@ -12,14 +15,13 @@ def named_set(name: str, registry: Registry) -> AbiSet:
     """The set that a kernel release, a set's id or a root's string names.
 
     Raises:
-        UsageError: none does; lists the sets.
+        UsageError: none does; names the nearest.
     """
     found = registry.set_for(name)
     if found is None:
         found = next((abi for abi in registry.sets.values() if abi.root == name), None)
     if found is None:
-        known = ", ".join(f"{abi.id} ({abi.root})" for abi in registry.sets.values())
-        raise UsageError(f"{name!r} is no kernel release and no ABI set; sets are {known}")
+        raise UsageError(unknown_release(name, registry.sets))
     return found
 
 
@@ -31,6 +33,7 @@ def first_release(abi: AbiSet) -> str:
 
 def default_release(name: str, abi: AbiSet) -> str:
     """The kernel release that a name of a set stands for: the name itself, or the set's first."""
+    name = name.removeprefix("v")
     base = name if name[:1].isdigit() else abi.first
     return f"{base}.0" if base.count(".") == 1 and "-" not in base else base
 
@@ -41,28 +44,19 @@ def set_of(image: Image) -> AbiSet:
     Raises:
         EncodeError: no set has this combination of strings.
     """
-    used = {definition.id: definition for definition in image.used}
+    sets = image.registry.sets.values()
+    entries, nodes = _sought(image, sets)
+    used = {definition.id for definition in image.used}
     layouts = {
         choice.definition: choice.layout for choice in image.choices if choice.among == "layout"
     }
     fitting = [
         abi
-        for abi in image.registry.sets.values()
+        for abi in sets
         if abi.root in used
-        and all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())
-        and all(
-            identifier in abi.entries.values()
-            for identifier, definition in used.items()
-            if definition.kind is Kind.ENTRY
-            and definition.status != "local"
-            and any(identifier in s.entries.values() for s in image.registry.sets.values())
-        )
-        and all(
-            identifier in abi.nodes
-            for identifier, definition in used.items()
-            if definition.kind is Kind.NODE
-            and any(identifier in s.nodes for s in image.registry.sets.values())
-        )
+        and entries <= set(abi.entries.values())
+        and nodes <= set(abi.nodes)
+        and _has_layouts(abi, layouts)
     ]
     by_release = image.registry.set_for(image.info.osrelease or "")
     if by_release in fitting and by_release is not None:
@@ -70,3 +64,21 @@ def set_of(image: Image) -> AbiSet:
     if fitting:
         return fitting[0]
     raise EncodeError("/", f"no ABI set has {', '.join(sorted(used))}; name one with --abi-set")
+
+
+def _sought(image: Image, sets: Iterable[AbiSet]) -> tuple[set[str], set[str]]:
+    """Ids of the entries and nodes of an image that some set has: its own set has all of them."""
+    entries = {identifier for abi in sets for identifier in abi.entries.values()}
+    nodes = {identifier for abi in sets for identifier in abi.nodes}
+    for definition in image.used:
+        if definition.status == "local":
+            entries.discard(definition.id)
+    return (
+        entries & {d.id for d in image.used if d.kind is Kind.ENTRY},
+        nodes & {d.id for d in image.used if d.kind is Kind.NODE},
+    )
+
+
+def _has_layouts(abi: AbiSet, layouts: Mapping[str, str]) -> bool:
+    """True if a set has the layouts of an image, as far as it says."""
+    return all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())

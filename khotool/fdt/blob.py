@@ -137,12 +137,17 @@ class Problem:
     Args:
         code: short slug such as ``unknown-tag``.
         offset: bytes from the start of the blob.
-        message: one sentence for a person.
+        text: one sentence for a person.
     """
 
     code: str
     offset: int
-    message: str
+    text: str
+
+    @property
+    def message(self) -> str:
+        """The same sentence, as findings call it."""
+        return self.text
 
 
 @dataclass(slots=True)

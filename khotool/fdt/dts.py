@@ -44,7 +44,7 @@ def to_dts(blob: Blob, annotate: Annotate | None = None) -> str:
         notes = [meanings[id(item)]] if id(item) in meanings else []
         for problem in by_item.get(item.tag_offset, ()):
             used.add(problem.offset)
-            notes.append(_DTC_NOTES.get(problem.code, problem.message))
+            notes.append(_DTC_NOTES.get(problem.code, problem.text))
         return notes
 
     text = to_pyfdt(blob, note).to_dts()
@@ -52,7 +52,7 @@ def to_dts(blob: Blob, annotate: Annotate | None = None) -> str:
     if not rest:
         return text + "\n"
     first, _, after = text.partition("\n")
-    notes = [comment(f"offset {problem.offset:#x}: {problem.message}") for problem in rest]
+    notes = [comment(f"offset {problem.offset:#x}: {problem.text}") for problem in rest]
     return "\n".join((first, *notes, after, ""))
 
 

@@ -7,42 +7,23 @@ through the entry points ``khotool.handlers``.
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from khotool.handlers.protocol import Handler
 from khotool.plugins import Plugin, plugins, report, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from khotool.extract.plan import Plan
     from khotool.model.image import Image, Node
+
+__all__ = ["GROUP", "Handler", "ask_all", "handlers", "installed_handlers", "payload_of"]
 
 T = TypeVar("T")
 
 GROUP = "khotool.handlers"
 """Entry points that name handlers."""
-
-
-class Handler(Protocol):
-    """What khotool asks a handler; a class that inherits from it writes only what it needs.
-
-    The image is data from somebody else: a handler takes any values, and bounds its work.
-    """
-
-    name: str
-    """How it is called in messages; one of the same name replaces another."""
-
-    def annotate(self, image: Image) -> None:
-        """Put names beside nodes, as their ``note``, once the image is open."""
-        return
-
-    def payload(self, image: Image, node: Node) -> Plan | None:
-        """What ``khotool extract`` writes for a node; None to leave it to the definition.
-
-        Raises:
-            KhotoolError: the payload cannot be given; says why.
-        """
-        return None
 
 
 @cache
@@ -82,10 +63,25 @@ def handlers() -> tuple[Handler, ...]:
     return tuple(found.values())
 
 
-def annotate(image: Image) -> None:
-    """Let every handler put its names beside the nodes of an image."""
+def ask_all(image: Image) -> Iterator[tuple[Node, str]]:
+    """What all handlers say of the nodes of an image; one node once, with all that is said."""
+    found: dict[Node, list[str]] = {}
     for handler in handlers():
-        _ask(handler, partial(handler.annotate, image))
+        for node, text in _ask(handler, partial(_annotations, handler, image)) or ():
+            found.setdefault(node, []).append(text)
+    for node, texts in found.items():
+        yield node, "; ".join(texts)
+
+
+def _annotations(handler: Handler, image: Image) -> list[tuple[Node, str]]:
+    """The annotations of one handler, those that are text for a node."""
+    from khotool.model.node import Node as ModelNode
+
+    return [
+        (node, text)
+        for node, text in handler.annotate(image) or ()
+        if isinstance(node, ModelNode) and isinstance(text, str) and text
+    ]
 
 
 def payload_of(image: Image, node: Node) -> Plan | None:

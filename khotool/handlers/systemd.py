@@ -13,7 +13,7 @@ from khotool.errors import InputError
 from khotool.extract.memfd import contents_of, memfd_plan
 from khotool.extract.sparse import Buffer
 from khotool.extract.write import write_plan
-from khotool.handlers import Handler
+from khotool.handlers.protocol import Handler
 from khotool.model.image import Image, Node
 
 SESSION = "systemd"
@@ -56,32 +56,25 @@ class Systemd(Handler):
 
     name = "systemd"
 
-    def annotate(self, image: Image) -> None:
-        """Put the names beside the nodes of files and sessions, as their ``note``."""
-        annotate_names(image)
+    def annotate(self, image: Image) -> Iterator[tuple[Node, str]]:
+        """The names of files and sessions."""
+        names = names_of(image)
+        for session in _sessions(image) if names else ():
+            key = session.key or ""
+            if (key, None) in names:
+                yield session, names[key, None]
+            if key == SESSION:
+                yield from _file_names(session, names)
 
 
-def annotate_names(image: Image) -> None:
-    """Put the names beside the nodes of files and sessions, as their ``note``."""
-    names = names_of(image)
-    if not names:
-        return
-    for session in _sessions(image):
-        key = session.key or ""
-        _note(session, names.get((key, None)))
-        if key != SESSION:
-            continue
-        for file in _files(session):
-            token = file.value_of("token")
-            if token == MAP_TOKEN:
-                _note(file, "systemd's map of units to tokens")
-            elif isinstance(token, int):
-                _note(file, names.get((key, token)))
-
-
-def _note(node: Node, name: str | None) -> None:
-    if name:
-        node.note = f"{node.note}; {name}" if node.note else name
+def _file_names(session: Node, names: Names) -> Iterator[tuple[Node, str]]:
+    """The names of the files of systemd's own session."""
+    for file in _files(session):
+        token = file.value_of("token")
+        if token == MAP_TOKEN:
+            yield file, "systemd's map of units to tokens"
+        elif isinstance(token, int) and (SESSION, token) in names:
+            yield file, names[SESSION, token]
 
 
 def _sessions(image: Image) -> list[Node]:

@@ -37,6 +37,14 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One block of payload of a table's row: its bytes, and what it holds."""
+
+    size: int
+    contents: Contents | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A record of a list, by the path it has in the model."""
 
@@ -44,7 +52,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapped:
     """Memory that a page table leads to.
 
     Args:
@@ -70,7 +78,7 @@ class PageTables:
         fixed: entries of the last level are not addresses of memory alone, and stay as they are.
     """
 
-    maps: list[Mapping] = field(default_factory=list)
+    maps: list[Mapped] = field(default_factory=list)
     old: list[int] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
     words: list[Array] = field(default_factory=list)

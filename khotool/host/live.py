@@ -15,11 +15,12 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
+from khotool.codec.scene import FDT_MAGIC, read_tree
 from khotool.decode.blobs import open_debugfs
 from khotool.decode.open import decode_found, load_definitions, open_memory
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.discovery.options import OpenOptions, Progress
-from khotool.discovery.scan import FDT_MAGIC, Candidate, Scan, read_tree
+from khotool.discovery.scan import Candidate, Scan
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
@@ -35,7 +36,7 @@ from khotool.model.region import FdtRegion
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"
 SETUP_DATA = 0x250
-"""Byte of x86's boot_params where the address of the first setup_data node stands."""
+"""Byte of x86's boot_params that holds the address of the first setup_data node."""
 MAX_SETUP_DATA = 1024
 MAX_GLANCES = 1 << 20
 """Preserved pages whose first bytes are looked at for the root."""
@@ -100,19 +101,24 @@ class _Live:
                 raise self.refusal("kernel", "kho", "privileges", "debugfs", "trees")
             image = open_memory(self.space, self.registry, self.options, progress)
             return self.settle(image, None)
-        there = [name for name in ("in", "out") if name in self.trees]
-        if self.pointers and "in" not in there:
-            there.insert(0, "in")
+        there = self.there()
         if wanted is not None and wanted not in there:
             raise UsageError(f"--root {wanted}: this host has {' and '.join(there)}")
         chosen = str(wanted) if wanted is not None else there[0]
         image = self.incoming() if chosen == "in" else self.outgoing()
         shown = {root.name for root in image.roots}
-        for name in there:
-            tree = self.trees.get(name)
-            if name != chosen and (tree is None or tree.name not in shown):
-                image.roots.append(self.other(name))
+        others = [
+            self.other(name)
+            for name in there
+            if name != chosen and (name not in self.trees or self.trees[name].name not in shown)
+        ]
+        image = replace(image, roots=[*image.roots, *others])
         return self.settle(image, self.trees.get(chosen))
+
+    def there(self) -> list[str]:
+        """Directions of the handovers of this host: ``in``, ``out`` or both."""
+        there: list[str] = [name for name in ("in", "out") if name in self.trees]
+        return ["in", *there] if self.pointers and "in" not in there else there
 
     def refusal(self, *names: str) -> InputError:
         """The first of these checks that says what is missing, and what to do about it."""
@@ -138,10 +144,8 @@ class _Live:
         if address is None or self.space is None:
             return self.by_scan(Role.OUTGOING) or image
         placed = self.decode(self.scan_of(address), replace(self.options, root=None))
-        assert placed.root is not None
-        placed.root.role = Role.OUTGOING
-        placed.root.why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
-        return placed
+        why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
+        return with_root(placed, role=Role.OUTGOING, why=why)
 
     def by_scan(self, role: Role) -> Image | None:
         """The root of a role as a look through all memory finds it, where that is asked for."""
@@ -156,18 +160,13 @@ class _Live:
         if root is None or root.address is None or root.selected:
             return image if root is not None else None
         again = self.decode(self.scan_of(root.address), options)
-        assert again.root is not None
-        again.root.role, again.root.why = role, f"found in memory; {root.why}"
-        return again
+        return with_root(again, role=role, why=f"found in memory; {root.why}")
 
     def by_debugfs(self, direction: str) -> Image:
         if self.copy is None or direction not in self.trees:
             raise InputError("boot data names a KHO root, but there is no device tree at its place")
         options = replace(self.options, root=self.trees[direction].name)
-        image = open_debugfs(self.copy, self.registry, options, self.space)
-        for root in image.roots:
-            root.why = root.why.replace("of the debugfs copy", "of debugfs")
-        return image
+        return open_debugfs(self.copy, self.registry, options, self.space, source="debugfs")
 
     def decode(self, found: Scan, options: OpenOptions) -> Image:
         assert self.space is not None
@@ -196,19 +195,29 @@ class _Live:
 
     def settle(self, image: Image, tree: DebugfsTree | None) -> Image:
         """Say what a running kernel is known to be in the middle of."""
-        root = image.root
-        if root is not None and tree is not None:
-            root.name = tree.name
-        if image.phase in (Phase.FROZEN, Phase.FINALIZED, Phase.LIVE) and root is not None:
+        if tree is not None:
+            image = with_root(image, name=tree.name)
+        if image.phase in (Phase.FROZEN, Phase.FINALIZED, Phase.LIVE) and image.root is not None:
             final = tree is not None and tree.finalized and image.tree.format == "kho-v1"
-            image.phase = Phase.FINALIZED if final else Phase.LIVE
-            image.phase_why = "out/finalize says 1" if final else "the kernel is still running"
-        if isinstance(image.scratch, Absent):
-            for one in self.copy.trees if self.copy is not None else []:
-                if one.scratch:
-                    areas = [Span(address, size) for address, size in one.scratch]
-                    image.scratch = Scratch(areas, f"{one.name}/scratch_phys and scratch_len")
-        return image
+            phase = Phase.FINALIZED if final else Phase.LIVE
+            why = "out/finalize says 1" if final else "the kernel is still running"
+            image = replace(image, phase=phase, phase_why=why)
+        scratch = self.scratch() if isinstance(image.scratch, Absent) else None
+        return image if scratch is None else replace(image, scratch=scratch)
+
+    def scratch(self) -> Scratch | None:
+        """Scratch areas as debugfs shows them; those of the last tree that has some."""
+        for tree in reversed(self.copy.trees if self.copy is not None else []):
+            if tree.scratch:
+                areas = [Span(address, size) for address, size in tree.scratch]
+                return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
+        return None
+
+
+def with_root(image: Image, **changes: Any) -> Image:
+    """The image with other facts about the root that it was made from."""
+    roots = [replace(root, **changes) if root.selected else root for root in image.roots]
+    return replace(image, roots=roots)
 
 
 def place_root(image: Image, space: LiveSpace) -> int | None:

@@ -89,7 +89,7 @@ def survey(host: Host, debugfs: str | None = None, *, memory: bool = True) -> Su
 
 
 def _kernel(result: Survey) -> None:
-    host, known = result.host, result.host.config()
+    known = result.host.config()
     where, options = known or ("", {})
     value = options.get("CONFIG_KEXEC_HANDOVER")
     if known is None:
@@ -99,7 +99,8 @@ def _kernel(result: Survey) -> None:
         state = "ok" if value == "y" else "missing"
         text = "=y" if value == "y" else " is not set"
         found = f"CONFIG_KEXEC_HANDOVER{text} in {where}"
-    result.checks.append(
+    words = result.host.command_line()
+    result.checks += [
         _check(
             "kernel",
             "KHO in the kernel",
@@ -107,39 +108,43 @@ def _kernel(result: Survey) -> None:
             found,
             "a kernel without it hands nothing over",
             "boot a kernel from 6.16 on, built with CONFIG_KEXEC_HANDOVER=y",
-        )
-    )
-    words = host.command_line()
+        ),
+        _switch(words, options),
+        _live_update(result.host, words),
+    ]
+
+
+def _switch(words: list[str] | None, options: dict[str, str]) -> Check:
+    """Whether KHO is switched on, by the command line or by the configuration."""
     on = None if words is None else switched_on(words, "kho")
     if words is not None and on is None and options.get("CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"):
         on = options["CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"] == "y" or None
     found = "on" if on else "the command line has no kho=on" if on is None else "kho=off"
-    result.checks.append(
-        _check(
-            "kho",
-            "KHO switched on",
-            "unknown" if words is None else "ok" if on else "missing",
-            found if words is not None else "/proc/cmdline cannot be read",
-            "without it the kernel sets nothing aside to hand over",
-            "add kho=on to the kernel's command line, and boot again",
-        )
+    return _check(
+        "kho",
+        "KHO switched on",
+        "unknown" if words is None else "ok" if on else "missing",
+        found if words is not None else "/proc/cmdline cannot be read",
+        "without it the kernel sets nothing aside to hand over",
+        "add kho=on to the kernel's command line, and boot again",
     )
+
+
+def _live_update(host: Host, words: list[str] | None) -> Check:
+    """Whether there is a live update orchestrator."""
     # The device is not opened: whoever has it open is the one agent that may change sessions.
     there = host.exists("dev/liveupdate") or host.exists("sys/kernel/liveupdate")
     luo = None if words is None else switched_on(words, "liveupdate")
-    state = "ok" if there else "unused"
     found = "/dev/liveupdate is there" if there else "no /dev/liveupdate"
     if not there and luo:
         found += ", although the command line has liveupdate=on"
-    result.checks.append(
-        _check(
-            "liveupdate",
-            "live update",
-            state,
-            found,
-            "only a kernel with it has sessions; others hand over entries of their own",
-            "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
-        )
+    return _check(
+        "liveupdate",
+        "live update",
+        "ok" if there else "unused",
+        found,
+        "only a kernel with it has sessions; others hand over entries of their own",
+        "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
     )
 
 

@@ -5,75 +5,104 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from khotool.document.json_input import number
-from khotool.errors import EncodeError
 from khotool.handover.values import Array, Buffer, Contents
+from khotool.structured import Table, Value
 
-KINDS = ("pattern", "fill", "random", "file", "hex")
 ReadAt = Callable[[int, int], bytes]
 """Offset and length in bytes to contents."""
 PIECE = 1 << 20
+MAX_CONTENTS = 16 << 30
+"""Bytes of contents of one file or region, which are made in memory."""
 
 
 def contents_from(
-    data: Any, where: str, folder: Path, size: int, page: int
+    table: Table, folder: Path, size: int | None, page: int
 ) -> tuple[ReadAt | None, int]:
-    """A reader of contents and their size in bytes.
+    """A reader of the ``contents`` of a table, and their size in bytes.
 
     Args:
-        data: the manifest's ``contents``: ``"none"``, ``"zero"``, or a table with one of
-            ``pattern``, ``fill``, ``random``, ``file``, ``hex``.
+        table: ``contents`` is ``"none"``, ``"zero"``, or a table with one of ``KINDS``.
         folder: relative file names start here.
-        size: bytes as the manifest says; -1 to take the contents' own.
-
-    Raises:
-        EncodeError: no such kind, or a file that cannot be read or is longer than ``size``.
+        size: bytes as the manifest says; None to take the contents' own.
     """
-    if data is None or data == "none":
-        return None, max(size, 0)
-    if data == "zero":
-        return (lambda offset, length: bytes(length)), max(size, 0)
-    if not isinstance(data, dict) or len(data) != 1 or next(iter(data)) not in KINDS:
-        raise EncodeError(where, f"expected 'none', 'zero', or one of {', '.join(KINDS)}")
-    kind, value = next(iter(data.items()))
+    given = table.get("contents")
+    length = size or 0
+    if given is None or given.raw == "none":
+        return None, length
+    if given.raw == "zero":
+        return _limited(given, lambda offset, n: bytes(n), length)
+    if not isinstance(given.raw, dict) or len(given.raw) != 1:
+        given.mistake(f"expected 'none', 'zero', or a table of one of {', '.join(KINDS)}")
+        return None, length
+    inner = given.table()
+    if not inner.raw.keys() & set(KINDS):
+        inner.know(*KINDS)
+        return None, length
+    kind, value = inner.values()[0]
     if kind in ("file", "hex"):
-        raw = _bytes(kind, value, where, folder)
-        if 0 <= size < len(raw):
-            raise EncodeError(where, f"{len(raw)} bytes of contents, but size is {size}")
-        length = len(raw) if size < 0 else size
-        return (lambda offset, n: raw[offset : offset + n].ljust(n, b"\0")), length
-    if kind == "pattern":
-        if value != "page":
-            raise EncodeError(f"{where}.pattern", f"{value!r} is no pattern; 'page' is")
-        return (lambda offset, n: page_pattern(offset, n, page)), max(size, 0)
-    if kind == "fill":
-        letter = _letter(value, f"{where}.fill")
-        return (lambda offset, n: letter * n), max(size, 0)
-    seed = number(value, f"{where}.random")
-    return (lambda offset, n: noise(seed, offset, n)), max(size, 0)
+        raw = _bytes(kind, value, folder)
+        if size is not None and size < len(raw):
+            given.mistake(f"{len(raw)} bytes of contents, but size is {size}")
+        length = len(raw) if size is None else size
+        return _limited(given, lambda offset, n: raw[offset : offset + n].ljust(n, b"\0"), length)
+    return _limited(given, GENERATED[kind](value, page), length)
 
 
-def _letter(value: Any, where: str) -> bytes:
-    if isinstance(value, str) and len(value) == 1 and value.isascii():
-        return value.encode()
-    code = -1 if isinstance(value, str) else number(value, where)
-    if not 0 <= code < 256:
-        raise EncodeError(where, "expected one ASCII character or a number below 256")
-    return bytes([code])
+def _limited(given: Value, read: ReadAt, size: int) -> tuple[ReadAt | None, int]:
+    if size > MAX_CONTENTS:
+        given.mistake(f"{size} bytes; at most {MAX_CONTENTS} are made, or 'none'")
+        return None, 0
+    return read, size
 
 
-def _bytes(kind: str, value: Any, where: str, folder: Path) -> bytes:
+def _pattern(value: Value, page: int) -> ReadAt:
+    value.choice(("page",))
+    return lambda offset, n: page_pattern(offset, n, page)
+
+
+def _fill(value: Value, page: int) -> ReadAt:
+    raw = value.raw
+    if isinstance(raw, str) and len(raw) == 1 and raw.isascii():
+        letter = raw.encode()
+    elif isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 256:
+        letter = bytes([raw])
+    else:
+        value.mistake("expected one ASCII character or a number below 256")
+        letter = b"\0"
+    return lambda offset, n: letter * n
+
+
+def _random(value: Value, page: int) -> ReadAt:
+    seed = value.integer()
+    return lambda offset, n: noise(seed, offset, n)
+
+
+GENERATED: dict[str, Callable[[Value, int], ReadAt]] = {
+    "pattern": _pattern,
+    "fill": _fill,
+    "random": _random,
+}
+KINDS = (*GENERATED, "file", "hex")
+
+
+def _bytes(kind: str, value: Value, folder: Path) -> bytes:
+    if kind == "hex":
+        return value.hexadecimal()
+    name = value.text(nul=False)
+    if not name:
+        return b""
     try:
-        if kind == "hex":
-            return bytes.fromhex(value)
-        made: bytes = (folder / value).read_bytes()
-        return made
-    except (TypeError, ValueError, OSError) as error:
-        raise EncodeError(f"{where}.{kind}", f"cannot be read: {error}") from None
+        if (folder / name).stat().st_size > MAX_CONTENTS:
+            value.mistake(f"larger than {MAX_CONTENTS} bytes")
+            return b""
+        return (folder / name).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        value.mistake(f"{name!r:.60} cannot be read: {reason}")
+        return b""
 
 
 def page_pattern(offset: int, length: int, page: int) -> bytes:
@@ -97,7 +126,7 @@ def file_contents(read: ReadAt, offsets: Array, size: int, page: int) -> Content
 
     Args:
         offsets: uint64 (n,) position in the file of each block's first byte.
-        size: bytes of the file; what lies behind it in a page is zero.
+        size: bytes of the file; what follows it in its last page is zero.
     """
 
     def fill(new: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:

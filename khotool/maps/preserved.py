@@ -115,12 +115,17 @@ class MapProblem:
     Args:
         code: short stable word, such as ``shared-node``.
         address: physical address in bytes where it was seen.
-        message: one sentence with the numbers of this case.
+        text: one sentence with the numbers of this case.
     """
 
     code: str
     address: int
-    message: str
+    text: str
+
+    @property
+    def message(self) -> str:
+        """The same sentence, as findings call it."""
+        return self.text
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class Piece:
         address: physical address; size: bytes.
         state: ``data``, or why there are no bytes: ``zero``, ``hole``, ``error``.
         data: the bytes.
-        mark: the meaning; its bytes may begin before and end behind the piece.
+        mark: the meaning; its bytes may begin before the piece and end after it.
     """
 
     address: int
@@ -51,7 +51,7 @@ class Piece:
 
 
 def ranges_of(node: Node) -> list[Span]:
-    """The bytes that stand for a node: what a pointer leads to, else where the value is."""
+    """The bytes of a node: what a pointer leads to, else where the value is."""
     if node.table is not None and len(node.table):
         return [Span(address, size) for address, size in node.table.extents.tolist()]
     if (

@@ -37,7 +37,7 @@ def find_node(image: Image, path: str) -> Node:
 
 
 def _child(node: Node, step: Step, following: Step | None) -> tuple[Node | None, int]:
-    """The child that a step, or a name and the key behind it, mean, and the steps it took."""
+    """The child that a step, or a name and the key after it, mean, and the steps it took."""
     if step.is_key:
         return _element(node, step.text), 1
     if following is not None and following.is_key:
@@ -104,27 +104,30 @@ def table_row(node: Node, index: int) -> Node | None:
         field = table.position
         child = row.add(Node(field.label, NodeKind.VALUE, field=field, format=node.format))
         child.value = values[field.label]
-        child.note = "by its place in the array"
+        child.remark = "by its place in the array"
     return row
 
 
 def _near(node: Node, step: Step) -> str:
     """What is there instead."""
     where = node.path
-    names = [
-        f"[{quote_key(child.key)}]"
-        if child.key is not None and not child.name
-        else quote_name(child.name)
-        for child in islice(node.children, 2000)
-        if child.key is None or not child.name
-    ]
+    names = _names_below(node)
     if node.table is not None and step.is_key:
         return f"{where} has {len(node.table)} records, counted from 0"
     if not names:
-        return f"{where} is there, and holds nothing below it"
+        return f"{where} has nothing below it"
     wanted = f"[{quote_key(step.text)}]" if step.is_key else quote_name(step.text)
     keyed = [name for name in names if name.startswith("[") is step.is_key] or names
     near = get_close_matches(wanted, keyed, SHOWN, 0.5)
     shown = near + [name for name in keyed if name not in near]
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return f"{where} has {', '.join(shown[:SHOWN])}{more}"
+
+
+def _names_below(node: Node) -> list[str]:
+    """Children as they are written in a path, the first of them."""
+    return [
+        quote_name(child.name) if child.key is None or child.name else f"[{quote_key(child.key)}]"
+        for child in islice(node.children, 2000)
+        if child.key is None or not child.name
+    ]

@@ -14,7 +14,7 @@ _DIGITS = {"u": 4, "U": 8}
 
 
 def quote_key(key: str) -> str:
-    """A key as it stands in brackets: quoted if it holds ``/ [ ] "``, a space or a control."""
+    """A key as it is written in brackets: quoted if it holds ``/ [ ] "``, a space or a control."""
     if key and key.isprintable() and not _SPECIAL.search(key):
         return key
     text = key.replace("\\", "\\\\").replace('"', '\\"')
@@ -23,12 +23,12 @@ def quote_key(key: str) -> str:
 
 
 def _escape(char: str) -> str:
-    """A character by its number: four digits behind ``u``, eight behind ``U``."""
+    """A character by its number: four digits after ``u``, eight after ``U``."""
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def quote_name(name: str) -> str:
-    """A name as it stands behind a slash: quoted like a key where it has to be."""
+    """A name as it is written after a slash: quoted like a key where it has to be."""
     return quote_key(name) if name else '""'
 
 

@@ -1,4 +1,4 @@
-"""Which values of the model stand where: lookups by physical address."""
+"""Where the values of the model are: lookups by physical address."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Places:
         self.trees = [r for r in image.regions if isinstance(r, FdtRegion) and r.address < UNPLACED]
 
     def rows_at(self, start: int, end: int) -> Iterator[tuple[Node, int, int]]:
-        """Rows whose bytes meet ``[start, end)``: the table, first row, row behind the last."""
+        """Rows whose bytes meet ``[start, end)``: the table, first row, row after the last."""
         for node in self.tables:
             table = node.table
             assert table is not None

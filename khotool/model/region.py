@@ -7,7 +7,7 @@ fields, and what differs from the memory is gaps.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from khotool.abi.compile import CompiledStruct
@@ -19,22 +19,29 @@ if TYPE_CHECKING:
 
     from khotool.fdt.blob import Blob
     from khotool.maps.preserved import PreservedMap
+    from khotool.model.node import Node
 
 Write = tuple[int, bytes]
 """Physical address and bytes."""
 
 
 class Region(Protocol):
-    """A piece of metadata in memory."""
+    """A piece of metadata in memory.
+
+    Args:
+        path: of the node that it belongs to.
+        node: that node; None for a region that no image was decoded for.
+    """
 
     path: str
+    node: Node | None
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Physical address and bytes of each contiguous piece."""
         ...
 
     def writes(self) -> Iterator[Write]:
-        """The bytes that the decoded values stand for."""
+        """The bytes that the decoded values encode to."""
         ...
 
 
@@ -54,6 +61,7 @@ class RecordRegion:
     compiled: CompiledStruct
     address: int
     values: dict[str, Any]
+    node: Node | None = field(default=None, repr=False, kw_only=True)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The record's own bytes."""
@@ -78,6 +86,7 @@ class TableRegion:
     compiled: CompiledStruct
     pieces: np.ndarray[Any, Any]
     records: np.ndarray[Any, Any]
+    node: Node | None = field(default=None, repr=False, kw_only=True)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The pieces, cut to the bytes of the records."""
@@ -106,6 +115,7 @@ class FdtRegion:
     path: str
     address: int
     blob: Blob
+    node: Node | None = field(default=None, repr=False, kw_only=True)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The bytes of the tree that are there."""
@@ -129,6 +139,7 @@ class MapRegion:
     geometry: Geometry
     header: CompiledStruct | None = None
     element: CompiledStruct | None = None
+    node: Node | None = field(default=None, repr=False, kw_only=True)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Every node, chunk and bitmap."""
@@ -149,6 +160,7 @@ class RawRegion:
     path: str
     address: int
     data: bytes
+    node: Node | None = field(default=None, repr=False, kw_only=True)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The bytes."""

@@ -22,12 +22,12 @@ def load_image(
     raw = options is not None and options.base is not None
     if raw or not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
         return open_image(path, options, progress)
+    # Captures, which are nearly everything that is opened, need none of the encoder.
     from khotool.abi.registry import load_registry
     from khotool.encode.reopen import image_of
     from khotool.opening.models import build_model, read_model
 
     options = options or OpenOptions()
     registry = load_registry(options.formats)
-    image = image_of(build_model(read_model(os.fspath(path)), registry), registry)
-    image.info.path = os.fspath(path)
-    return image
+    name = os.fspath(path)
+    return image_of(build_model(read_model(name), registry), registry, name)

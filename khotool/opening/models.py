@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import Registry
-from khotool.abi.toml import read_toml, refuse_huge_numbers
+from khotool.document.digest import edited
 from khotool.document.full import preserved_segments
 from khotool.document.json_input import word
 from khotool.document.payload import read_blobs
@@ -17,25 +17,38 @@ from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import named_set, set_of
 from khotool.errors import EncodeError, InputError, UsageError
-from khotool.fixture.mutate import apply_mutations
+from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
+from khotool.model.image import Span
+from khotool.opening.edits import apply_edits
+from khotool.structured import Document, StructuredError, read_document
 
 MAX_MODEL = 4 << 30
 SCHEMA = "khotool.dump/1"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model file.
 
     Args:
-        document: the parsed file.
+        source: the parsed file, with what it was parsed from.
         is_dump: written by ``dump --json --full``; else a manifest.
     """
 
     path: Path
-    document: dict[str, Any]
+    source: Document
     is_dump: bool
+
+    @classmethod
+    def of(cls, path: Path, data: dict[str, Any]) -> Model:
+        """A model that is parsed already; errors have its keys, but no lines."""
+        return cls(path, Document(path.name, data), is_dump(data))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The parsed file; empty where it is not a table."""
+        return self.source.data if isinstance(self.source.data, dict) else {}
 
 
 def read_model(path: str | Path) -> Model:
@@ -48,26 +61,38 @@ def read_model(path: str | Path) -> Model:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_MODEL:
-            raise InputError(f"{path}: larger than {MAX_MODEL >> 30} GiB; this is no model")
+            raise InputError(f"{path}: larger than {MAX_MODEL >> 30} GiB, which no model is")
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a model that exists") from None
+    is_json = raw.lstrip()[:1] == b"{"
     try:
-        is_json = raw.lstrip()[:1] == b"{"
-        document = json.loads(raw) if is_json else read_toml(raw)
-        is_dump = "schema" in document or "model" in document
-        if is_json and not is_dump:
-            refuse_huge_numbers(document)
-    except (ValueError, RecursionError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: neither JSON nor TOML: {text}") from None
-    if is_dump and document.get("schema", SCHEMA) != SCHEMA:
-        raise EncodeError(str(path), f"schema is {document['schema']!r:.60}, expected {SCHEMA}")
-    if is_dump and "model" not in document:
-        raise EncodeError(
-            str(path), "this dump has no 'model'; write it with khotool dump --json --full"
+        # A dump is large, and each of its numbers is checked as it is read.
+        source = read_document(
+            raw, path.name, is_json=is_json, limit=MAX_MODEL, any_integer=is_json
         )
-    return Model(path, document, is_dump)
+        if is_json and not is_dump(source.data):
+            source = read_document(raw, path.name, is_json=True, limit=MAX_MODEL)
+    except StructuredError as error:
+        raise InputError(f"{path}: neither JSON nor TOML: {error}") from None
+    model = Model(path, source, is_dump(source.data))
+    if model.is_dump:
+        _check_schema(model)
+    return model
+
+
+def is_dump(data: object) -> bool:
+    """True for a parsed document that claims to be a dump."""
+    return isinstance(data, dict) and ("schema" in data or "model" in data)
+
+
+def _check_schema(model: Model) -> None:
+    schema = model.document.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise EncodeError(str(model.path), f"schema is {schema!r:.60}, expected {SCHEMA}")
+    if "model" not in model.document:
+        text = "this dump has no 'model'; write it with khotool dump --json --full"
+        raise EncodeError(str(model.path), text)
 
 
 def build_model(
@@ -77,6 +102,7 @@ def build_model(
     mode: str | None = None,
     abi: str | None = None,
     blobs: str | None = None,
+    memory: Sequence[Span] = (),
     progress: Progress | None = None,
 ) -> Built:
     """Make an image of a model.
@@ -85,31 +111,51 @@ def build_model(
         mode: ``preserve`` or ``fresh``; by default what the model can give.
         abi: kernel release or ABI set to write instead of the model's own.
         blobs: folder with the payload of a dump.
+        memory: ranges that a fresh layout may use instead of the model's own.
 
     Raises:
+        StructuredError: a manifest has mistakes; has file, line and key of all of them.
         EncodeError: a value does not fit; names its path.
-        UsageError: a manifest has no addresses to preserve.
+        UsageError: a manifest has no addresses to preserve, or ``memory`` without a fresh layout.
     """
     if not model.is_dump:
-        if mode == "preserve":
-            raise UsageError(
-                f"{model.path}: a manifest has no addresses to preserve; leave out --mode"
-            )
-        manifest = Manifest(model.document, model.path.name, model.path.parent, registry)
-        if abi is not None:
-            manifest.abi = named_set(abi, registry)
-        handover = manifest.handover()
-        try:
-            built = build_fresh(handover, manifest.abi, registry, progress)
-        except EncodeError as error:
-            raise EncodeError(model.path.name, str(error)) from None
-        return apply_mutations(built, model.document.get("mutate", []), registry, model.path.name)
+        return _build_manifest(model, registry, mode, abi, memory, progress)
     built = preserved(model, registry, blobs)
+    halves = edited(model.document)
+    if halves == {"readable", "regions"}:
+        raise EncodeError("model", "both this and the readable part are edited; edit one of them")
+    if "readable" in halves:
+        built = apply_edits(built, model.document, registry)
     if mode != "fresh" and abi is None:
+        if memory:
+            raise UsageError("--memory is for a fresh layout; add --mode fresh")
         return built
     image = image_of(built, registry)
     target = named_set(abi, registry) if abi else set_of(image)
-    return build_fresh(handover_of(image), target, registry, progress)
+    return build_fresh(handover_of(image, memory), target, registry, progress)
+
+
+def _build_manifest(
+    model: Model,
+    registry: Registry,
+    mode: str | None,
+    abi: str | None,
+    memory: Sequence[Span],
+    progress: Progress | None,
+) -> Built:
+    if mode == "preserve":
+        raise UsageError(f"{model.path}: a manifest has no addresses to preserve; leave out --mode")
+    target = named_set(abi, registry) if abi is not None else None
+    source = model.source
+    manifest = Manifest(source, model.path.parent, registry, target)
+    handover = manifest.handover()
+    if memory:
+        handover = replace(handover, memory=list(memory))
+    try:
+        built = build_fresh(handover, manifest.abi, registry, progress)
+    except EncodeError as error:
+        raise EncodeError(source.name, str(error)) from None
+    return apply_mutations(built, source, registry)
 
 
 def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:

@@ -11,7 +11,8 @@ from khotool.diff.changes import Change, ChangeKind, Comparison
 from khotool.model.image import Image
 from khotool.render.document import Document, head
 from khotool.render.lines import Line
-from khotool.render.text import plural, size_text, visible
+from khotool.render.text import plural, visible
+from khotool.view.notation import size_text
 
 SIGNS = {
     ChangeKind.ADDED: ("+", "good"),

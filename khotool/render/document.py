@@ -11,8 +11,9 @@ from khotool.model.lookup import table_row
 from khotool.render.overview import abi_ids
 from khotool.render.severity import count_by_severity
 from khotool.render.table import table_fields
-from khotool.render.value import RAW_JSON, absent_json, is_leaf, json_scalar, json_value
+from khotool.render.value import is_leaf, json_value
 from khotool.version import version
+from khotool.view.notation import RAW_JSON, absent_json, json_scalar
 
 Document = dict[str, Any]
 """Only dicts with string keys, lists, strings, integers, booleans and None."""

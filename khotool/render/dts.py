@@ -8,8 +8,7 @@ from khotool.fdt.dts import to_dts
 from khotool.fdt.text import comment
 from khotool.model.image import UNPLACED, Image, Node
 from khotool.model.region import FdtRegion
-from khotool.render.text import flags_text
-from khotool.render.value import number_text
+from khotool.view.notation import flags_text, number_text
 
 
 def trees(image: Image) -> dict[str, FdtRegion]:

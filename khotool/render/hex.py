@@ -11,8 +11,9 @@ from khotool.absent import Absent
 from khotool.model.annotate import Mark, Piece, page_facts
 from khotool.model.image import Image, Node
 from khotool.render.lines import Line
-from khotool.render.text import plural, range_text, size_text, visible
+from khotool.render.text import plural, range_text, visible
 from khotool.render.value import json_value, value_segments
+from khotool.view.notation import size_text
 
 ROW = 8
 """Bytes of a row with a meaning beside it."""

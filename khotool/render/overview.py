@@ -10,8 +10,9 @@ from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node, NodeKind, Root
 from khotool.render.lines import Line, Segment
 from khotool.render.severity import count_by_severity, severity_of
-from khotool.render.text import plural, range_text, size_text, visible
+from khotool.render.text import plural, range_text, visible
 from khotool.render.value import absent_segments
+from khotool.view.notation import size_text
 
 CONTAINERS = {
     "elf": "ELF core",

@@ -12,8 +12,9 @@ from khotool.absent import Absent
 from khotool.model.image import Image
 from khotool.pages.owners import Ownership
 from khotool.render.lines import Line
-from khotool.render.text import plural, size_text, visible
+from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
+from khotool.view.notation import size_text
 
 SLICE = 8192
 """Rows that are turned into Python objects together."""

@@ -9,7 +9,7 @@ from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.check.catalogue import FAMILIES, Rule, rules
-from khotool.decode.choose import describe
+from khotool.codec.conditions import describe
 from khotool.render.formats import target_text
 
 PAGE_SIZE = 4096

@@ -21,7 +21,8 @@ from khotool.render.memory_cells import (
 )
 from khotool.render.report_style import STYLE
 from khotool.render.severity import count_by_severity, severity_of
-from khotool.render.text import size_text, visible
+from khotool.render.text import visible
+from khotool.view.notation import size_text
 
 CELL = 9
 STEP = 11

@@ -10,7 +10,8 @@ from khotool.abi.definition import Field, Shape
 from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image, Node, Table
 from khotool.render.lines import Segment
-from khotool.render.text import flag_names, plural
+from khotool.render.text import plural
+from khotool.view.notation import flag_names
 
 MAX_ORDERS = 6
 

@@ -7,8 +7,6 @@ import unicodedata
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that are never sent to a terminal: controls, direction marks, surrogates."""
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-
 
 def visible(text: str) -> str:
     r"""``text`` with everything that could act on a terminal as an escape.
@@ -37,48 +35,9 @@ def quoted(text: str) -> str:
     return '"' + shown.replace('"', '\\"') + '"'
 
 
-def size_text(size: int) -> str:
-    """Bytes in the largest unit that leaves a short number: ``2 MiB``, ``12.1 KiB``, ``48 B``."""
-    value = float(size)
-    unit = 0
-    while abs(value) >= 1024 and unit < len(_UNITS) - 1:
-        value /= 1024
-        unit += 1
-    if unit == 0:
-        return f"{size} B"
-    exact = size % (1 << (10 * unit)) == 0
-    return f"{size >> (10 * unit) if exact else format(value, '.1f')} {_UNITS[unit]}"
-
-
-def bytes_text(size: int) -> str:
-    """Bytes exactly, and in a unit from 1 KiB up: ``12345 (12.1 KiB)``."""
-    return str(size) if size < 1024 else f"{size} ({size_text(size)})"
-
-
 def plural(count: int, noun: str, many: str = "") -> str:
     """``1 page``, ``2 pages``, ``1_234_567`` with thin grouping left to the reader."""
     return f"{count} {noun if count == 1 else many or noun + 's'}"
-
-
-def flags_text(value: int, names: dict[str, int]) -> str:
-    """``flag_names`` with the number behind it."""
-    shown = flag_names(value, names)
-    return shown if shown == f"{value:#x}" or not value else f"{shown} ({value:#x})"
-
-
-def flag_names(value: int, names: dict[str, int]) -> str:
-    """Names of the set bits joined by ``|``; bits without a name in hexadecimal."""
-    if not value:
-        return "0"
-    parts = []
-    rest = value
-    for name, bit in names.items():
-        if bit and value & bit == bit:
-            parts.append(name)
-            rest &= ~bit
-    if rest or not parts:
-        parts.append(f"{rest:#x}")
-    return "|".join(parts)
 
 
 def range_text(start: int, size: int) -> str:

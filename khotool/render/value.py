@@ -9,31 +9,11 @@ from khotool.abi.definition import HEX_ROLES, Field
 from khotool.absent import Absent
 from khotool.model.image import Node, NodeKind
 from khotool.render.lines import Segment
-from khotool.render.text import bytes_text, flags_text, quoted, visible
+from khotool.render.text import quoted, visible
+from khotool.view.notation import json_scalar, number_text
 
 RAW_SHOWN = 16
 """Bytes of an unexplained value that stand in a line."""
-RAW_JSON = 4096
-"""Bytes of an unexplained value that stand in JSON."""
-
-
-def number_text(value: int, field: Field | None) -> str:
-    """A number as its role asks: addresses hex, sizes with a unit, flags and enums by name."""
-    role = field.role if field is not None else ""
-    if field is not None and field.flags:
-        return flags_text(value, field.flags)
-    if field is not None and field.enum:
-        for name, number in field.enum.items():
-            if number == value:
-                return f"{name} ({value})"
-        return f"{value} (unknown)"
-    if role in HEX_ROLES or role in ("pfn", "flags", "bits"):
-        return f"{value:#x}" if value or role not in ("flags", "bits") else "0"
-    if role == "bytes":
-        return bytes_text(value)
-    if role == "bdf" and value < 1 << 16:
-        return f"{value >> 8:02x}:{value >> 3 & 31:02x}.{value & 7}"
-    return str(value)
 
 
 def value_segments(node: Node) -> list[Segment]:
@@ -100,24 +80,6 @@ def list_shown(values: list[Any], field: Field | None, limit: int = 4) -> str:
 def json_value(node: Node) -> object:
     """The value of a leaf in JSON."""
     return json_scalar(node.value, node.field)
-
-
-def json_scalar(value: object, field: Field | None) -> object:
-    """A number, string, list or absent value in JSON, by the role of its field."""
-    if isinstance(value, Absent):
-        return absent_json(value)
-    if isinstance(value, bytes):
-        return value[:RAW_JSON].hex()
-    if isinstance(value, list):
-        return [json_scalar(item, field) for item in value]
-    if isinstance(value, int) and field is not None and field.role in HEX_ROLES:
-        return f"{value:#x}"
-    return value
-
-
-def absent_json(value: Absent) -> dict[str, str]:
-    """An absent value as the contract has it."""
-    return {"absent": str(value.reason), "detail": value.detail}
 
 
 def leaves(node: Node) -> Iterator[Node]:

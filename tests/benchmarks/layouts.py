@@ -55,7 +55,7 @@ def write_layout(path: Path, layout: str, files: int, pages: int) -> None:
     before = vars(fresh)["Allocator"]
     vars(fresh)["Allocator"] = ScatteredAllocator
     try:
-        write_image(path, build_model(Model(Path("model.toml"), manifest, False), load_registry()))
+        write_image(path, build_model(Model.of(Path("model.toml"), manifest), load_registry()))
     finally:
         vars(fresh)["Allocator"] = before
 

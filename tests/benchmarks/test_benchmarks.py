@@ -166,7 +166,7 @@ def test_encode_million_folios(results: Results, tmp_path: Path) -> None:
         "abi": "7.3",
         "session": [{"name": "vm", "file": [{"token": 1, "size": 4096 * 1_000_000}]}],
     }
-    model = Model(Path("model.toml"), manifest, False)
+    model = Model.of(Path("model.toml"), manifest)
 
     def encode() -> None:
         write_image(tmp_path / "image.elf", build_model(model, registry))

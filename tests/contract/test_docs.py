@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from khotool.cli.main import main
-from khotool.fixture import mutate
-from khotool.manifest import contents
+from khotool.manifest import contents, memory_file, mutate
 from khotool.manifest import read as manifest
 from tests.contract.repository import ROOT
 
@@ -206,7 +205,7 @@ def test_readme_has_its_order() -> None:
 def test_manifest_page_has_every_key() -> None:
     """The reference of manifests names each key, kind of contents, and operation."""
     text = (ROOT / "docs/reference/manifest.md").read_text(encoding="utf-8")
-    keys = [*manifest.TOP, *manifest.FILE, *contents.KINDS, *mutate.OPERATIONS]
+    keys = [*manifest.TOP, *memory_file.MEMORY, *contents.KINDS, *mutate.OPERATIONS]
     missing = [key for key in keys if not re.search(rf"[`{{ ]{re.escape(key)}[`\s]", text)]
 
     assert missing == []

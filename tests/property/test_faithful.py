@@ -18,6 +18,7 @@ from khotool.encode.segments import page_segments, write_image
 from khotool.encode.sets import set_of
 from khotool.manifest.read import Manifest
 from khotool.model.image import Image, Phase
+from khotool.structured import Document
 from tests.builders import REGISTRY, SETS, build, worst
 from tests.strategies import manifests, meaning, share
 
@@ -39,7 +40,7 @@ def owned_exactly(image: Image) -> None:
 def test_model_comes_back(abi: str, data: st.DataObject) -> None:
     """decode(encode(m)) is m; every preserved page has one owner; decoding finds nothing."""
     manifest = data.draw(manifests(abi))
-    given_model = Manifest(manifest, "model.toml", Path(), REGISTRY).handover()
+    given_model = Manifest(Document("model.toml", manifest), Path(), REGISTRY).handover()
     built = build(manifest)
     image = image_of(built, REGISTRY)
     assert meaning(handover_of(image)) == meaning(given_model)

@@ -15,6 +15,7 @@ from khotool.document.full import full_document, preserved_segments
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.manifest.read import Manifest
+from khotool.structured import Document
 from tests.builders import REGISTRY, build, worst
 from tests.strategies import contents, meaning, share, text_up_to, u64
 
@@ -104,7 +105,7 @@ def postings(draw: st.DrawFn, abi: str) -> dict[str, Any]:
 
 
 def labels_of(manifest: dict[str, Any]) -> list[str]:
-    read = Manifest(manifest, "model.toml", Path(), REGISTRY)
+    read = Manifest(Document("model.toml", manifest), Path(), REGISTRY)
     return read.fields.content_labels(REGISTRY.get(read.abi.entries["LUO"]))
 
 
@@ -123,7 +124,7 @@ def written(value: Any) -> Any:
 def test_model_comes_back(abi: str, data: st.DataObject) -> None:
     """decode(encode(m)) is m, told apart with certainty; its full dump is the same bytes."""
     manifest = data.draw(postings(abi))
-    given_model = Manifest(manifest, "model.toml", Path(), REGISTRY).handover()
+    given_model = Manifest(Document("model.toml", manifest), Path(), REGISTRY).handover()
     built = build(manifest)
     image = image_of(built, REGISTRY)
     assert worst(image) == []

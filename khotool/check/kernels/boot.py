@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.check.kernels.families import Kernel
+from khotool.check.kernels.kernel import Kernel
 from khotool.check.kernels.verdict import Verdict
 from khotool.check.rules.lists import check_list_ends
 from khotool.model.image import UNPLACED, Image, Node, Phase

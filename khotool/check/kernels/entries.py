@@ -87,7 +87,7 @@ def judge_region(boot: Boot, region: Node) -> tuple[Outcome, str, str]:
 def judge_metadata(boot: Boot) -> None:
     """kho_in_kexec_metadata: every fault is a warning and the record is ignored."""
     entry = boot.image.entry("kexec-metadata")
-    if entry is None or not boot.kernel.metadata:
+    if entry is None or not boot.kernel.asks_for("kexec-metadata"):
         return
     version = entry.value_of("version")
     message = broken_entry(boot, entry)
@@ -123,7 +123,7 @@ def broken_test(boot: Boot, entry: Node) -> str:
     if entry.value_of("compatible") != "kho-test-v1" or entry.value_of("magic") != TEST_MAGIC:
         return "compatible or magic is wrong"
     layout = next((c.layout for c in image.choices if c.definition == "kho-test-v1"), "")
-    if (layout == "inline") != boot.kernel.test_inline:
+    if layout != boot.kernel.test_layout:
         return f"the list of folios is {layout}, this kernel reads the other layout"
     if boot.unseen:
         return ""

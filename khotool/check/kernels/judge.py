@@ -7,7 +7,7 @@ from typing import Any
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
-from khotool.check.kernels.families import kernel_of
+from khotool.check.kernels.kernel import kernel_of
 from khotool.check.kernels.luo import judge_devices, judge_luo, refuse_sessions
 from khotool.check.kernels.verdict import Outcome, Verdict
 from khotool.fdt.blob import Blob
@@ -23,7 +23,7 @@ def verdict_document(image: Image, release: str) -> dict[str, Any]:
     """The verdict of a kernel as JSON has it.
 
     Raises:
-        UsageError: a release that khotool has no model of.
+        UsageError: no ABI set has the release; names the nearest.
     """
     return judge(image, release).document()
 
@@ -32,9 +32,9 @@ def judge(image: Image, release: str) -> Verdict:
     """What a kernel does with an image.
 
     Raises:
-        UsageError: a release that khotool has no model of.
+        UsageError: no ABI set has the release; names the nearest.
     """
-    kernel = kernel_of(release)
+    kernel = kernel_of(release, image.registry)
     verdict = Verdict(release)
     boot = new_boot(image, kernel, verdict)
     for stage in STAGES:
@@ -51,7 +51,7 @@ def judge(image: Image, release: str) -> Verdict:
 def _root(boot: Boot) -> None:
     """kho_populate: header, compatible, and from 6.19 on the map property."""
     image, kernel, verdict = boot.image, boot.kernel, boot.verdict
-    give_up = f"KHO: disabling KHO revival{kernel.ignored_suffix}"
+    give_up = f"KHO: disabling KHO revival{kernel.does.gives_up_with}"
     root = image.root
     blob = root_blob(image)
     place = f"{image.tree.span.address:#x}" if image.tree.span is not None else "?"
@@ -73,7 +73,7 @@ def _root(boot: Boot) -> None:
     prop = blob.root.get("preserved-memory-map") if blob.root is not None else None
     size = len(prop.value) if prop is not None else 0
     empty = size != 8 or not any(prop.value if prop is not None else b"")
-    if empty and kernel.needs_map:
+    if empty and kernel.does.needs_map:
         verdict.add("kho-root", Outcome.IGNORE, give_up, "preserved-memory-map is missing or 0")
         return
     if size != 8:
@@ -132,12 +132,13 @@ def _map(boot: Boot) -> None:
         ),
         "",
     )
-    if layout and layout != kernel.bitmap_layout:
+    expected = kernel.abi.layouts.get(image.tree.format, layout)
+    if layout != expected:
         verdict.add(
             "map",
             Outcome.CORRUPT,
             "",
-            f"the image has {layout}, this kernel reads {kernel.bitmap_layout}: other pages are "
+            f"the image has {layout}, this kernel reads {expected}: other pages are "
             "reserved than were preserved",
         )
         return
@@ -191,9 +192,8 @@ def _other_entries(boot: Boot) -> None:
     if any(entry.name == "LUO" for entry in entries) and not boot.kernel.luo:
         why = "this kernel has no live update orchestrator"
         boot.verdict.add("luo", Outcome.PARTIAL, "", why)
-    known = {name for abi in boot.image.registry.sets.values() for name in abi.entries}
     for entry in entries:
-        if entry.name not in known:
+        if entry.name != "LUO" and not boot.kernel.asks_for(entry.name):
             why = f"nothing in this kernel asks for {entry.path}"
             boot.verdict.add("entries", Outcome.PARTIAL, "", why)
 

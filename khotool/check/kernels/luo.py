@@ -186,7 +186,7 @@ def _first_open(boot: Boot, entry: Node) -> None:
             why = f"files is {files.value:#x}, where there is no memory"
             boot.verdict.add("sessions", Outcome.PANIC, "", why)
             return
-        if not message and boot.kernel.keeps_file_errors:
+        if not message and boot.kernel.does.keeps_file_errors:
             message = _files_fault(boot, session, name)
         if message:
             why = "opening /dev/liveupdate fails with EIO, now and later"
@@ -217,7 +217,7 @@ def _files_fault(boot: Boot, session: Node, name: str) -> str:
     elements = files.elements()
     for file in elements:
         handler = file.value_of("handler")
-        if handler not in boot.kernel.files:
+        if handler not in boot.kernel.abi.files:
             missing = f"luo: No registered handler for compatible '{handler}'"
             return f"{missing}; {failed} {ENOENT}"
     count = session.value_of("count")
@@ -265,7 +265,7 @@ def _retrieve_files(boot: Boot, elements: list[Node], result: SessionResult) -> 
         token = file.value_of("token")
         if not isinstance(token, int):
             continue
-        dropped = dropped or file.value_of("handler") not in boot.kernel.files
+        dropped = dropped or file.value_of("handler") not in boot.kernel.abi.files
         if dropped:
             # 6.19 forgets the error, and with it the rest of the session's files.
             status, message = "ENOENT", ""

@@ -63,7 +63,7 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
 
 def page_zero(boot: Boot) -> Result:
     """A payload of 0 passes the kernel's test, and physical page 0 is read as the record."""
-    if boot.kernel.files[0] == "memfd-v1":
+    if "memfd-v1" in boot.kernel.abi.files:
         return "EINVAL", "physical page 0 is read as the record"
     raw = boot.context.read(16, 4)
     if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:

@@ -14,7 +14,6 @@ from khotool.pages.runs import intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
-UNKNOWN = ("unknown format", "unknown handler")
 SETTLED = (Phase.FROZEN, Phase.FINALIZED, Phase.INCOMING)
 """Phases in which every page has found its place; before, producers are still at work."""
 
@@ -86,7 +85,8 @@ def _leaks(context: Context, page: int) -> None:
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
         return
-    unknown = [node for node in context.image.tree.walk() if node.note in UNKNOWN]
+    nodes = context.image.tree.walk()
+    unknown = [node for node in nodes if node.state is not None and node.state.is_unknown]
     if unknown:
         text = (
             f"{owned.unowned_pages} preserved pages have no owner; they may belong to "

@@ -10,7 +10,7 @@ import pytest
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition, load_sets
-from khotool.abi.registry import Registry, load_registry, release_key
+from khotool.abi.registry import Registry, load_registry
 from khotool.errors import DefinitionError, UsageError
 from tests.builders import REGISTRY
 
@@ -33,10 +33,14 @@ MINE = f'id = "mine-v1"\nmatch = {{ compatible = "mine-v1" }}\n{HEAD}{STRUCT}'
         ("7.1.13", "7.1"),
         ("7.2", "7.2"),
         ("7.3.4", "7.2"),
-        ("8.0", "7.2"),
+        ("7.1-rc1", "kho-v2"),
+        ("7.1.0-rc3", "7.1-rc5"),
+        ("7.1-rc6", "7.1"),
+        ("v7.3", "7.2"),
+        ("8.0", None),
         ("", None),
         ("x.y", None),
-        ("7", "7.0"),
+        ("7", None),
         ("6", None),
         ("²", None),
     ],
@@ -130,13 +134,6 @@ def test_names_have_to_exist() -> None:
     rows = b'[[set]]\nid = "s"\nroot = "kho-v4"\nlayouts = { gone-v1 = "l" }\n'
     with pytest.raises(DefinitionError, match=re.escape("sets.toml.s: names 'gone-v1', which is")):
         Registry(REGISTRY, load_sets(rows, "s.toml"))
-
-
-def test_release_keys() -> None:
-    """Version and patchlevel; anything unreadable is 0."""
-    assert release_key("6.19.11-rt") == (6, 19)
-    assert release_key("7.1-rc1") == (7, 1)
-    assert release_key("next-20260101") == (0, 0)
 
 
 def test_the_first_of_several() -> None:

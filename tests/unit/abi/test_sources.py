@@ -311,7 +311,7 @@ HANDLER = """
 
         def annotate(self, image):
             for session in image.entry("LUO").get("sessions").elements():
-                session.note = "seen"
+                yield session, "seen"
 
         def payload(self, image, node):
             if node.key != "0x1":
@@ -343,7 +343,7 @@ def test_handler_of_a_package(
 BROKEN_HANDLERS = {
     "no object": ("x = 7", "a handler has a method annotate"),
     "no name": (
-        "class x:\n    def annotate(self, i): pass\n    def payload(self, i, n): pass",
+        "class x:\n    def annotate(self, i): return ()\n    def payload(self, i, n): pass",
         "a handler has a name",
     ),
     "not made": (

@@ -85,8 +85,8 @@ def test_a_sample_of_every_set_is_sound(abi: str) -> None:
     [
         ([], "give an image, or --abi SET"),
         (["--abi", "7.2", "--abi", "7.1"], "give an image, or --abi SET"),
-        (["--abi", "nonsense"], "no ABI set"),
-        (["--abi", "7.2", "--kernel", "2.6"], "--kernel 2.6: khotool models"),
+        (["--abi", "nonsense"], "unknown kernel release or ABI set"),
+        (["--abi", "7.2", "--kernel", "2.6"], "unknown kernel release '2.6'"),
     ],
 )
 def test_errors(

@@ -179,6 +179,6 @@ def test_chunks_stop_at_the_limit() -> None:
     assert chunks(pages, wanted=1 << 60, most=5).problems == []
     found = chunks(pages, wanted=1 << 60, most=4)
     assert found.chunks == [0x1000, 0x2000, 0x3000, 0x4000]
-    assert [(p.code, p.address, p.message) for p in found.problems] == [
+    assert [(p.code, p.address, p.text) for p in found.problems] == [
         ("limit", 0x5000, "stopped after 4 chunks")
     ]

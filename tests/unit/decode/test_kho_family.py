@@ -12,11 +12,12 @@ import pytest
 from khotool.abi.definition import Kind
 from khotool.check.kernels.judge import judge
 from khotool.check.run import check_image
+from khotool.codec.scene import Scene
 from khotool.decode.open import open_image, open_memory
-from khotool.decode.walk import Walker
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
 from khotool.discovery.options import OpenOptions
+from khotool.discovery.root_tree import root_format
 from khotool.document.full import full_document, preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.lift import handover_of
@@ -119,8 +120,8 @@ def test_a_damaged_root_stays_what_it_is(name: str) -> None:
                 continue
             if tree.root is None:
                 continue
-            walker = Walker(found.space, REGISTRY, found.geometry)
-            chosen = walker.root_format(tree, found.tree.span.address)
+            scene = Scene.of(found.space, REGISTRY, found.geometry)
+            chosen = root_format(scene, tree, found.tree.span.address).definition
             if chosen is not None and chosen.match["compatible"] == string:
                 seen.add(chosen.id)
     assert seen <= merged

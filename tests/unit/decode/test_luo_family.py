@@ -32,6 +32,7 @@ from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
 from khotool.model.places import Places
 from khotool.model.region import FdtRegion, RecordRegion
+from khotool.structured import Document
 from tests.builders import REGISTRY, overlaid
 from tests.strategies import meaning
 
@@ -130,7 +131,7 @@ def test_the_model_is_what_the_recipe_says(name: str) -> None:
     """Sessions, files, subsystems and FLBs come back, and every page has one owner."""
     found = image(name)
     recipe = GOOD / name / "recipe.toml"
-    given = Manifest(document(name), recipe.name, recipe.parent, REGISTRY).handover()
+    given = Manifest(Document(recipe.name, document(name)), recipe.parent, REGISTRY).handover()
     if name not in PARTS:
         assert only_written(meaning(handover_of(found))) == only_written(meaning(given))
     assert built(name).lost == []
@@ -248,7 +249,7 @@ def test_every_byte_of_it_has_a_meaning(name: str) -> None:
 
 def test_states_have_names() -> None:
     """The development branch writes its state, which is shown by name."""
-    from khotool.render.value import number_text
+    from khotool.view.notation import number_text
 
     node = find_node(image("luo-dev-frozen"), "/LUO/state")
     assert node.value == 2

@@ -13,7 +13,6 @@ import pytest
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder
 from khotool.absent import Absent, Reason
 from khotool.decode.open import load_definitions, open_image, open_memory
-from khotool.decode.phase import settle_phase
 from khotool.discovery import roots as roots_module
 from khotool.discovery.options import OpenOptions
 from khotool.document.full import full_document, preserved_segments
@@ -202,7 +201,7 @@ def test_scratch_by_its_array() -> None:
     image = decode(MODEL)
     assert isinstance(image.scratch, Scratch)
     assert image.scratch.areas == AREAS
-    assert "an array of scratch areas stands at" in image.scratch.why
+    assert "an array of scratch areas at" in image.scratch.why
 
 
 def test_scratch_as_the_user_says() -> None:
@@ -331,15 +330,9 @@ def test_abi_names_one_of_several_formats() -> None:
         load_definitions(OpenOptions(abi={"luo-v1": "luo-v5"}))
 
 
-def test_an_image_without_a_root_has_no_phase() -> None:
-    """What is no handover of a root keeps the phase it has."""
-    image = replace(decode(MODEL), roots=[], phase=Phase.FROZEN, phase_why="so")
-    assert (settle_phase(image).phase, image.phase_why) == (Phase.FROZEN, "so")
-
-
 def test_first_of_many_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     """--root finds its root among more than are looked at otherwise."""
-    monkeypatch.setattr(roots_module, "MAX_WALKS", 1)
+    monkeypatch.setattr(roots_module, "MAX_ROOTS", 1)
     first = decode(MODEL)
     page = bytes(first.space.read(root_of(first), 4096))
     pages = [(0x7000_0000 + number * 4096, page) for number in range(3)]
@@ -406,7 +399,7 @@ def test_a_booted_image_packs_and_comes_back(consumed: bool, tmp_path: Path) -> 
     segments, _, _ = preserved_segments(document, REGISTRY)
     for address, data in segments:
         assert bytes(image.space.read(address, len(data))) == bytes(data)
-    again = image_of(build_model(Model(Path("m.json"), document, True), REGISTRY), REGISTRY)
+    again = image_of(build_model(Model.of(Path("m.json"), document), REGISTRY), REGISTRY)
     assert again.phase is image.phase
     assert meaning(handover_of(packed)).keys() == meaning(handover_of(image)).keys()
 

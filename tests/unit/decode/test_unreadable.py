@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from khotool.abi.geometry import Geometry
 from khotool.absent import Absent, Reason
+from khotool.codec.contexts import Walk
+from khotool.codec.entry import entry_blob
+from khotool.codec.scene import read_tree
+from khotool.codec.tree import read_fdt
 from khotool.decode.open import open_memory
-from khotool.decode.walk import Walker
-from khotool.discovery.scan import read_tree, scan
+from khotool.discovery.scan import scan
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.fdt.write import build_sequential
@@ -19,6 +21,7 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import Node, NodeKind
 from tests.builders import REGISTRY
+from tests.unit.codec.walks import walk_over, walk_place
 from tests.unit.decode.fixture_images import NOWHERE, good, options, told
 
 PAGE = 4096
@@ -56,8 +59,8 @@ def long_tree() -> bytes:
     return build_sequential(root)
 
 
-def walker(space: AddressSpace) -> Walker:
-    return Walker(space, REGISTRY, Geometry(PAGE))
+def walker(space: AddressSpace) -> Walk:
+    return walk_over(space, REGISTRY, PAGE)
 
 
 def test_tree_with_a_page_that_fails() -> None:
@@ -92,23 +95,23 @@ def test_tree_at_the_end_of_memory() -> None:
 def test_page_that_fails_in_front_of_a_gap() -> None:
     """Of several pages that are missing, the first ends what is read."""
     space = Failing(None, {PLACE: bytes(3 * PAGE)}, {PLACE + PAGE: 0})
-    found = walker(space).read_some(PLACE, 5 * PAGE, short=True)
+    found = walker(space).scene.read(PLACE, 5 * PAGE, short=True)
     assert not isinstance(found, Absent)
     assert len(found) == PAGE
-    none = walker(space).read_some(PLACE + PAGE, 5 * PAGE, short=True)
+    none = walker(space).scene.read(PLACE + PAGE, 5 * PAGE, short=True)
     assert isinstance(none, Absent)
     assert (none.reason, none.detail) == (Reason.UNREADABLE, "it fails")
-    assert isinstance(walker(space).read_some(PLACE, 5 * PAGE), Absent)
+    assert isinstance(walker(space).scene.read(PLACE, 5 * PAGE), Absent)
 
 
 def test_tree_in_front_of_pages_that_fail() -> None:
     """A tree behind a pointer is read up to the first page that is missing."""
     space = Failing(None, {PLACE: long_tree()[: 2 * PAGE]}, {PLACE + PAGE: 0})
     made = walker(space)
-    blob = made.read_fdt(made.tree, PLACE)
+    blob = read_fdt(made, made.recorder.tree, PLACE)
     assert blob is not None
     assert len(blob.data) == PAGE
-    assert made.findings[0].rule == "FDT102"
+    assert made.recorder.findings[0].rule == "FDT102"
 
 
 @pytest.mark.parametrize(
@@ -123,17 +126,17 @@ def test_tree_in_front_of_pages_that_fail() -> None:
 def test_tree_that_is_none(data: bytes | None, reads: int, expected: tuple[str, str]) -> None:
     """A tree that cannot be read, that is gone when it is, and one that never was."""
     made = walker(Failing(None, {PLACE: data or long_tree()}, {PLACE: reads}))
-    made.walk_root(PLACE)
-    assert [(f.rule, f.message) for f in made.findings] == [expected]
-    assert made.tree.children == []
+    walk_place(made, PLACE)
+    assert [(f.rule, f.message) for f in made.recorder.findings] == [expected]
+    assert made.recorder.tree.children == []
 
 
 def test_blob_that_is_gone_when_it_is_read() -> None:
     """A record whose first bytes could be read, and then no more."""
     made = walker(Failing(None, {PLACE: bytes(PAGE)}, {PLACE: 1}))
-    node = made.tree.add(Node("LUO", NodeKind.ENTRY))
-    made.entries.entry_blob(node, PLACE, 32)
-    assert [(f.rule, f.path) for f in made.findings] == [("MEM301", "/LUO")]
+    node = made.recorder.tree.add(Node("LUO", NodeKind.ENTRY))
+    entry_blob(made, node, PLACE, 32)
+    assert [(f.rule, f.path) for f in made.recorder.findings] == [("MEM301", "/LUO")]
     assert node.children == []
 
 

@@ -13,7 +13,7 @@ from khotool.decode.open import open_image
 from khotool.diff.changes import Comparison, DiffOptions
 from khotool.diff.compare import compare
 from khotool.encode.reopen import image_of
-from khotool.fixture.mutate import apply_mutations
+from khotool.manifest.mutate import mutate
 from khotool.model.image import Image, Node, NodeKind
 from khotool.opening.load import load_image
 from khotool.opening.models import build_model, read_model
@@ -61,7 +61,7 @@ def build(tmp_path: Path) -> Callable[..., Image]:
         path = tmp_path / "model.toml"
         path.write_text(text)
         built = build_model(read_model(str(path)), registry)
-        return image_of(apply_mutations(built, mutations or [], registry, "test"), registry)
+        return image_of(mutate(built, mutations or [], registry, "test"), registry)
 
     return make
 

@@ -107,7 +107,7 @@ def test_boot_data_whose_array_is_not_captured() -> None:
     assert booted.phase is Phase.INCOMING
     assert isinstance(booted.scratch, Scratch)
     assert booted.scratch.areas == AREAS
-    assert booted.scratch.why.startswith("an array of scratch areas stands at")
+    assert booted.scratch.why.startswith("an array of scratch areas at")
 
 
 def node(name: str, *items: Property | Node) -> Node:

@@ -408,7 +408,7 @@ def test_image_without_its_root_is_not_placed() -> None:
     """Without a map, or a root that was read, no page of memory is looked at."""
     image = capture(NEWEST)
     space = cast(LiveSpace, OverlaySpace(None, []))
-    gone = replace(image, map=Absent(Reason.NOT_CAPTURED, "gone"), _ownership=None)
+    gone = replace(image, map=Absent(Reason.NOT_CAPTURED, "gone"))
     assert live.place_root(gone, space) is None
     assert live.place_root(replace(image, regions=[]), space) is None
 

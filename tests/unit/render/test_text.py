@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.render.text import (
-    bytes_text,
-    flags_text,
-    plural,
-    quoted,
-    range_text,
-    size_text,
-    visible,
-)
+from khotool.render.text import plural, quoted, range_text, visible
+from khotool.view.notation import bytes_text, flags_text, size_text
 
 
 @given(st.text(st.characters(codec=None)))

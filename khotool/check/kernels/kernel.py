@@ -1,0 +1,62 @@
+"""One kernel as its ABI set describes it: what it takes, and how it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from khotool.abi.definition import AbiSet, Behaviour
+from khotool.abi.registry import Registry
+from khotool.abi.releases import set_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel release, as far as it decides what becomes of an image.
+
+    Args:
+        release: as it was asked for.
+        abi: its set.
+        root: the only root string it takes.
+        luo: the string of the live update state it takes; empty for none.
+        sized_entries: an entry without its size is refused.
+        needs_flb: live update state without FLBs is refused.
+        test_layout: how its own test reads the list of folios.
+    """
+
+    release: str
+    abi: AbiSet
+    root: str
+    luo: str
+    sized_entries: bool
+    needs_flb: bool
+    test_layout: str
+
+    @property
+    def does(self) -> Behaviour:
+        """What no format says."""
+        return self.abi.behaviour
+
+    def asks_for(self, entry: str) -> bool:
+        """True if something in this kernel reads entries of this name."""
+        return entry in self.abi.entries
+
+
+def kernel_of(release: str, registry: Registry) -> Kernel:
+    """The kernel of a release such as ``7.3`` or ``6.19.11``.
+
+    Raises:
+        UsageError: no ABI set has the release; names the nearest.
+    """
+    abi = set_of(release, registry.sets)
+    root = registry.get(abi.root)
+    entry = root.fdt.any_node if root.fdt is not None else None
+    luo = abi.entries.get("LUO", "")
+    return Kernel(
+        release,
+        abi,
+        root.match["compatible"][0],
+        registry.get(luo).match["compatible"][0] if luo else "",
+        entry is not None and any(p.label == "size" for p in entry.properties),
+        "luo-flb-v1" in abi.nodes,
+        abi.layouts.get(abi.entries.get("kho_test", ""), ""),
+    )

@@ -1,0 +1,49 @@
+"""From a value to what it leads to: one codec by the shape of its pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.absent import Absent
+from khotool.codec.base import codec_of
+from khotool.codec.contexts import Walk
+from khotool.codec.scene import Scene
+from khotool.model.node import Node
+
+
+def follow(
+    walk: Walk, node: Node, field: Field, definition: Definition, siblings: Mapping[str, Any]
+) -> None:
+    """Add to ``node`` what its value leads to.
+
+    Args:
+        node: the value's node.
+        field: its definition.
+        definition: the format that the field belongs to.
+        siblings: values of the fields beside it, by label.
+    """
+    if isinstance(node.value, Absent):
+        return
+    if field.holds is not None:
+        shape = descriptor_shape(walk.scene, definition, node.struct)
+        if shape is not None:
+            codec_of(shape).walk(walk, node, definition, siblings)
+        return
+    if field.points_to is None:
+        return
+    codec = codec_of(field.points_to.shape)
+    if not codec.leads(node):
+        return
+    if node.value == 0:
+        codec.null(walk, node, field, siblings)
+    elif not codec.embedded:
+        codec.walk(walk, node, definition, siblings)
+
+
+def descriptor_shape(scene: Scene, definition: Definition, struct: str) -> Shape | None:
+    """The shape of the array that an embedded descriptor leads to, as its pointer says."""
+    fields = scene.owner_of_struct(definition, struct).structs[struct].fields
+    shapes = [field.points_to.shape for field in fields if field.points_to is not None]
+    return next((shape for shape in shapes if codec_of(shape).embedded), None)

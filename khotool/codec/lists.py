@@ -1,0 +1,104 @@
+"""What the shapes that lead to a list of records share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Reference, Struct
+from khotool.abi.record import decode_records
+from khotool.codec.base import Codec
+from khotool.codec.contexts import Walk
+from khotool.codec.fields import record
+from khotool.codec.scene import Scene
+from khotool.model.node import Node, NodeKind, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The start of a list, looked at without decoding it.
+
+    Args:
+        rows: values of its first records, by label.
+        pages: physical address of each page that holds them.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+
+
+class ListCodec(Codec):
+    """A shape that leads to a list of records."""
+
+    linked: ClassVar[bool] = False
+    """The list goes on in further blocks, each of which names the next."""
+
+    @abstractmethod
+    def header(
+        self, scene: Scene, definition: Definition, reference: Reference
+    ) -> CompiledStruct | None:
+        """What stands in front of the records; None where nothing does."""
+
+    def glance(
+        self, scene: Scene, definition: Definition, reference: Reference, address: int
+    ) -> Glance:
+        """The first records of a list at a physical address, 0 for no list."""
+        return Glance()
+
+    def ends(
+        self,
+        scene: Scene,
+        definition: Definition,
+        reference: Reference,
+        address: int,
+        siblings: Mapping[str, Any],
+    ) -> bool:
+        """True if there is room for the records of a list, and zeros after them; or no capture.
+
+        Args:
+            address: physical address, 0 for no list.
+            siblings: values of the fields beside the pointer.
+        """
+        return False
+
+
+def elements(
+    walk: Walk,
+    node: Node,
+    compiled: CompiledStruct,
+    body: memoryview,
+    start: int,
+    count: int,
+    definition: Definition,
+    first: int = 0,
+) -> None:
+    """Records as keyed children of a list, of which ``first`` stand before them."""
+    rows = decode_records(compiled, body, count)
+    for number, values in enumerate(rows):
+        if not walk.recorder.spend(node):
+            return
+        if is_free(compiled.struct, values):
+            node.free += 1
+            continue
+        address = start + number * compiled.size
+        child = Node("", NodeKind.RECORD, span=Span(address, compiled.size))
+        key = element_key(compiled.struct, values, first + number)
+        child.key = walk.recorder.unique_key(node, key)
+        node.add(child)
+        record(walk, child, compiled, b"", address, definition, values)
+
+
+def is_free(struct: Struct, values: Mapping[str, Any]) -> bool:
+    """True for a slot without a name in a list that may have such."""
+    return struct.unused != "" and values[struct.unused] == ""
+
+
+def element_key(struct: Struct, values: Mapping[str, Any], number: int) -> str:
+    """The key of a record in its list: its key field, else its position."""
+    if not struct.key:
+        return str(number)
+    value = values[struct.key]
+    return value if isinstance(value, str) else f"{value:#x}"

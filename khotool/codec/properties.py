@@ -1,0 +1,210 @@
+"""Properties of flattened device trees as values of the model, as their definition says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.definition import Definition, Field, NodeType
+from khotool.abi.record import decode_record, decode_text
+from khotool.absent import Absent, Reason
+from khotool.codec.contexts import Walk
+from khotool.codec.fields import record_fields
+from khotool.codec.follow import follow
+from khotool.codec.layouts import choose_layout
+from khotool.codec.tables import claim_rows
+from khotool.fdt.blob import Node as FdtNode
+from khotool.fdt.blob import Property
+from khotool.model.names import latin1_text
+from khotool.model.node import Node, NodeKind, NodeState, Span, Table
+
+IN_PLACE = ("struct", "array")
+"""Kinds of properties that hold structs, not numbers or text."""
+
+
+def properties(
+    walk: Walk, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
+) -> None:
+    """Properties of one node as fields of ``parent``, in the order of the definition.
+
+    Args:
+        base: physical address of the tree.
+    """
+    layout = layout_of(walk, parent, fdt, definition, base)
+    values: dict[str, Any] = {}
+    pending: list[tuple[Node, Field]] = []
+    named = {prop.name: prop for prop in reversed(fdt.properties) if prop.name}
+    for field in kind.properties:
+        if field.layout and field.layout != layout:
+            continue
+        prop = named.get(field.name)
+        if prop is None:
+            # A tree that was cut says so once; what is missing after the cut is no news.
+            if not field.optional and not walk.scene.root_is_cut:
+                text = f"property {field.name!r} is missing"
+                walk.recorder.report("KHO201", parent, text, base)
+            continue
+        node = property_node(walk, parent, prop, field, definition, base)
+        node.layout = layout
+        values[field.label] = node.value
+        pending.append((node, field))
+    for node, field in pending:
+        follow_property(walk, node, field, definition, values)
+    other_properties(walk, parent, fdt, kind, definition, base)
+
+
+def other_properties(
+    walk: Walk, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
+) -> None:
+    """Properties that have no place of their own: a list of them, or findings."""
+    known = {field.name for field in kind.properties}
+    others = [prop for prop in fdt.properties if prop.name and prop.name not in known]
+    if kind.any_property is not None:
+        listed(walk, parent, others, kind.any_property, definition, base)
+        return
+    for prop in others:
+        walk.recorder.report("KHO205", parent, f"property {prop.name!r} is not part of the format")
+        raw_property(parent, prop, base)
+
+
+def follow_property(
+    walk: Walk, node: Node, field: Field, definition: Definition, siblings: dict[str, Any]
+) -> None:
+    """What a property holds beyond a number or text, and what that leads to."""
+    if isinstance(node.value, Absent):
+        return
+    if field.type is not None and field.type.kind in IN_PLACE:
+        in_place(walk, node, field, definition)
+    follow(walk, node, field, definition, siblings)
+
+
+def in_place(walk: Walk, node: Node, field: Field, definition: Definition) -> None:
+    """A property that holds one struct, or an array of them."""
+    kind = field.type
+    assert kind is not None
+    assert node.span is not None
+    compiled = walk.scene.struct(definition, kind.struct)
+    data = walk.scene.read(node.span.address, node.span.size)
+    if isinstance(data, Absent):
+        return
+    if kind.kind == "struct":
+        values = decode_record(compiled, data)
+        # The device tree owns the bytes; only the fields are new.
+        record_fields(walk, node, compiled, values, node.span.address, definition)
+        return
+    records = np.frombuffer(data, compiled.dtype)
+    extents = np.array([[node.span.address, node.span.size]], np.uint64)
+    node.kind = NodeKind.TABLE
+    node.table = Table(compiled, records, extents, len(records))
+    claim_rows(walk, node, node.table)
+
+
+def listed(
+    walk: Walk,
+    parent: Node,
+    properties: list[Property],
+    field: Field,
+    definition: Definition,
+    base: int,
+) -> None:
+    """Properties that are a list: the name of each is its key, and a value beside it."""
+    holder = parent.add(Node(field.label, NodeKind.LIST, format=definition.id))
+    inner = replace(field, alias="")
+    for prop in properties:
+        if not walk.recorder.spend(parent):
+            return
+        name = latin1_text(prop.name)
+        node = holder.add(Node("", NodeKind.RECORD, key=walk.recorder.unique_key(holder, name)))
+        # The name stands in the block of strings; what this node owns is the property.
+        node.span = Span(base + prop.value_offset, len(prop.value))
+        node.add(Node("name", NodeKind.VALUE, value=name))
+        value = property_node(walk, node, prop, inner, definition, base)
+        follow_property(walk, value, inner, definition, {"name": name})
+
+
+def property_node(
+    walk: Walk, parent: Node, prop: Property, field: Field, definition: Definition, base: int
+) -> Node:
+    """A property as a value node."""
+    node = parent.add(
+        Node(
+            field.label,
+            NodeKind.VALUE,
+            field=field,
+            format=definition.id,
+            span=Span(base + prop.value_offset, len(prop.value)),
+        )
+    )
+    node.value = property_value(walk, node, prop, field, definition, base)
+    if prop.recovered:
+        node.state = NodeState.RECOVERED_NAME
+    return node
+
+
+def property_value(
+    walk: Walk, node: Node, prop: Property, field: Field, definition: Definition, base: int
+) -> Any:
+    """The value of a property as its type says; Absent with a finding if it does not fit."""
+    kind = field.type
+    assert kind is not None
+    raw = prop.value
+    if kind.kind == "string":
+        return decode_text(raw)
+    if kind.kind == "bytes":
+        return raw
+    if kind.kind in IN_PLACE:
+        compiled = walk.scene.struct(definition, kind.struct)
+        node.struct = kind.struct
+        wrong = len(raw) % compiled.size if kind.kind == "array" else len(raw) - compiled.size
+        expected = f"{'a multiple of ' if kind.kind == 'array' else ''}{compiled.size}"
+        if not wrong:
+            return None
+    else:
+        expected = str(kind.size)
+        if len(raw) == kind.size:
+            order = "big" if kind.big else walk.scene.geometry.byteorder
+            return int.from_bytes(raw, order, signed=kind.signed)
+    message = f"{len(raw)} bytes, expected {expected}"
+    walk.recorder.report("KHO202", node, f"{field.name}: {message}", base + prop.value_offset)
+    return Absent(Reason.UNPARSABLE, message)
+
+
+def layout_of(walk: Walk, node: Node, fdt: FdtNode, definition: Definition, base: int) -> str:
+    """The layout of a definition that has several; chosen once and recorded."""
+    if len(definition.layouts) < 2:
+        return next(iter(definition.layouts), "")
+    choice = walk.recorder.layout_of(definition)
+    if choice is None:
+        choice = choose_layout(walk.scene, definition, fdt, base)
+        walk.recorder.choose_layout(node, choice)
+    return choice.layout
+
+
+# -- without a definition ----------------------------------------------------------------
+
+
+def raw_property(parent: Node, prop: Property, base: int) -> None:
+    """A property no definition names: its bytes."""
+    parent.add(
+        Node(
+            prop.name or "?",
+            NodeKind.RAW,
+            value=prop.value,
+            span=Span(base + prop.value_offset, len(prop.value)),
+        )
+    )
+
+
+def raw_tree(walk: Walk, parent: Node, fdt: FdtNode, base: int) -> None:
+    """A tree that no definition explains, as it stands."""
+    stack = [(parent, fdt)]
+    while stack:
+        node, source = stack.pop()
+        if not walk.recorder.spend(node, 1 + len(source.items)):
+            return
+        for prop in source.properties:
+            raw_property(node, prop, base)
+        for child in source.children:
+            stack.append((node.add(Node(child.name, NodeKind.FDT_NODE)), child))

@@ -1,0 +1,183 @@
+"""Arrays of records that stay numpy arrays: what their rows lead to, and those of open length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from khotool.abi.compile import CompiledStruct
+from khotool.abi.definition import Definition, Field
+from khotool.abi.record import decode_record
+from khotool.absent import Absent, Reason
+from khotool.codec.base import codec_of
+from khotool.codec.contexts import Walk
+from khotool.model.node import Node, NodeKind, NodeState, Span, Table
+from khotool.model.region import RawRegion, RecordRegion, TableRegion
+
+U64 = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+def empty_table(compiled: CompiledStruct, declared: int) -> Table:
+    """A table of which no record is there."""
+    records = np.empty(0, compiled.dtype)
+    return Table(compiled, records, np.empty((0, 2), np.uint64), declared)
+
+
+def claim_rows(walk: Walk, node: Node, table: Table) -> None:
+    """Claim the payload that the rows of a table point to."""
+    if not len(table):
+        return
+    for placed in table.compiled.fields:
+        for field in placed.field.parts or (placed.field,):
+            if field.points_to is not None:
+                codec_of(field.points_to.shape).column(walk, node, table, field)
+
+
+def not_captured(node: Node, count: int) -> None:
+    """Say that some records of a table are not in the capture."""
+    node.state = NodeState.PARTLY_CAPTURED
+    node.remark = f"{count} records are not captured"
+
+
+# -- arrays of open length -------------------------------------------------------------------
+
+
+def tail(
+    walk: Walk,
+    node: Node,
+    compiled: CompiledStruct,
+    definition: Definition,
+    values: dict[str, Any],
+) -> None:
+    """The array of open length after the fields of the record that ``node`` leads to."""
+    assert compiled.tail is not None
+    assert node.target is not None
+    field, element = compiled.tail
+    counter = next(f for f in compiled.struct.fields if f.counts == field.label)
+    # The counter of bytes may be signed; fewer than none is none.
+    count = max(0, int(values[counter.label]))
+    start = node.target.address + compiled.size
+    if element is None:
+        tail_bytes(walk, node, field, definition, start, count)
+    else:
+        table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
+        tail_records(walk, table, element, start, count, counter.label)
+
+
+def tail_records(
+    walk: Walk, table: Node, element: CompiledStruct, start: int, count: int, counter: str
+) -> None:
+    """The ``count`` records at ``start``, after the fields of a record that counts them."""
+    recorder, limits = walk.recorder, walk.scene.limits
+    table.struct = element.struct.name
+    table.table = empty_table(element, count)
+    if not count:
+        return
+    data = walk.scene.read(start, element.size, short=True)
+    if not isinstance(data, Absent):
+        # What is read is bounded by what is captured, not by a count that may be anything.
+        data = walk.scene.read(start, min(count * element.size, limits.bytes), short=True)
+    if isinstance(data, Absent):
+        walk.absent(table, start, data)
+        return
+    records = np.frombuffer(data, element.dtype, min(count, len(data) // element.size))
+    if len(records) < count:
+        not_captured(table, count - len(records))
+        text = f"{counter} is {count}; {len(records)} are there"
+        recorder.report("REC403", table, text, count=count, there=len(records))
+    size = len(records) * element.size
+    if not len(records) or not recorder.spend(table, 1, size):
+        return
+    extents = np.array([[start, size]], np.uint64)
+    table.span = Span(start, size)
+    table.table = Table(element, records, extents, count)
+    walk.claim(table, start, size)
+    recorder.regions.append(
+        TableRegion(table.path, table.format, element, extents, records, node=table)
+    )
+    claim_rows(walk, table, table.table)
+
+
+def tail_bytes(
+    walk: Walk, node: Node, field: Field, definition: Definition, start: int, count: int
+) -> None:
+    """The ``count`` bytes of open length at ``start``, after the fields of a record."""
+    recorder = walk.recorder
+    value = node.add(
+        Node(field.label, NodeKind.VALUE, field=field, format=definition.id, value=b"")
+    )
+    value.span = Span(start, 0)
+    if not count:
+        return
+    data = walk.scene.read(start, min(count, walk.scene.limits.bytes), short=True)
+    if isinstance(data, Absent):
+        walk.absent(value, start, data)
+        value.value = data
+        return
+    if len(data) < count:
+        text = f"{count} bytes are counted; {len(data)} are there"
+        recorder.report("REC403", value, text, count=count, there=len(data))
+    if not recorder.spend(value, 1, len(data)):
+        return
+    value.value, value.span = bytes(data), Span(start, len(data))
+    walk.claim(value, start, len(data))
+    recorder.regions.append(RawRegion(value.path, start, value.value, node=value))
+
+
+# -- pieces ----------------------------------------------------------------------------------
+
+
+def page_region(
+    walk: Walk, node: Node, page: CompiledStruct, address: int, definition: Definition
+) -> None:
+    """Make a page of a linked array a region: its link is a field, its addresses a column."""
+    data = walk.scene.space.read(address, page.size)
+    values = decode_record(page, data)
+    node.format, node.struct = definition.id, page.struct.name
+    for placed in page.fields:
+        child = node.add(
+            Node(
+                placed.field.label,
+                NodeKind.VALUE,
+                field=placed.field,
+                format=definition.id,
+                span=Span(address + placed.offset, placed.size),
+            )
+        )
+        child.value = values[placed.field.label]
+        if isinstance(child.value, list):
+            held = bytes(data[placed.offset : placed.offset + placed.size]).rstrip(b"\0")
+            size = placed.size // placed.count
+            del child.value[-(-len(held) // size) :]
+    region = RecordRegion(node.path, definition.id, page, address, values, node=node)
+    walk.recorder.regions.append(region)
+
+
+def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | bytes, U64]:
+    """The bytes of an array, up to the first that is not there, and the extents they fill.
+
+    The same page may stand in an array any number of times, so that every piece is paid for.
+    """
+    parts: list[memoryview] = []
+    kept: list[tuple[int, int]] = []
+    for address, size in extents.tolist():
+        data = walk.scene.read(address, size, short=True)
+        if isinstance(data, Absent):
+            walk.absent(node, address, data)
+            break
+        if not walk.recorder.spend(node, 0, len(data)):
+            break
+        parts.append(data)
+        kept.append((address, len(data)))
+        if len(data) < size:
+            gone = Absent(Reason.NOT_CAPTURED, "rest of the array")
+            walk.absent(node, address + len(data), gone)
+            break
+    joined = parts[0] if len(parts) == 1 else b"".join(parts)
+    return joined, np.array(kept, np.uint64).reshape(-1, 2)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 table``, ``2 tables``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

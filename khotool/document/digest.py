@@ -1,0 +1,48 @@
+"""Which half of a full document somebody edited: digests of both as they were written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+READABLE = ("root", "entries", "luo")
+"""Keys of the half for people whose values are in the regions too."""
+DIGEST = "digest"
+"""Key of the digests in ``model``."""
+
+
+def seal(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with digests of its halves, as ``edited`` compares them."""
+    model = dict(document["model"])
+    model[DIGEST] = digests(document)
+    return {**document, "model": model}
+
+
+def digests(document: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of the readable half, and of regions, pages and slack."""
+    model = document["model"]
+    halves = {
+        "readable": [document.get(key) for key in READABLE],
+        "regions": [model.get(key) for key in ("regions", "pages", "slack")],
+    }
+    return {name: _digest(parts) for name, parts in halves.items()}
+
+
+def edited(document: dict[str, Any]) -> set[str]:
+    """Halves that are not as they were written; a document without digests has none to compare."""
+    known = document["model"].get(DIGEST)
+    if not isinstance(known, dict):
+        return {"readable"} if any(key in document for key in READABLE) else set()
+    return {name for name, value in digests(document).items() if known.get(name) != value}
+
+
+def _digest(parts: list[Any]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        # A list can be most of the document: item by item it is never text as a whole.
+        for item in part if isinstance(part, list) else [part]:
+            total.update(json.dumps(item, sort_keys=True, separators=(",", ":")).encode())
+            total.update(b"\n")
+        total.update(b"\0")
+    return total.hexdigest()

@@ -1,0 +1,29 @@
+"""Structured input: TOML and JSON documents with file, line and key of every value.
+
+A document is read through `Table` and `Value`, whose getters note what is wrong, return a harmless
+value and go on, so that one run finds every mistake. `Document.finish` raises all of them as one
+`StructuredError`. Definitions, manifests and full dumps are read this way.
+
+The room knows nothing of formats and imports only `khotool.errors`.
+"""
+
+from khotool.structured.document import Document, read_document
+from khotool.structured.mistake import MAX_MISTAKES, Mistake, StructuredError
+from khotool.structured.numbers import MAX_BITS, MAX_DIGITS, parse_integer, parse_size
+from khotool.structured.positions import Path
+from khotool.structured.values import Table, Value
+
+__all__ = [
+    "MAX_BITS",
+    "MAX_DIGITS",
+    "MAX_MISTAKES",
+    "Document",
+    "Mistake",
+    "Path",
+    "StructuredError",
+    "Table",
+    "Value",
+    "parse_integer",
+    "parse_size",
+    "read_document",
+]

@@ -1,0 +1,113 @@
+"""Entries of the KHO root, and the regions of reserve_mem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from khotool.absent import Absent, Reason
+from khotool.model.image import UNPLACED, Image, Node
+from khotool.view.keyed import Keyed, absent_of, keyed
+from khotool.view.values import Record, number_in, text_in
+
+RESERVE_MEM = ("memblock", "reserve-mem", "reserve_mem")
+"""Names of the entry that lists regions: the kernel's, and those of postings before it."""
+UNSAID = Absent(Reason.NOT_CAPTURED, "nothing in this capture says it")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the KHO root: a name, and a blob that its owner wrote."""
+
+    image: Image
+    node: Node
+
+    @property
+    def path(self) -> str:
+        """As ``khotool dump`` prints it."""
+        return self.node.path
+
+    @property
+    def name(self) -> str:
+        """The name under which the next kernel looks for it."""
+        return self.node.name
+
+    @property
+    def format(self) -> str:
+        """Id of the definition that reads it, such as ``luo-v5``; empty where none does."""
+        return self.node.format
+
+    @property
+    def address(self) -> int | Absent:
+        """Physical address in bytes of the blob."""
+        said = self._said_by_root(points=True)
+        span = self.node.target
+        if said is None and span is not None and span.address < UNPLACED:
+            return span.address
+        return UNSAID if said is None else said
+
+    @property
+    def size(self) -> int | Absent:
+        """Bytes of the blob."""
+        said = self._said_by_root(points=False)
+        if said is None and self.node.target is not None:
+            return self.node.target.size
+        return UNSAID if said is None else said
+
+    @property
+    def value(self) -> Record | Absent:
+        """Its fields, those of the root that say where it is among them."""
+        return absent_of(self.node) or Record(self.node)
+
+    def _said_by_root(self, *, points: bool) -> int | Absent | None:
+        root = self.image.tree.format
+        for child in self.node.children if root else ():
+            field = child.field
+            if field is None or child.format != root:
+                continue
+            pointer = field.points_to is not None
+            if (pointer if points else not pointer and field.role == "bytes") and isinstance(
+                child.value, int | Absent
+            ):
+                return child.value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region that ``reserve_mem=`` on a kernel's command line named."""
+
+    node: Node
+
+    @property
+    def path(self) -> str:
+        """As ``khotool dump`` prints it."""
+        return self.node.path
+
+    @property
+    def name(self) -> str | Absent:
+        """The name on the command line."""
+        name = text_in(self.node, "name")
+        return name if name is not None else self.node.key or ""
+
+    @property
+    def start(self) -> int | Absent | None:
+        """Physical address in bytes; None for a format that lists ranges in a table."""
+        return number_in(self.node, "start")
+
+    @property
+    def size(self) -> int | Absent | None:
+        """Bytes; None for a format that lists ranges in a table."""
+        return number_in(self.node, "size")
+
+
+def entries_of(image: Image) -> Keyed[str, Entry]:
+    """Entries of the KHO root by name."""
+    found = tuple(Entry(image, node) for node in image.entries)
+    return Keyed("entry", found, tuple(entry.name for entry in found), absent_of(image.tree))
+
+
+def regions_of(image: Image) -> Keyed[str, Region]:
+    """Regions of reserve_mem by name."""
+    entry = next((found for name in RESERVE_MEM if (found := image.entry(name))), None)
+    regions = None if entry is None else entry.get("regions")
+    return keyed("region", regions, Region, lambda one: one.name, absent_of(entry))

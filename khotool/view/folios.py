@@ -1,0 +1,78 @@
+"""The folios that hold the contents of a file, whatever its handler calls its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from khotool.abi.definition import Field, Shape
+from khotool.model.image import Image, Node, Table
+from khotool.view.values import Record, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Folios:
+    """The folios of a file: one row each, in stored order.
+
+    Args:
+        image: gives the page size.
+        record: the record of the file, which holds its size.
+        rows: the table itself, with every column that the format has.
+        folio: column that names a folio by address or page frame number.
+        position: label of the column of page indexes.
+    """
+
+    image: Image
+    record: Record
+    rows: Rows
+    folio: Field
+    position: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def address(self) -> NDArray[np.uint64]:
+        """Physical address in bytes of the first page of each, uint64 (n,); 0 for a hole."""
+        named = self.rows.column(self.folio.label)
+        if self.folio.role == "pfn":
+            named = named << np.uint64(self.image.geometry.page_shift)
+        return named
+
+    @property
+    def pfn(self) -> NDArray[np.uint64]:
+        """Page frame number of the first page of each, uint64 (n,); 0 for a hole."""
+        named = self.rows.column(self.folio.label)
+        if self.folio.role != "pfn":
+            named = named >> np.uint64(self.image.geometry.page_shift)
+        return named
+
+    @property
+    def index(self) -> NDArray[np.uint64]:
+        """Where each begins in the file, in pages, uint64 (n,)."""
+        return self.rows.column(self.position)
+
+
+def folios_of(image: Image, node: Node) -> Folios | None:
+    """The folios of a file that ``node`` is, holds, or is a part of; None without a list of them.
+
+    A file's node, its ``data`` and the ``folios`` in it all mean the contents.
+    """
+    for record in (node, node.get("data"), node.parent if node.table is not None else None):
+        if record is None:
+            continue
+        for child in record.children:
+            columns = None if child.table is None else folio_columns(child.table)
+            if columns is not None:
+                return Folios(image, Record(record), Rows(child), *columns)
+    return None
+
+
+def folio_columns(table: Table) -> tuple[Field, str] | None:
+    """The column that names folios, and the label of that of page indexes; None without both."""
+    fields = table.fields()
+    index = next((field.label for field in fields if field.role == "page-index"), None)
+    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    return None if index is None or folio is None else (folio, index)

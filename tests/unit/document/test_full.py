@@ -1,0 +1,55 @@
+"""Full documents: what is wrong with them is one error with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from khotool.document.full import full_document
+from khotool.errors import EncodeError, KhotoolError
+from khotool.opening.models import Model, build_model
+from tests.builders import REGISTRY, capture
+from tests.strategies import change_some, share
+
+VALUES = [None, True, -1, 0, 3, 1 << 64, 1.5, "", "x", "0x10", [], [1], {}, {"a": 1}, [[1, 2]]]
+
+
+@cache
+def dumped(name: str) -> str:
+    return json.dumps(full_document(capture(name)))
+
+
+@settings(max_examples=share(1))
+@given(st.data())
+def test_any_change_of_a_dump(data: st.DataObject) -> None:
+    """Whatever stands at any key of a full dump: an image, or one declared error."""
+    name = data.draw(st.sampled_from(["linux-6.17.8", "linux-6.19.11", "linux-7.3.4"]))
+    document = json.loads(dumped(name))
+    change_some(data, document["model"], VALUES)
+    mode = data.draw(st.sampled_from(["preserve", "fresh"]))
+    try:
+        build_model(Model.of(Path("m.json"), document), REGISTRY, mode=mode)
+    except KhotoolError as error:
+        message = str(error)
+    else:
+        message = "fine"
+    assert message
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], [1.5], [True], [-1], [1 << 64], ["x"], [[1]], "x", None])
+def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
+    """Another length, a fraction, a list inside: an error with the path of the column."""
+    document = json.loads(dumped("linux-6.19.11"))
+    table = next(r for r in document["model"]["regions"] if "table" in r and r["columns"]["pfn"])
+    table["columns"]["index"] = wrong
+    table["columns"]["pfn"] = [1]
+    table["columns"]["flags"] = [0]
+    with pytest.raises(EncodeError, match=re.escape(table["path"])):
+        build_model(Model.of(Path("m.json"), document), REGISTRY)
