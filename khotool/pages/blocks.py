@@ -305,6 +305,20 @@ class Blocks:
         shift = self.page_shift
         return np.stack([byte_addresses(start, shift), byte_addresses(end, shift)], axis=1)
 
+    def near(self, areas: Ranges) -> Blocks:
+        """Blocks among which are all that touch some areas, physical byte ranges uint64 (n, 2)."""
+        if self.bits is None:
+            return self
+        bits, shift = self.bits, np.uint64(self.page_shift)
+        first = (areas[:, 0] >> shift).astype(np.int64)
+        last = (areas[:, 1] >> shift).astype(np.int64)
+        touched = np.zeros(bits.base.size, bool)
+        for low, high in zip(first.tolist(), last.tolist(), strict=True):
+            touched |= (bits.base <= high) & (bits.base + bits.width >= low)
+        return Blocks.from_words(
+            bits.base[touched], bits.words[touched], self.page_shift, self.loose
+        )
+
     @cached_property
     def range_count(self) -> int:
         """Number of ranges, merged regardless of order."""

@@ -10,7 +10,7 @@ from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.model.image import Image, Phase
 from khotool.pages.owners import DoubleOwned
-from khotool.pages.runs import intersect
+from khotool.pages.runs import TOP, intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
@@ -109,13 +109,16 @@ def check_blocks(context: Context) -> None:
     if blocks.overlapping:
         text = "blocks of different orders cover the same pages"
         context.report("MEM308", "/memory_map", text)
+    if not blocks.clipped:
+        # Single pages beyond the end are the bitmaps near it; any other need not be listed.
+        blocks = blocks.near(np.array([[PHYSICAL_END, TOP]], np.uint64))
     end = blocks.end
     if (len(blocks) and bool((end > np.uint64(PHYSICAL_END)).any())) or blocks.clipped:
         at = int(blocks.start[np.argmax(end)]) if len(blocks) else 0
         text = f"a block ends beyond {PHYSICAL_END:#x}, the end of physical addresses"
         context.report("MEM318", "/memory_map", text, at)
     most = MAX_PAGE_ORDER.get(context.image.geometry.page_size, 10)
-    large = [order for order in blocks.orders() if order > most]
+    large = [order for order in found.blocks.orders() if order > most]
     if large:
         text = f"blocks of order {max(large)}; the kernel's largest is {most}"
         context.report("MEM309", "/memory_map", text)
@@ -140,7 +143,7 @@ def check_scratch(context: Context) -> None:
     if isinstance(image.map, Absent) or image.phase not in SETTLED:
         return
     areas = np.array(spans, np.uint64).reshape(-1, 2)
-    inside = intersect(image.map.blocks.ranges(), areas)
+    inside = intersect(image.map.blocks.near(areas).ranges(), areas)
     for start, end in inside.tolist():
         text = f"{start:#x}-{end - 1:#x} is preserved inside scratch"
         context.report("MEM304", "/memory_map", text, start)
