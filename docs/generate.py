@@ -261,7 +261,11 @@ def keys_text() -> Iterator[str]:
     yield "The id is what the `[keys]` table of `~/.config/khotool/config.toml` changes."
     for where in dict.fromkeys(key.where for key in KEYS):
         yield ""
-        yield "## Everywhere" if where == "all" else f"## {where.capitalize()}"
+        yield (
+            "## Everywhere"
+            if where == "all"
+            else f"## {' and '.join(map(str.capitalize, where.split(',')))}"
+        )
         yield ""
         rows = [
             (", ".join(code(shown(name)) for name in key.keys.split(",")), key.help, code(key.id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KhotoolError(Exception):
     """Base of every error khotool raises on purpose. The message says what, where, what next."""
@@ -24,15 +26,18 @@ class DefinitionError(KhotoolError):
     """A file of ABI definitions does not follow the vocabulary.
 
     Args:
-        where: file, and table or key inside it.
+        where: file, and line, table or key inside it.
         message: what was found and what was expected.
+        mistakes: all mistakes of the file, if there are several.
     """
 
     exit_code = 2
 
-    def __init__(self, where: str, message: str) -> None:
+    def __init__(self, where: str, message: str, mistakes: Sequence[str] = ()) -> None:
         super().__init__(f"{where}: {message}")
         self.where = where
+        self.reason = message
+        self.mistakes = tuple(mistakes)
 
 
 class InputError(KhotoolError):

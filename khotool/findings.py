@@ -31,3 +31,8 @@ class Finding:
     message: str
     address: int | None = None
     data: dict[str, int | str] = field(default_factory=dict)
+
+    @property
+    def sort_key(self) -> tuple[str, str, int, str]:
+        """By rule, then by place; equal for two findings that say the same of one place."""
+        return self.rule, self.path, self.address or 0, self.message

@@ -53,32 +53,43 @@ class PlacedField:
 class CompiledStruct:
     """A struct for one geometry.
 
+    ``end`` is the size in bytes that the fields make up.
+
     ``construct`` serves single records, ``dtype`` arrays of them; both are made from
     ``fields`` and a property test holds them equal.
     """
 
     def __init__(
-        self, struct: Struct, geometry: Geometry, find: Callable[[str], CompiledStruct]
+        self,
+        struct: Struct,
+        geometry: Geometry,
+        find: Callable[[str], CompiledStruct],
+        where: str,
+        *,
+        check: bool = True,
     ) -> None:
         """Place the fields.
 
         Args:
             find: gives the compiled struct of an embedded struct by name.
+            where: file and place of the struct, for errors.
+            check: compare the declared size with ``end``.
 
         Raises:
             DefinitionError: the declared size is not that of the fields.
         """
         self.struct = struct
+        self.where = where
         self.geometry = geometry
         self.size = geometry.page_size if struct.size == "page" else struct.size
         self.tail = self._tail(find)
         self.fields = self._place(find)
-        end = max((f.offset + f.size for f in self.fields), default=0)
+        self.end = max((f.offset + f.size for f in self.fields), default=0)
         if not struct.packed:
-            end = -(-end // self._alignment()) * self._alignment()
-        if end != self.size:
+            self.end = -(-self.end // self._alignment()) * self._alignment()
+        if check and self.end != self.size:
             raise DefinitionError(
-                f"struct {struct.name}", f"fields end at {end} bytes, declared size is {self.size}"
+                where, f"the fields take {self.end} bytes, but the declared size is {self.size}"
             )
 
     def _tail(
@@ -125,7 +136,7 @@ class CompiledStruct:
             parts.append(PlacedPart(part, ((1 << width) - 1) << bit, 0 if part.in_place else bit))
             bit += width
         if bit > size * 8:
-            raise DefinitionError(f"struct {self.struct.name}", f"{field.name} has {bit} bits")
+            raise DefinitionError(self.where, f"{field.name} has {bit} bits")
         return tuple(parts)
 
     def _alignment(self) -> int:

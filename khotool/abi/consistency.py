@@ -2,107 +2,119 @@
 
 from __future__ import annotations
 
-from khotool.abi.definition import Definition, Field, Struct
-from khotool.errors import DefinitionError
+from collections.abc import Callable, Iterator
+
+from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct
+from khotool.structured import Path
+
+Note = Callable[[Path, str], None]
+"""Takes path and message of a mistake."""
+IsWrong = Callable[[Path], bool]
+"""Whether a mistake was noted at a path or below it."""
 
 
-def check_consistent(definition: Definition) -> None:
+def check_consistent(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
     """Check what a definition says in one place against the others.
 
-    Raises:
-        DefinitionError: a name leads nowhere, is there twice, or stands where it cannot.
+    A place that has a mistake already is left alone: more would follow from it.
     """
-    where = definition.source
+    _check_content(definition, note, is_wrong)
+    for struct in definition.structs.values():
+        if not is_wrong(("struct", struct.name, "layout")):
+            _check_struct(struct, note, is_wrong)
+    for number, condition in enumerate(definition.probe):
+        if not is_wrong(("probe", number)) and not is_wrong(("struct",)):
+            for message in _probe_mistakes(definition, condition):
+                note(("probe", number), message)
+    for path, node in nodes_of(definition):
+        for field in node.properties:
+            if field.layout and field.layout not in definition.layouts:
+                note((*path, "properties", field.name), f"layout {field.layout!r} is not defined")
+
+
+def nodes_of(definition: Definition) -> Iterator[tuple[Path, NodeType]]:
+    """Every node of a definition's tree with its path in the file."""
+    stack: list[tuple[Path, NodeType]] = [(("fdt",), definition.fdt)] if definition.fdt else []
+    while stack:
+        path, node = stack.pop()
+        yield path, node
+        stack += [((*path, "node", name), child) for name, child in node.nodes.items()]
+        if node.any_node is not None:
+            stack.append(((*path, "nodes"), node.any_node))
+
+
+def parts_of(struct: Struct) -> list[Field]:
+    """Fields of a struct, with the bit-fields of a word in the place of the word."""
+    return [part for field in struct.fields for part in field.parts or (field,)]
+
+
+def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
     content = definition.content
+    if is_wrong(("content",)) or not content:
+        return
     if content == "fdt":
         if definition.fdt is None:
-            raise DefinitionError(where, "content is 'fdt' but there is no [fdt] table")
+            note(("content",), "content is 'fdt', but there is no [fdt] table")
     elif content not in ("literal", "none") and content not in definition.structs:
-        raise DefinitionError(where, f"content {content!r} is no struct of this file")
-    for struct in definition.structs.values():
-        labels: set[str] = set()
-        for field in struct.fields:
-            for part in field.parts or (field,):
-                if part.label in labels:
-                    raise DefinitionError(
-                        f"{where}.struct.{struct.name}", f"{part.label!r} is defined twice"
-                    )
-                labels.add(part.label)
-            kind = field.type
-            if kind is not None and (
-                kind.kind == "string" or (kind.kind == "bytes" and not kind.size)
-            ):
-                raise DefinitionError(
-                    f"{where}.struct.{struct.name}.{field.name}",
-                    f"type {kind.text!r} is for properties of a device tree only",
-                )
-        _check_tail(f"{where}.struct.{struct.name}", struct)
-        for key, names in (
-            ("key", (struct.key,)),
-            ("unique", struct.unique),
-            ("unused", (struct.unused,)),
-        ):
-            for name in names:
-                if name and name not in labels:
-                    raise DefinitionError(
-                        f"{where}.struct.{struct.name}.{key}", f"{name!r} is no field of the struct"
-                    )
-    _check_probe(definition)
-    known = set(definition.layouts)
-    nodes = [definition.fdt] if definition.fdt else []
-    while nodes:
-        node = nodes.pop()
-        for field in node.properties:
-            if field.layout and field.layout not in known:
-                raise DefinitionError(f"{where}.fdt", f"layout {field.layout!r} is not defined")
-        nodes.extend(node.nodes.values())
-        if node.any_node:
-            nodes.append(node.any_node)
+        note(("content",), f"content {content!r} is not a struct of this file")
 
 
-def _check_tail(where: str, struct: Struct) -> None:
-    """An array of open length ends its struct, and a field counts it."""
+def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
+    path = ("struct", struct.name)
+    labels: set[str] = set()
+    for part in parts_of(struct):
+        if part.label in labels:
+            note((*path, "fields", part.name), f"{part.label!r} is defined twice")
+        labels.add(part.label)
     for field in struct.fields:
         if field.type is None or field.type.kind != "array":
             continue
+        here = (*path, "fields", field.name)
         if field is not struct.fields[-1]:
-            raise DefinitionError(f"{where}.{field.name}", "an array of open length comes last")
-        if all(other.counts != field.label for other in struct.fields):
-            raise DefinitionError(f"{where}.{field.name}", "no field counts this array")
+            note(here, "an array of open length comes last")
+        elif all(other.counts != field.label for other in struct.fields):
+            note(here, "no field counts this array")
+    for key, names in (
+        ("key", (struct.key,)),
+        ("unique", struct.unique),
+        ("unused", (struct.unused,)),
+    ):
+        for name in names:
+            if name and name not in labels and not is_wrong((*path, key)):
+                note((*path, key), f"{name!r} is not a field of the struct")
 
 
-def _check_probe(definition: Definition) -> None:
-    """Signs are about fields that are there; those of lists are about what these are made of."""
-    for number, sign in enumerate(definition.probe):
-        where = f"{definition.source}.probe[{number}]"
-        fields = _fields(definition, definition.content)
-        for name in (sign.rows, sign.inside):
-            field = _named(fields, name, where, definition.content) if name else None
-            if field is not None and (field.points_to is None or not field.points_to.of):
-                raise DefinitionError(where, f"{name!r} leads to no records")
-        if not sign.field or sign.has:
-            continue
-        struct = definition.content
-        if sign.rows:
-            reference = fields[sign.rows].points_to
-            struct = reference.of if reference is not None else ""
-            if struct not in definition.structs:
-                # It is of a definition that this one uses.
-                continue
-            fields = _fields(definition, struct)
-        found = _named(fields, sign.field.partition("/")[0], where, struct)
-        if sign.ends and found.points_to is None:
-            raise DefinitionError(where, f"{sign.field!r} leads to no array that could end")
+def _probe_mistakes(definition: Definition, condition: Condition) -> Iterator[str]:
+    """Conditions are about fields that exist; those of lists, about what the lists hold."""
+    content = definition.content
+    fields = _fields(definition, content)
+    for name in (condition.rows, condition.inside):
+        if name and name not in fields:
+            yield f"{name!r} is not a field of {content}"
+            return
+        if name and not _records_of(fields[name]):
+            yield f"{name!r} does not lead to records"
+            return
+    if not condition.field or condition.has:
+        return
+    if condition.rows:
+        content = _records_of(fields[condition.rows])
+        if content not in definition.structs:
+            # It is of a definition that this one uses.
+            return
+        fields = _fields(definition, content)
+    label = condition.field.partition("/")[0]
+    if label not in fields:
+        yield f"{label!r} is not a field of {content}"
+    elif condition.ends and fields[label].points_to is None:
+        yield f"{condition.field!r} does not lead to an array that could end"
+
+
+def _records_of(field: Field) -> str:
+    return field.points_to.of if field.points_to is not None else ""
 
 
 def _fields(definition: Definition, struct: str) -> dict[str, Field]:
-    """Fields of a struct, and parts of its words, by label; none of a struct that is not there."""
+    """Fields of a struct, and parts of its words, by label; none of an undefined struct."""
     found = definition.structs.get(struct)
-    every = [part for f in found.fields for part in f.parts or (f,)] if found is not None else []
-    return {field.label: field for field in every}
-
-
-def _named(fields: dict[str, Field], label: str, where: str, struct: str) -> Field:
-    if label not in fields:
-        raise DefinitionError(where, f"{label!r} is no field of {struct}")
-    return fields[label]
+    return {field.label: field for field in parts_of(found)} if found is not None else {}

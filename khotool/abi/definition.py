@@ -362,14 +362,19 @@ class Behaviour:
     Args:
         needs_map: a root without a map is refused; before 6.19 the boot goes on with nothing
             reserved.
-        gives_up_with: what follows ``disabling KHO revival`` on the console.
+        prints_errno: ``disabling KHO revival`` ends in the error; later kernels leave it out.
         keeps_file_errors: a file record that cannot be read fails every open of
             ``/dev/liveupdate``; 6.19 drops the rest of that session's files instead.
+        restores_root: the page of the root is restored like a folio, and missed on the console
+            where it is not preserved.
+        test_is_silent: the kernel's own KHO test prints nothing where it fails.
     """
 
     needs_map: bool = True
-    gives_up_with: str = ""
+    prints_errno: bool = False
     keeps_file_errors: bool = True
+    restores_root: bool = False
+    test_is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
-"""Read definition files; every key outside the vocabulary is an error that names its place."""
+"""Read definition files: TOML whose structs are laid out in C."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
+from khotool.abi.c_layout import Layout as CLayout
+from khotool.abi.c_layout import Member, parse_layout
 from khotool.abi.consistency import check_consistent
 from khotool.abi.definition import (
-    AbiSet,
-    Behaviour,
     Condition,
     Definition,
     Field,
@@ -22,11 +24,15 @@ from khotool.abi.definition import (
     Shape,
     Struct,
 )
-from khotool.abi.toml import parse_number, read_toml
+from khotool.abi.names import NameSets, read_name_sets, shared_names
+from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
+from khotool.structured import Document, StructuredError, Table, Value, read_document
 
-T = TypeVar("T")
-
+MAX_BYTES = 1 << 20
+"""Bytes of a definition file."""
+MAX_STRUCT = 1 << 20
+"""Bytes of a struct."""
 STATUSES = ("merged", "queued", "development", "historical", "experimental", "local")
 ROLES = (
     "address",
@@ -50,63 +56,37 @@ ROLES = (
 )
 PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
-_INT = re.compile(r"^(be)?([us])(8|16|32|64)(?:\[([0-9]{1,6})\])?$")
-_CHAR = re.compile(r"^char\[([1-9][0-9]{0,8})\]$")
-_BYTES = re.compile(r"^bytes\[([0-9]{1,9})\]$")
-_ARRAY = re.compile(r"^([A-Za-z_]\w*)\[\]$")
-_STRUCT = re.compile(r"^([A-Za-z_]\w*)(?:\[([0-9]{1,6})\])?$")
+LOWEST = -(1 << 63)
+"""Lowest integer of a definition."""
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-class _Table:
-    """A TOML table whose keys are taken one by one; what is left over is an error."""
+@dataclass(slots=True)
+class DefinitionFile:
+    """A definition with the document that it was read from.
 
-    def __init__(self, where: str, data: object) -> None:
-        if not isinstance(data, dict):
-            raise DefinitionError(where, f"expected a table, found {type(data).__name__}")
-        self.where = where
-        self.data: dict[str, Any] = dict(data)
+    Args:
+        definition: with harmless values in the place of wrong ones, if there are mistakes.
+        names: flag sets, enums and constants that its fields refer to.
+        lines: line of each member within its struct's layout, counted from 1.
+    """
 
-    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
-        if key not in self.data:
-            if default is None:
-                raise DefinitionError(self.where, f"key {key!r} is missing")
-            return default
-        value = self.data.pop(key)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise DefinitionError(
-                f"{self.where}.{key}", f"expected {kind.__name__}, found {type(value).__name__}"
-            )
-        return value
+    document: Document
+    names: NameSets
+    lines: dict[tuple[str, str], int] = field(default_factory=dict)
+    definition: Definition = field(init=False)
 
-    def choice(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-        value = self.take(key, str, default)
-        if value not in allowed and value != default:
-            raise DefinitionError(
-                f"{self.where}.{key}", f"{value!r} is none of {', '.join(allowed)}"
-            )
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(f"{self.where}.{key}", self.data.pop(key, {}))
-
-    def numbers(self, key: str) -> dict[str, int]:
-        table = self.table(key)
-        return {name: _number(f"{table.where}.{name}", v) for name, v in table.data.items()}
-
-    def words(self) -> dict[str, str]:
-        """All that is left, each a string."""
-        return {key: self.take(key, str) for key in list(self.data)}
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        value = self.take(key, list, [])
-        if not all(isinstance(item, str) for item in value):
-            raise DefinitionError(f"{self.where}.{key}", "expected a list of strings")
-        return tuple(value)
-
-    def done(self) -> None:
-        if self.data:
-            key = next(iter(self.data))
-            raise DefinitionError(f"{self.where}.{key}", "this key has no meaning")
+    def note(self, path: tuple[str | int, ...], message: str) -> None:
+        """Note a mistake; one about a member without a meaning is put at its line of C."""
+        if len(path) == 4 and path[0] == "struct" and path[2] == "fields":
+            struct, member = str(path[1]), str(path[3])
+            meanings = self.document.root.table("struct").table(struct).table("fields")
+            if member not in meanings and (struct, member) in self.lines:
+                line = self.lines[struct, member]
+                text = f"{member}: {message}"
+                self.document.add(("struct", struct, "layout"), text, line=line)
+                return
+        self.document.add(path, message)
 
 
 def load_definition(text: bytes, source: str) -> Definition:
@@ -117,359 +97,313 @@ def load_definition(text: bytes, source: str) -> Definition:
         source: name used in errors.
 
     Raises:
-        DefinitionError: names file, key, what was found and what was expected.
+        DefinitionError: has all mistakes of the file, each with line and key.
     """
-    return read_definition(_parse_toml(text, source), source)
+    try:
+        file = read_definition(read_document(text, source, limit=MAX_BYTES))
+        file.document.finish()
+    except StructuredError as error:
+        raise definition_error(error) from None
+    return file.definition
 
 
-def read_definition(document: dict[str, Any], source: str) -> Definition:
-    """Validate one definition that is parsed already; the document stays as it is.
+def definition_error(error: StructuredError) -> DefinitionError:
+    """The mistakes of a document as those of a definition."""
+    first = error.mistakes[0]
+    where = f"{first.file}:{first.line}" if first.line else first.file
+    text = str(error).removeprefix(f"{where}: ")
+    return DefinitionError(where, text, [str(mistake) for mistake in error.mistakes])
 
-    Raises:
-        DefinitionError: names file, key, what was found and what was expected.
-    """
-    top = _Table(source, document)
-    kind = Kind(top.choice("kind", tuple(Kind)))
+
+def read_definition(document: Document) -> DefinitionFile:
+    """Read one definition; its mistakes are noted in the document."""
+    top = document.root
+    file = DefinitionFile(document, read_name_sets(top))
     releases = top.table("releases")
-    first, last = releases.take("first", str, ""), releases.take("last", str, "")
-    releases.done()
-    definition = Definition(
-        id=top.take("id", str),
-        title=top.take("title", str),
-        kind=kind,
-        content=top.take("content", str),
+    structs = top.named_tables("struct")
+    fdt = top.table("fdt") if "fdt" in top else None
+    file.definition = Definition(
+        id=top.text("id"),
+        title=top.text("title"),
+        kind=Kind(top.choice("kind", Kind)),
+        content=top.text("content"),
         status=top.choice("status", STATUSES),
-        header=top.take("header", str, ""),
-        first=first,
-        last=last,
-        doc=top.take("doc", str, "").strip(),
-        source=source,
-        match=_match(top.table("match")),
-        uses=top.strings("uses"),
-        limits=top.numbers("limits"),
-        literals=top.numbers("literals"),
-        depends=top.table("depends").words(),
-        allocate=_allocate(top.table("allocate")),
-        probe=tuple(
-            _condition(_Table(f"{source}.probe[{number}]", data))
-            for number, data in enumerate(top.take("probe", list, []))
-        ),
-        segment=top.take("segment", bool, False),
-        ranges=top.take("ranges", str, ""),
+        header=top.text("header", ""),
+        first=releases.text("first", ""),
+        last=releases.text("last", ""),
+        doc=top.text("doc", "").strip(),
+        source=document.name,
+        match={key: _match(value) for key, value in top.table("match").values()},
+        uses=top.texts("uses"),
+        limits=top.named_integers("limits", least=LOWEST),
+        literals=top.named_integers("literals", least=LOWEST),
+        depends=top.named_texts("depends"),
+        allocate=_allocate(top.table("allocate")) if "allocate" in top else {},
+        probe=tuple(_condition(table) for table in top.tables("probe")),
+        segment=top.boolean("segment"),
+        ranges=top.text("ranges", ""),
         scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
-        root_name=top.take("root_name", str, ""),
-        unverified=top.take("unverified", str, "").strip(),
-        layouts={
-            name: _layout(_Table(f"{source}.layouts.{name}", data), name)
-            for name, data in top.table("layouts").data.items()
-        },
-        structs={
-            name: _struct(_Table(f"{source}.struct.{name}", data), name)
-            for name, data in top.table("struct").data.items()
-        },
-        fdt=_node(_Table(f"{source}.fdt", top.data.pop("fdt"))) if "fdt" in top.data else None,
+        root_name=top.text("root_name", ""),
+        unverified=top.text("unverified", "").strip(),
+        layouts={name: _layout(table, name) for name, table in top.named_tables("layouts").items()},
+        structs={name: _struct(file, table, name) for name, table in structs.items()},
+        fdt=_node(file, fdt) if fdt is not None else None,
     )
-    top.done()
-    check_consistent(definition)
-    return definition
+    document.close_tables()
+    check_consistent(file.definition, file.note, document.is_wrong)
+    return file
 
 
-def load_sets(text: bytes, source: str) -> list[AbiSet]:
-    """Parse the list of ABI sets.
-
-    Raises:
-        DefinitionError: as ``load_definition``.
-    """
-    return read_sets(_parse_toml(text, source), source)
+def _match(value: Value) -> tuple[str, ...]:
+    return (value.raw,) if isinstance(value.raw, str) else value.texts()
 
 
-def read_sets(document: dict[str, Any], source: str) -> list[AbiSet]:
-    """Validate a list of ABI sets that is parsed already.
-
-    Raises:
-        DefinitionError: as ``load_definition``.
-    """
-    top = _Table(source, document)
-    sets = []
-    for number, data in enumerate(top.take("set", list, [])):
-        table = _Table(f"{source}.set[{number}]", data)
-        releases = table.table("releases")
-        first, last = releases.take("first", str, ""), releases.take("last", str, "")
-        sets.append(
-            AbiSet(
-                id=table.take("id", str),
-                first=first,
-                last=last,
-                root=table.take("root", str),
-                root_writer=table.choice("root_writer", ("sequential", "read-write"), "read-write"),
-                layouts=table.table("layouts").words(),
-                entries=table.table("entries").words(),
-                nodes=table.strings("nodes"),
-                files=table.strings("files"),
-                flbs=table.strings("flbs"),
-                status=table.choice("status", STATUSES, "merged"),
-                behaviour=_behaviour(table.table("behaviour")),
-            )
-        )
-        releases.done()
-        table.done()
-    top.done()
-    return sets
-
-
-def _behaviour(table: _Table) -> Behaviour:
-    behaviour = Behaviour(
-        needs_map=table.take("needs_map", bool, True),
-        gives_up_with=table.take("gives_up_with", str, ""),
-        keeps_file_errors=table.take("keeps_file_errors", bool, True),
-    )
-    table.done()
-    return behaviour
-
-
-def _parse_toml(text: bytes, source: str) -> dict[str, Any]:
-    try:
-        return read_toml(text)
-    except ValueError as error:
-        raise DefinitionError(source, f"not a TOML document: {error}") from None
-
-
-def _number(where: str, value: object) -> int:
-    # TOML integers end at 2^63 - 1, so larger numbers are written as hexadecimal strings.
-    if isinstance(value, str):
-        try:
-            value = parse_number(value)
-        except ValueError:
-            raise DefinitionError(where, f"{value!r:.60} is not a number") from None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise DefinitionError(where, f"expected a number, found {type(value).__name__}")
-    return value
-
-
-def _match(table: _Table) -> dict[str, tuple[str, ...]]:
+def _allocate(table: Table) -> dict[str, int | str]:
     return {
-        key: (table.take(key, str),) if isinstance(value, str) else table.strings(key)
-        for key, value in list(table.data.items())
+        "pages": table.integer("pages", 0),
+        "bytes": table.integer("bytes", 0),
+        "bytes_each": table.integer("bytes_each", 0),
+        "of": table.text("of", ""),
     }
 
 
-def _allocate(table: _Table) -> dict[str, int | str]:
-    if not table.data:
-        return {}
-    rule: dict[str, int | str] = {
-        "pages": table.take("pages", int, 0),
-        "bytes": table.take("bytes", int, 0),
-        "bytes_each": table.take("bytes_each", int, 0),
-        "of": table.take("of", str, ""),
-    }
-    table.done()
-    return rule
-
-
-def _condition(table: _Table) -> Condition:
-    if not table.data:
-        raise DefinitionError(table.where, "a condition names a sign")
-    equals = table.data.pop("equals", None)
-    numbers = {
-        key: _number(f"{table.where}.{key}", table.data.pop(key)) if key in table.data else None
-        for key in ("length", "above", "blob", "order", "at_most", "at_least", "page_size")
-    }
-    condition = Condition(
-        has=table.take("has", str, ""),
-        lacks=table.take("lacks", str, ""),
-        anywhere=table.take("anywhere", str, ""),
-        multiple=table.take("multiple", int, 0),
+def _condition(table: Table) -> Condition:
+    if not table:
+        table.mistake("a probe condition needs at least one key")
+    equals = table.get("equals")
+    return Condition(
+        has=table.text("has", ""),
+        lacks=table.text("lacks", ""),
+        anywhere=table.text("anywhere", ""),
+        length=_optional(table, "length"),
+        multiple=table.integer("multiple", 0),
+        above=_optional(table, "above"),
+        blob=_optional(table, "blob"),
         handle=table.choice("handle", ("zero", "address"), ""),
-        field=table.take("field", str, ""),
-        equals=equals
-        if equals is None or isinstance(equals, str)
-        else _number(f"{table.where}.equals", equals),
-        aligned=table.take("aligned", bool, False),
-        preserved=table.take("preserved", bool, False),
-        rows=table.take("rows", str, ""),
-        inside=table.take("inside", str, ""),
-        root=table.take("root", str, ""),
+        order=_optional(table, "order"),
+        field=table.text("field", ""),
+        equals=_equals(equals) if equals is not None else None,
+        at_most=_optional(table, "at_most"),
+        at_least=_optional(table, "at_least"),
+        aligned=table.boolean("aligned"),
+        preserved=table.boolean("preserved"),
+        rows=table.text("rows", ""),
+        inside=table.text("inside", ""),
+        root=table.text("root", ""),
+        page_size=_optional(table, "page_size"),
         map=table.choice("map", ("root",), ""),
-        asked=table.take("asked", bool, False),
-        ends=table.take("ends", bool, False),
-        **numbers,
+        asked=table.boolean("asked"),
+        ends=table.boolean("ends"),
     )
-    table.done()
-    return condition
 
 
-def _layout(table: _Table, name: str) -> Layout:
+def _optional(table: Table, key: str) -> int | None:
+    return table.optional_integer(key, least=LOWEST)
+
+
+def _equals(value: Value) -> int | str:
+    return value.raw if isinstance(value.raw, str) else value.integer(least=LOWEST)
+
+
+def _layout(table: Table, name: str) -> Layout:
     releases = table.table("releases")
-    layout = Layout(
+    return Layout(
         name=name,
-        doc=table.take("doc", str, ""),
-        first=releases.take("first", str, ""),
-        last=releases.take("last", str, ""),
-        parameters=dict(table.table("parameters").data),
+        doc=table.text("doc", ""),
+        first=releases.text("first", ""),
+        last=releases.text("last", ""),
+        parameters={
+            key: value.raw if isinstance(value.raw, str) else value.integer()
+            for key, value in table.table("parameters").values()
+        },
     )
-    releases.done()
-    table.done()
-    return layout
 
 
-def _struct(table: _Table, name: str) -> Struct:
-    fields = tuple(
-        _field(_Table(f"{table.where}.fields[{number}]", data))
-        for number, data in enumerate(table.take("fields", list))
-    )
-    size = table.data.pop("size", None)
-    if size != "page" and (
-        not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= 1 << 20
-    ):
-        raise DefinitionError(f"{table.where}.size", "expected a number of bytes, or 'page'")
-    struct = Struct(
+# -- structs ---------------------------------------------------------------------------------
+
+
+def _struct(file: DefinitionFile, table: Table, name: str) -> Struct:
+    tag = name if _IDENTIFIER.fullmatch(name) else "unnamed"
+    if tag != name:
+        table.mistake(f"{name!r:.60} is not the name of a struct in C")
+    text = table["layout"]
+    layout = parse_layout(text.text(), tag, file.names.constants)
+    for problem in layout.problems:
+        text.mistake(problem.message, line=problem.line, column=problem.column)
+    meanings = table.named_tables("fields")
+    fields = [_member(file, member, meanings, table, name) for member in layout.members]
+    known = _names_of(layout)
+    for member, meaning in meanings.items():
+        if member not in known:
+            meaning.ignore()
+            if not text.is_wrong:
+                meaning.unknown(f"struct {name} has no member {member!r:.60}", known, member)
+    return Struct(
         name=name,
-        fields=fields,
-        size=cast("int | Literal['page']", size),
-        doc=table.take("doc", str, ""),
-        key=table.take("key", str, ""),
-        packed=table.take("packed", bool, True),
-        unique=table.strings("unique"),
-        unused=table.take("unused", str, ""),
+        fields=tuple(fields),
+        size=_size(table),
+        doc=table.text("doc", layout.doc),
+        key=table.text("key", ""),
+        packed=table.boolean("packed", layout.packed is not False),
+        unique=table.texts("unique"),
+        unused=table.text("unused", ""),
     )
-    table.done()
-    return struct
 
 
-def _node(table: _Table) -> NodeType:
-    nodes = table.table("node")
-    children = {
-        name: _node(_Table(f"{nodes.where}.{name}", data)) for name, data in nodes.data.items()
-    }
-    any_node = _node(table.table("nodes")) if "nodes" in table.data else None
-    named = table.table("name") if "name" in table.data else None
-    others = table.table("any_property") if "any_property" in table.data else None
-    node = NodeType(
-        properties=tuple(
-            _field(_Table(f"{table.where}.properties[{number}]", data))
-            for number, data in enumerate(table.take("properties", list, []))
-        ),
-        nodes=children,
-        any_node=any_node,
-        any_property=_field(others) if others is not None else None,
-        name=_field(named) if named is not None else None,
-        inline=table.take("inline", bool, False),
-        optional=table.take("optional", bool, False),
-        format=table.take("format", str, ""),
-        kind=table.take("kind", str, ""),
-        alias=table.take("as", str, ""),
-        doc=table.take("doc", str, ""),
-    )
-    table.done()
-    return node
+def _names_of(layout: CLayout) -> list[str]:
+    return [part.name for member in layout.members for part in member.parts or (member,)]
 
 
-def _field(table: _Table) -> Field:
-    if "bits" in table.data:
-        return _bit_field(table)
-    text = table.take("type", str)
-    return _common(table, _type(table.where, text))
+def _size(table: Table) -> int | Literal["page"]:
+    value = table.get("size")
+    if value is not None and value.raw == "page":
+        return "page"
+    if value is None:
+        table.integer("size")
+        return 1
+    if type(value.raw) is not int or not 0 < value.raw <= MAX_STRUCT:
+        value.mistake(f"expected a number of bytes from 1 to {MAX_STRUCT}, or 'page'")
+        return 1
+    return value.raw
 
 
-def _bit_field(table: _Table) -> Field:
-    word = _type(table.where, table.take("bits", str))
-    if word.kind != "int" or word.signed:
-        raise DefinitionError(f"{table.where}.bits", "expected an unsigned integer type")
+def _member(
+    file: DefinitionFile, member: Member, meanings: dict[str, Table], struct: Table, owner: str
+) -> Field:
+    if not member.parts:
+        file.lines[owner, member.name] = member.line
+        table = meanings.get(member.name) or _empty(struct, member.name)
+        return _field(file, table, member.name, member.type, member.doc, fill=member.fill)
     parts = []
-    for number, data in enumerate(table.take("parts", list)):
-        part = _Table(f"{table.where}.parts[{number}]", data)
-        width = part.data.pop("width", None)
-        if width not in ("page_shift", "rest") and (
-            not isinstance(width, int) or isinstance(width, bool) or not 0 < width <= word.size * 8
-        ):
-            raise DefinitionError(f"{part.where}.width", "expected bits, 'page_shift' or 'rest'")
-        parts.append(_common(part, None, width=width))
-    table.done()
-    return Field(name=":".join(p.name for p in parts), type=word, parts=tuple(parts))
+    for part in member.parts:
+        file.lines[owner, part.name] = part.line
+        table = meanings.get(part.name) or _empty(struct, part.name)
+        parts.append(_field(file, table, part.name, None, part.doc, width=part.width))
+    return Field(name=member.name, type=member.type, parts=tuple(parts))
 
 
-def _common(table: _Table, kind: FieldType | None, width: int | str = 0) -> Field:
-    reference = _reference(table.table("points_to")) if "points_to" in table.data else None
-    holds = table.table("holds") if "holds" in table.data else None
-    expect = table.data.pop("expect", None)
-    field = Field(
-        name=table.take("name", str),
+def _empty(struct: Table, name: str) -> Table:
+    """The meaning of a member that none is written for."""
+    return struct.table("fields").table(name)
+
+
+def _field(
+    file: DefinitionFile,
+    table: Table,
+    name: str,
+    kind: FieldType | None,
+    doc: str,
+    *,
+    width: int | str = 0,
+    fill: bool = False,
+    of_tree: bool = False,
+) -> Field:
+    """A field by its meaning.
+
+    Args:
+        of_tree: it is a property.
+    """
+    holds = table.table("holds") if "holds" in table else None
+    return Field(
+        name=name,
         type=kind,
-        doc=table.take("doc", str, ""),
-        alias=table.take("as", str, ""),
+        doc=doc,
+        alias=table.text("as", ""),
         role=table.choice("role", ROLES, ""),
-        points_to=reference,
+        points_to=_reference(table.table("points_to")) if "points_to" in table else None,
         null=cast("Null", table.choice("null", NULLS, "error")),
-        holds=Holds(holds.take("of", str), holds.take("count", str, "")) if holds else None,
+        holds=Holds(holds.text("of"), holds.text("count", "")) if holds is not None else None,
         width=width,
-        in_place=table.take("in_place", bool, False),
-        fill=table.choice("fill", ("page",), ""),
-        layout=table.take("layout", str, ""),
-        value=table.take("value", str, ""),
-        expect=None if expect is None else _number(f"{table.where}.expect", expect),
-        flags=table.numbers("flags"),
-        enum=table.numbers("enum"),
-        optional=table.take("optional", bool, False),
-        reserved=table.take("reserved", bool, False),
-        unique=table.take("unique", bool, False),
-        nonempty=table.take("nonempty", bool, False),
-        counts=table.take("counts", str, ""),
-        whole_pages=table.take("whole_pages", bool, False),
-        component=table.take("component", bool, False),
-        preserved=table.take("preserved", bool, True),
+        in_place=table.boolean("in_place") if width else False,
+        fill="page" if fill else "",
+        layout=table.text("layout", "") if of_tree else "",
+        optional=table.boolean("optional") if of_tree else False,
+        value=table.text("value", ""),
+        expect=_optional(table, "expect"),
+        flags=_named(table, "flags", file.names.flags),
+        enum=_named(table, "enum", file.names.enums),
+        reserved=table.boolean("reserved"),
+        unique=table.boolean("unique"),
+        nonempty=table.boolean("nonempty"),
+        counts=table.text("counts", ""),
+        whole_pages=table.boolean("whole_pages"),
+        component=table.boolean("component"),
+        preserved=table.boolean("preserved", True),
     )
-    if holds:
-        holds.done()
-    table.done()
-    return field
 
 
-def _reference(table: _Table) -> Reference:
-    reference = Reference(
-        shape=Shape(table.choice("shape", tuple(Shape))),
-        of=table.take("of", str, ""),
-        header=table.take("header", str, ""),
-        count=table.take("count", str, ""),
-        size=table.take("size", str, ""),
-        order=table.take("order", str, ""),
-        kind=table.take("kind", str, ""),
-        by=table.take("by", str, ""),
-        pages=table.take("pages", int, 1),
-        format=table.take("format", str, ""),
-        level=table.take("level", str, ""),
-        levels=table.take("levels", int, 0),
-        pgcnt=table.take("pgcnt", str, ""),
-        inline=table.take("inline", bool, False),
+def _named(table: Table, key: str, sets: Mapping[str, dict[str, int]]) -> dict[str, int]:
+    """A set of names: that of a name in this file, else one that khotool ships, or a table."""
+    value = table.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value.raw, str):
+        return table.named_integers(key, least=LOWEST)
+    shared = shared_names().flags if key == "flags" else shared_names().enums
+    found = sets.get(value.raw, shared.get(value.raw))
+    if found is None:
+        value.unknown(f"{key} {value.raw!r:.60} is not defined", {**shared, **sets})
+        return {}
+    return dict(found)
+
+
+def _reference(table: Table) -> Reference:
+    return Reference(
+        shape=Shape(table.choice("shape", Shape)),
+        of=table.text("of", ""),
+        header=table.text("header", ""),
+        count=table.text("count", ""),
+        size=table.text("size", ""),
+        order=table.text("order", ""),
+        kind=table.text("kind", ""),
+        by=table.text("by", ""),
+        pages=table.integer("pages", 1),
+        format=table.text("format", ""),
+        level=table.text("level", ""),
+        levels=table.integer("levels", 0),
+        pgcnt=table.text("pgcnt", ""),
+        inline=table.boolean("inline"),
     )
-    table.done()
-    return reference
 
 
-def _type(where: str, text: str) -> FieldType:
-    if match := _INT.match(text):
-        big, sign, bits, count = match.groups()
-        return FieldType(
-            "int", text, int(bits) // 8, sign == "s", bool(big), count=_elements(where, count)
-        )
-    if match := _CHAR.match(text):
-        return FieldType("char", text, int(match[1]))
-    if match := _BYTES.match(text):
-        return FieldType("bytes", text, int(match[1]))
-    if text == "bytes[]":
-        return FieldType("array", text)
-    if text in ("string", "bytes"):
-        return FieldType(cast("Literal['string', 'bytes']", text), text)
-    if match := _ARRAY.match(text):
-        return FieldType("array", text, struct=match[1])
-    if match := _STRUCT.match(text):
-        return FieldType("struct", text, struct=match[1], count=_elements(where, match[2]))
-    raise DefinitionError(f"{where}.type", f"{text!r} is not a type")
+# -- trees -----------------------------------------------------------------------------------
 
 
-def _elements(where: str, text: str | None) -> int:
-    if text is None:
-        return 0
-    if not 0 < int(text) <= 65536:
-        raise DefinitionError(f"{where}.type", "an array has 1 to 65536 elements")
-    return int(text)
+def _node(file: DefinitionFile, table: Table) -> NodeType:
+    named = table.table("name") if "name" in table else None
+    others = table.table("any_property") if "any_property" in table else None
+    return NodeType(
+        properties=_properties(file, table.table("properties")),
+        nodes={name: _node(file, child) for name, child in table.named_tables("node").items()},
+        any_node=_node(file, table.table("nodes")) if "nodes" in table else None,
+        any_property=_property(file, others, others.text("name", "")) if others else None,
+        name=_property(file, named, named.text("name", "name")) if named else None,
+        inline=table.boolean("inline"),
+        optional=table.boolean("optional"),
+        format=table.text("format", ""),
+        kind=table.text("kind", ""),
+        alias=table.text("as", ""),
+        doc=table.text("doc", ""),
+    )
+
+
+def _properties(file: DefinitionFile, table: Table) -> tuple[Field, ...]:
+    """Properties by name; several tables of one name are that of several layouts."""
+    found: list[Field] = []
+    for name, value in table.values():
+        rows = value.tables() if isinstance(value.raw, list) else [value.table()]
+        found += [_property(file, row, name) for row in rows]
+    return tuple(found)
+
+
+def _property(file: DefinitionFile, table: Table, name: str) -> Field:
+    value = table["type"]
+    text = value.text()
+    kind = FieldType("bytes", "bytes")
+    if not value.is_wrong:
+        try:
+            kind = parse_type(text)
+        except ValueError as error:
+            value.mistake(str(error))
+    return _field(file, table, name, kind, table.text("doc", ""), of_tree=True)

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from khotool.abi.definition import AbiSet, Definition
-from khotool.abi.load import load_definition, load_sets
-from khotool.abi.registry import SETS_FILE, Origin, Registry, toml_files
-from khotool.abi.validate import meaning_faults
+from khotool.abi.folder import NAMES_FILE, SETS_FILE, toml_files
+from khotool.abi.index import Origin, Registry
 from khotool.errors import DefinitionError
 from khotool.plugins import Plugin, plugins, report, said
 
@@ -107,13 +106,17 @@ def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
 
 def _extended(known: Registry, source: Source) -> Registry:
     """A registry with the definitions of a source that hold."""
+    # Reading TOML and C takes time to import; most runs have nothing to read here.
+    from khotool.abi.load import load_definition
+    from khotool.abi.sets import load_sets
+
     definitions: dict[str, Definition] = {}
     sets: list[AbiSet] = []
     for name, text in _texts(source):
         try:
             if name == SETS_FILE:
                 sets += load_sets(text, name)
-            else:
+            elif name != NAMES_FILE:
                 definition = load_definition(text, name)
                 definitions[definition.id] = definition
         except DefinitionError as error:
@@ -134,7 +137,7 @@ def _texts(source: Source) -> Iterator[tuple[str, bytes]]:
     for folder in source.folders:
         try:
             if folder.is_dir():
-                yield from sorted(toml_files(folder, ""))
+                yield from sorted(toml_files(folder))
             else:
                 yield folder.name, folder.read_bytes()
         except OSError as error:
@@ -143,6 +146,9 @@ def _texts(source: Source) -> Iterator[tuple[str, bytes]]:
 
 def _first_fault(known: Registry, definitions: dict[str, Definition]) -> tuple[str, str] | None:
     """A definition that cannot be used with those before it, and why."""
+    from khotool.abi.meaning import meaning_mistakes
+    from khotool.structured import key_text
+
     ids = known.definitions.keys() | definitions.keys()
     for definition in definitions.values():
         for used in definition.uses:
@@ -150,12 +156,12 @@ def _first_fault(known: Registry, definitions: dict[str, Definition]) -> tuple[s
                 return definition.id, f"uses {used!r}, which is not defined"
     registry = known.extended((definition, Origin("user")) for definition in definitions.values())
     for definition in definitions.values():
-        for where, message in meaning_faults(definition, registry):
-            return definition.id, f"{where}: {message}"
+        for path, message in meaning_mistakes(definition, registry):
+            return definition.id, f"{key_text(path)}: {message}"
     # One that replaces another may lack what others use.
     for definition in known:
         replaced = [used for used in definition.uses if used in definitions]
         if replaced and definition.id not in definitions:
-            for _, message in meaning_faults(definition, registry):
+            for _, message in meaning_mistakes(definition, registry):
                 return replaced[0], f"{definition.id} needs the one it replaces: {message}"
     return None

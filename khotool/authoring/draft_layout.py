@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from khotool.abi.c_layout import KEYWORDS, TYPES
 from khotool.abi.geometry import PAGE_SIZES
 
 WORDS = (1, 2, 4, 8)
 """Bytes of integers."""
 TYPE_NAMES = ("string", "bytes", *(f"{sign}{n}" for sign in "us" for n in (8, 16, 32, 64)))
 """Types of a definition that no struct can be called after."""
+RESERVED = KEYWORDS | TYPES.keys()
+"""Words that no member or struct can be called."""
 GUESSES = (
     (re.compile(r"(^|_)(pa|phys|paddr|phys_addr|phys_start)$"), "address"),
     (re.compile(r"(^|_)pfn$"), "pfn"),
@@ -88,7 +91,8 @@ class Names:
 def identifier(name: str) -> str:
     """A name as a definition takes it."""
     text = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
+    text = text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
+    return f"{text}_" if text in RESERVED else text
 
 
 def laid_out(name: str, size: int, items: list[DraftField], notes: list[str]) -> DraftStruct:

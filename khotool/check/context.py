@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from khotool.findings import Finding
@@ -24,12 +23,17 @@ class Skipped:
 
 @dataclass(slots=True)
 class Context:
-    """One check of one image."""
+    """One check of one image.
+
+    Args:
+        allowed: rules that the running function has declared; None where none is running.
+    """
 
     image: Image
     findings: list[Finding] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    allowed: set[str] | None = None
 
     def report(
         self,
@@ -40,6 +44,7 @@ class Context:
         **data: int | str,
     ) -> None:
         """Record a finding at a node or path."""
+        assert self.allowed is None or rule in self.allowed, f"{rule} is not declared here"
         count = self.counts[rule] = self.counts.get(rule, 0) + 1
         if count > MAX_PER_RULE:
             return
@@ -65,6 +70,3 @@ class Context:
             if count > MAX_PER_RULE:
                 message = f"{count - MAX_PER_RULE} more findings of this rule"
                 self.findings.append(Finding(rule, "/", message))
-
-
-Check = Callable[[Context], None]

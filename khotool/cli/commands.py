@@ -43,7 +43,7 @@ class CommandModule(Protocol):
 
 
 def _command(name: str, text: str) -> Command:
-    return Command(name, text, f"khotool.cli.{name}")
+    return Command(name, text, f"khotool.cli.{name.replace('-', '_')}")
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -56,9 +56,12 @@ COMMANDS: tuple[Command, ...] = (
     _command("encode", "make an image from a full dump or a manifest"),
     _command("extract", "write out the contents of a memfd, region or sub-tree"),
     _command("pack", "make a small image: metadata, and payload only on request"),
-    _command("convert", "write the same handover in another ABI version"),
+    _command("convert", "write a handover in a different ABI version"),
     _command("fixture", "build and check synthetic images from their recipes"),
     _command("fuzz", "write damaged copies of an image, with what was changed"),
+    _command("capture", "take a real image: run a kernel that preserves what a manifest says"),
+    _command("boot", "boot real kernels on images, and say what came back"),
+    _command("test-kernel", "test the live update of a kernel, with KTAP output"),
     _command("report", "write a report on an image as one HTML page"),
     _command("tui", "explore an image in the terminal"),
     _command("live", "look at the running host"),

@@ -59,18 +59,18 @@ def flags_of(name: str) -> Flags:
     words: dict[str, str] = {}
     stack: list[argparse.ArgumentParser] = [command_parser(command)]
     while stack:
-        parser = stack.pop()
-        for action in parser._actions:
+        for action in stack.pop()._actions:
+            values = [str(value) for value in action.choices or ()]
             if isinstance(action, argparse._SubParsersAction):
                 helps = {item.dest: item.help or "" for item in action._choices_actions}
-                words.update({word: helps.get(word, "") for word in action.choices})
+                words.update({word: helps.get(word, "") for word in values})
                 stack.extend(action.choices.values())
-            elif not action.option_strings and action.choices:
-                words.update({str(choice): "" for choice in action.choices})
+            elif not action.option_strings:
+                words.update(dict.fromkeys(values, ""))
             for option in action.option_strings:
                 flags.setdefault(option, action.help or "")
-                if action.choices and not isinstance(action, argparse._SubParsersAction):
-                    choices[option] = [str(choice) for choice in action.choices]
+                if values:
+                    choices[option] = values
     return Flags(name, command.help, flags, choices, words)
 
 

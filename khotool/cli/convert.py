@@ -1,4 +1,4 @@
-"""``khotool convert``: the same handover as another kernel would write it."""
+"""``khotool convert``: the handover as a kernel of a different release would write it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from khotool.cli.output import note, open_with_progress, progress
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 NAME = "convert"
-HELP = "write the same handover in another ABI version"
+HELP = "write a handover in a different ABI version"
 EPILOG = """\
 examples:
   khotool convert linux-6.19.elf --to 7.3 -o as-7.3.elf

@@ -21,9 +21,13 @@ examples:
   khotool diff outgoing.elf vmcore --contents       what was lost or changed in flight
   khotool diff a b --only '/LUO/sessions[vm-alpha]' --ignore '/LUO/sessions[*]/files[*]/data/pos'
 
-Exit code 0 if equal, 1 if not. Physical addresses do not count unless --addresses is given.
-Flags on how to read an image hold for both.
+Exit code 0 if equal, 1 if not, 5 if equal in what both images captured and something could not
+be compared. Physical addresses do not count unless --addresses is given. Flags on how to read an
+image hold for both.
 """
+
+EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 5}
+"""By what a comparison comes to."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="report only this and what is below it; * stands for a part of a name (repeat)",
+        help="report only this and what is below it; * matches a part of a name (repeat)",
     )
     parser.add_argument(
         "--ignore",
         metavar="PATH",
         action="append",
         default=[],
-        help="do not report this nor what is below it (repeat)",
+        help="do not report this, nor what is below it (repeat)",
     )
     parser.add_argument("--output-format", choices=("text", "json", "markdown"))
     add_output_options(parser)
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         new = load_image(args.new, options_from(args), report)
         result = compare(old, new, options, report)
     _write(args, form, old, new, result)
-    return 0 if result.equal else 1
+    return EXIT_CODES[result.result]
 
 
 def _write(args: argparse.Namespace, form: str, old: Image, new: Image, result: Comparison) -> None:

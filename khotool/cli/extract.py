@@ -38,7 +38,7 @@ SHOWN = 20
 
 
 class VerifyError(KhotoolError):
-    """What was extracted has another SHA-256 than the user said."""
+    """The SHA-256 of what was extracted is not the one the user gave."""
 
     exit_code = 1
 
@@ -47,7 +47,7 @@ def sha256(text: str) -> str:
     """A SHA-256 in hexadecimal.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not one.
     """
     text = text.lower().removeprefix("sha256:")
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
@@ -153,7 +153,9 @@ def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     from khotool.handlers import payload_of
 
     with progress(args) as report:
-        result = write_folder(image, node, Path(args.output), args.fill, report, payload_of)
+        result = write_folder(
+            image, node, Path(args.output), args.fill, report, payload_of, lambda one: one.note
+        )
     _say(args, [f"note: {text}" for text in result.notes])
     files = [row for row in result.manifest["files"] if "file" in row]
     _describe(args, f"{args.output}: {len(files)} files", result.total)

@@ -25,7 +25,7 @@ examples:
   khotool fixture check fixtures --update      take what is built as what is expected
 
 A recipe is a manifest that may damage its image with [[mutate]]; docs/reference/manifest.md
-explains the keys. What is expected stands beside it: expect/image.sha256, expect/dump.json and,
+explains the keys. What is expected is beside it: expect/image.sha256, expect/dump.json and,
 for a damaged image, expect/rules.txt with lines 'must RULE' and 'may RULE'.
 """
 

@@ -29,33 +29,38 @@ def run(args: argparse.Namespace) -> int:
     """Check; 2 if a definition is wrong."""
     from khotool.abi.registry import Registry, builtin_formats, load_registry
     from khotool.abi.sources import user_folders
-    from khotool.abi.validate import Fault, check_folder
+    from khotool.abi.validate import check_folder
+    from khotool.structured import Mistake
 
-    faults: list[Fault] = []
+    mistakes: list[Mistake] = []
     files = 0
     if not args.folder:
-        files, faults = check_folder(builtin_formats(), Registry([]))
+        files, mistakes = check_folder(builtin_formats(), Registry([]))
     for name in args.folder or user_folders():
         if not Path(name).exists():
             raise UsageError(f"{name}: no such folder of definitions")
         number, found = check_folder(Path(name), load_registry())
         files += number
         folder = name if Path(name).is_dir() else os.path.dirname(name)
-        faults += [replace(fault, source=os.path.join(folder, fault.source)) for fault in found]
+        mistakes += [replace(one, file=os.path.join(folder, one.file)) for one in found]
     if args.json:
         from khotool.render.document import head
 
         rows = [
-            {"file": f.source, "line": f.line, "where": f.where, "message": f.message}
-            for f in faults
+            {
+                "file": one.file,
+                "line": one.line,
+                "column": one.column,
+                "where": one.key,
+                "message": one.message,
+            }
+            for one in mistakes
         ]
         write_json({**head("formats-check"), "files": files, "faults": rows}, args)
     else:
         from khotool.render.text import plural, visible
 
-        lines = [
-            f"{f.source}:{f.line}: {f'{f.where}: ' if f.where else ''}{f.message}" for f in faults
-        ]
-        lines.append(f"{plural(files, 'definition')} checked, {plural(len(faults), 'fault')}")
+        lines = [str(one) for one in mistakes]
+        lines.append(f"{plural(files, 'definition')} checked, {plural(len(mistakes), 'mistake')}")
         write_text("\n".join(map(visible, lines)) + "\n", args)
-    return 2 if faults else 0
+    return 2 if mistakes else 0

@@ -1,15 +1,19 @@
-"""``khotool formats import``: draft a definition from a kernel's type information."""
+"""``khotool formats import``: draft a definition from a kernel's types, or from a C header."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
-from khotool.errors import UsageError
+from khotool.errors import InputError, UsageError
 
-HELP = "draft a definition from structs of a kernel's BTF"
+if TYPE_CHECKING:
+    from khotool.abi.registry import Registry
+
+HELP = "draft a definition from structs of a kernel's BTF, or of a C header"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="vmlinux, or a BTF section; may be .xz, .gz or .zst; left out with --btf",
+        help="vmlinux, a BTF section (may be .xz, .gz or .zst), or a C header; not with --btf",
     )
     parser.add_argument(
         "struct",
@@ -25,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="structs, the content first; what they embed comes with them",
     )
-    parser.add_argument("--btf", metavar="FILE", help="FILE, in front of or behind the structs")
+    parser.add_argument("--btf", metavar="FILE", help="FILE, before or after the structs")
     parser.add_argument(
         "--id", metavar="ID", default="", help="id of the definition (default: name of the struct)"
     )
@@ -49,9 +53,6 @@ def run(args: argparse.Namespace) -> int:
     """Draft."""
     from khotool.abi.definition import Kind
     from khotool.abi.registry import load_registry
-    from khotool.authoring.draft import Drafter
-    from khotool.authoring.vmlinux import open_vmlinux
-    from khotool.render.draft import draft_text, split_known, with_uses
 
     if args.kind not in [str(kind) for kind in Kind]:
         raise UsageError(f"--kind {args.kind}: expected one of {', '.join(Kind)}")
@@ -62,15 +63,54 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{file}: name a struct to draft, such as luo_ser")
     refuse_same_file(args, [file])
     registry = load_registry(args.formats)
+    if file.endswith((".h", ".c")):
+        text, uses = _from_header(file, names, args, registry)
+    else:
+        text, uses = _from_btf(file, names, args, registry)
+    write_text(text, args)
+    for name, owner in sorted(uses.items()):
+        note(args, f"struct {name} is taken from {owner}; holds says what its array is made of")
+    return 0
+
+
+def _from_btf(
+    file: str, names: list[str], args: argparse.Namespace, registry: Registry
+) -> tuple[str, dict[str, str]]:
+    """A draft, and the definitions of structs that it uses, by struct."""
+    from khotool.abi.definition import Kind
+    from khotool.authoring.draft import Drafter
+    from khotool.authoring.vmlinux import open_vmlinux
+    from khotool.render.draft import draft_text, split_known, with_uses
+
     with open_vmlinux(file) as kernel:
         drafter = Drafter(kernel.btf())
         release = kernel.release() if kernel.elf else None
     wanted = [drafter.draft(name).name for name in names]
     structs, uses = split_known(drafter.done.values(), wanted, registry)
-    identifier = args.id or wanted[0]
     source = os.path.basename(file)
-    text = draft_text(structs, identifier, Kind(args.kind), release, source)
-    write_text(with_uses(text, uses.values()), args)
-    for name, owner in sorted(uses.items()):
-        note(args, f"struct {name} is taken from {owner}; holds says what its array is made of")
-    return 0
+    text = draft_text(structs, args.id or wanted[0], Kind(args.kind), release, source)
+    return with_uses(text, uses.values()), uses
+
+
+def _from_header(
+    file: str, names: list[str], args: argparse.Namespace, registry: Registry
+) -> tuple[str, dict[str, str]]:
+    """As ``_from_btf``."""
+    from khotool.abi.definition import Kind
+    from khotool.authoring.c_header import MAX_HEADER, HeaderDrafter
+    from khotool.render.draft import header_draft_text
+
+    try:
+        with open(file, "rb") as opened:
+            raw = opened.read(MAX_HEADER + 1)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}; name a header that exists") from None
+    if len(raw) > MAX_HEADER:
+        raise InputError(f"{file}: more than {MAX_HEADER >> 20} MiB; this is not a header")
+    drafter = HeaderDrafter(raw.decode("utf-8", "replace"), os.path.basename(file), registry)
+    for name in names:
+        drafter.draft(name)
+    # The content comes first, also where something before it embeds it.
+    drafter.done = {name: drafter.done[name] for name in dict.fromkeys([*names, *drafter.done])}
+    source = os.path.basename(file)
+    return header_draft_text(drafter, args.id or names[0], Kind(args.kind), source), drafter.uses

@@ -1,18 +1,20 @@
-"""``khotool fuzz``: damaged images for somebody else's parser."""
+"""``khotool fuzz``: damaged images to test a parser with."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress
+from khotool.cli.streams import Terminated
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from khotool.discovery.options import Progress
+    from khotool.fixture.fuzz import Mutant
     from khotool.model.image import Image
 
 NAME = "fuzz"
@@ -55,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
     from khotool.fixture.fuzz import mutants, release_of
-    from khotool.memory.atomic import replacing
-    from khotool.version import version
 
     folder = Path(args.output)
     try:
@@ -69,20 +69,38 @@ def run(args: argparse.Namespace) -> int:
         base = pack_image(image)
         kernel = args.kernel or release_of(image)
         made = mutants(base, image.registry, args.count, args.seed, args.most, kernel)
-        for number, mutant in enumerate(made):
-            if report is not None:
-                report("Writing", number, args.count)
-            name = f"mutant-{number:05}.elf"
-            write_image(folder / name, mutant.built)
-            rows.append(
-                {
-                    "file": name,
-                    "mutations": mutant.mutations,
-                    "rules": mutant.rules,
-                    "verdict": mutant.verdict,
-                    "error": mutant.error or None,
-                }
-            )
+        try:
+            for number, mutant in enumerate(made):
+                if report is not None:
+                    report("Writing", number, args.count)
+                name = f"mutant-{number:05}.elf"
+                write_image(folder / name, mutant.built)
+                rows.append(_row(name, mutant))
+        except (KeyboardInterrupt, Terminated):
+            # Without the manifest, the images so far would not say what was changed.
+            _write_manifest(folder, args, kernel, rows)
+            raise
+    _write_manifest(folder, args, kernel, rows)
+    note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
+    return 0
+
+
+def _row(name: str, mutant: Mutant) -> dict[str, Any]:
+    return {
+        "file": name,
+        "mutations": mutant.mutations,
+        "rules": mutant.rules,
+        "verdict": mutant.verdict,
+        "error": mutant.error or None,
+    }
+
+
+def _write_manifest(
+    folder: Path, args: argparse.Namespace, kernel: str | None, rows: list[dict[str, Any]]
+) -> None:
+    from khotool.memory.atomic import replacing
+    from khotool.version import version
+
     document = {
         "schema": "khotool.fuzz/1",
         "khotool": version(),
@@ -93,8 +111,6 @@ def run(args: argparse.Namespace) -> int:
     }
     with replacing(folder / "manifest.json") as file:
         file.write(json.dumps(document, indent=1).encode() + b"\n")
-    note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
-    return 0
 
 
 def _image(args: argparse.Namespace, report: Progress | None) -> Image:

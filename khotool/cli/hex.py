@@ -85,10 +85,14 @@ def find_spans(image: Image, where: str) -> list[Span]:
     from khotool.model.lookup import find_node
 
     node = find_node(image, where)
-    spans = [span for span in ranges_of(node) if span.size and span.end <= 1 << 64]
+    spans = [
+        Span(span.address, min(span.size, (1 << 64) - span.address))
+        for span in ranges_of(node)
+        if span.size and span.address < 1 << 64
+    ]
     if not spans:
         raise InputError(f"{node.path}: has no bytes of its own in this capture; try a part of it")
-    # Blobs whose place is not recorded stand at invented addresses, which are as good to read.
+    # Blobs whose place is not recorded have made-up addresses, which are as good to read.
     return sorted(spans, key=lambda span: (span.address >= UNPLACED, span.address))
 
 

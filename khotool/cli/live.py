@@ -92,21 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the host and show what it hands over, or why it cannot be read."""
-    if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
-        raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
-    if args.anonymize and args.pack is None:
-        raise UsageError("--anonymize goes with --pack")
-    if args.no_memory and (args.scan or args.pack is not None or isinstance(args.root, int)):
-        raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
+    refuse_contradictions(args)
     from khotool.host.files import Host
     from khotool.host.survey import survey
 
-    if not Path(args.host).is_dir():
-        raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
-    if args.debugfs is not None and not Path(args.debugfs).is_dir():
-        raise InputError(f"--debugfs {args.debugfs}: no such folder; name the kho folder itself")
-    if isinstance(args.root, str) and args.root not in DIRECTIONS:
-        raise UsageError(f"--root {args.root}: expected in, out or a root's address")
     found = survey(Host(Path(args.host)), args.debugfs, memory=not args.no_memory)
     if args.why:
         if args.json:
@@ -124,6 +113,35 @@ def run(args: argparse.Namespace) -> int:
     say_what_was_read(found, args)
     if args.pack is not None:
         return pack(image, args)
+    show(image, found, args)
+    for line in (*image.info.notes, *hints(image, found, scanned=args.scan)):
+        note(args, line)
+    return strict_exit(image, args)
+
+
+def refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options that do not fit together, or name what is not there.
+
+    Raises:
+        UsageError: two options contradict each other.
+        InputError: a folder does not exist.
+    """
+    if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
+        raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
+    if args.anonymize and args.pack is None:
+        raise UsageError("--anonymize goes with --pack")
+    if args.no_memory and (args.scan or args.pack is not None or isinstance(args.root, int)):
+        raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
+    if isinstance(args.root, str) and args.root not in DIRECTIONS:
+        raise UsageError(f"--root {args.root}: expected in, out or a root's address")
+    if not Path(args.host).is_dir():
+        raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
+    if args.debugfs is not None and not Path(args.debugfs).is_dir():
+        raise InputError(f"--debugfs {args.debugfs}: no such folder; name the kho folder itself")
+
+
+def show(image: Image, found: Survey, args: argparse.Namespace) -> None:
+    """Show the image, or the part of it that PATH names."""
     node = select(image, args.path)
     if args.dts:
         from khotool.render.dts import dts_text
@@ -133,11 +151,6 @@ def run(args: argparse.Namespace) -> int:
         write_json(live_document(found, document(image, node, args)), args)
     else:
         write_lines(lines(image, node, args), args)
-    for line in image.info.notes:
-        note(args, line)
-    for line in hints(image, found, scanned=args.scan):
-        note(args, line)
-    return strict_exit(image, args)
 
 
 def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
@@ -201,7 +214,7 @@ def pack(image: Image, args: argparse.Namespace) -> int:
 
 
 def live_document(found: Survey, made: object = None) -> dict[str, Any]:
-    """The answer as JSON: the host, and behind it what ``khotool dump --json`` says."""
+    """The answer as JSON: the host, then what ``khotool dump --json`` says."""
     from khotool.render.document import head
 
     result = head("live")

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from khotool.cli.parser import arguments, command_parser, find_command, split, top_parser
-from khotool.errors import KhotoolError, UsageError
+if TYPE_CHECKING:
+    from khotool.errors import KhotoolError
 
 # Before numpy is imported: no command multiplies matrices, and the threads take time to start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-ISSUES = "the project's issue tracker"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run khotool.
 
     Args:
-        argv: arguments behind the program's name; None for those of the process.
+        argv: arguments after the program's name; None for those of the process.
 
     Returns:
         The exit code; see docs/reference/cli.md.
     """
-    words = list(argv) if argv is not None else arguments()
+    # Everything is imported inside, so that an early Ctrl-C is met by the handlers below.
     try:
-        code = _run(words)
+        return _main(argv)
+    except KeyboardInterrupt:
+        _say("khotool: interrupted")
+        _drop_output()
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from khotool.cli.streams import Terminated, prepare
+    from khotool.errors import KhotoolError
+
+    if argv is None:
+        prepare()
+    try:
+        code = _run(list(argv) if argv is not None else sys.argv[1:])
         sys.stdout.flush()
         return code
     except SystemExit as leave:
-        # argparse leaves this way behind --help.
+        # argparse leaves this way after --help.
         return _quiet_flush(leave.code if isinstance(leave.code, int) else 0)
-    except KeyboardInterrupt:
-        print("khotool: interrupted", file=sys.stderr)
-        return 130
+    except Terminated as end:
+        _say("khotool: terminated")
+        _drop_output()
+        return 128 + end.number
     except BrokenPipeError:
-        return _closed_pipe()
+        _drop_output()
+        return 0
     except KhotoolError as error:
-        for line in error.lines:
-            _fail(line)
-        return error.exit_code
+        return _failed(error)
     except MemoryError:
         _fail("out of memory; lower --limit bytes=N, or ask for less with PATH or --summary")
         return 3
@@ -49,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    from khotool.cli.parser import command_parser, find_command, split, top_parser
+    from khotool.errors import UsageError
+
     before, name, rest = split(words)
     top = top_parser()
     if name is None or before:
@@ -60,7 +77,7 @@ def _run(words: list[str]) -> int:
 
             print(f"khotool {version()}")
             return 0
-        raise UsageError(f"unknown flag {before[0]}: flags come behind the command; see --help")
+        raise UsageError(f"unknown option {before[0]}: put options after the command; see --help")
     if name == "help":
         if not rest:
             top.print_help()
@@ -79,7 +96,7 @@ def _run(words: list[str]) -> int:
 
 
 def _tell_problems(*, quiet: bool) -> None:
-    """What is wrong with installed packages and the user's folders, behind all other output."""
+    """What is wrong with installed packages and the user's folders, after all other output."""
     plugins = sys.modules.get("khotool.plugins")
     if plugins is None:
         return
@@ -89,7 +106,7 @@ def _tell_problems(*, quiet: bool) -> None:
 
 
 def _plain(parser: object) -> bool:
-    """True if flags may stand between positional arguments: not with sub-commands."""
+    """True if options may be between positional arguments: not with sub-commands."""
     import argparse
 
     actions = getattr(parser, "_actions", [])
@@ -101,26 +118,42 @@ def _plain(parser: object) -> bool:
 
 
 def _quiet_flush(code: int) -> int:
+    from khotool.errors import KhotoolError
+
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return _closed_pipe()
+        _drop_output()
+        return 0
+    except KhotoolError as error:
+        return _failed(error)
     return code
 
 
-def _closed_pipe() -> int:
-    """Keep the interpreter from complaining about the closed stdout as it leaves."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
-    return 0
+def _failed(error: KhotoolError) -> int:
+    from khotool.cli.streams import StreamError
+
+    for line in error.lines:
+        _fail(line)
+    if isinstance(error, StreamError):
+        _drop_output()
+    return error.exit_code
+
+
+def _drop_output() -> None:
+    from khotool.cli.streams import silence_stdout
+
+    silence_stdout()
 
 
 def _fail(message: str) -> None:
     """One line on stderr, whatever the message holds."""
-    print(f"khotool: error: {one_line(message)}", file=sys.stderr)
+    _say(f"khotool: error: {one_line(message)}")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def one_line(message: str) -> str:
@@ -137,6 +170,19 @@ def _bug(error: Exception) -> int:
     kind = type(error).__name__
     _fail(
         f"sorry, this is a bug in khotool ({kind}: {str(error)[:200]}); please report it to "
-        f"{ISSUES} with this line, the command and 'khotool --version'; KHOTOOL_DEBUG=1 shows where"
+        f"{_issues()} with this line, the command and 'khotool --version'; "
+        "KHOTOOL_DEBUG=1 shows where"
     )
     return 4
+
+
+def _issues() -> str:
+    """Where to report, as ``[project.urls]`` of pyproject.toml has it."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        urls = metadata("khotool").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        urls = []
+    known = dict(url.split(", ", 1) for url in urls if ", " in url)
+    return known.get("Issues") or "the maintainers of your copy"

@@ -21,7 +21,7 @@ def strict_exit(image: Image, args: argparse.Namespace) -> int:
 
 
 def geometry_hint(image: Image, args: argparse.Namespace) -> str | None:
-    """One line if the map makes no sense under the page size that was asked for, but another."""
+    """One line if the map is only valid under a page size other than the one asked for."""
     if args.page_size is None or image.info.container in ("debugfs", "fdt"):
         return None
     from khotool.maps.preserved import PreservedMap
@@ -35,8 +35,8 @@ def geometry_hint(image: Image, args: argparse.Namespace) -> str | None:
     if best is None or best == image.geometry.page_size:
         return None
     return (
-        f"note: the preserved-page map makes no sense with pages of {image.geometry.page_size} "
-        f"bytes; it does with {best}: leave out --page-size, or give --page-size {best >> 10}K"
+        f"note: the preserved-page map is not valid with pages of {image.geometry.page_size} "
+        f"bytes, but is with {best}: leave out --page-size, or give --page-size {best >> 10}K"
     )
 
 

@@ -13,8 +13,6 @@ from khotool.cli.options import options_from
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from khotool.discovery.options import Progress
     from khotool.model.image import Image
     from khotool.render.lines import Line
@@ -53,7 +51,7 @@ def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
         except OSError:
             continue
         if same:
-            raise UsageError(f"-o {output}: is the input itself; name another file")
+            raise UsageError(f"-o {output}: is the input itself; name a different file")
 
 
 class progress:  # noqa: N801
@@ -135,24 +133,6 @@ def write_lines(lines: Iterable[Line], args: argparse.Namespace) -> None:
             write(text)
 
     emit(args, chunks)
-
-
-def console(args: argparse.Namespace) -> Console:
-    """A rich console on stdout: the terminal's width, or 100 columns where there is none."""
-    from rich.console import Console
-
-    color = wants_color(args)
-    return Console(
-        file=sys.stdout,
-        width=width(),
-        no_color=not color,
-        force_terminal=color or None,
-        color_system="standard" if color else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=True,
-    )
 
 
 def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], object]) -> None:

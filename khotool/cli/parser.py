@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import NoReturn
 
 from khotool.cli.commands import COMMANDS, Command, available, load
@@ -60,7 +59,7 @@ def top_parser() -> Parser:
     parser.add_argument("--version", action="store_true", help="show the version and leave")
     commands = parser.add_argument_group("commands")
     for command in available():
-        # An argument that is never parsed: it stands in the help under its own name.
+        # An argument that is never parsed; it is there for the help.
         commands.add_argument(f"khotool_{command.name}", metavar=command.name, help=command.help)
     return parser
 
@@ -95,8 +94,3 @@ def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
         if not word.startswith("-"):
             return argv[:index], word, argv[index + 1 :]
     return argv, None, []
-
-
-def arguments() -> list[str]:
-    """The process's arguments."""
-    return sys.argv[1:]

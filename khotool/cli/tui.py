@@ -11,7 +11,7 @@ from khotool.errors import UsageError
 NAME = "tui"
 HELP = "explore an image in the terminal"
 SWITCH = 0.0005
-"""Seconds a thread may keep the interpreter while another wants it."""
+"""Seconds a thread may keep the interpreter while a second one waits for it."""
 EPILOG = """\
 examples:
   khotool tui image.elf.xz

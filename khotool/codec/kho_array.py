@@ -11,7 +11,6 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.abi.registry import Registry
 from khotool.codec.base import Codec, Stored, Use, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem

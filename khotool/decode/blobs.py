@@ -167,7 +167,7 @@ def _walk_tree(
         if node is None or node.target is None:
             node = node or top.add(Node(name, NodeKind.ENTRY))
             entry_blob(walk, node, address, len(tree.subtrees[name]))
-            if not node.note:
+            if node.state is None and not node.remark:
                 node.state = NodeState.OUTSIDE_ROOT
     return decoded_of(walk)
 

@@ -1,4 +1,4 @@
-"""Pair what two lists have in common, and tell what moved."""
+"""Pair what two lists have in common, and find what moved."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def paired(
 
 
 def moved(old: Sequence[Key], new: Sequence[Key]) -> list[tuple[Key, int, int]]:
-    """The fewest keys whose move explains another order.
+    """The fewest keys whose move explains a new order.
 
     Args:
         old: distinct keys.
-        new: the same keys in another order.
+        new: the same keys in their new order.
 
     Returns:
         Key, position in ``old``, position in ``new``.

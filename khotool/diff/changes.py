@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from khotool.model.image import Phase
 
 
 class ChangeKind(StrEnum):
@@ -46,17 +47,68 @@ class OwnerChange:
     new: int
 
 
+class Why(StrEnum):
+    """Why a part could not be compared: reasons of absent values, and some of a comparison."""
+
+    NOT_CAPTURED = "not-captured"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    UNPARSABLE = "unparsable"
+    LIMIT = "limit"
+    CONSUMED = "consumed"
+    UNKNOWN_FORMAT = "unknown-format"
+    OTHER_HANDLER = "other-handler"
+
+
+class Side(StrEnum):
+    """Which of the images."""
+
+    FIRST = "first"
+    SECOND = "second"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """A part that one of the images, or both, do not show.
+
+    Args:
+        path: in the first image where it is there; ``/`` for anything.
+        side: the image that does not show it.
+        contents: only the payload was not compared.
+        size: bytes of the payload that were not compared; 0 where that is not known.
+    """
+
+    path: str
+    why: Why
+    side: Side
+    contents: bool = False
+    size: int = 0
+
+
+class Result(StrEnum):
+    """What a comparison comes to."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    INCOMPLETE = "incomplete"
+    """Equal in what both images show."""
+
+
 @dataclass(slots=True)
 class Comparison:
     """The differences of two images.
 
     Args:
         changes: in the order of the first image.
-        owners: owners of preserved memory with another number of pages.
+        owners: owners whose number of preserved pages changed.
         totals: pages preserved in each image; None where a map is absent.
         added: physical ranges preserved in the second image only, (start, bytes); see options.
         removed: physical ranges preserved in the first image only.
-        notes: what could not be compared and why.
+        not_compared: what one of the images does not show.
+        phases: of the first and of the second image.
+        addresses: physical addresses were compared.
+        more_ranges: ``added`` or ``removed`` do not have all ranges.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -64,14 +116,23 @@ class Comparison:
     totals: tuple[int | None, int | None] = (None, None)
     added: list[tuple[int, int]] = field(default_factory=list)
     removed: list[tuple[int, int]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    not_compared: list[NotCompared] = field(default_factory=list)
+    phases: tuple[Phase, Phase] = (Phase.UNKNOWN, Phase.UNKNOWN)
     addresses: bool = False
+    more_ranges: bool = False
+
+    @property
+    def result(self) -> Result:
+        """Whether anything changed; addresses count only if they were asked for."""
+        moved = self.addresses and (self.added or self.removed)
+        if self.changes or self.owners or moved:
+            return Result.DIFFERENT
+        return Result.INCOMPLETE if self.not_compared else Result.EQUAL
 
     @property
     def equal(self) -> bool:
-        """True if nothing changed; addresses count only if they were asked for."""
-        moved = self.addresses and (self.added or self.removed)
-        return not (self.changes or self.owners or moved)
+        """True if everything was compared and nothing changed."""
+        return self.result is Result.EQUAL
 
     @property
     def pages_added(self) -> int:
@@ -92,7 +153,7 @@ class DiffOptions:
         addresses: physical addresses too.
         pages: list preserved ranges of one image only.
         contents: payload too.
-        only: paths; nothing else is reported. ``*`` stands for anything but ``/``.
+        only: paths; nothing else is reported. ``*`` matches anything but ``/``.
         ignore: paths that are not reported, with all below them.
     """
 
@@ -101,25 +162,3 @@ class DiffOptions:
     contents: bool = False
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-
-
-class PathFilter:
-    """Which paths are reported."""
-
-    def __init__(self, options: DiffOptions) -> None:
-        self.only = [_pattern(text) for text in options.only]
-        self.ignore = [_pattern(text) for text in options.ignore]
-
-    def __call__(self, path: str) -> bool:
-        """True if a change at this path is reported."""
-        if any(pattern.match(path) for pattern in self.ignore):
-            return False
-        return not self.only or any(pattern.match(path) for pattern in self.only)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    parts = [re.escape(part) for part in text.rstrip("/").split("*")]
-    # A run of stars is one star, so that no pattern backtracks for long.
-    body = "[^/]*".join([parts[0], *(part for part in parts[1:] if part)])
-    tail = "[^/]*" if text.endswith("*") else ""
-    return re.compile(rf"{body}{tail}(?=$|[/\[])", re.DOTALL)

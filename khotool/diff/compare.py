@@ -1,4 +1,4 @@
-"""Compare two handovers by what they hand over, wherever it lies."""
+"""Compare two handovers by what they hand over, wherever it is in memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from khotool.abi.definition import Kind
-from khotool.absent import Absent
+from khotool.abi.definition import Kind, Shape
+from khotool.absent import Absent, Reason
 from khotool.diff.align import moved, paired
-from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, PathFilter
+from khotool.diff.changes import (
+    Change,
+    ChangeKind,
+    Comparison,
+    DiffOptions,
+    NotCompared,
+    Side,
+    Why,
+)
 from khotool.diff.fields import (
     KEY_FIELDS,
     changed,
@@ -20,26 +28,30 @@ from khotool.diff.fields import (
     is_layout,
     is_unknown,
     is_version,
-    json_of,
     length_of,
+    one_sided,
     plain_key,
     pointer_of,
     says_nothing,
-    text_of,
     unfollowed,
+    unread_handle,
 )
-from khotool.diff.gaps import Gaps, Hidden, is_marker
-from khotool.diff.layout import compare_layout
+from khotool.diff.gaps import Gaps, Hidden, is_marker, not_compared
+from khotool.diff.layout import Layouts
+from khotool.diff.paths import PathFilter
 from khotool.diff.tables import compare_tables
 from khotool.diff.versions import known_on_one_side, unknown_nodes, version_change
+from khotool.extract.select import points_to
 from khotool.model.image import Image, Node, NodeKind, Phase
 
 MOST_RENAMES = 16
-"""Elements of one list that are looked at for having got another name."""
-MOST_NOTES = 1000
+"""Elements of one list that may have been renamed."""
+MOST_GAPS = 100_000
+"""Parts that are remembered as not compared."""
+PAYLOAD = frozenset({Shape.RANGE, Shape.OPAQUE, Shape.FOLIO})
 
 Key = tuple[tuple[str, str | None], int]
-SIDES = ("first", "second")
+SIDES = (Side.FIRST, Side.SECOND)
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -50,25 +62,32 @@ def compare(
 
     Nodes are aligned by their names and keys. Addresses, the lists and areas that records are
     kept in, and sizes of blobs are not content, unless they lie at the same place. What one image
-    does not have because it was not captured, or because the booted kernel reused it, is a note
-    and no change.
+    does not have because it was not captured, or because the booted kernel reused it, is not
+    compared, and not a change.
+
+    Raises:
+        UsageError: a path of the options is in neither image.
     """
     from khotool.diff.contents import compare_contents
     from khotool.diff.pages import compare_pages, compare_scratch
 
     options = options or DiffOptions()
+    shown = PathFilter(options, (old, new))
     walk = TreeComparison(old, new, options, (Gaps(old), Gaps(new)))
     walk.run(old.tree, new.tree)
-    result = Comparison(addresses=options.addresses)
-    result.changes = [*_image_changes(old, new), *walk.abi_change(), *walk.changes]
-    result.changes += compare_scratch(old, new, options)
+    result = Comparison(phases=(old.phase, new.phase), addresses=options.addresses)
+    changes = [*_image_changes(old, new), *walk.abi_change(), *walk.changes]
+    result.changes = [change for change in changes if shown(change.path)]
+    result.not_compared = [
+        gap
+        for gap in walk.not_compared.values()
+        if (shown.whole(gap.path) if gap.path == "/" else shown(gap.path))
+    ]
+    compare_scratch(old, new, shown, result, options)
     if options.contents:
-        compare_contents(old, new, walk.payload, result, progress)
-    shown = PathFilter(options)
-    result.changes = [change for change in result.changes if shown(change.path)]
+        compare_contents(old, new, walk.payload, shown, result, progress)
     hidden = Hidden(walk.hidden)
     compare_pages(old, new, walk.renamed, lambda path: path not in hidden, shown, result, options)
-    result.notes = [*_phase_notes(old, new), *walk.notes, *result.notes]
     return result
 
 
@@ -84,20 +103,15 @@ def _image_changes(old: Image, new: Image) -> list[Change]:
     return changes
 
 
-def _phase_notes(old: Image, new: Image) -> list[str]:
-    if old.phase is new.phase:
-        return []
-    return [f"the first image is {old.phase}, the second {new.phase}"]
-
-
 @dataclass(slots=True)
 class TreeComparison:
     """The walk over two trees.
 
     Args:
         gaps: what each image could not read.
+        not_compared: what one of the images does not show, by its path.
         payload: pairs of nodes whose contents correspond.
-        renamed: paths of elements that have another name in the second image: new to old.
+        renamed: paths of elements that have a new name in the second image: new to old.
         hidden: paths below which one image was not read.
     """
 
@@ -106,7 +120,7 @@ class TreeComparison:
     options: DiffOptions
     gaps: tuple[Gaps, Gaps]
     changes: list[Change] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    not_compared: dict[str, NotCompared] = field(default_factory=dict)
     payload: list[tuple[Node, Node]] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
@@ -141,32 +155,35 @@ class TreeComparison:
         if a.table is not None and b.table is not None:
             self._tables(a, b, lost)
             return []
-        if is_group(a) and is_group(b):
-            self._remember_payload(a, b)
-            below = self._children(a, b, skip, lost)
-            self._layout(a, b, lost)
-            return below
-        return []
+        self._remember_payload(a, b)
+        if not is_group(a) or not is_group(b):
+            unread = unread_handle(a, self.old), unread_handle(b, self.new)
+            if any(unread):
+                side = Side.BOTH if all(unread) else SIDES[unread[1]]
+                self._gap(NotCompared(a.path, Why.UNKNOWN_FORMAT, side))
+            return []
+        below = self._children(a, b, skip, lost)
+        self._layout(a, b, lost)
+        return below
 
     def _layout(self, a: Node, b: Node, lost: tuple[bool, bool]) -> None:
         addresses = self.options.addresses
         faulty = self.gaps[0].rules(a) != self.gaps[1].rules(b)
-        images = self.old, self.new
-        self.changes += compare_layout(a, b, images, lost, addresses=addresses, faulty=faulty)
+        self.changes += Layouts(self.old, self.new, lost, addresses, faulty).compare(a, b)
 
     def _unknown_format(self, a: Node, b: Node) -> None:
         before = len(self.changes)
         self._layout(a, b, (False, False))
         change = version_change(a, b)
-        # A blob of another size is reason enough not to be known.
+        # A different size of the blob is reason enough that its format is not known.
         if change is not None and (before == len(self.changes) or change.path != a.path):
             self.changes.append(change)
-        side = SIDES[0] if b.format else SIDES[1]
-        self._note(f"{a.path}: its format is not known in the {side} image; not compared")
+        side = Side.FIRST if b.format else Side.SECOND
+        self._gap(NotCompared(a.path, Why.UNKNOWN_FORMAT, side))
         self.hidden.append(a.path)
 
     def _lost(self, a: Node, b: Node) -> tuple[bool, bool]:
-        """Which of the images has not all that the node leads to."""
+        """Which of the images does not have all that the node leads to."""
         reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
         lost = bool(reasons[0]), bool(reasons[1])
         if lost == (False, False):
@@ -179,8 +196,7 @@ class TreeComparison:
             if not self.options.addresses and one is not None and two is not None:
                 self._changed(one, two)
             return lost
-        where = "both images" if lost[0] and lost[1] else f"the {SIDES[side]} image"
-        self._note(f"{a.path}: {reasons[side]} in {where}")
+        self._gap(not_compared(a.path, *reasons))
         self.hidden.append(a.path)
         return lost
 
@@ -194,41 +210,49 @@ class TreeComparison:
         self.formats[1].add(b.format)
 
     def _values(self, a: Node, b: Node) -> bool:
-        """Compare the values themselves; False if there is no point in going below."""
-        if is_unknown(a.value) or is_unknown(b.value):
-            if is_unknown(a.value) != is_unknown(b.value):
-                gone = a.value if is_unknown(a.value) else b.value
-                side = SIDES[0] if is_unknown(a.value) else SIDES[1]
-                self._note(f"{a.path}: {gone.reason} in the {side} image")
-            return False
+        """Compare the values themselves; False if what is below them is not to be compared."""
         if isinstance(a.value, Absent) or isinstance(b.value, Absent):
-            if type(a.value) is not type(b.value):
-                self._changed(a, b)
+            self._absent_values(a, b)
             return False
         if is_group(a) != is_group(b):
             self._one_group(a, b)
             return False
-        if is_address(a) or is_address(b):
-            # Whether there is anything at all is no matter of addresses.
-            appeared = bool(a.value) != bool(b.value) and not is_group(a)
-            if appeared or (self.options.addresses and a.value != b.value):
-                self._changed(a, b)
-        elif is_version(a) and a.format and b.format and a.format != b.format:
-            return True
-        elif a.value != b.value and not is_group(a) and not self._counted(a, b):
+        if self._value_differs(a, b):
             self._changed(a, b)
         return True
+
+    def _absent_values(self, a: Node, b: Node) -> None:
+        reasons = [node.value.reason if is_unknown(node.value) else None for node in (a, b)]
+        if any(reasons):
+            self._gap(not_compared(a.path, *reasons))
+        elif type(a.value) is not type(b.value):
+            self._changed(a, b)
+
+    def _value_differs(self, a: Node, b: Node) -> bool:
+        if is_address(a) or is_address(b):
+            # Whether there is anything at all is not a matter of addresses.
+            appeared = bool(a.value) != bool(b.value) and not is_group(a)
+            return appeared or (self.options.addresses and a.value != b.value)
+        if a.value == b.value or is_group(a):
+            return False
+        other_format = is_version(a) and a.format and b.format and a.format != b.format
+        return not other_format and not self._counted(a, b)
 
     def _one_group(self, a: Node, b: Node) -> None:
         """Something hangs from a node in one of the images only."""
         same = bool(a.value) == bool(b.value)
-        read = not (self.gaps[0].reason(a) or self.gaps[1].reason(b))
-        if unfollowed(a, self.old) or unfollowed(b, self.new) or (same and not read):
-            self._note(f"{a.path}: what it points to is not in both captures")
+        reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
+        outside = unfollowed(a, self.old), unfollowed(b, self.new)
+        if any(outside) or (same and any(reasons)):
+            found = [
+                reason or (Reason.NOT_CAPTURED if led_out else None)
+                for reason, led_out in zip(reasons, outside, strict=True)
+            ]
+            self._gap(not_compared(a.path, *found))
         elif same and any(gap.limited for gap in self.gaps):
-            self._note_limit()
+            self._limit()
         elif same and handler_of(a) != handler_of(b):
-            self._note(f"{a.path}: not compared, as the handlers differ")
+            self._gap(NotCompared(a.path, Why.OTHER_HANDLER, Side.BOTH))
         else:
             self._changed(a, b)
             return
@@ -248,8 +272,12 @@ class TreeComparison:
         before = len(self.changes)
         self._layout(a, b, lost)
         found, longer = compare_tables(a, b, addresses=self.options.addresses)
-        if len(a.table) < a.table.declared or len(b.table) < b.table.declared:
-            self._note(f"{a.path}: not all records are captured")
+        cut = [
+            Reason.NOT_CAPTURED if len(table) < table.declared else None
+            for table in (a.table, b.table)
+        ]
+        if any(cut):
+            self._gap(not_compared(a.path, *cut))
             found = [change for change in found if change.kind is ChangeKind.CHANGED]
             if before == len(self.changes):
                 self.hidden.append(a.path)
@@ -272,17 +300,24 @@ class TreeComparison:
             self._moves(left, right, common)
         if a.kind is NodeKind.LIST and len(gone) == len(more) <= MOST_RENAMES and gone:
             gone, more = self._renames(left, right, gone, more)
+        only = [left[key] for key in gone], [right[key] for key in more]
+        self._one_sided_children(a, b, *only, lost)
+        return [(left[key], right[key]) for key in common]
+
+    def _one_sided_children(
+        self, a: Node, b: Node, gone: list[Node], more: list[Node], lost: tuple[bool, bool]
+    ) -> None:
+        """What only one of two nodes has, unless the other's image may have lost it."""
         other_format = bool(a.format and b.format and a.format != b.format)
         partial = is_unknown(a.value) or is_unknown(b.value)
-        only = [left[key] for key in gone], [right[key] for key in more]
-        explained = self._unknown_nodes(*only) if a.parent is not None else set()
-        for side, kind in ((1, ChangeKind.REMOVED), (0, ChangeKind.ADDED)):
-            if lost[side]:
-                continue
-            for node in only[1 - side]:
+        explained = self._unknown_nodes(gone, more) if a.parent is not None else set()
+        for lost_there, kind, nodes in (
+            (lost[1], ChangeKind.REMOVED, gone),
+            (lost[0], ChangeKind.ADDED, more),
+        ):
+            for node in nodes if not lost_there else ():
                 if id(node) not in explained:
                     self._one_sided(kind, node, other_format, partial)
-        return [(left[key], right[key]) for key in common]
 
     def _unknown_nodes(self, gone: list[Node], more: list[Node]) -> set[int]:
         """Nodes that only one image knows the format of; the ids of what that explains."""
@@ -291,10 +326,7 @@ class TreeComparison:
             for version, text, nodes in unknown_nodes(known, other):
                 pair = (str(version.value), text) if side else (text, str(version.value))
                 self.changes.append(Change(ChangeKind.CHANGED, version.path, *pair, pair))
-                self._note(
-                    f"{version.path}: its format is not known in the {SIDES[side]} image; "
-                    "not compared"
-                )
+                self._gap(NotCompared(version.path, Why.UNKNOWN_FORMAT, SIDES[side]))
                 explained |= {id(node) for node in nodes}
                 self.hidden += [node.path for node in nodes]
         return explained
@@ -352,7 +384,7 @@ class TreeComparison:
             assert field_b is not None
             self._changed(field_a, field_b)
             self.payload += probe.payload
-            self.notes += probe.notes
+            self.not_compared.update(probe.not_compared)
             self.hidden += probe.hidden
             self.renamed[b.path] = a.path
             gone.remove(key)
@@ -362,39 +394,34 @@ class TreeComparison:
     def _one_sided(self, kind: ChangeKind, node: Node, other_format: bool, partial: bool) -> None:
         other = self.new if kind is ChangeKind.REMOVED else self.old
         at = 0 if kind is ChangeKind.ADDED else 1
-        side = SIDES[at]
         if other.phase is Phase.CONSUMED and (partial or is_unknown(node.value)):
-            self._note(f"{node.path}: consumed in the {side} image")
+            self._gap(NotCompared(node.path, Why.CONSUMED, SIDES[at]))
             return
-        if is_unknown(node.value) or (partial and other.phase is Phase.CONSUMED):
-            self._note(f"{node.path}: unknown")
+        if is_unknown(node.value):
+            self._gap(NotCompared(node.path, Why(node.value.reason), SIDES[1 - at]))
             return
         if self.gaps[at].limited:
-            self._note_limit()
+            self._limit()
             return
         # A format without this field says the same as a zero in it.
         if other_format and not is_group(node) and says_nothing(node):
             return
-        value, text = json_of(node), text_of(node)
-        if kind is ChangeKind.REMOVED:
-            self.changes.append(Change(kind, node.path, value, None, (text, "")))
-        else:
-            self.changes.append(Change(kind, node.path, None, value, ("", text)))
+        self.changes.append(one_sided(kind, node))
 
     def _changed(self, a: Node, b: Node) -> None:
         self.changes.append(changed(a, b))
 
     def _remember_payload(self, a: Node, b: Node) -> None:
         element = a.key is not None and not a.name
-        if self.options.contents and (element or a.table is not None):
+        if self.options.contents and (element or a.table is not None or points_to(a) in PAYLOAD):
             self.payload.append((a, b))
 
-    def _note_limit(self) -> None:
-        text = "a limit stopped decoding: what only one of the images has is not reported"
-        if text not in self.notes[:1]:
-            self.notes.insert(0, text)
-            self.hidden.append("/")
+    def _limit(self) -> None:
+        """Decoding of an image stopped: what only the other one has may be there as well."""
+        limited = [Reason.LIMIT if gap.limited else None for gap in self.gaps]
+        self._gap(not_compared("/", *limited))
+        self.hidden.append("/")
 
-    def _note(self, text: str) -> None:
-        if len(self.notes) < MOST_NOTES:
-            self.notes.append(text)
+    def _gap(self, gap: NotCompared) -> None:
+        if len(self.not_compared) < MOST_GAPS:
+            self.not_compared.setdefault(gap.path, gap)

@@ -1,9 +1,10 @@
-"""Which values of a model are content, and which say only where content lies."""
+"""Which values of a model are content, and which say only where content is."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from khotool.abi.definition import Shape
 from khotool.absent import Absent, Reason
 from khotool.diff.changes import Change, ChangeKind
 from khotool.model.image import Image, Node, NodeKind
@@ -23,7 +24,7 @@ KEY_FIELDS = ("name", "token")
 
 
 def is_layout(child: Node, image: Image) -> bool:
-    """True for what another writer of the same content would lay out in another way."""
+    """True for what a different writer of the same content may lay out differently."""
     parent = child.parent
     if parent is None or (child.name and child.key is not None) or parent.table is not None:
         return True
@@ -80,6 +81,15 @@ def unfollowed(node: Node, image: Image) -> bool:
     )
 
 
+def unread_handle(node: Node, image: Image) -> bool:
+    """True for a handle of an unknown handler: what it leads to was not read."""
+    reference = node.field.points_to if node.field is not None else None
+    if reference is None or reference.shape is not Shape.HANDLER or not node.value:
+        return False
+    name = handler_of(node)
+    return isinstance(name, str) and not image.registry.handlers(reference.kind, name)
+
+
 def json_of(node: Node, *, addresses: bool = False) -> Any:
     """The value of a leaf; of a group a few of its values."""
     if not is_group(node):
@@ -104,6 +114,14 @@ def changed(a: Node, b: Node) -> Change:
     """Two values of one path."""
     old, new = (json_scalar(node.value, node.field) for node in (a, b))
     return Change(ChangeKind.CHANGED, a.path, old, new, (scalar_text(a), scalar_text(b)))
+
+
+def one_sided(kind: ChangeKind, node: Node, *, addresses: bool = False) -> Change:
+    """A node that one image has: the second if it was added, else the first."""
+    value, text = json_of(node, addresses=addresses), text_of(node)
+    if kind is ChangeKind.REMOVED:
+        return Change(kind, node.path, value, None, (text, ""))
+    return Change(kind, node.path, None, value, ("", text))
 
 
 def text_of(node: Node) -> str:
@@ -149,7 +167,7 @@ def length_of(node: Node | None) -> int:
 
 
 def plain_key(node: Node) -> str | None:
-    """The key without the number that tells it from an earlier element with the same."""
+    """The key without the number that tells it from an earlier element with the same key."""
     if node.key is None or "~" not in node.key:
         return node.key
     value = next((node.value_of(name) for name in KEY_FIELDS if node.get(name)), node.key)

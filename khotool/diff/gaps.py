@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
-from khotool.absent import Absent
+from khotool.absent import Absent, Reason
+from khotool.diff.changes import NotCompared, Side, Why
 from khotool.diff.fields import PARTIAL, is_unknown
 from khotool.model.image import Image, Node, NodeKind, Phase
+from khotool.view.memory import paths_above
 
 NOT_READ = "MEM301"
 """Finding at a pointer whose target, or a part of it, is not captured."""
-PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
 STOPPED = "LIM001"
 """Finding where decoding stopped at a limit."""
+
+
+def not_compared(
+    path: str,
+    old: Reason | None,
+    new: Reason | None,
+    *,
+    contents: bool = False,
+    size: int = 0,
+) -> NotCompared:
+    """A part that is missing in the first image, the second, or both, for a reason each."""
+    side = Side.BOTH if old and new else Side.FIRST if old else Side.SECOND
+    return NotCompared(path, Why(old or new or Reason.UNPARSABLE), side, contents, size)
 
 
 class Gaps:
@@ -32,12 +44,13 @@ class Gaps:
             self._rules.setdefault(finding.path, set()).add(finding.rule)
         self._paths = {finding.path for finding in image.findings if finding.rule == NOT_READ}
 
-    def reason(self, node: Node) -> str:
-        """Why what a node leads to is not, or not all, in the model; empty if it is."""
+    def reason(self, node: Node) -> Reason | None:
+        """Why what a node leads to is not, or not all, in the model; None if it is."""
         for child in node.children:
             if is_marker(child):
-                return str(child.value.reason)
-        return "not-captured" if self._paths and node.path in self._paths else ""
+                reason: Reason = child.value.reason
+                return reason
+        return Reason.NOT_CAPTURED if self._paths and node.path in self._paths else None
 
     def rules(self, node: Node) -> set[str]:
         """Ids of what decoding found wrong at a node."""
@@ -45,7 +58,7 @@ class Gaps:
 
 
 def is_marker(node: Node) -> bool:
-    """True for the child that stands where the target of a pointer is missing."""
+    """True for the child that is there instead of a missing target of a pointer."""
     return (
         node.name == "target"
         and node.kind is NodeKind.VALUE
@@ -57,21 +70,15 @@ def is_marker(node: Node) -> bool:
 
 
 class Hidden:
-    """Owners whose pages are not comparable, as some of their memory was not read."""
+    """Owners whose pages are not comparable: some of their memory was not read."""
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = set(paths)
-        self._above = {above for path in paths for above in _above(path)}
+        self._above = {above for path in paths for above in paths_above(path)}
 
     def __contains__(self, owner: str | None) -> bool:
         if not self._paths:
             return False
         if owner is None or "/" in self._paths or owner in self._above:
             return True
-        return owner in self._paths or any(above in self._paths for above in _above(owner))
-
-
-def _above(path: str) -> list[str]:
-    """Paths that a path is below: it is cut before each part, quoted text aside."""
-    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
-    return [path[:at] for at in places if at]
+        return owner in self._paths or any(above in self._paths for above in paths_above(owner))

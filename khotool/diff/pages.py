@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, OwnerChange
-from khotool.model.image import Image
+from khotool.diff.gaps import not_compared
+from khotool.diff.paths import PathFilter
+from khotool.model.image import Image, Span
 from khotool.pages.runs import subtract
+from khotool.view.memory import memory_of
 
 MOST_RANGES = 100_000
+MAP = "/memory_map"
+SCRATCH = "/scratch"
 
 
 def compare_pages(
@@ -19,51 +26,48 @@ def compare_pages(
     new: Image,
     renamed: dict[str, str],
     comparable: Callable[[str | None], bool],
-    shown: Callable[[str], bool],
+    shown: PathFilter,
     result: Comparison,
     options: DiffOptions,
 ) -> None:
     """Fill in totals, owners and ranges.
 
     Args:
-        renamed: paths of the second image that have another one in the first.
-        comparable: tells which owners have all of their memory in both images.
-        shown: tells which owners are reported.
+        renamed: paths of the second image whose path in the first one differs.
+        comparable: whether both images show all memory of an owner.
+        shown: whether an owner is reported.
     """
-    if isinstance(old.map, Absent) or isinstance(new.map, Absent):
-        for side, image in (("first", old), ("second", new)):
-            if isinstance(image.map, Absent):
-                result.notes.append(
-                    f"preserved pages are not compared: the map is {image.map.reason} in the "
-                    f"{side} image"
-                )
+    memories = memory_of(old), memory_of(new)
+    first, second = memories
+    if isinstance(first, Absent) or isinstance(second, Absent):
+        # The pointer to the map may have led nowhere; this says why.
+        lost = [found.reason if isinstance(found, Absent) else None for found in memories]
+        kept = [gap for gap in result.not_compared if gap.path != MAP]
+        result.not_compared = [*kept, not_compared(MAP, *lost)] if shown.whole(MAP) else kept
         return
-    result.totals = old.map.blocks.pages, new.map.blocks.pages
-    a, b = pages_by_owner(old, {}), pages_by_owner(new, renamed)
+    result.totals = first.pages, second.pages
+    owners = _owners(first.pages_by_owner, _renamed(second.pages_by_owner, renamed))
+    result.owners = [one for one in owners if comparable(one.path) and shown(one.path or "/")]
+    if options.pages or options.addresses:
+        result.removed = _ranges(subtract(first.ranges, second.ranges))
+        result.added = _ranges(subtract(second.ranges, first.ranges))
+        result.more_ranges = MOST_RANGES in (len(result.removed), len(result.added))
+
+
+def _owners(a: dict[str | None, int], b: dict[str | None, int]) -> Iterator[OwnerChange]:
     for path in sorted(a.keys() | b.keys(), key=lambda path: path or ""):
         before, after = a.get(path, 0), b.get(path, 0)
-        if before != after and comparable(path) and shown(path or "/"):
-            result.owners.append(OwnerChange(path, before, after))
-    if options.pages or options.addresses:
-        left, right = old.map.blocks.ranges(), new.map.blocks.ranges()
-        result.removed = _ranges(subtract(left, right))
-        result.added = _ranges(subtract(right, left))
-        if MOST_RANGES in (len(result.removed), len(result.added)):
-            result.notes.append(f"only the first {MOST_RANGES} ranges are listed")
+        if before != after:
+            yield OwnerChange(path, before, after)
 
 
-def pages_by_owner(image: Image, renamed: dict[str, str]) -> dict[str | None, int]:
-    """Preserved pages of each owner; None for those without."""
-    ownership = image.ownership()
-    if ownership is None:
-        return {}
-    count = ownership.pages_by_owner()
-    pages: dict[str | None, int] = {None: int(count[0])} if count[0] else {}
-    for path, number in zip(ownership.owners, count[1:].tolist(), strict=True):
-        name = _old_path(path, renamed)
-        if number:
-            pages[name] = pages.get(name, 0) + number
-    return pages
+def _renamed(pages: dict[str | None, int], renamed: dict[str, str]) -> dict[str | None, int]:
+    """Pages of owners by their path in the first image."""
+    found: dict[str | None, int] = {}
+    for path, number in pages.items():
+        name = None if path is None else _old_path(path, renamed)
+        found[name] = found.get(name, 0) + number
+    return found
 
 
 def _old_path(path: str, renamed: dict[str, str]) -> str:
@@ -75,31 +79,38 @@ def _old_path(path: str, renamed: dict[str, str]) -> str:
     return path
 
 
-def _ranges(ranges: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> list[tuple[int, int]]:
+def _ranges(ranges: NDArray[np.uint64]) -> list[tuple[int, int]]:
     return [(start, end - start) for start, end in ranges[:MOST_RANGES].tolist()]
 
 
-def compare_scratch(old: Image, new: Image, options: DiffOptions) -> list[Change]:
-    """Scratch areas by position; nothing where one image does not tell them."""
+def compare_scratch(
+    old: Image, new: Image, shown: PathFilter, result: Comparison, options: DiffOptions
+) -> None:
+    """Scratch areas by position, where both images tell them.
+
+    They are boot data and not part of the handover: most captures are without, and are whole.
+    """
     if isinstance(old.scratch, Absent) or isinstance(new.scratch, Absent):
-        return []
-    a, b = old.scratch.areas, new.scratch.areas
-    changes = []
-    for index in range(max(len(a), len(b))):
-        path = f"/scratch[{index}]"
-        if index >= len(b):
-            text = (f"{a[index].size} bytes", "")
-            changes.append(Change(ChangeKind.REMOVED, path, {"size": a[index].size}, None, text))
-        elif index >= len(a):
-            text = ("", f"{b[index].size} bytes")
-            changes.append(Change(ChangeKind.ADDED, path, None, {"size": b[index].size}, text))
-        else:
-            if a[index].size != b[index].size:
-                sizes = a[index].size, b[index].size
-                shown = (str(sizes[0]), str(sizes[1]))
-                changes.append(Change(ChangeKind.CHANGED, f"{path}/size", *sizes, shown))
-            if options.addresses and a[index].address != b[index].address:
-                places = hex(a[index].address), hex(b[index].address)
-                where = f"{path}/address"
-                changes.append(Change(ChangeKind.CHANGED, where, *places, places))
-    return changes
+        return
+    pairs = zip_longest(old.scratch.areas, new.scratch.areas)
+    changes = [
+        change
+        for index, (a, b) in enumerate(pairs)
+        for change in _area(f"{SCRATCH}[{index}]", a, b, addresses=options.addresses)
+    ]
+    result.changes += [change for change in changes if shown(change.path)]
+
+
+def _area(path: str, a: Span | None, b: Span | None, *, addresses: bool) -> Iterator[Change]:
+    if a is None or b is None:
+        kind = ChangeKind.REMOVED if b is None else ChangeKind.ADDED
+        old, new = ({"size": area.size} if area is not None else None for area in (a, b))
+        text = [f"{area.size} bytes" if area is not None else "" for area in (a, b)]
+        yield Change(kind, path, old, new, (text[0], text[1]))
+        return
+    if a.size != b.size:
+        shown = (str(a.size), str(b.size))
+        yield Change(ChangeKind.CHANGED, f"{path}/size", a.size, b.size, shown)
+    if addresses and a.address != b.address:
+        places = hex(a.address), hex(b.address)
+        yield Change(ChangeKind.CHANGED, f"{path}/address", *places, places)

@@ -128,6 +128,6 @@ def _row_change(kind: ChangeKind, path: str, value: dict[str, int]) -> Change:
 
 
 def _rows_text(value: dict[str, Any]) -> str:
-    more = f" with another {value['field']}" if "field" in value else ""
+    more = f" with a different {value['field']}" if "field" in value else ""
     at = f" from index {value['index']}" if "index" in value else ""
     return f"{value['rows']} {'row' if value['rows'] == 1 else 'rows'}{at}{more}"

@@ -34,7 +34,7 @@ def version_change(a: Node, b: Node) -> Change | None:
 
 
 def _stored(version: Node, known: Node, other: Node) -> str | None:
-    """The text that stands in ``other`` where ``version`` stands in ``known``."""
+    """The text that ``other`` has where ``known`` has ``version``."""
     raw = other.get(version.name)
     if raw is not None and isinstance(raw.value, bytes):
         return decode_text(raw.value)
@@ -48,7 +48,7 @@ def _stored(version: Node, known: Node, other: Node) -> str | None:
 
 
 def unknown_nodes(known: list[Node], other: list[Node]) -> list[tuple[Node, str, list[Node]]]:
-    """Nodes of a tree whose fields stand in their parent, where one image does not know them.
+    """Nodes of a tree that have their fields in the parent, where one image does not know them.
 
     Args:
         known: children that only the one image has.

@@ -15,23 +15,28 @@ from typing import Any
 
 from khotool.absent import Absent
 from khotool.errors import InputError, KhotoolError, UsageError
-from khotool.extract.memfd import contents_of
 from khotool.extract.names import Names
 from khotool.extract.plan import Plan
-from khotool.extract.select import has_block, has_range, is_empty, payload_plan
+from khotool.extract.select import find_payload, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
-from khotool.model.image import Image, Node, NodeKind
+from khotool.model.image import Image, Node
+from khotool.view.entries import entries_by_name, regions_of
+from khotool.view.luo import Luo
 
 MOST_FILES = 100_000
 MOST_ZEROS = 64 << 30
 """Bytes of holes that are hashed in all; files with more have no hash in the manifest."""
+MANIFEST = "manifest.json"
 Progress = Callable[[str, int, int | None], None]
 Ask = Callable[[Image, Node], Plan | None]
-"""Gives the payload of a node that its definition does not tell, else None."""
+"""Gives the payload of a node that its definition does not describe, else None."""
+Describe = Callable[[Node], str]
+"""Gives what a person should know of a node, for the manifest; empty for nothing."""
+Parts = tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One payload and where it goes.
 
@@ -41,7 +46,7 @@ class Item:
     """
 
     node: Node
-    folder: tuple[str, ...]
+    folder: Parts
     name: str
 
 
@@ -57,30 +62,44 @@ class Folder:
 
 def items_below(image: Image, node: Node, ask: Ask | None = None) -> Iterator[Item]:
     """Payload below a node: files of sessions, regions, folios of tests, sub-trees."""
+    places = _places(image)
     for below in node.walk():
-        if below.kind is NodeKind.ENTRY and not isinstance(below.value, Absent):
-            yield Item(below, ("subtrees",), below.name)
-        if below.key is None or below.name or below.parent is None:
-            continue
-        session = below.parent.parent
-        if below.parent.name == "files" and session is not None:
-            # Before there were sessions, files stood in the orchestrator's own tree.
-            folder = ("files",) if session.key is None else ("sessions", session.key)
-            held = contents_of(below) or has_range(below) or is_empty(below)
-            if held or _answers(ask, image, below):
-                yield Item(below, folder, below.key)
-        elif below.parent.name == "subsystems" and has_block(below):
-            yield Item(below, ("subsystems",), below.key)
-        elif below.parent.name == "regions":
-            yield Item(below, ("regions",), below.key)
+        place = places.get(below)
+        if place is not None and _has_payload(image, place, ask):
+            yield place
 
 
-def _answers(ask: Ask | None, image: Image, node: Node) -> bool:
-    """True if a handler has a payload, or a reason why it cannot be given."""
+SURE = frozenset({"subtrees", "regions"})
+"""Folders of what always has a payload."""
+
+
+def _has_payload(image: Image, item: Item, ask: Ask | None) -> bool:
+    """True if a node has a payload, or a reason why it cannot be given."""
+    if item.folder[0] in SURE:
+        return True
     try:
-        return ask is not None and ask(image, node) is not None
+        if find_payload(image, item.node) is not None:
+            return True
+        return ask is not None and ask(image, item.node) is not None
     except InputError:
         return True
+
+
+def _places(image: Image) -> dict[Node, Item]:
+    """Where the payload of each node goes that may have one."""
+    luo = Luo(image)
+    found = []
+    for entry in entries_by_name(image):
+        if not isinstance(entry.value, Absent):
+            found.append(Item(entry.node, ("subtrees",), entry.name))
+    for file in luo.all_files():
+        # Before there were sessions, the orchestrator's own tree had the files.
+        key = file.session.node.key if file.session is not None else None
+        folder = ("files",) if key is None else ("sessions", key)
+        found.append(Item(file.node, folder, file.node.key or ""))
+    for name, elements in (("subsystems", luo.subsystems), ("regions", regions_of(image))):
+        found += [Item(one.node, (name,), one.node.key or "") for one in elements]
+    return {item.node: item for item in found}
 
 
 def write_folder(
@@ -90,6 +109,7 @@ def write_folder(
     fill: str | None,
     progress: Progress | None = None,
     ask: Ask | None = None,
+    describe: Describe | None = None,
 ) -> Folder:
     """Write everything below a node to a new or empty folder, all or nothing.
 
@@ -99,25 +119,23 @@ def write_folder(
         UsageError: the folder is in use, there is nothing to write, or far too many files.
         KhotoolError: the folder cannot be written.
     """
-    items: list[Item] = []
-    for item in items_below(image, node, ask):
-        items.append(item)
-        if len(items) > MOST_FILES:
-            raise UsageError(f"{node.path} has more than {MOST_FILES} files; name a part of it")
-    if not items:
-        raise UsageError(f"{node.path} has no payload to write")
+    items = _bounded(items_below(image, node, ask), node.path)
     target = Path(os.path.realpath(output))
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"-o {output}: exists and is not an empty folder; name another")
+            raise UsageError(f"-o {output}: exists and is not an empty folder; name a new one")
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".khotool-", suffix=".tmp", dir=target.parent))
     except OSError as error:
         raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
     try:
-        result = _fill_folder(image, items, work, fill, progress, ask)
-        text = json.dumps(result.manifest, indent=1, ensure_ascii=True) + "\n"
-        (work / "manifest.json").write_text(text, "ascii")
+        writer = _Writer(image, work, fill, ask, describe)
+        for number, item in enumerate(items):
+            if progress is not None:
+                progress("Extracting files", number, len(items))
+            writer.write(item)
+        text = json.dumps(writer.result.manifest, indent=1, ensure_ascii=True) + "\n"
+        (work / MANIFEST).write_text(text, "ascii")
         mask = os.umask(0)
         os.umask(mask)
         work.chmod(0o777 & ~mask)
@@ -127,81 +145,95 @@ def write_folder(
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(work)
-    return result
+    return writer.result
 
 
-def _fill_folder(
-    image: Image,
-    items: list[Item],
-    work: Path,
-    fill: str | None,
-    progress: Progress | None,
-    ask: Ask | None,
-) -> Folder:
-    from khotool.version import version
+def _bounded(found: Iterator[Item], path: str) -> list[Item]:
+    items: list[Item] = []
+    for item in found:
+        items.append(item)
+        if len(items) > MOST_FILES:
+            raise UsageError(f"{path} has more than {MOST_FILES} files; name a part of it")
+    if not items:
+        raise UsageError(f"{path} has no payload to write")
+    return items
 
-    files: list[dict[str, Any]] = []
-    result = Folder(
-        {
-            "schema": "khotool.extract/1",
-            "khotool": version(),
-            "image": image.info.path,
-            "files": files,
-        }
-    )
-    names: dict[tuple[str, ...], Names] = {}
-    zeros = MOST_ZEROS
-    folders: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
-    # The manifest's own name is taken.
-    names.setdefault((), Names()).take("manifest.json")
-    for number, item in enumerate(items):
-        if progress is not None:
-            progress("Extracting files", number, len(items))
-        for depth in range(1, len(item.folder) + 1):
-            key = item.folder[:depth]
-            if key not in folders:
-                above = folders[key[:-1]]
-                folders[key] = (*above, names.setdefault(above, Names()).take(key[-1]))
-                work.joinpath(*folders[key]).mkdir()
-        place = folders[item.folder]
-        name = names.setdefault(place, Names()).take(item.name)
+
+class _Writer:
+    """Writes one file after the other, and keeps the manifest."""
+
+    def __init__(
+        self,
+        image: Image,
+        work: Path,
+        fill: str | None,
+        ask: Ask | None,
+        describe: Describe | None,
+    ) -> None:
+        from khotool.version import version
+
+        self.image, self.work, self.fill = image, work, fill
+        self.ask, self.describe = ask, describe
+        self.files: list[dict[str, Any]] = []
+        self.result = Folder(
+            {
+                "schema": "khotool.extract/1",
+                "khotool": version(),
+                "image": image.info.path,
+                "files": self.files,
+            }
+        )
+        self.zeros = MOST_ZEROS
+        self.folders: dict[Parts, Parts] = {(): ()}
+        self.names: dict[Parts, Names] = {(): Names()}
+        self.names[()].take(MANIFEST)
+
+    def write(self, item: Item) -> None:
+        """Write one file; one that cannot be is named in the manifest and in ``failed``."""
+        place = self._folder(item.folder)
+        name = self.names.setdefault(place, Names()).take(item.name)
         row: dict[str, Any] = {"path": item.node.path, "file": "/".join((*place, name))}
-        if item.node.note:
-            row["note"] = item.node.note
+        note = self.describe(item.node) if self.describe is not None else ""
+        if note:
+            row["note"] = note
+        self.files.append(row)
         try:
-            told = ask(image, item.node) if ask is not None else None
-            plan = told or payload_plan(image, item.node)
-            path = work.joinpath(*place, name)
-            done, digest, zeros = _write_one(image, plan, path, fill, zeros)
+            asked = self.ask(self.image, item.node) if self.ask is not None else None
+            plan = asked or payload_plan(self.image, item.node)
+            done, digest = self._copy(plan, self.work.joinpath(*place, name))
         except InputError as error:
             row["error"] = str(error)
             del row["file"]
-            result.failed.append(str(error))
-            files.append(row)
-            continue
+            self.result.failed.append(str(error))
+            return
         row |= {"kind": plan.kind, "size": done.size, "sha256": digest}
         row |= {"data": done.data, "holes": done.holes, "missing": done.missing}
         if done.ranges:
             row["missing_ranges"] = [list(part) for part in done.ranges]
         if plan.notes:
             row["notes"] = plan.notes
-            result.notes += [f"{plan.path}: {text}" for text in plan.notes]
-        files.append(row)
-        total = result.total
-        total.size, total.data = total.size + done.size, total.data + done.data
-        total.holes, total.missing = total.holes + done.holes, total.missing + done.missing
-    return result
+            self.result.notes += [f"{plan.path}: {text}" for text in plan.notes]
+        self.result.total.add(done)
 
+    def _folder(self, parts: Parts) -> Parts:
+        """The folder for text of the image; made where it is not there."""
+        for depth in range(1, len(parts) + 1):
+            key = parts[:depth]
+            if key not in self.folders:
+                above = self.folders[key[:-1]]
+                name = self.names.setdefault(above, Names()).take(key[-1])
+                self.folders[key] = (*above, name)
+                self.work.joinpath(*self.folders[key]).mkdir()
+        return self.folders[parts]
 
-def _write_one(
-    image: Image, plan: Plan, path: Path, fill: str | None, zeros: int
-) -> tuple[Written, str | None, int]:
-    """Write one file; what it was made of, its SHA-256, and the zeros that may still be hashed."""
-    try:
-        with path.open("xb") as file:
-            sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), zeros)
-            done = write_plan(plan, image.space, sink, fill)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return done, sink.hexdigest(), max(sink.zeros, 0)
+    def _copy(self, plan: Plan, path: Path) -> tuple[Written, str | None]:
+        """Write one file: what it was made of, and its SHA-256."""
+        try:
+            with path.open("xb") as file:
+                sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
+                done = write_plan(plan, self.image.space, sink, self.fill)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self.zeros = max(sink.zeros, 0)
+        return done, sink.hexdigest()

@@ -6,57 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field, Shape
 from khotool.absent import Absent
+from khotool.errors import InputError
 from khotool.extract.plan import U64, Plan, merge
-from khotool.model.image import Image, Node, Table
+from khotool.model.image import Image
+from khotool.view.folios import Folios
 
 UNKNOWN_SIZE = np.int16(-1)
 
 
-def contents_of(node: Node) -> tuple[Node, Table] | None:
-    """The record of a file with folios that ``node`` is, holds, or is a part of, and its folios.
-
-    A file's node, its ``data`` and the ``folios`` in it all mean the contents.
-    """
-    for record in (node, node.get("data"), node.parent if node.table is not None else None):
-        if record is None:
-            continue
-        for child in record.children:
-            if child.table is not None and page_index_of(child.table) is not None:
-                return record, child.table
-    return None
-
-
-def page_index_of(table: Table) -> tuple[Field, str] | None:
-    """The column that names folios, and the label of that of page indexes; None without them."""
-    fields = table.fields()
-    index = next((field.label for field in fields if field.role == "page-index"), None)
-    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
-    return None if index is None or folio is None else (folio, index)
-
-
-def memfd_plan(image: Image, record: Node, table: Table) -> Plan:
+def memfd_plan(folios: Folios) -> Plan:
     """The contents of a file, as its record and its folios say.
 
     A folio covers the pages of the preserved block that starts at it; where the map does not
-    tell, what the next index leaves.
+    have it, the pages up to the next index.
 
     Raises:
-        ValueError: the record has no size that could be read.
+        InputError: the record has no size that could be read.
     """
-    size = record.value_of("size")
+    image, record = folios.image, folios.record
+    size = record.number("size")
     if not isinstance(size, int):
-        raise ValueError(f"{record.path}/size could not be read")
+        raise InputError(f"{image.info.path}: {record.path}/size could not be read")
     notes: list[str] = []
-    gone = table.declared - len(table)
-    lost = f"{gone} of {table.declared} folio records are not captured" if gone > 0 else ""
-    labels = page_index_of(table)
-    assert labels is not None
-    named = table.column(labels[0].label)
-    if labels[0].role != "pfn":
-        named = named >> np.uint64(image.geometry.page_shift)
-    pfn, index = _ordered(named, table.column(labels[1]), image, size, notes)
+    pfn, index = _ordered(folios.pfn, folios.index, image, size, notes)
     page = image.geometry.page_size
     pages = -(-size // page)
     room = np.append(index[1:], np.uint64(pages))[: len(index)] - index
@@ -64,6 +37,7 @@ def memfd_plan(image: Image, record: Node, table: Table) -> Plan:
     shift = np.uint64(image.geometry.page_shift)
     offset = index << shift
     length = np.minimum(covered << shift, np.uint64(size) - offset)
+    lost = max(folios.rows.declared - len(folios), 0)
     return Plan(record.path, "memfd", size, *merge(offset, pfn << shift, length), notes, lost)
 
 
@@ -72,10 +46,10 @@ def _ordered(pfn: U64, index: U64, image: Image, size: int, notes: list[str]) ->
     shift = image.geometry.page_shift
     kept = (pfn != 0) & (pfn < np.uint64(1 << (64 - shift)))
     pages = np.uint64(-(-size // image.geometry.page_size))
-    behind = kept & (index >= pages)
-    if behind.any():
-        notes.append(f"{int(behind.sum())} folios lie behind the end of the file; left out")
-        kept &= ~behind
+    beyond = kept & (index >= pages)
+    if beyond.any():
+        notes.append(f"{int(beyond.sum())} folios lie beyond the end of the file; left out")
+        kept &= ~beyond
     pfn, index = pfn[kept], index[kept]
     if len(index) > 1 and not bool((index[1:] > index[:-1]).all()):
         order = np.argsort(index, kind="stable")
@@ -93,7 +67,7 @@ def _pages_of(image: Image, pfn: U64, index: U64, room: U64, notes: list[str]) -
     if isinstance(image.map, Absent):
         if len(pfn):
             notes.append(
-                "the preserved-page map is gone; folio sizes are taken from the gaps between "
+                "the preserved-page map is absent; folio sizes are taken from the gaps between "
                 "their indexes and from the file size"
             )
         return pages_from_gaps(pfn, index, room, image.geometry.page_shift)
@@ -135,7 +109,7 @@ def pages_from_gaps(pfn: U64, index: U64, room: U64, page_shift: int) -> U64:
     aligned = both & (~both + np.uint64(1))
     fits = _power_below(room)
     if len(fits):
-        # The last folio may reach behind the end of the file.
+        # The last folio may reach beyond the end of the file.
         fits[-1] = max(int(fits[-1]), 1 << (int(room[-1]) - 1).bit_length())
     smallest: U64 = np.minimum(aligned, fits)
     return smallest

@@ -33,7 +33,7 @@ class Names:
         self._next: dict[str, int] = {}
 
     def take(self, text: str) -> str:
-        """A free name for ``text``; the second of a name gets ``~2`` behind it."""
+        """A free name for ``text``; the second of a name gets the suffix ``~2``."""
         name = file_name(text)
         folded = name.lower()
         number = self._next.get(folded, 1)

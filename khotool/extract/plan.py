@@ -1,4 +1,4 @@
-"""Where the bytes of a payload lie: which memory is which part of a file."""
+"""Where the bytes of a payload are: which memory is which part of a file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Plan:
 
     Args:
         path: of the node in the model.
-        kind: ``memfd``, ``region``, ``blob``, ``folio`` or ``record``.
+        kind: ``memfd``, ``region``, ``blob``, ``folio`` or ``record``; a handler may add others.
         size: bytes of the file, below 2**64.
         offset: uint64 (n,), byte offsets in the file, ascending; pieces do not overlap.
         address: uint64 (n,), physical addresses in bytes.
-        length: uint64 (n,), bytes of each piece; no piece reaches behind ``size``.
+        length: uint64 (n,), bytes of each piece; no piece reaches beyond ``size``.
         notes: sentences about what was assumed; may quote text from the image.
-        lost: why parts of the file are not known to be anywhere; empty if all are.
+        lost: records that would say where parts of the file are, and are not captured.
     """
 
     path: str
@@ -34,16 +34,16 @@ class Plan:
     address: U64
     length: U64
     notes: list[str] = field(default_factory=list)
-    lost: str = ""
+    lost: int = 0
 
     @property
     def mapped(self) -> int:
-        """Bytes of the file that memory stands for, captured or not."""
+        """Bytes of the file that are in memory, captured or not."""
         return sum_of(self.length)
 
     @property
     def holes(self) -> int:
-        """Bytes of the file that no memory stands for."""
+        """Bytes of the file that are in holes."""
         return self.size - self.mapped
 
     def missing(self, extents: U64) -> U64:
@@ -68,7 +68,7 @@ class Plan:
 def plan_of(
     path: str, kind: str, pieces: list[tuple[int, int]], notes: list[str] | None = None
 ) -> Plan:
-    """A file of pieces of memory one behind the other, each (physical address, bytes)."""
+    """A file of pieces of memory one after the other, each (physical address, bytes)."""
     address = np.array([piece[0] for piece in pieces], np.uint64)
     length = np.array([piece[1] for piece in pieces], np.uint64)
     offset = np.cumsum(length, dtype=np.uint64) - length

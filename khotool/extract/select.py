@@ -1,31 +1,33 @@
-"""From a node of the model to the bytes it stands for."""
+"""From a node of the model to its payload."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 from khotool.abi.definition import Shape
 from khotool.absent import Absent
 from khotool.errors import InputError, UsageError
-from khotool.extract.memfd import contents_of, memfd_plan
+from khotool.extract.memfd import memfd_plan
 from khotool.extract.plan import Plan, plan_of
+from khotool.extract.tables import leads_to, table_plan
 from khotool.model.image import Image, Node, NodeKind
+from khotool.view.folios import folios_of
 
-MAX_ORDER = 36
+MOST_FIELDS = 64
+"""Fields of a record that are looked at for a pointer to its payload."""
 
 
 def payload_plan(image: Image, node: Node) -> Plan:
     """What was handed over at a node: contents of a file, a region, a folio, a sub-tree.
 
+    The payload of a table whose rows point to memory, or of a record with such a table, is all of
+    that memory, one row after the other.
+
     Raises:
-        UsageError: the node stands for no payload; says what to ask for instead.
-        InputError: it does, but its place could not be read.
+        UsageError: the node has no payload; says what to name instead.
+        InputError: it has one, and where it is could not be read.
     """
-    found = contents_of(node)
-    if found is not None:
-        try:
-            return memfd_plan(image, *found)
-        except ValueError as error:
-            raise InputError(f"{image.info.path}: {error}") from None
-    plan = _range(node) or _folio(image, node) or _block(node) or _nothing(node)
+    plan = _described(image, node)
     if plan is not None:
         return plan
     if node.kind is NodeKind.ENTRY:
@@ -36,6 +38,18 @@ def payload_plan(image: Image, node: Node) -> Plan:
     if node.parent is None and node.span is not None:
         return plan_of("/", "blob", [(node.span.address, node.span.size)])
     raise UsageError(f"{node.path} has no payload; {_hint(node)}")
+
+
+def find_payload(image: Image, node: Node) -> Plan | None:
+    """As ``payload_plan``; None for a node without payload.
+
+    Raises:
+        InputError: it has one, and where it is could not be read.
+    """
+    try:
+        return payload_plan(image, node)
+    except UsageError:
+        return None
 
 
 def raw_plan(image: Image, node: Node) -> Plan:
@@ -54,44 +68,66 @@ def raw_plan(image: Image, node: Node) -> Plan:
     return plan_of(node.path, "record", [(span.address, span.size)])
 
 
-def has_range(node: Node) -> bool:
-    """True if a record gives a range of memory, as the record of a file may."""
-    return _range(node) is not None
+def _described(image: Image, node: Node) -> Plan | None:
+    """The payload that the definitions describe."""
+    folios = folios_of(image, node)
+    if folios is not None:
+        return memfd_plan(folios)
+    plan = (
+        _pointed(node, _with_record(node), (Shape.RANGE,))
+        or _rows(image, node)
+        or _pointed(node, (node, *node.children[:MOST_FIELDS]), (Shape.OPAQUE,))
+        or _pointed(node, (node,), (Shape.FOLIO,))
+    )
+    return plan or _table_of_ranges(image, node) or _empty_file(node)
 
 
-def _range(node: Node) -> Plan | None:
-    """A range of memory that a node is, or that a field in it, or in a file's record, gives."""
+def _with_record(node: Node) -> Iterator[Node]:
+    """A node, what is in it, and what is in the record that its handle leads to."""
+    yield node
+    yield from node.children[:MOST_FIELDS]
     record = node.get("data")
-    below = record.children[:64] if record is not None else []
-    for child in (node, *node.children[:64], *below):
-        reference = child.field.points_to if child.field is not None else None
-        if reference is not None and reference.shape is Shape.RANGE and child.target is not None:
+    if record is not None:
+        yield from record.children[:MOST_FIELDS]
+
+
+def _pointed(node: Node, fields: Iterable[Node], shapes: tuple[Shape, ...]) -> Plan | None:
+    """The memory that the first pointer of one of some shapes leads to."""
+    for child in fields:
+        if child.target is not None and points_to(child) in shapes:
             owner = child.parent if child is node and child.parent is not None else node
-            return plan_of(owner.path, "region", [(child.target.address, child.target.size)])
+            kind = "folio" if points_to(child) is Shape.FOLIO else "region"
+            return plan_of(owner.path, kind, [(child.target.address, child.target.size)])
     return None
 
 
-def has_block(node: Node) -> bool:
-    """True if a value leads to a block of memory that nothing describes."""
-    return _block(node) is not None
+def points_to(node: Node) -> Shape | None:
+    """What the field of a node points to; None for a value that is no pointer."""
+    reference = node.field.points_to if node.field is not None else None
+    return None if reference is None else reference.shape
 
 
-def _block(node: Node) -> Plan | None:
-    """A block of memory that nothing describes, which a node or a value in it leads to."""
-    for child in (node, *node.children[:64]):
-        reference = child.field.points_to if child.field is not None else None
-        if reference is not None and reference.shape is Shape.OPAQUE and child.target is not None:
-            owner = child.parent if child is node and child.parent is not None else node
-            return plan_of(owner.path, "region", [(child.target.address, child.target.size)])
+def _rows(image: Image, node: Node) -> Plan | None:
+    """What a table, a row of one, or a field of a row, points to."""
+    if node.table is not None:
+        return table_plan(image, node)
+    row = node if node.kind is NodeKind.RECORD else node.parent
+    if row is None or row.parent is None or row.parent.table is None or row.key is None:
+        return None
+    return table_plan(image, row.parent, int(row.key))
+
+
+def _table_of_ranges(image: Image, node: Node) -> Plan | None:
+    """What the rows of a table point to that an element of a list, or its record, holds."""
+    if node.key is None:
+        return None
+    for child in _with_record(node):
+        if child.table is not None and leads_to(child.table, (Shape.RANGE,)):
+            return table_plan(image, child)
     return None
 
 
-def is_empty(node: Node) -> bool:
-    """True for a file without contents, and so without a list of folios."""
-    return _nothing(node) is not None
-
-
-def _nothing(node: Node) -> Plan | None:
+def _empty_file(node: Node) -> Plan | None:
     """The contents of a file that has none, and so no list of folios."""
     record = node.get("data") or node
     if record.get("pos") is not None and record.value_of("size") == 0:
@@ -99,38 +135,9 @@ def _nothing(node: Node) -> Plan | None:
     return None
 
 
-def _folio(image: Image, node: Node) -> Plan | None:
-    """A folio that a row of a table, or a field of it, points to."""
-    row = node if node.kind is NodeKind.RECORD else node.parent
-    if row is None or row.parent is None or row.parent.table is None or row.key is None:
-        return None
-    for child in row.children:
-        reference = child.field.points_to if child.field is not None else None
-        if reference is None or reference.shape is not Shape.FOLIO or not child.value:
-            continue
-        assert child.field is not None
-        address = int(child.value)
-        if child.field.role == "pfn":
-            address <<= image.geometry.page_shift
-        notes: list[str] = []
-        order = row.value_of(reference.order) if reference.order else None
-        if not isinstance(order, int):
-            block = None if isinstance(image.map, Absent) else image.map.blocks.block_of(address)
-            order = block[1] if block is not None else 0
-            if block is None:
-                notes.append("the map does not tell the folio's size; one page is taken")
-        if order > MAX_ORDER or address >= 1 << 64:
-            raise InputError(f"{image.info.path}: {row.path}: no folio has order {order}")
-        size = image.geometry.page_size << order
-        return plan_of(row.path, "folio", [(address, min(size, (1 << 64) - 1 - address))], notes)
-    return None
-
-
 def _hint(node: Node) -> str:
     if node.parent is None or node.get("files") is not None or node.name in ("sessions", "files"):
         return "--all -o FOLDER writes all that is in it"
-    if node.table is not None:
-        return f"name one row, such as {node.path}[0], or give --raw"
     if node.name == "regions" and node.children:
         return f"name one of them, such as {node.children[0].path}"
     return "--raw writes the bytes of the record itself"

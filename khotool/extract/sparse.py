@@ -108,6 +108,28 @@ class Stream:
         """Nothing is left to do."""
 
 
+class Collected:
+    """Keeps a file in memory; whoever writes to it has looked at its size."""
+
+    def __init__(self) -> None:
+        self.parts: list[Buffer] = []
+
+    def bytes(self) -> bytes:
+        """The file."""
+        return b"".join(self.parts)
+
+    def data(self, buffers: Sequence[Buffer]) -> None:
+        """Append bytes."""
+        self.parts += buffers
+
+    def hole(self, length: int) -> None:
+        """Append zeros."""
+        self.parts.append(bytes(length))
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
 class Hashing:
     """Feeds a hash with a file's bytes, and passes them on.
 

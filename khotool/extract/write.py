@@ -15,7 +15,7 @@ from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.runs import normalise
 
 CHUNK = 8 << 20
-"""Bytes handed on at once; bounds what is not yet written, and how often progress is told."""
+"""Bytes handed on at once; bounds what is not yet written, and how often progress is reported."""
 PENDING = 512
 """Buffers handed on at once."""
 PATTERN = b"KHOTOOL-MISSING\n"
@@ -59,7 +59,7 @@ class Written:
     Args:
         size: bytes of the file.
         data: bytes copied from memory.
-        holes: bytes that no memory stands for, or memory known to be zero.
+        holes: bytes of holes, or of memory known to be zero.
         missing: bytes that are not captured and were filled.
         ranges: where those are, byte offsets in the file, half-open.
     """
@@ -69,6 +69,13 @@ class Written:
     holes: int = 0
     missing: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, other: Written) -> None:
+        """Count another file in; its ranges are its own."""
+        self.size += other.size
+        self.data += other.data
+        self.holes += other.holes
+        self.missing += other.missing
 
 
 def write_plan(
@@ -89,8 +96,8 @@ def write_plan(
     if fill is None:
         if plan.lost:
             raise InputError(
-                f"{plan.path}: {plan.lost}, so parts of the file are unknown; --fill zero leaves "
-                "holes there"
+                f"{plan.path}: {plan.lost} of its records are not captured, so parts of the file "
+                "are unknown; --fill zero leaves holes there"
             )
         gaps = plan.missing(space.extents())
         if len(gaps):
@@ -207,7 +214,7 @@ class _Batch:
         self.sink.hole(size)
 
     def pattern(self, at: int, size: int) -> None:
-        """Bytes that show where they stand: the pattern starts at multiples of its length."""
+        """Bytes that show their own offset: the pattern starts at multiples of its length."""
         whole = PATTERN * ((1 << 20) // len(PATTERN) + 1)
         while size > 0:
             skip = at % len(PATTERN)

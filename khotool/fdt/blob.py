@@ -1,4 +1,4 @@
-"""Flattened device tree as data: every token, where it stood, and what was wrong with it.
+"""Flattened device tree as data: every token, its place, and what is wrong with it.
 
 Tokens and header words are big-endian; property values are raw bytes whose byte order only
 their ABI definition knows. All offsets count bytes from the start of the blob unless said
@@ -22,7 +22,7 @@ FDT_END = 9
 
 
 class FdtError(ValueError):
-    """The bytes are no flattened device tree, or a tree cannot be written as one.
+    """The bytes are not a flattened device tree, or a tree cannot be written as one.
 
     Args:
         offset: bytes from the start of the blob.

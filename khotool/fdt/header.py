@@ -34,9 +34,10 @@ def check(blob: Blob) -> list[Problem]:
     if last < first or last > 0x7FFFFFFF:
         fail("FDT_ERR_TRUNCATED", 4, f"totalsize {last} is not between {first} and 2^31-1")
     if blob.off_mem_rsvmap % 8:
-        fail("FDT_ERR_ALIGNMENT", 16, f"off_mem_rsvmap {blob.off_mem_rsvmap} is no multiple of 8")
+        message = f"off_mem_rsvmap {blob.off_mem_rsvmap} is not a multiple of 8"
+        fail("FDT_ERR_ALIGNMENT", 16, message)
     if blob.off_dt_struct % 4:
-        fail("FDT_ERR_ALIGNMENT", 8, f"off_dt_struct {blob.off_dt_struct} is no multiple of 4")
+        fail("FDT_ERR_ALIGNMENT", 8, f"off_dt_struct {blob.off_dt_struct} is not a multiple of 4")
 
     def block(name: str, offset: int, start: int, size: int) -> None:
         if start < first or start + size > last:

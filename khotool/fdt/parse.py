@@ -51,7 +51,7 @@ def parse(
         max_name: bytes of a name that are kept; a longer name is a problem.
 
     Raises:
-        FdtError: less than a 40-byte header, or another magic. Everything else is recorded in
+        FdtError: less than a 40-byte header, or the wrong magic. Everything else is recorded in
             ``Blob.problems``.
     """
     view = memoryview(data).cast("B")
@@ -92,14 +92,13 @@ def parse(
         problems.append(
             Problem("truncated", len(kept), f"{len(kept)} of {totalsize} bytes are present")
         )
-    if blob.version < 16 or blob.last_comp_version > 17:
-        problems.append(
-            Problem(
-                "version",
-                20,
-                f"version {blob.version} (compatible to {blob.last_comp_version}) is read as 17",
-            )
-        )
+    if blob.last_comp_version > 17:
+        readers = f"compatible to {blob.last_comp_version}"
+        message = f"version {blob.version} ({readers}) is read as 17"
+        problems.append(Problem("version", 20, message))
+    elif blob.version < 16:
+        message = f"version {blob.version} is older than the 16 and 17 that kernels write"
+        problems.append(Problem("version", 20, message))
     whole = len(kept) == totalsize
     rsvmap_read = _read_reservations(blob, max_tokens)
     strings_read = _read_strings(blob)
@@ -127,7 +126,7 @@ def _read_reservations(blob: Blob, limit: int) -> bool:
         return False
     if offset % 8:
         blob.problems.append(
-            Problem("misaligned", 16, f"off_mem_rsvmap {offset} is no multiple of 8")
+            Problem("misaligned", 16, f"off_mem_rsvmap {offset} is not a multiple of 8")
         )
     while True:
         if offset + _RESERVATION.size > size:
@@ -177,7 +176,16 @@ class _StructReader:
         self.max_depth = max_depth
         self.max_name = max_name
         self.names: dict[int, tuple[str, bool]] = {}
-        self.lossless = True
+        # Before version 16 names are paths and long values are aligned to 8 bytes; the writer
+        # does neither.
+        self.old = blob.version < 16
+        self.lossless = not self.old
+        self.base = self.limit = 0
+        self.words = array("I")
+        self.stack: list[Node] = []
+        # Items of the innermost open node.
+        self.items: list[Item] | None = None
+        self.ended = False
         self.remarks = 0
 
     def remark(self, code: str, offset: int, message: str) -> None:
@@ -199,7 +207,7 @@ class _StructReader:
             self.problem("bad-offset", 8, f"off_dt_struct {start} is {where}")
             return None
         if start % 4:
-            self.problem("misaligned", 8, f"off_dt_struct {start} is no multiple of 4")
+            self.problem("misaligned", 8, f"off_dt_struct {start} is not a multiple of 4")
         end = start + blob.size_dt_struct if blob.version >= 17 else present
         if end > blob.totalsize and blob.totalsize >= HEADER_SIZE:
             message = f"structure block {start}..{end} ends after totalsize {blob.totalsize}"
@@ -211,90 +219,117 @@ class _StructReader:
         bounds = self.bounds()
         if bounds is None:
             return False
-        base, limit = bounds
-        blob, data = self.blob, self.blob.data
+        self.base, self.limit = bounds
         # Tokens are aligned relative to the block, so one array covers all of them.
-        words = array("I", data[base : base + (limit - base) // 4 * 4])
+        self.words = array("I", self.blob.data[self.base : self.base + self.room // 4 * 4])
         if sys.byteorder == "little":
-            words.byteswap()
-        count = len(words)
-        known, max_tokens = self.names, self.max_tokens
-        stack: list[Node] = []
-        # Items of the innermost open node.
-        items: list[Item] | None = None
+            self.words.byteswap()
+        read = {
+            FDT_PROP: self.read_property,
+            FDT_BEGIN_NODE: self.begin_node,
+            FDT_END_NODE: self.end_node,
+            FDT_NOP: self.read_nop,
+            FDT_END: self.end_block,
+        }
         index = tokens = 0
-        ended = False
-        while index < count:
-            tag = words[index]
-            offset = base + index * 4
+        while index < len(self.words) and not self.ended:
+            offset = self.base + index * 4
             tokens += 1
-            if tokens > max_tokens:
-                self.problem("limit", offset, f"more than {max_tokens} tokens")
+            if tokens > self.max_tokens:
+                self.problem("limit", offset, f"more than {self.max_tokens} tokens")
                 break
-            if tag == FDT_PROP:
-                if index + 2 >= count:
-                    break
-                size = words[index + 1]
-                name_offset = words[index + 2]
-                value = offset + 12
-                end = value + size
-                if end > limit:
-                    message = f"property value of {size} bytes passes the end at {limit:#x}"
-                    self.problem("truncated", offset, message)
-                    break
-                index += 3 + (size + 3) // 4
-                if items is None:
-                    self.remark("property-outside-node", offset, "a property outside the root")
-                    self.lossless = False
-                    continue
-                name, lost = known.get(name_offset) or self.name(name_offset, offset)
-                items.append(Property(name, data[value:end], name_offset, value, offset, lost))
-            elif tag == FDT_BEGIN_NODE:
-                stop = data.find(0, offset + 4, limit)
-                if stop == -1:
-                    self.problem("truncated", offset, "a node name has no end")
-                    break
-                if items is None and blob.root is not None:
-                    self.problem("second-root", offset, "a second root node; reading stops here")
-                    break
-                if len(stack) >= self.max_depth:
-                    self.problem("depth", offset, f"more than {self.max_depth} levels of nodes")
-                    break
-                node = Node(self.node_name(offset, stop, items is None), offset)
-                index += 2 + (stop - offset - 4) // 4
-                if items is None:
-                    blob.root = node
-                else:
-                    items.append(node)
-                items = node.items
-                stack.append(node)
-            elif tag == FDT_END_NODE:
-                if items is None:
-                    self.problem("unbalanced", offset, "FDT_END_NODE without an open node")
-                    break
-                self.close(stack.pop())
-                items = stack[-1].items if stack else None
-                index += 1
-            elif tag == FDT_NOP:
-                if items is not None:
-                    items.append(Nop(offset))
-                elif blob.root is None:
-                    blob.nops_before += 1
-                else:
-                    blob.nops_after += 1
-                index += 1
-            elif tag == FDT_END:
-                index += 1
-                ended = True
+            consumed = read.get(self.words[index], self.unknown_token)(index, offset)
+            if not consumed:
                 break
-            else:
-                self.problem("unknown-tag", offset, f"unknown token {tag:#x}; reading stops here")
-                break
-        return self.finish(stack, base + index * 4, limit, ended)
+            index += consumed
+        return self.finish(self.base + index * 4)
 
-    def finish(self, stack: list[Node], end: int, limit: int, ended: bool) -> bool:
-        """Close what is open and judge the whole block."""
+    @property
+    def room(self) -> int:
+        """Bytes that tokens may use."""
+        return self.limit - self.base
+
+    # Each of these takes the number of a token's word and its offset in bytes from the start of
+    # the blob, and gives the number of words it takes; 0 where reading stops.
+
+    def read_property(self, index: int, offset: int) -> int:
+        """A property of the innermost open node."""
+        if index + 2 >= len(self.words):
+            return 0
+        size, name_offset = self.words[index + 1], self.words[index + 2]
+        value = offset + 12
+        if self.old and size >= 8 and (value - self.base) % 8:
+            # fdt_getprop_namelen() skips to a multiple of 8 before version 16.
+            value += 4
+        end = value + size
+        if end > self.limit:
+            message = f"property value of {size} bytes passes the end at {self.limit:#x}"
+            self.problem("truncated", offset, message)
+            return 0
+        if self.items is None:
+            self.remark("property-outside-node", offset, "a property outside the root")
+            self.lossless = False
+        else:
+            name, lost = self.names.get(name_offset) or self.name(name_offset, offset)
+            data = self.blob.data[value:end]
+            self.items.append(Property(name, data, name_offset, value, offset, lost))
+        return (end - offset + 3) // 4
+
+    def begin_node(self, _: int, offset: int) -> int:
+        """A node below the innermost open one, or the root."""
         blob = self.blob
+        stop = blob.data.find(0, offset + 4, self.limit)
+        if stop == -1:
+            self.problem("truncated", offset, "a node name has no end")
+            return 0
+        if self.items is None and blob.root is not None:
+            self.problem("second-root", offset, "a second root node; reading stops here")
+            return 0
+        if len(self.stack) >= self.max_depth:
+            self.problem("depth", offset, f"more than {self.max_depth} levels of nodes")
+            return 0
+        node = Node(self.node_name(offset, stop, self.items is None), offset)
+        if self.items is None:
+            blob.root = node
+        else:
+            self.items.append(node)
+        self.items = node.items
+        self.stack.append(node)
+        return 2 + (stop - offset - 4) // 4
+
+    def end_node(self, _: int, offset: int) -> int:
+        """The end of the innermost open node."""
+        if not self.stack:
+            self.problem("unbalanced", offset, "FDT_END_NODE without an open node")
+            return 0
+        self.close(self.stack.pop())
+        self.items = self.stack[-1].items if self.stack else None
+        return 1
+
+    def read_nop(self, _: int, offset: int) -> int:
+        """A word that says nothing; it is kept, so that the block can be written back."""
+        if self.items is not None:
+            self.items.append(Nop(offset))
+        elif self.blob.root is None:
+            self.blob.nops_before += 1
+        else:
+            self.blob.nops_after += 1
+        return 1
+
+    def end_block(self, _index: int, _offset: int) -> int:
+        """The end of the block."""
+        self.ended = True
+        return 1
+
+    def unknown_token(self, index: int, offset: int) -> int:
+        """Anything else."""
+        tag = self.words[index]
+        self.problem("unknown-tag", offset, f"unknown token {tag:#x}; reading stops here")
+        return 0
+
+    def finish(self, end: int) -> bool:
+        """Close what is open, and say what is missing."""
+        blob, stack, limit, ended = self.blob, self.stack, self.limit, self.ended
         blob.struct_end = min(end, limit)
         for node in stack:
             self.close(node)
@@ -342,6 +377,12 @@ class _StructReader:
             self.lossless = False
             raw = raw[: self.max_name]
         name = raw.decode("latin-1")
+        if self.old:
+            # fdt_get_name() takes what follows the last slash, and wants one.
+            _, slash, name = name.rpartition("/")
+            if not slash and not is_root:
+                message = f"node name {name[:_SHOWN]!r} is not a path, as version 2 and 3 want it"
+                self.remark("name-not-a-path", offset, message)
         if not is_root:
             self.check_name(name, offset, "node")
         elif name:

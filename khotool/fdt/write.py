@@ -2,14 +2,13 @@
 
 Kernels build handover trees with libfdt in two ways, and the bytes show which: the sequential
 writer puts the reservation map at 48 and grows the strings block downwards; a tree that is
-then edited and packed has the map at 40 and later strings behind the first ones.
+then edited and packed has the map at 40 and later strings after the first ones.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -154,10 +153,10 @@ def build_read_write(initial: Node, added: list[Node]) -> bytes:
 
     ``initial`` is written sequentially; then each added node costs ``fdt_open_into``,
     ``fdt_add_subnode`` at the root, one ``fdt_setprop`` per property and ``fdt_pack``. libfdt
-    inserts new nodes right behind the properties of the parent and new properties in front of
+    inserts new nodes right after the properties of the parent and new properties in front of
     the others, so the stream order of what was added is the reverse of its call order.
     Padding is zero, which libfdt guarantees only for values that are multiples of 4 bytes long,
-    as all of the kernel's are. ``split_read_write`` undoes the reversal for a parsed root.
+    as all of the kernel's are.
     A tree without additions is never opened, so it stays sequential.
 
     Args:
@@ -202,30 +201,6 @@ def build_open(root: Node, size: int) -> bytes:
     while size < len(made):
         size *= 2
     return made[:4] + _WORD.pack(size) + made[8:].ljust(size - 8, b"\0")
-
-
-def split_read_write(root: Node) -> tuple[Node, list[Node]]:
-    """Arguments of ``build_read_write`` that give the tree of a parsed 6.19+ KHO root.
-
-    The kernel writes only properties sequentially, so every child counts as added; it sets
-    all properties of a node before it adds nodes below. NOPs in children are dropped.
-    """
-    initial = Node(root.name, items=[item for item in root.items if not isinstance(item, Node)])
-    return initial, [_reversed(child) for child in reversed(root.children)]
-
-
-def _reversed(root: Node) -> Node:
-    """Copy with properties, then children, in the opposite order on every level."""
-    top = Node(root.name)
-    stack = [(root, top)]
-    while stack:
-        source, target = stack.pop()
-        target.items.extend(replace(item) for item in reversed(source.properties))
-        for child in reversed(source.children):
-            copy = Node(child.name)
-            stack.append((child, copy))
-            target.items.append(copy)
-    return top
 
 
 class _Strings:

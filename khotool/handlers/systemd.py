@@ -7,14 +7,15 @@ The JSON maps the path of a control group to a list of ``{"type": "fd", "name": 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from khotool.errors import InputError
-from khotool.extract.memfd import contents_of, memfd_plan
-from khotool.extract.sparse import Buffer
+from khotool.extract.memfd import memfd_plan
+from khotool.extract.sparse import Collected
 from khotool.extract.write import write_plan
 from khotool.handlers.protocol import Handler
 from khotool.model.image import Image, Node
+from khotool.view.luo import File, Luo, Session
 
 SESSION = "systemd"
 MAP_TOKEN = 0
@@ -34,8 +35,8 @@ def names_of(image: Image) -> Names:
     Nothing here is checked against the sessions. Bytes that are missing, too many or no such
     JSON give no names.
     """
-    session = next((node for node in _sessions(image) if node.key == SESSION), None)
-    file = None if session is None else _file(session, MAP_TOKEN)
+    session = Luo(image).sessions.get(SESSION)
+    file = None if session is None else session.files.get(MAP_TOKEN)
     data = None if file is None else _read(image, file)
     if data is None:
         return {}
@@ -59,70 +60,37 @@ class Systemd(Handler):
     def annotate(self, image: Image) -> Iterator[tuple[Node, str]]:
         """The names of files and sessions."""
         names = names_of(image)
-        for session in _sessions(image) if names else ():
-            key = session.key or ""
+        for session in Luo(image).sessions if names else ():
+            key = session.node.key or ""
             if (key, None) in names:
-                yield session, names[key, None]
+                yield session.node, names[key, None]
             if key == SESSION:
                 yield from _file_names(session, names)
 
 
-def _file_names(session: Node, names: Names) -> Iterator[tuple[Node, str]]:
+def _file_names(session: Session, names: Names) -> Iterator[tuple[Node, str]]:
     """The names of the files of systemd's own session."""
-    for file in _files(session):
-        token = file.value_of("token")
-        if token == MAP_TOKEN:
-            yield file, "systemd's map of units to tokens"
-        elif isinstance(token, int) and (SESSION, token) in names:
-            yield file, names[SESSION, token]
+    for file in session.files:
+        if file.token == MAP_TOKEN:
+            yield file.node, "systemd's map of units to tokens"
+        elif isinstance(file.token, int) and (SESSION, file.token) in names:
+            yield file.node, names[SESSION, file.token]
 
 
-def _sessions(image: Image) -> list[Node]:
-    entry = image.entry("LUO")
-    sessions = None if entry is None else entry.get("sessions")
-    return [] if sessions is None else sessions.elements()
-
-
-def _files(session: Node) -> list[Node]:
-    files = session.get("files")
-    return [] if files is None else files.elements()
-
-
-def _file(session: Node, token: int) -> Node | None:
-    return next((file for file in _files(session) if file.value_of("token") == token), None)
-
-
-class _Collect:
-    """Keeps what is written; the size was checked before."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-
-    # The methods of a sink.
-    def data(self, buffers: Sequence[Buffer]) -> None:
-        self.parts += [bytes(buffer) for buffer in buffers]
-
-    def hole(self, length: int) -> None:
-        self.parts.append(bytes(length))
-
-    def finish(self) -> None:
-        return
-
-
-def _read(image: Image, file: Node) -> bytes | None:
+def _read(image: Image, file: File) -> bytes | None:
     """Contents of the map's file; None if they are not all there, too long or no JSON object."""
-    found = contents_of(file)
-    if found is None:
+    folios = file.folios
+    if folios is None:
         return None
-    size = found[0].value_of("size")
+    size = file.size
     if not isinstance(size, int) or not 0 < size <= MOST_BYTES:
         return None
-    sink = _Collect()
+    sink = Collected()
     try:
-        write_plan(memfd_plan(image, *found), image.space, sink)
-    except (InputError, ValueError):
+        write_plan(memfd_plan(folios), image.space, sink)
+    except InputError:
         return None
-    data = b"".join(sink.parts).rstrip(b"\0")
+    data = sink.bytes().rstrip(b"\0")
     return data if data.lstrip()[:1] == b"{" else None
 
 

@@ -1,1 +1,5 @@
-"""A handover without addresses, and handing out memory for one."""
+"""A handover without addresses: its values, the memory it may use, where things are put.
+
+Codecs and everything above them share these; the room imports the model, the ABI and ``pages``, and
+knows neither captures nor manifests.
+"""

@@ -2,7 +2,7 @@
 
 As in the radix tree, an interior node is a page of child addresses and a leaf a page of bits. The
 tree itself says the order, so that its index is the block's number: address divided by size. The
-first node of each tree is named by an array, with the order as index, that stands in a page of
+first node of each tree is named by an array, with the order as index, that has a page of
 its own or wherever the caller found it.
 """
 
@@ -34,7 +34,7 @@ Levels = Callable[[int], int]
 """Page order -> levels of its tree, the leaves included."""
 
 ORDER_BITS = 6
-"""Bits of a page order, which stands above the index in the prefix of a node."""
+"""Bits of a page order, which is above the index in the prefix of a node."""
 
 
 def fixed_levels(number: int) -> Levels:
@@ -226,7 +226,7 @@ def build(
         blocks: what the trees hold; larger ones than the largest order become several of it.
         orders: number of page orders that have a place in the array.
         allocate: called once for the pages of each tree, and first for that of the array.
-        table: the array stands in a page of its own.
+        table: the array has a page of its own.
         limits: ``nodes`` bounds the pages made.
 
     Returns:
@@ -238,7 +238,7 @@ def build(
         ValueError: page sizes differ.
     """
     if blocks.page_shift != page_shift:
-        raise ValueError("the blocks have another page size")
+        raise ValueError("the page size of the blocks differs")
     blocks = split(blocks, orders - 1)
     page = 1 << page_shift
     most = (limits or Limits()).nodes

@@ -1,4 +1,4 @@
-"""Write a preserved-page map back at its own addresses: the pages that its blocks stand for."""
+"""Write a preserved-page map back at its own addresses: the pages that its blocks describe."""
 
 from __future__ import annotations
 

@@ -7,9 +7,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from functools import partial
 from typing import IO
 
 from khotool.errors import KhotoolError
+from khotool.memory import lost
 
 
 @contextlib.contextmanager
@@ -33,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise _failure(path, error) from error
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with lost.cleaned_up(partial(os.unlink, temporary)), os.fdopen(handle, "w+b") as file:
             if older is not None:
                 os.fchmod(file.fileno(), older)
             yield file
@@ -59,7 +61,7 @@ def _older_mode(path: str | os.PathLike[str], target: str) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise KhotoolError(f"{os.fsdecode(path)}: exists and is not a regular file; name another")
+        raise KhotoolError(f"{os.fsdecode(path)}: not a regular file; choose a different name")
     return stat.S_IMODE(mode)
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
+from khotool.memory import lost
 from khotool.memory.mapped import map_for_reading
 
 Progress = Callable[[int, int | None], None]
 
-#: Bytes a compressed file may expand to unless told otherwise.
+#: Bytes a compressed file may expand to by default.
 DEFAULT_LIMIT = 64 << 30
 #: Up to this many bytes the result stays in memory.
 MEMORY_LIMIT = 32 << 20
@@ -191,7 +192,7 @@ class _XzReader:
                 try:
                     out = self._decoder.decompress(data, size)
                 except lzma.LZMAError:
-                    # What stands behind the last stream is none of it.
+                    # What follows the last stream is not part of it.
                     return b""
             else:
                 data = self._file.read(_BLOCK) if self._decoder.needs_input else b""
@@ -202,7 +203,7 @@ class _XzReader:
                 return out
 
     def _next_stream(self) -> bytes:
-        """Bytes behind a stream and its padding; none at the end of the file."""
+        """Bytes after a stream and its padding; none at the end of the file."""
         data = self._decoder.unused_data.lstrip(b"\0")
         while not data:
             block = self._file.read(_BLOCK)
@@ -271,6 +272,7 @@ def map_file(file: IO[bytes]) -> tuple[memoryview, Callable[[], None]]:
         OSError, ValueError: the file cannot be mapped.
     """
     mapped = map_for_reading(file)
+    lost.watch(file.name)
     view = memoryview(mapped)
 
     def release() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,9 @@ FILE_LIMIT = 16 << 20
 TAKEN_LIMIT = 4096
 NAME_LIMIT = 65536
 DEPTH_LIMIT = 32
+#: Bytes of an extended header of a tar archive.
+EXTENDED_LIMIT = 1 << 16
+_DIGITS = re.compile(rb"[0-9]{100}")
 _TOTAL_LIMIT = 256 << 20
 _SCRATCH_LINES = 4096
 
@@ -94,6 +98,38 @@ def open_directory(path: str) -> DebugfsCopy:
     return _finish(info, collector, "directory")
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose extended headers are small and simple enough for tarfile to read.
+
+    Python's search in a header takes time that grows with the square of a run of digits
+    (CVE-2024-6232), and it reads a header of any length into memory.
+    """
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        data = self._extended(archive)
+        if _DIGITS.search(data) is not None:
+            raise _ExtendedError("an extended header with a number of 100 digits or more")
+        return super()._proc_pax(archive)  # type: ignore[misc, no-any-return]
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        self._extended(archive)
+        return super()._proc_gnulong(archive)  # type: ignore[misc, no-any-return]
+
+    def _extended(self, archive: tarfile.TarFile) -> bytes:
+        if self.size > EXTENDED_LIMIT:
+            raise _ExtendedError(f"an extended header of {self.size} bytes")
+        file = archive.fileobj
+        assert file is not None
+        at = file.tell()
+        data = file.read(self.size)
+        file.seek(at)
+        return data
+
+
+class _ExtendedError(tarfile.ReadError):
+    """An extended header that is left alone."""
+
+
 def open_tar(info: SourceInfo, data: memoryview) -> DebugfsCopy:
     """Read the trees in a tar archive, in place.
 
@@ -109,7 +145,9 @@ def open_tar(info: SourceInfo, data: memoryview) -> DebugfsCopy:
     seen = 0
     try:
         file = cast(IO[bytes], _ViewFile(data))
-        with tarfile.open(fileobj=file, mode="r:", errors="backslashreplace") as archive:
+        with tarfile.open(
+            fileobj=file, mode="r:", errors="backslashreplace", tarinfo=_Member
+        ) as archive:
             for member in archive:
                 seen += 1
                 if seen > NAME_LIMIT:

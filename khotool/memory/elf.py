@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from khotool.absent import Reason
 from khotool.errors import InputError
 from khotool.memory.notes import NOTE_LIMIT, find_note, take_vmcoreinfo
 from khotool.memory.segments import Holes, Ranges, SegmentedSpace
@@ -187,7 +188,7 @@ def _load(
         data,
         Ranges(paddr[present], ends[present], offset[present]),
         [
-            Holes(ends[lost], promised[lost], CUT_OFF),
+            Holes(ends[lost], promised[lost], CUT_OFF, Reason.TRUNCATED),
             Holes(promised[left_out], whole[left_out], EXCLUDED),
         ],
         release,

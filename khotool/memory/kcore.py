@@ -22,7 +22,7 @@ from khotool.memory.live import LiveSpace, ReadAt
 from khotool.memory.segments import Ranges
 from khotool.memory.space import ADDRESS_LIMIT, U64, SourceInfo
 
-#: Bytes at the beginning of /proc/kcore that are read: headers, and the notes behind them.
+#: Bytes at the beginning of /proc/kcore that are read: headers, and the notes after them.
 HEAD_LIMIT = 8 << 20
 #: Lines of /proc/iomem that are looked at.
 LINE_LIMIT = 65536

@@ -124,19 +124,9 @@ def _open(info: SourceInfo, file: SegmentedSpace, release: Callable[[], None] | 
         (note_at, note_size) if version >= 4 else (0, 0),
     )
 
-    bitmap_at = (1 + sub_blocks) * block_size
-    bitmap_size = bitmap_blocks * block_size
-    descriptors_at = bitmap_at + bitmap_size
-    needed = -(-max_mapnr // (8 * block_size)) * block_size
-    if bitmap_size >= 2 * needed:
-        # The first bitmap tells which pages exist, the second which ones are in the file.
-        bitmap_size //= 2
-        bitmap_at += bitmap_size
-    if bitmap_size * 8 < max_mapnr:
-        info.notes.append(f"the bitmap covers {bitmap_size * 8} of {max_mapnr} pages")
-    pages = PageMap(
-        file.read(bitmap_at, min(bitmap_size, needed)), start_pfn, min(end_pfn, max_mapnr)
-    )
+    descriptors_at = (1 + sub_blocks + bitmap_blocks) * block_size
+    bitmap = ((1 + sub_blocks) * block_size, bitmap_blocks * block_size)
+    pages = _pages(info, file, block_size, bitmap, (start_pfn, end_pfn, max_mapnr))
     wanted = len(pages)
     there = file.backed(descriptors_at, wanted * DESCRIPTOR_SIZE) // DESCRIPTOR_SIZE
     if there < wanted:
@@ -145,6 +135,32 @@ def _open(info: SourceInfo, file: SegmentedSpace, release: Callable[[], None] | 
     if not len(pages):
         raise InputError(f"{info.path}: this kdump file holds no page")
     return KdumpSpace(info, file, block_size, pages, descriptors_at, release)
+
+
+def _pages(
+    info: SourceInfo,
+    file: SegmentedSpace,
+    block_size: int,
+    bitmap: tuple[int, int],
+    frames: tuple[int, int, int],
+) -> PageMap:
+    """Which pages are in the file.
+
+    Args:
+        block_size: bytes of a block, which is a page.
+        bitmap: place in the file and size of the bitmaps, in bytes.
+        frames: first page frame of this file, the frame after its last, frames of the machine.
+    """
+    start_pfn, end_pfn, max_mapnr = frames
+    at, size = bitmap
+    needed = -(-max_mapnr // (8 * block_size)) * block_size
+    if size >= 2 * needed:
+        # The first bitmap tells which pages exist, the second which ones are in the file.
+        size //= 2
+        at += size
+    if size * 8 < max_mapnr:
+        info.notes.append(f"the bitmap covers {size * 8} of {max_mapnr} pages")
+    return PageMap(file.read(at, min(size, needed)), start_pfn, min(end_pfn, max_mapnr))
 
 
 def _version(info: SourceInfo, header: memoryview) -> tuple[Endian, int]:

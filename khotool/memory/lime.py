@@ -1,4 +1,4 @@
-"""LiME version 1: ranges of memory, each behind a header of 32 bytes (little endian)."""
+"""LiME version 1: ranges of memory, each after a header of 32 bytes (little endian)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from khotool.absent import Reason
 from khotool.errors import InputError
 from khotool.memory.elf import CUT_OFF
 from khotool.memory.segments import Holes, Ranges, SegmentedSpace
 from khotool.memory.space import ADDRESS_LIMIT, SourceInfo
 
-#: Magic 0x4C694D45 as it stands in the file.
+#: Magic 0x4C694D45 as it is in the file.
 MAGIC = b"EMiL"
 VERSION = 1
 _HEADER = struct.Struct("<IIQQ8x")
@@ -24,7 +25,7 @@ def open_lime(
     """Read the range headers of a LiME file; s_addr and e_addr are physical, e_addr inclusive.
 
     Raises:
-        InputError: no range at all, or another version.
+        InputError: no range at all, or a version that is not 1.
     """
     info.container = "lime"
     starts: list[int] = []
@@ -64,6 +65,6 @@ def open_lime(
             np.array(ends, dtype=np.uint64),
             np.array(offsets, dtype=np.uint64),
         ),
-        [Holes(hole[:, 0], hole[:, 1], CUT_OFF)],
+        [Holes(hole[:, 0], hole[:, 1], CUT_OFF, Reason.TRUNCATED)],
         release,
     )

@@ -128,7 +128,7 @@ class LiveSpace(AddressSpace):
         return data if len(data) == length else None
 
     def _page(self, number: int, last: int, wanted: int) -> bytes:
-        """The page of ``wanted``; those up to ``last`` behind it may be read along with it."""
+        """The page of ``wanted``; those up to ``last`` after it may be read along with it."""
         page = self._pages.get(number)
         if page is not None:
             return page
@@ -158,7 +158,7 @@ class LiveSpace(AddressSpace):
         return data[:size]
 
     def _run(self, number: int, last: int) -> int:
-        """Pages from ``number`` to ``last`` that follow one another in the file."""
+        """Pages from ``number`` to ``last`` that are contiguous in the file."""
         index = bisect_right(self._starts, number * self.page_size) - 1
         stop = min(self._ends[index] // self.page_size, last + 1)
         return max(stop - number, 1)
@@ -182,7 +182,7 @@ class LiveSpace(AddressSpace):
         return data
 
     def known(self, address: int, length: int) -> list[Piece]:
-        """See ``AddressSpace.known``; behind ``COPY_LIMIT`` bytes of data, the rest is an error."""
+        """See ``AddressSpace.known``; after ``COPY_LIMIT`` bytes of data, the rest is an error."""
         check_range(address, length)
         pieces: list[Piece] = []
         position, stop = address, min(address + length, ADDRESS_LIMIT - 1)

@@ -25,7 +25,7 @@ from khotool.memory.space import (
 
 
 class OverlaySpace(AddressSpace):
-    """Pieces of bytes on top of another space.
+    """Pieces of bytes on top of a space.
 
     Args:
         base: the space below; None for a space that holds nothing but the writes. It stays open
@@ -121,12 +121,12 @@ class OverlaySpace(AddressSpace):
         rows, ok = self._base.gather(wanted, length)
         table = self._top.extents()
         if length > 0 and len(table):
-            # The first extent that ends after the address: it touches the row or lies behind it.
+            # The first extent that ends after the address: it touches the row or is beyond it.
             index = np.searchsorted(table[:, 1], wanted, side="right")
             safe = np.minimum(index, len(table) - 1)
             starts = table[safe, 0]
-            behind = (starts > wanted) & (starts - wanted >= length)
-            touched = np.flatnonzero((index < len(table)) & ~behind)
+            beyond = (starts > wanted) & (starts - wanted >= length)
+            touched = np.flatnonzero((index < len(table)) & ~beyond)
             for row in touched.tolist():
                 try:
                     rows[row] = np.frombuffer(self.read(int(wanted[row]), length), dtype=np.uint8)

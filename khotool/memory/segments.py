@@ -89,11 +89,13 @@ class Holes:
         starts: shape (n,), physical addresses.
         ends: shape (n,), exclusive.
         detail: one sentence for a person.
+        reason: the same for programs.
     """
 
     starts: U64
     ends: U64
     detail: str
+    reason: Reason = Reason.NOT_CAPTURED
 
 
 class _HoleIndex:
@@ -103,6 +105,7 @@ class _HoleIndex:
         ends = holes.ends[order]
         self.reach = u64_array(np.maximum.accumulate(ends) if len(ends) else ends)
         self.detail = holes.detail
+        self.reason = holes.reason
 
     def covers(self, address: int) -> bool:
         index = bisect_right(self.starts, address) - 1
@@ -234,7 +237,7 @@ class SegmentedSpace(AddressSpace):
             return self._slice(index, address, length)
         gap = self._index.missing(address, length)
         if gap is not None:
-            raise MemoryFault(*gap, Reason.NOT_CAPTURED, self._why(gap[0]))
+            raise MemoryFault(*gap, *self._why(gap[0]))
         if length > COPY_LIMIT:
             raise too_long(address, length)
         result = bytearray(length)
@@ -247,11 +250,11 @@ class SegmentedSpace(AddressSpace):
             index += 1
         return memoryview(result).toreadonly()
 
-    def _why(self, address: int) -> str:
+    def _why(self, address: int) -> tuple[Reason, str]:
         for kind in self._holes:
             if kind.covers(address):
-                return kind.detail
-        return "not in the file"
+                return kind.reason, kind.detail
+        return Reason.NOT_CAPTURED, "not in the file"
 
     def known(self, address: int, length: int) -> list[Piece]:
         """See ``AddressSpace.known``."""

@@ -21,7 +21,7 @@ from khotool.memory.space import AddressSpace, SourceInfo
 Source = AddressSpace | DebugfsCopy | BareFdt
 
 CONTAINERS = ("elf", "kdump", "lime", "fdt", "debugfs", "raw")
-#: Larger files are no dumps: /proc/kcore has the size of the kernel's address space.
+#: Larger files are not dumps: /proc/kcore has the size of the kernel's address space.
 _LARGEST = 1 << 45
 #: Smaller files are read instead of mapped: those of debugfs and sysfs cannot be mapped.
 _READ_LIMIT = 1 << 20

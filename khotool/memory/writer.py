@@ -68,7 +68,7 @@ def write_elf(
 
 
 Load = tuple[int, list[memoryview]]
-"""Physical address, and the contents that follow one another from there."""
+"""Physical address, and the contents from there on."""
 
 
 def _ordered(segments: Iterable[tuple[int, Contents]]) -> list[Load]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from khotool.absent import Absent
 from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.model.lookup import table_row
@@ -68,14 +70,21 @@ def annotate(image: Image, places: Places, start: int, size: int) -> Iterator[Pi
 
     Args:
         start: physical address in bytes.
-        size: bytes; read a step at a time, so a range may be larger than memory.
+        size: bytes; read a step at a time, so a range may be larger than memory; a gap is passed
+            over at once.
     """
     end = start + size
     at = start
     trees = tree_index(places, start, end)
+    extents = image.space.extents()
     while at < end:
         # A step ends where a page does, so that rows do not straddle steps needlessly.
         stop = min(end, (at // STEP + 1) * STEP)
+        following = int(np.searchsorted(extents[:, 1], np.uint64(at), side="right"))
+        captured = int(extents[following, 0]) if following < len(extents) else end
+        if captured > stop:
+            # A gap, which may have almost 2^64 bytes, is one step.
+            stop = min(end, captured)
         marks = marks_in(places, trees, at, stop)
         known = image.space.known(at, stop - at)
         for index, (address, data, state) in enumerate(known):

@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from khotool.diff.changes import Change, ChangeKind, Comparison
+from khotool.diff.changes import (
+    Change,
+    ChangeKind,
+    Comparison,
+    NotCompared,
+    Result,
+    Side,
+    Why,
+)
+from khotool.diff.pages import MAP
 from khotool.model.image import Image
 from khotool.render.document import Document, head
 from khotool.render.lines import Line
@@ -26,6 +36,7 @@ MOST_LINES = 200
 """Changes that text lists; JSON has them all."""
 OWNERS = 20
 NOTES = 10
+WHY = {Why.NOT_CAPTURED: "not captured", Why.UNKNOWN_FORMAT: "its format is not known"}
 
 
 def diff_document(result: Comparison, *, ranges: bool) -> Document:
@@ -36,6 +47,7 @@ def diff_document(result: Comparison, *, ranges: bool) -> Document:
     """
     document = head("diff") | {
         "equal": result.equal,
+        "result": str(result.result),
         "changes": [change_json(change) for change in result.changes],
         "pages": {"added": result.pages_added, "removed": result.pages_removed},
     }
@@ -49,8 +61,43 @@ def diff_document(result: Comparison, *, ranges: bool) -> Document:
             name: [{"start": hex(start), "size": size} for start, size in part]
             for name, part in (("added", result.added), ("removed", result.removed))
         }
-    document["notes"] = list(result.notes)
+    document["not_compared"] = [gap_json(gap) for gap in result.not_compared]
+    document["notes"] = list(note_texts(result))
     return document
+
+
+def gap_json(gap: NotCompared) -> dict[str, Any]:
+    """One part that was not compared."""
+    row: dict[str, Any] = {"path": gap.path, "reason": str(gap.why), "image": str(gap.side)}
+    if gap.contents:
+        row["contents"] = True
+    return row | ({"size": gap.size} if gap.size else {})
+
+
+def note_texts(result: Comparison) -> Iterator[str]:
+    """What a reader has to know of a comparison: what was not compared, and why."""
+    old, new = result.phases
+    if old is not new:
+        yield f"the first image is {old}, the second {new}"
+    for gap in result.not_compared:
+        yield gap_text(gap)
+    if result.more_ranges:
+        yield f"only the first {max(len(result.added), len(result.removed))} ranges are listed"
+
+
+def gap_text(gap: NotCompared) -> str:
+    """A part that was not compared, in one sentence; untrusted text."""
+    where = "both images" if gap.side is Side.BOTH else f"the {gap.side} image"
+    what = "contents" if gap.contents else "preserved pages" if gap.path == MAP else ""
+    size = f", {size_text(gap.size)}" if gap.size else ""
+    if gap.why is Why.OTHER_HANDLER:
+        return f"{gap.path}: not compared, the handlers differ"
+    if gap.why is Why.LIMIT and gap.path == "/":
+        return (
+            f"a limit stopped decoding of {where}: what only one of the images has is not reported"
+        )
+    reason = WHY.get(gap.why, str(gap.why))
+    return f"{gap.path}: {what + ' ' if what else ''}not compared, {reason} in {where}{size}"
 
 
 def change_json(change: Change) -> dict[str, Any]:
@@ -80,10 +127,12 @@ def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> It
             yield line.add(f"  {plural(size // page_size, 'page')} preserved", "dim")
         if len(part) > MOST_LINES:
             yield Line().add(f"... {len(part) - MOST_LINES} more ranges", "dim")
-    for text in result.notes[:NOTES]:
+    notes = note_texts(result)
+    for text in islice(notes, NOTES):
         yield Line(hang="  ").add("note: ", "note").add(visible(text), "note")
-    if len(result.notes) > NOTES:
-        yield Line().add(f"... {len(result.notes) - NOTES} more notes; --json has them", "note")
+    left = sum(1 for _ in notes)
+    if left:
+        yield Line().add(f"... {left} more notes; --json has them", "note")
     yield Line().add(summary(result), "good" if result.equal else "name")
 
 
@@ -158,14 +207,18 @@ def _stars(group: list[Change]) -> str:
 
 
 def summary(result: Comparison) -> str:
-    """One line: how many changes of which kind."""
-    if result.equal:
+    """One line: how many changes of which kind; else whether all was compared."""
+    gaps = len(result.not_compared)
+    if result.result is Result.EQUAL:
         return "equal"
+    if result.result is Result.INCOMPLETE:
+        return f"equal in what both captured; {gaps} not compared"
     counts = Counter(change.kind for change in result.changes)
     parts = [f"{counts[kind]} {kind}" for kind in ChangeKind if counts[kind]]
     if result.pages_added or result.pages_removed:
         parts.append(f"pages +{result.pages_added} -{result.pages_removed}")
-    return ", ".join(parts) or "preserved ranges differ"
+    text = ", ".join(parts) or "preserved ranges differ"
+    return f"{text}; {gaps} not compared" if gaps else text
 
 
 def stat_lines(result: Comparison) -> Iterator[Line]:
@@ -210,7 +263,7 @@ def diff_markdown(old: Image, new: Image, result: Comparison) -> str:
         for word, part in (("removed", result.removed), ("added", result.added)):
             lines += [f"| {word} | {start:#x} | {size} |" for start, size in part]
         lines.append("")
-    lines += [f"- {_cell(text)}" for text in result.notes]
+    lines += [f"- {_cell(text)}" for text in note_texts(result)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from khotool.absent import Absent, Reason
@@ -15,6 +16,7 @@ from khotool.render.value import is_leaf, json_value
 from khotool.version import version
 from khotool.view.notation import RAW_JSON, absent_json, json_scalar
 
+Array = Callable[[Iterable[object]], object]
 Document = dict[str, Any]
 """Only dicts with string keys, lists, strings, integers, booleans and None."""
 
@@ -186,7 +188,7 @@ def content(image: Image, entry: Node) -> list[Node]:
 
 
 def unknown_json(entry: Node) -> Document:
-    """An entry that no definition explains: its first bytes, or its device tree as it stands."""
+    """An entry that no definition explains: its first bytes, or its device tree as it is."""
     raw = entry.get("bytes")
     if raw is not None and isinstance(raw.value, bytes):
         return {"bytes": raw.value[:RAW_JSON].hex()}
@@ -196,11 +198,12 @@ def unknown_json(entry: Node) -> Document:
     return {**absent_json(Absent(Reason.UNPARSABLE, "no definition explains this entry"))}
 
 
-def node_json(node: Node, *, rows: int) -> object:
+def node_json(node: Node, *, rows: int, array: Array = list) -> object:
     """A value, a record as an object, a list as an array.
 
     Args:
         rows: longest table that is listed; a longer one is ``{"count": N}``.
+        array: makes an array of its elements; ``Rows`` makes one that is written as it is read.
     """
     if is_leaf(node):
         return json_value(node)
@@ -212,34 +215,34 @@ def node_json(node: Node, *, rows: int) -> object:
             return absent_json(Absent(Reason.NOT_CAPTURED, detail))
         if len(node.table) > rows:
             return {"count": node.table.declared}
-        return [row_json(node, index) for index in range(len(node.table))]
+        return array(row_json(node, index) for index in range(len(node.table)))
     target = node.get("target")
     if target is not None and isinstance(target.value, Absent):
         return absent_json(target.value)
     if node.kind is NodeKind.LIST:
-        return [node_json(element, rows=rows) for element in node.elements()]
+        return array(node_json(part, rows=rows, array=array) for part in node.elements())
     if isinstance(node.value, int) and node.field is not None:
         # A pointer to a record: the record, with the pointer as the address it is at.
         return {
             "address": f"{node.value:#x}",
-            **fields_json(node.children, rows=rows),
+            **fields_json(node.children, rows=rows, array=array),
         }
-    return fields_json(node.children, rows=rows)
+    return fields_json(node.children, rows=rows, array=array)
 
 
-def fields_json(nodes: list[Node], *, rows: int) -> Document:
+def fields_json(nodes: list[Node], *, rows: int, array: Array = list) -> Document:
     """Nodes as the members of an object; parts that only link (blocks, chunks) are left out."""
     fields: Document = {}
     for node in nodes:
         if node.key is not None:
             name = f"{node.name}[{node.key}]" if not node.name else ""
             if name:
-                fields[name] = node_json(node, rows=rows)
+                fields[name] = node_json(node, rows=rows, array=array)
             continue
         if node.name == "compatible" and node.parent is not None and node.parent.key is not None:
             continue
         if node.name not in fields:
-            fields[node.name] = node_json(node, rows=rows)
+            fields[node.name] = node_json(node, rows=rows, array=array)
     named = {node.name: node.reference for node in nodes if node.reference}
     # Last, and only where there are any: what values of this object name.
     return fields | {"references": named} if named else fields
@@ -271,7 +274,7 @@ def luo_json(entry: Node) -> Document:
         if child is not None:
             document[name] = json_value(child)
     document["sessions"] = list_json(entry.get("sessions"), session_json)
-    # Before there were sessions, files stood in the orchestrator's own tree.
+    # Before there were sessions, files were in the orchestrator's own tree.
     for name, element in (("files", file_json), ("subsystems", subsystem_json)):
         node = entry.get(name)
         if node is not None:
@@ -314,7 +317,7 @@ def file_json(file: Node) -> Document:
 
 
 def payload_json(data: Node | None) -> Document | None:
-    """The record behind a handle; None for a handle that is itself all there is."""
+    """The record that a handle leads to; None for a handle that is itself all there is."""
     if data is None or isinstance(data.value, Absent):
         return None
     if data.note == "unknown handler":
@@ -327,7 +330,7 @@ def payload_json(data: Node | None) -> Document | None:
             return {**absent_json(Absent(Reason.UNPARSABLE, "data is 0"))}
         return None
     counted = {child.field.counts for child in data.children if child.field is not None}
-    # An array whose length stands beside it says nothing more without its rows.
+    # An array whose length is a field of its own adds nothing without its rows.
     return fields_json([child for child in data.children if child.name not in counted], rows=0)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from khotool.abi.c_text import aligned, declared
 from khotool.abi.definition import Kind
 from khotool.abi.registry import Registry
+from khotool.abi.types import parse_type
+from khotool.authoring.c_header import HeaderDrafter, HeaderStruct
 from khotool.authoring.draft import MOST_BYTES
 from khotool.authoring.draft_layout import DraftField, DraftStruct, guess
 
@@ -18,6 +21,11 @@ MATCHES = {
     Kind.FLB: "name",
 }
 """Key of ``match`` that selects a definition of a kind; other kinds are pointed to."""
+QUOTES = '"' * 3
+LEADS = "leads to "
+"""Begins the note of a pointer whose target the author has to describe."""
+GUESSED = "role "
+"""Begins the note of a field whose role is a guess."""
 
 
 def draft_text(
@@ -70,69 +78,129 @@ def with_uses(text: str, uses: Iterable[str]) -> str:
     return text.replace("\n\n", f"\nuses = [{names}]\n\n", 1) if names else text
 
 
+def header_draft_text(drafter: HeaderDrafter, identifier: str, kind: Kind, source: str) -> str:
+    """The definition file of structs that were taken from a C header.
+
+    Args:
+        drafter: with the struct of the content first.
+        source: path of the header.
+    """
+    lines = [
+        f"# Drafted by khotool formats import from {_printable(source)}.",
+        "# The layouts are the header's; a role that is a guess says so.",
+        *_head(next(iter(drafter.done)), identifier, kind, None),
+    ]
+    if drafter.uses:
+        lines.append(f"uses = [{', '.join(map(_string, sorted(set(drafter.uses.values()))))}]")
+    if drafter.constants:
+        lines += ["", "[constants]"]
+        lines += [f"{name} = {value}" for name, value in drafter.constants.items()]
+    for struct in drafter.done.values():
+        lines += ["", *_header_struct(struct)]
+    return "\n".join(lines) + "\n"
+
+
+def _header_struct(struct: HeaderStruct) -> Iterator[str]:
+    yield f"[struct.{struct.name}]"
+    if struct.doc:
+        yield f"doc = {_string(struct.doc)}"
+    yield f"size = {_string('page') if struct.size == 'page' else struct.size}"
+    if not struct.packed:
+        yield "packed = false"
+    yield f"layout = {QUOTES}"
+    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in struct.layout)
+    # A backslash would be an escape in TOML.
+    yield text.replace("\\", "/").replace(QUOTES, "'" * 3)
+    yield QUOTES
+    if struct.roles:
+        yield ""
+        yield f"[struct.{struct.name}.fields]"
+        width = max(map(len, struct.roles))
+        for name, role in struct.roles.items():
+            yield f'{name:<{width}} = {{ role = "{role}" }}  # a guess from the name'
+
+
 def _lines(
     structs: list[DraftStruct], identifier: str, kind: Kind, release: str | None, source: str
 ) -> Iterator[str]:
-    content = structs[0]
     of = f" of Linux {release}" if release else ""
     yield f"# Drafted by khotool formats import from {_printable(source)}{_printable(of)}."
     yield "# Offsets, sizes and names are the kernel's; a role that is a guess says so."
+    yield from _head(structs[0].name, identifier, kind, release)
+    for struct in structs:
+        yield ""
+        yield from _struct(struct)
+
+
+def _head(content: str, identifier: str, kind: Kind, release: str | None) -> Iterator[str]:
     yield f"id = {_string(identifier)}"
-    yield f"title = {_string(f'struct {content.name}')}"
+    yield f"title = {_string(f'struct {content}')}"
     yield f'kind = "{kind}"'
-    yield f"content = {_string(content.name)}"
+    yield f"content = {_string(content)}"
     yield 'status = "local"'
     if release:
         first = ".".join(release.split("-")[0].split(".")[:2])
         yield f'releases = {{ first = {_string(first)}, last = "" }}'
     if kind in MATCHES:
         yield f"match = {{ {MATCHES[kind]} = {_string(identifier)} }}"
-    for struct in structs:
-        yield ""
-        yield from _struct(struct)
 
 
 def _struct(struct: DraftStruct) -> Iterator[str]:
     yield f"[struct.{struct.name}]"
     for note in struct.notes:
         yield f"# {_printable(note)}"
+    yield f"size = {_string('page') if struct.page else struct.size}"
     if not struct.packed:
         yield "packed = false"
-    yield "fields = ["
+    yield 'layout = """'
+    yield from aligned(row for field in struct.fields for row in _declarations(field))
+    yield '"""'
+    meanings = [row for field in struct.fields for row in _meanings(struct.name, field)]
+    if meanings:
+        yield ""
+        yield f"[struct.{struct.name}.fields]"
+        width = max(len(name) for name, _, _ in meanings)
+        for name, keys, why in meanings:
+            yield f"{name:<{width}} = {{ {keys} }}{f'  # {why}' if why else ''}"
     for field in struct.fields:
-        yield from _field(field)
-    yield "]"
-    yield f"size = {_string('page') if struct.page else struct.size}"
+        if field.enum:
+            yield ""
+            yield f"[enum.{struct.name}_{field.name}]"
+            yield from (f"{name} = {_number(value)}" for name, value in field.enum)
 
 
-def _field(field: DraftField) -> Iterator[str]:
-    *above, last = field.notes or ("",)
-    if last and not last.startswith("role "):
-        above, last = [*above, last], ""
-    for note in above:
-        yield f"  # {_printable(note)}"
-    tail = f"  # {_printable(last)}" if last else ""
+def _declarations(field: DraftField) -> Iterator[tuple[str, str]]:
+    """Members in C, with what the author has to know as their comments."""
+    notes = [note for note in field.notes if not note.startswith((GUESSED, LEADS))]
+    # A backslash would be an escape in TOML.
+    doc = "; ".join(notes).replace("\\", "/").replace('"', "'")
     if field.parts:
-        yield f'  {{ bits = "{field.type}", parts = ['
-        for name, width in field.parts:
-            unused = name.startswith("unused_")
-            role = "" if unused else guess(name)
-            more = f', role = "{role}"' if role else ", reserved = true" if unused else ""
-            why = f"  # role {role}: a guess from the name" if role else ""
-            yield f"    {{ name = {_string(name)}, width = {width}{more} }},{why}"
-        yield "  ] },"
+        yield from ((f"{field.type} {name} : {width};", "") for name, width in field.parts)
         return
-    keys = [f"name = {_string(field.name)}", f"type = {_string(field.type)}"]
+    fill = ""
     if field.fill:
-        keys.append('fill = "page"')
-    if field.role:
-        keys.append(f'role = "{field.role}"')
+        fill = f"(PAGE_SIZE - {field.offset})" if field.offset else "PAGE_SIZE"
+    yield declared(parse_type(field.type), field.name, fill), doc
+
+
+def _meanings(struct: str, field: DraftField) -> Iterator[tuple[str, str, str]]:
+    """Name, keys and the origin of a guess, of each member of a struct that has a meaning."""
+    for name, _ in field.parts:
+        unused = name.startswith("unused_")
+        role = "" if unused else guess(name)
+        if role:
+            yield name, f'role = "{role}"', "a guess from the name"
+        elif unused:
+            yield name, "reserved = true", ""
+    keys = [f'role = "{field.role}"'] if field.role else []
     if field.enum:
-        named = ", ".join(f"{name} = {_number(value)}" for name, value in field.enum)
-        keys.append(f"enum = {{ {named} }}")
+        keys.append(f'enum = "{struct}_{field.name}"')
     if field.reserved:
         keys.append("reserved = true")
-    yield f"  {{ {', '.join(keys)} }},{tail}"
+    if keys:
+        guessed = [note.partition(": ")[2] for note in field.notes if note.startswith(GUESSED)]
+        leads = [_printable(note) for note in field.notes if note.startswith(LEADS)]
+        yield field.name, ", ".join(keys), next(iter([*leads, *guessed]), "")
 
 
 def _number(value: int) -> str:

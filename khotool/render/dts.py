@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from khotool.abi.definition import Field
 from khotool.errors import UsageError
 from khotool.fdt.blob import Property
-from khotool.fdt.dts import to_dts
 from khotool.fdt.text import comment
 from khotool.model.image import UNPLACED, Image, Node
 from khotool.model.region import FdtRegion
+from khotool.render.device_tree import to_dts
 from khotool.view.notation import flags_text, number_text
 
 
@@ -32,7 +33,7 @@ def dts_text(image: Image, node: Node | None) -> str:
     path = node.path if node is not None else "/" if "/" in known else next(iter(known))
     region = known.get(path)
     if region is None:
-        raise UsageError(f"{path} is no device tree; there are {', '.join(known)}")
+        raise UsageError(f"{path} is not a device tree; there are {', '.join(known)}")
     values = _values(image, region)
     text = to_dts(region.blob, lambda _, prop: meaning(image, region, values, prop))
     place = f" at {region.address:#x}" if region.address < UNPLACED else ""
@@ -56,26 +57,27 @@ def _values(image: Image, region: FdtRegion) -> dict[int, Node]:
 def meaning(image: Image, region: FdtRegion, values: dict[int, Node], prop: Property) -> str | None:
     """What the bytes of a property mean; None where its text says it already."""
     node = values.get(region.address + prop.value_offset)
-    kind = node.field.type if node is not None and node.field is not None else None
+    field = node.field if node is not None else None
     size = len(prop.value)
-    if kind is not None and kind.kind in ("string", "bytes"):
+    if size not in (1, 2, 4, 8) or not _is_number(field, prop.value):
         return None
-    if size not in (1, 2, 4, 8) or (kind is None and _is_text(prop.value)):
-        return None
-    if kind is not None and kind.kind != "int":
-        return None
-    big = kind is not None and kind.big
+    big = field is not None and field.type is not None and field.type.big
     value = int.from_bytes(prop.value, "big" if big else image.geometry.byteorder)
     text = f"u{size * 8} {value:#x}"
-    if node is not None and node.field is not None:
-        field = node.field
-        if field.flags:
-            text += f" {flags_text(value, field.flags)}"
-        elif (shown := number_text(value, field)) != f"{value:#x}":
-            text += f" = {shown}"
-        if field.points_to is not None and value:
-            text += " (address)"
-    return text
+    if field is None:
+        return text
+    if field.flags:
+        text += f" {flags_text(value, field.flags)}"
+    elif (shown := number_text(value, field)) != f"{value:#x}":
+        text += f" = {shown}"
+    return f"{text} (address)" if field.points_to is not None and value else text
+
+
+def _is_number(field: Field | None, value: bytes) -> bool:
+    """Whether a property is a number by its definition, or by its looks without one."""
+    if field is None or field.type is None:
+        return not _is_text(value)
+    return field.type.kind == "int"
 
 
 def _is_text(value: bytes) -> bool:

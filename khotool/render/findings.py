@@ -17,7 +17,17 @@ from khotool.version import version
 LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 SARIF_LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 STYLE = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "label"}
-OUTCOME_STYLE = {"accept": "good", "partial": "warning", "ignore": "warning"}
+OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
+UNSEEN = {
+    "consumed": "the handover was used up by a boot",
+    "contents-not-captured": "the payload was not captured",
+    "limit": "not all of it was read",
+    "not-captured": "not all of it was captured",
+    "truncated": "the file is cut off",
+    "unparsable": "not all of it could be read",
+    "unreadable": "not all of it could be read",
+}
+"""Why there is no verdict, by the words of the JSON."""
 
 
 @dataclass(slots=True)
@@ -89,11 +99,15 @@ def verdict_lines(verdict: dict[str, Any]) -> Iterator[Line]:
     """Stage by stage, then what user space gets."""
     outcome = verdict["outcome"]
     line = Line().add(f"kernel {verdict['kernel']}: ", "name")
-    yield line.add(outcome, OUTCOME_STYLE.get(outcome, "error"))
+    line.add(outcome, OUTCOME_STYLE.get(outcome, "error"))
+    if outcome == "not-judged":
+        reasons = dict.fromkeys(UNSEEN[reason] for reason in verdict["unseen"])
+        line.add(f": {', '.join(reasons)}")
+    yield line
     for step in verdict["steps"]:
         style = OUTCOME_STYLE.get(step["outcome"], "error")
-        row = Line(lead="    ", hang=" " * 30).add(f"{step['stage']:<15} ")
-        row.add(f"{step['outcome']:<8} ", style)
+        row = Line(lead="    ", hang=" " * 32).add(f"{step['stage']:<15} ")
+        row.add(f"{step['outcome']:<10} ", style)
         yield row.add(visible(step["message"] or step.get("why", "")))
     for session in verdict["sessions"]:
         lost = [f for f in session["files"] if f["result"] != "ok"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from khotool.abi.compile import CompiledStruct
+from khotool.abi.c_text import declarations
+from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Origin, Registry
@@ -176,33 +177,33 @@ def show_lines(registry: Registry, definition: Definition, page_size: int) -> It
 
 
 def struct_lines(compiled: CompiledStruct, page_size: int) -> Iterator[Line]:
-    """A struct drawn with offsets."""
+    """A struct as its C, with offset and size in bytes of every member beside it."""
     name, size = compiled.struct.name, compiled.size
-    sized = f"  {size} bytes" + (
-        f" (a page of {page_size})" if compiled.struct.size == "page" else ""
-    )
-    yield Line([(f"struct {name}", "name"), (sized, "dim")])
+    page = f" (a page of {page_size})" if compiled.struct.size == "page" else ""
+    yield Line([(f"struct {name}", "name"), (f"  {size} bytes{page}", "dim")])
     if compiled.struct.doc:
         yield Line([(f"  {compiled.struct.doc}", "dim")], hang="  ")
-    names = [f.name for p in compiled.fields for f in (p.field.parts or (p.field,))]
-    width = max((len(name) for name in names), default=0)
-    kinds = [p.field.type.text if p.field.type else "" for p in compiled.fields]
-    kind_width = max((len(kind) for kind in kinds), default=0)
-    for placed, kind in zip(compiled.fields, kinds, strict=True):
-        lead = f"  +{placed.offset:#05x} {placed.size:>5}  "
-        if placed.parts:
-            yield Line([(lead, "address"), (kind.ljust(kind_width), "format")])
-            for part in placed.parts:
-                yield field_line(f"  {'':13}", f"{part.mask:#018x}", 18, part.field, width)
-        else:
-            yield field_line(lead, kind, kind_width, placed.field, width)
+    rows = list(declarations(compiled))
+    width = max((len(code) for _, _, code in rows), default=0)
+    before: PlacedField | None = None
+    for placed, field, code in rows:
+        lead = f"  +{size:#05x} {'':>5}  "
+        if placed is not None:
+            # The bit-fields of a word share its place.
+            shown = f"+{placed.offset:#05x} {placed.size:>5}"
+            lead = f"  {shown if placed is not before else '':<12}  "
+        yield field_line(lead, code, width, field)
+        before = placed
 
 
-def field_line(lead: str, kind: str, kind_width: int, field: Field, width: int) -> Line:
-    """One field: type, name, role, target, flags, meaning."""
-    hang = " " * (len(lead) + kind_width + 2)
-    line = Line([(lead, "address"), (kind.ljust(kind_width), "format")], hang=hang)
-    line.add(f"  {field.name:<{width}}", "label")
+def field_line(lead: str, declared: str, width: int, field: Field) -> Line:
+    """One field: how it is declared, its role, target, flags and meaning.
+
+    Args:
+        width: columns of ``declared``.
+    """
+    hang = " " * (len(lead) + width + 2)
+    line = Line([(lead, "address"), (declared.ljust(width), "format")], hang=hang)
     if field.role:
         line.add(f"  {field.role}", "dim")
     if field.alias:
@@ -232,10 +233,10 @@ def node_lines(name: str, top: NodeType) -> Iterator[Line]:
         if node.optional:
             line.add("  optional", "dim")
         yield line.add(f"  {node.doc}" if node.doc else "", "dim")
-        width = max((len(field.name) for field in node.properties), default=0)
-        for field in node.properties:
-            kind = field.type.text if field.type is not None else ""
-            yield field_line(f"{pad}  ", kind, 6, field, width)
+        rows = [(f"{f.type.text if f.type else '':<6}  {f.name}", f) for f in node.properties]
+        width = max((len(declared) for declared, _ in rows), default=0)
+        for declared, field in rows:
+            yield field_line(f"{pad}  ", declared, width, field)
         below = [(child_name, child, level + 1) for child_name, child in node.nodes.items()]
         if node.any_node is not None:
             below.append(("(any name)", node.any_node, level + 1))

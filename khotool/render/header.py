@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 
+from khotool.abi.c_text import comment, comment_text, struct_lines
 from khotool.abi.compile import PlacedField
 from khotool.abi.definition import Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
@@ -13,13 +13,6 @@ from khotool.abi.registry import Registry
 from khotool.render.formats import target_text
 
 WIDTH = 96
-_WORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while bool true false nullptr typeof constexpr asm"
-)
-KEYWORDS = frozenset(_WORDS.split())
-"""Names that no member can have."""
 
 TYPES = """\
 #ifdef __KERNEL__
@@ -92,7 +85,7 @@ class Header:
             *([" ".join(definition.doc.split())] if definition.doc else []),
             f"Written by khotool formats header{origin}.",
         ]
-        lines = ["/*", *(f" * {line}" for part in about for line in wrapped(part)), " */"]
+        lines = comment("\n".join(about))
         lines += [f"#ifndef {guard}", f"#define {guard}", "", *TYPES.splitlines(), ""]
         if any("KHO_PAGE_S" in line for line in body):
             lines += [*PAGE.format(shift=self.geometry.page_shift).splitlines(), ""]
@@ -111,11 +104,8 @@ class Header:
             return []
         self.macros[name] = value
         line = f"#define {name} {value}"
-        tail = f" /* {comment(doc)} */" if doc else ""
-        if len(line + tail) > WIDTH and tail:
-            lines = [f"/* {part} */" for part in wrapped(comment(doc))] + [line]
-        else:
-            lines = [line + tail]
+        tail = f" /* {comment_text(doc)} */" if doc else ""
+        lines = [*comment(doc), line] if len(line + tail) > WIDTH and tail else [line + tail]
         return [f"#ifndef {name}", *lines, "#endif"] if shared else lines
 
     def names(self) -> Iterator[str]:
@@ -158,7 +148,7 @@ class Header:
     # -- structs -------------------------------------------------------------------------
 
     def owners(self) -> dict[str, Definition]:
-        """Structs in an order in which each stands behind those it embeds, with their files."""
+        """Structs with their definitions, each after those that it embeds."""
         found: dict[str, Definition] = {}
         for first in self.definition.structs:
             stack = [(self.definition, first, False)]
@@ -170,7 +160,7 @@ class Header:
                 if ready:
                     found[name] = owner
                     continue
-                # Compiled first: a struct that is a part of itself ends here.
+                # Compiled first: a struct that embeds itself ends here.
                 self.registry.compile(owner, name, self.geometry)
                 stack.append((owner, name, True))
                 stack += [
@@ -184,31 +174,33 @@ class Header:
         """One struct with its macros and assertions."""
         compiled = self.registry.compile(owner, name, self.geometry)
         struct = compiled.struct
-        tag = identifier(name)
+        own = kernel_header(owner)
         shared = owner.kind is Kind.STRUCTURE
         if shared:
             # Many definitions embed it, and their headers may be used together.
             yield f"#ifndef KHO_STRUCT_{macro(name)}"
             yield f"#define KHO_STRUCT_{macro(name)}"
+        if own and shared:
+            yield "#ifdef __KERNEL__"
+            yield f"#include <{own}>"
+            yield "#endif"
+        if own:
+            # The kernel's own header may be used beside this one.
+            yield f"#ifndef {guard_of(own)}"
         if struct.doc:
-            yield from block(struct.doc)
-        yield f"struct {tag} {{"
-        names: dict[str, str] = {}
-        asserts = []
-        for placed in compiled.fields:
-            member = self.member_name(placed, names)
-            yield from self.member(placed, member)
-            asserts.append((member, placed.offset))
-        if compiled.tail is not None:
-            field, element = compiled.tail
-            yield from block(field.doc or "as many as are counted", "\t")
-            base = f"struct {identifier(element.struct.name)}" if element is not None else "u8"
-            yield f"\t{base} {identifier(field.name)}[];"
+            yield from comment(struct.doc)
+        yield f"struct {name} {{"
+        yield from (f"\t{line}" for line in struct_lines(compiled, "KHO_PAGE", meaning))
         yield "} __attribute__((packed));" if struct.packed else "};"
+        if own:
+            yield "#endif"
         size = "KHO_PAGE_SIZE" if struct.size == "page" else str(compiled.size)
-        yield f'_Static_assert(sizeof(struct {tag}) == {size}, "struct {tag}");'
-        for member, offset in asserts:
-            yield f'_Static_assert(offsetof(struct {tag}, {member}) == {offset}, "{member}");'
+        yield f'_Static_assert(sizeof(struct {name}) == {size}, "struct {name}");'
+        for placed in compiled.fields:
+            if not placed.field.parts:
+                member = placed.field.name
+                place = f"offsetof(struct {name}, {member}) == {placed.offset}"
+                yield f'_Static_assert({place}, "{member}");'
         for placed in compiled.fields:
             yield from self.masks(macro(name), placed)
             for part in placed.field.parts or (placed.field,):
@@ -216,61 +208,6 @@ class Header:
         if shared:
             yield "#endif"
         yield ""
-
-    def member_name(self, placed: PlacedField, taken: dict[str, str]) -> str:
-        """The field's name, or that of all parts of a word."""
-        field = placed.field
-        base = name = identifier("_".join(p.name for p in field.parts) or field.name)
-        number = 2
-        while name in taken:
-            name, number = f"{base}_{number}", number + 1
-        taken[name] = field.name
-        return name
-
-    def member(self, placed: PlacedField, name: str) -> Iterator[str]:
-        """The declaration of a field, with what it means."""
-        field, kind = placed.field, placed.field.type
-        assert kind is not None
-        count = ""
-        if kind.kind == "char":
-            base, count = "char", str(kind.size)
-        elif kind.kind == "bytes":
-            base, count = "u8", str(kind.size)
-        elif placed.nested is not None:
-            base = f"struct {identifier(placed.nested.struct.name)}"
-        else:
-            base = f"{'__be' if kind.big else 's' if kind.signed else 'u'}{kind.size * 8}"
-        if field.fill:
-            room = f"(KHO_PAGE_SIZE - {placed.offset})" if placed.offset else "KHO_PAGE_SIZE"
-            count = f"{room} / sizeof({base})"
-        elif kind.count:
-            count = str(kind.count)
-        line = f"\t{base} {name}{f'[{count}]' if count else ''};"
-        meaning = list(self.meaning(placed))
-        if len(meaning) == 1 and len(line) + len(meaning[0]) + 15 <= WIDTH:
-            yield f"{line} /* {meaning[0]} */"
-            return
-        if meaning:
-            yield from block("\n".join(meaning), "\t")
-        yield line
-
-    def meaning(self, placed: PlacedField) -> Iterator[str]:
-        """Lines of a comment: what the field is, where it leads, how a word is cut."""
-        field = placed.field
-        for part in (part for part in placed.parts if part.mask):
-            low = (part.mask & -part.mask).bit_length() - 1
-            doc = f", {part.field.doc}" if part.field.doc else ""
-            text = f"bits {low} to {part.mask.bit_length() - 1}: {part.field.name}{doc}"
-            yield comment(text)
-        words = [field.doc] if field.doc else []
-        if field.value:
-            words.append(f'"{field.value}"')
-        if field.points_to is not None:
-            words.append(f"-> {target_text(field)}")
-        if field.reserved and "reserved" not in field.doc:
-            words.append("reserved, 0")
-        if words:
-            yield comment("; ".join(words))
 
     def masks(self, struct: str, placed: PlacedField) -> Iterator[str]:
         """Mask and shift of each part of a word: ``(word & MASK) >> SHIFT`` is its value."""
@@ -300,11 +237,32 @@ class Header:
                 low = [str(int(at) + int(width))] if (at + width).isdigit() else [*low, width]
 
 
-def identifier(name: str) -> str:
-    """A name as C takes it."""
-    text = re.sub(r"\W", "_", name, flags=re.ASCII)
-    text = text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
-    return f"{text}_" if text in KEYWORDS else text
+def meaning(field: Field) -> str:
+    """What a member is, and where it leads."""
+    words = [field.doc] if field.doc else []
+    if field.value:
+        words.append(f'"{field.value}"')
+    if field.points_to is not None:
+        words.append(f"-> {target_text(field)}")
+    if field.reserved and "reserved" not in field.doc:
+        words.append("reserved, 0")
+    return "; ".join(words)
+
+
+def kernel_header(definition: Definition) -> str:
+    """The kernel's header that declares the structs, as ``#include`` takes it; empty without one.
+
+    A definition names the file that was read, for a posting with its date; only a plain path is
+    that of a header which a kernel has.
+    """
+    header = definition.header
+    plain = header.startswith("include/linux/") and header.endswith(".h")
+    return header.removeprefix("include/") if plain and definition.status == "merged" else ""
+
+
+def guard_of(header: str) -> str:
+    """The macro that a header of the kernel defines first, as in ``_LINUX_KHO_ABI_LUO_H``."""
+    return f"_{macro(header)}"
 
 
 def macro(name: str, *, keep: bool = False) -> str:
@@ -327,29 +285,6 @@ def number_text(value: int) -> str:
         return f"({value})"
     suffix = "ULL" if value >= 1 << 32 else "U"
     return f"{value:#x}{suffix}" if value > 9 else f"{value}{suffix}"
-
-
-def comment(text: str) -> str:
-    """Text that does not end a comment, and stands on one line."""
-    plain = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return plain.replace("*/", "* /").replace("/*", "/ *")
-
-
-def wrapped(text: str) -> list[str]:
-    """Lines of a comment; a newline stays one."""
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(comment(part), WIDTH - 8)]
-    return lines or [""]
-
-
-def block(text: str, indent: str = "") -> Iterator[str]:
-    """A comment of one line or several."""
-    lines = wrapped(text)
-    if len(lines) == 1:
-        yield f"{indent}/* {lines[0]} */"
-        return
-    yield f"{indent}/*"
-    yield from (f"{indent} * {line}" for line in lines)
-    yield f"{indent} */"
 
 
 def header_text(registry: Registry, definition: Definition, page_size: int) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 LINE = 100
-"""Columns that an object or array may take to stand on one line."""
+"""Columns that an object or array may take on one line."""
 
 _CANDIDATE = re.compile("[^\x00-\x7e]")
 
@@ -23,6 +23,9 @@ class Rows:
         self.elements = elements
 
 
+_NESTED = {dict, list, Rows}
+
+
 def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
     """A document as text, piece by piece.
 
@@ -30,41 +33,48 @@ def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
     text is UTF-8 whatever an image holds.
 
     Args:
-        document: dicts, lists, strings, integers, booleans, None; at its top level, or as values
-            of a top-level dict, also ``Rows``.
+        document: dicts, lists, strings, integers, booleans, None and, at any depth, ``Rows``.
         compact: no blanks at all.
     """
-    if not isinstance(document, dict):
-        yield from _value(document, 0, compact)
-        yield "\n"
-        return
-    if not any(isinstance(value, Rows) for value in document.values()):
-        yield (_dumps(document, compact) if compact else _form(document, 0)) + "\n"
-        return
-    yield "{"
-    for index, (key, value) in enumerate(document.items()):
-        yield ("," if index else "") + ("" if compact else "\n ")
-        yield _dumps(key) + (":" if compact else ": ")
-        yield from _value(value, 1, compact)
-    yield "}\n" if compact else "\n}\n"
+    yield from _value(document, 0, compact)
+    yield "\n"
+
+
+def _streams(value: object) -> bool:
+    """Whether a document holds ``Rows``, at any depth."""
+    if isinstance(value, dict):
+        return any(_streams(item) for item in value.values() if item.__class__ in _NESTED)
+    if isinstance(value, list):
+        return any(_streams(item) for item in value if item.__class__ in _NESTED)
+    return isinstance(value, Rows)
 
 
 def _value(value: object, level: int, compact: bool) -> Iterator[str]:
-    if not isinstance(value, Rows):
+    if not _streams(value):
         yield _dumps(value, compact) if compact else _form(value, level)
         return
     pad = "" if compact else "\n" + " " * (level + 1)
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    members = value.items() if isinstance(value, dict) else _elements(value)
     count = 0
-    yield "["
-    for element in value.elements:
+    yield begin
+    for key, item in members:
         yield ("," if count else "") + pad
-        yield (
-            _dumps(element, compact)
-            if compact or _flat(element, level + 1)
-            else _form(element, level + 1)
-        )
+        if key is not None:
+            yield _dumps(key) + (":" if compact else ": ")
+        if key is None and not compact and _flat(item, level + 1):
+            yield _dumps(item)
+        else:
+            yield from _value(item, level + 1, compact)
         count += 1
-    yield ("" if compact or not count else "\n" + " " * level) + "]"
+    yield ("" if compact or not count else "\n" + " " * level) + end
+
+
+def _elements(value: object) -> Iterator[tuple[None, object]]:
+    """Elements of an array in the form of members without a key."""
+    assert isinstance(value, (list, Rows))
+    for element in value.elements if isinstance(value, Rows) else value:
+        yield None, element
 
 
 def _flat(value: object, level: int) -> bool:

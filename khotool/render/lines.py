@@ -40,8 +40,8 @@ class Line:
 
     Args:
         segments: text with styles.
-        lead: what stands in front of the first row.
-        hang: what stands in front of the rows that follow if the line is wrapped.
+        lead: text before the first row.
+        hang: text before the rows that follow if the line is wrapped.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -137,7 +137,7 @@ def _words(segments: list[Segment]) -> Iterator[Segment]:
     for text, style in segments:
         start = 0
         while start < len(text):
-            # Blanks behind a word go with it.
+            # Blanks after a word go with it.
             end = start
             while end < len(text) and text[end] == " ":
                 end += 1

@@ -51,29 +51,40 @@ def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
     yield row("kernel", kernel_segments(image))
     why = f"  {visible(image.phase_why)}" if image.phase_why else ""
     yield row("phase", [(str(image.phase), "name"), (why, "dim")])
-    for number, root in enumerate(image.roots[:SHOWN]):
-        if not brief or root.selected:
-            label = (
-                ("roots" if len(image.roots) > 1 and not brief else "root")
-                if (number == 0 or brief)
-                else ""
-            )
-            yield row(label, root_segments(root, mark=len(image.roots) > 1 and not brief))
-    if brief and len(image.roots) > 1:
-        yield row("", [(f"and {plural(len(image.roots) - 1, 'root')} not selected", "dim")])
+    yield from _selected_root(image) if brief else _all_roots(image)
     yield row("abi", [(" ".join(abi_ids(image)) or "none known", "format")])
-    for choice in image.choices if not brief else []:
+    if not brief:
+        yield from _choices(image)
+    yield row("scratch", scratch_segments(image))
+    yield from memory_lines(image)
+
+
+def _selected_root(image: Image) -> Iterator[Line]:
+    for root in image.roots[:SHOWN]:
+        if root.selected:
+            yield row("root", root_segments(root, mark=False))
+    if len(image.roots) > 1:
+        yield row("", [(f"and {plural(len(image.roots) - 1, 'root')} not selected", "dim")])
+
+
+def _all_roots(image: Image) -> Iterator[Line]:
+    several = len(image.roots) > 1
+    label = "roots" if several else "root"
+    for root in image.roots[:SHOWN]:
+        yield row(label, root_segments(root, mark=several))
+        label = ""
+
+
+def _choices(image: Image) -> Iterator[Line]:
+    """Layouts that were chosen by the bytes, and definitions that are not verified."""
+    for choice in image.choices:
         style = "dim" if choice.certain else "warning"
-        yield row(
-            "layout",
-            [(f"{choice.definition}={choice.layout}", "format"), (f"  {choice.why}", style)],
-        )
-    for definition in image.used if not brief else []:
+        layout = f"{choice.definition}={choice.layout}"
+        yield row("layout", [(layout, "format"), (f"  {choice.why}", style)])
+    for definition in image.used:
         if definition.unverified:
             text = f"  not certain: {definition.unverified}"
             yield row("unsure", [(definition.id, "format"), (text, "warning")])
-    yield row("scratch", scratch_segments(image))
-    yield from memory_lines(image)
 
 
 def kernel_segments(image: Image) -> list[Segment]:

@@ -270,12 +270,12 @@ def _entries(image: Image) -> Iterator[str]:
 
 def _entry_row(node: Node) -> Sequence[str]:
     address = node.value_of("address")
-    size = node.value_of("size") or (node.target.size if node.target is not None else None)
+    size = _number(node, "size") or (node.target.size if node.target is not None else None)
     holds = node.value.detail if isinstance(node.value, Absent) else node.note
     regions = node.get("regions")
     if regions is not None:
         holds = ", ".join(
-            f"{element.key} {size_text(element.value_of('size') or 0)}"
+            " ".join(filter(None, (element.key, _size(element.get("size")))))
             for element in regions.elements()
         )
     return (
@@ -285,6 +285,12 @@ def _entry_row(node: Node) -> Sequence[str]:
         str(size) if size is not None else "",
         text(holds),
     )
+
+
+def _number(node: Node, name: str) -> int | None:
+    """A number below a node; bytes that no definition explains are none."""
+    value = node.value_of(name)
+    return value if isinstance(value, int) else None
 
 
 # -- findings and verdict --------------------------------------------------------------------

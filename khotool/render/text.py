@@ -11,7 +11,7 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 def visible(text: str) -> str:
     r"""``text`` with everything that could act on a terminal as an escape.
 
-    A lone surrogate, which stands for a byte that is not UTF-8, becomes ``\xNN``.
+    A lone surrogate, which represents a byte that is not UTF-8, becomes ``\xNN``.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -28,7 +28,7 @@ def _visible(char: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """``text`` as it stands in a value: bare if it is a plain word, else in double quotes."""
+    """``text`` as a value shows it: bare if it is a plain word, else in double quotes."""
     shown = visible(text)
     if shown == text and text and not any(c in " \"'=," for c in text):
         return text

@@ -141,12 +141,12 @@ def _count(node: Node) -> str:
 
 
 def _folded(node: Node, options: TreeOptions) -> bool:
-    """True for a descriptor whose fields only say where an array stands."""
+    """True for a descriptor whose fields only say where an array is."""
     return node.kind is NodeKind.TABLE and not options.verbose
 
 
 def _inline(image: Image, node: Node) -> list[Node]:
-    """Fields that stand on the line of their record."""
+    """Fields that are shown on the line of their record."""
     return [
         child
         for child in node.children
@@ -183,24 +183,38 @@ def _shown(image: Image, parent: Node, child: Node) -> bool:
 def _children(
     image: Image, node: Node, top: Node, options: TreeOptions, level: int
 ) -> list[tuple[Node | str, bool]]:
-    """Nodes with a line of their own, and which is the last; texts stand for what is left out."""
-    found: list[Node | str] = []
-    for child in node.children:
-        if is_leaf(child):
-            own = _own_line(child) and _shown(image, node, child)
-            if own and not (_folded(node, options) and child.field is not None):
-                found.append(child)
-        elif options.verbose or not _housekeeping(node, child):
-            found.append(child)
+    """Nodes with a line of their own, and which is the last; texts count what is left out."""
+    found: list[Node | str] = [
+        child for child in node.children if _has_line(image, node, child, options)
+    ]
     if node.table is not None and (options.rows or node is top):
-        rows = min(options.rows or 16, len(node.table))
-        found += [row for row in (table_row(node, i) for i in range(rows)) if row is not None]
-        if rows < len(node.table):
-            found.append(f"... {len(node.table) - rows} more; --rows N shows more")
+        found += _rows(node, options.rows or 16)
     if options.depth is not None and level >= options.depth and found:
         nodes = sum(1 for child in found if not isinstance(child, str))
         found = [f"... {nodes} below; --depth {level + 1} shows them"]
     return [(child, child is found[-1]) for child in found]
+
+
+def _has_line(image: Image, node: Node, child: Node, options: TreeOptions) -> bool:
+    """Whether a child gets a line, instead of a place on its parent's or none."""
+    if not is_leaf(child):
+        return options.verbose or not _housekeeping(node, child)
+    if _folded(node, options) and child.field is not None:
+        return False
+    return _own_line(child) and _shown(image, node, child)
+
+
+def _rows(node: Node, most: int) -> list[Node | str]:
+    """The first records of a table, and how many follow."""
+    assert node.table is not None
+    count = min(most, len(node.table))
+    rows: list[Node | str] = []
+    for index in range(count):
+        row = table_row(node, index)
+        if row is not None:
+            rows.append(row)
+    left = len(node.table) - count
+    return [*rows, f"... {left} more; --rows N shows more"] if left else rows
 
 
 def _housekeeping(parent: Node, child: Node) -> bool:

@@ -13,7 +13,7 @@ from khotool.render.text import quoted, visible
 from khotool.view.notation import json_scalar, number_text
 
 RAW_SHOWN = 16
-"""Bytes of an unexplained value that stand in a line."""
+"""Bytes of an unexplained value that are shown in a line."""
 
 
 def value_segments(node: Node) -> list[Segment]:
@@ -50,7 +50,7 @@ def reference_text(node: Node) -> str:
 
 
 def absent_segments(value: Absent) -> list[Segment]:
-    """The reason, and the detail behind it."""
+    """The reason, and its detail."""
     text = f"{value.reason}: {visible(value.detail)}" if value.detail else str(value.reason)
     return [(text, "absent")]
 

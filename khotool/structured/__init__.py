@@ -8,10 +8,10 @@ The room knows nothing of formats and imports only `khotool.errors`.
 """
 
 from khotool.structured.document import Document, read_document
-from khotool.structured.mistake import MAX_MISTAKES, Mistake, StructuredError
+from khotool.structured.mistake import MAX_MISTAKES, Mistake, StructuredError, suggestion
 from khotool.structured.numbers import MAX_BITS, MAX_DIGITS, parse_integer, parse_size
 from khotool.structured.positions import Path
-from khotool.structured.values import Table, Value
+from khotool.structured.values import Table, Value, key_text
 
 __all__ = [
     "MAX_BITS",
@@ -23,7 +23,9 @@ __all__ = [
     "StructuredError",
     "Table",
     "Value",
+    "key_text",
     "parse_integer",
     "parse_size",
     "read_document",
+    "suggestion",
 ]

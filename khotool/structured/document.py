@@ -9,11 +9,12 @@ from typing import Any
 
 from khotool.structured.mistake import MAX_MISTAKES, Mistake, StructuredError
 from khotool.structured.numbers import has_huge_integer
-from khotool.structured.positions import Path, positions
+from khotool.structured.positions import Path, Position, positions
 from khotool.structured.values import Table, key_text
 
 MAX_BYTES = 64 << 20
 """Bytes of a document, unless its reader allows more."""
+_LONG_QUOTES = ('"""', "'''")
 _TOML_LINE = re.compile(r"\(at line (\d+), column (\d+)\)$")
 
 
@@ -35,7 +36,7 @@ class Document:
         self._text = text
         self._is_json = is_json
         self._tables: dict[Path, Table] = {}
-        self._found: dict[tuple[Path, str], int] = {}
+        self._found: dict[tuple[Path, str, int, int], None] = {}
         self._wrong: set[Path] = set()
 
     @property
@@ -43,15 +44,19 @@ class Document:
         """The document's own table."""
         return self.table((), self.data)
 
-    def add(self, path: Path, message: str, *, line: int = 0) -> None:
-        """Note a mistake; the same message at the same path counts once.
+    def add(self, path: Path, message: str, *, line: int = 0, column: int = 0) -> None:
+        """Note a mistake; the same message at the same place counts once.
 
         Args:
-            line: lines below the value's own first line, for a mistake inside a text of several.
+            line, column: of a mistake inside a text of several lines, counted from 1 in the text.
         """
-        self._wrong.update(path[:length] for length in range(len(path) + 1))
+        self.mark(path)
         if len(self._found) < MAX_MISTAKES:
-            self._found.setdefault((path, message), line)
+            self._found.setdefault((path, message, line, column))
+
+    def mark(self, path: Path) -> None:
+        """Have a path count as wrong, as one with a mistake of its own does."""
+        self._wrong.update(path[:length] for length in range(len(path) + 1))
 
     def is_wrong(self, path: Path) -> bool:
         """True if a mistake was noted at a path or below it."""
@@ -75,17 +80,27 @@ class Document:
 
     def mistakes(self) -> list[Mistake]:
         """Mistakes so far, in the order of the document."""
-        places = (
-            positions(self._text, (path for path, _ in self._found), is_json=self._is_json)
-            if self._text is not None and self._found
-            else {}
-        )
+        places = {}
+        if self._text is not None and self._found:
+            paths = {path for path, _, _, _ in self._found}
+            places = positions(self._text, paths, is_json=self._is_json)
         found = []
-        for (path, message), below in self._found.items():
-            line, column = places.get(path, (0, 0))
-            shown = (line + below, 1) if below and line else (line, column)
-            found.append(Mistake(self.name, *shown, key_text(path), message))
+        for path, message, line, column in self._found:
+            place = places.get(path, (0, 0))
+            if line and place[0]:
+                place = self._inside(place[0], line, column)
+            found.append(Mistake(self.name, *place, key_text(path), message))
         return sorted(found, key=lambda mistake: (mistake.line, mistake.column))
+
+    def _inside(self, first: int, line: int, column: int) -> Position:
+        """The position of a line of a text whose key is on some line of the document."""
+        rows = (self._text or "").split("\n")
+        opening = rows[first - 1].rstrip() if first <= len(rows) else ""
+        if not any(quotes in opening for quotes in _LONG_QUOTES):
+            # The text is on one line, whatever its escapes make of it.
+            return first, 1
+        below = line if opening.endswith(_LONG_QUOTES) else line - 1
+        return min(first + below, len(rows)), column
 
     def finish(self) -> None:
         """End reading: unknown keys become mistakes, and all mistakes are raised.

@@ -10,6 +10,8 @@ from khotool.errors import KhotoolError
 
 MAX_MISTAKES = 100
 """Mistakes of one document that are kept; further ones are dropped."""
+NEAR = 0.7
+"""How alike two names are, of at most 1, for one to be suggested for the other."""
 MAX_LISTED = 24
 """Names that a message lists."""
 
@@ -60,13 +62,17 @@ def summary(mistakes: Sequence[Mistake]) -> str:
     return f"{mistakes[0]}{others}"
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """What may have been meant: the nearest known name, else all of them."""
+def suggestion(name: str, known: Iterable[str], *, near: bool = False) -> str:
+    """What may have been meant: the nearest known name, else all of them.
+
+    Args:
+        near: only the nearest one, if any is near.
+    """
     names = list(known)
-    near = difflib.get_close_matches(name[:200], names, 1) if len(names) <= 1000 else []
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    if not names:
+    found = difflib.get_close_matches(name[:200], names, 1, NEAR) if len(names) <= 1000 else []
+    if found:
+        return f"; did you mean {found[0]!r}?"
+    if not names or near:
         return ""
     rest = f", ... ({len(names)} in all)" if len(names) > MAX_LISTED else ""
     return f"; expected one of {', '.join(names[:MAX_LISTED])}{rest}"

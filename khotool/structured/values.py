@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     class Notes(Protocol):
         """The document, as its values need it."""
 
-        def add(self, path: Path, message: str, *, line: int = 0) -> None:
+        def add(self, path: Path, message: str, *, line: int = 0, column: int = 0) -> None:
             """Note a mistake."""
+
+        def mark(self, path: Path) -> None:
+            """Have a path count as wrong."""
 
         def is_wrong(self, path: Path) -> bool:
             """True if a mistake was noted at a path or below it."""
@@ -80,13 +83,23 @@ class _Placed:
         """True if a mistake was noted about this value or anything below it."""
         return self._owner.is_wrong(self.path)
 
-    def mistake(self, message: str, *, line: int = 0) -> None:
-        """Note a mistake about this value.
+    def mistake(self, message: str, *, line: int = 0, column: int = 0) -> None:
+        """Note a mistake.
 
         Args:
-            line: lines below the value's first, for a mistake inside a text of several lines.
+            line, column: of a mistake inside a text of several lines, counted from 1 in the text.
         """
-        self._owner.add(self.path, message, line=line)
+        self._owner.add(self.path, message, line=line, column=column)
+
+    def unknown(self, message: str, known: Iterable[str], name: str | None = None) -> None:
+        """Note that something is not known, with the nearest of what is.
+
+        Args:
+            name: what is not known; else the value, or the last key.
+        """
+        if name is None:
+            name = self.raw if isinstance(self.raw, str) else str(self.path[-1])
+        self.mistake(message + suggestion(name, known))
 
     def _expected(self, what: str) -> None:
         if self.raw is not _MISSING:
@@ -261,7 +274,7 @@ class Table(_Placed):
     def __getitem__(self, key: str) -> Value:
         """The value of a key that has to be there; a missing one is a mistake, noted once."""
         if key not in self:
-            self.mistake(f"missing key {key!r}")
+            self._miss(key)
         return Value(self._owner, (*self.path, key), self.raw.get(key, _MISSING))
 
     def values(self) -> list[tuple[str, Value]]:
@@ -271,6 +284,10 @@ class Table(_Placed):
     def know(self, *keys: str) -> None:
         """Accept keys without reading them."""
         self._known.update(keys)
+
+    def ignore(self) -> None:
+        """Accept all keys without reading them, where a mistake elsewhere makes them unreadable."""
+        self._known.update(self.raw)
 
     def close(self) -> None:
         """Report keys that nobody asked for."""
@@ -286,8 +303,12 @@ class Table(_Placed):
         if key in self:
             return Value(self._owner, (*self.path, key), self.raw[key])
         if default is REQUIRED:
-            self.mistake(f"missing key {key!r}")
+            self._miss(key)
         return None
+
+    def _miss(self, key: str) -> None:
+        self.mistake(f"missing key {key!r}")
+        self._owner.mark((*self.path, key))
 
     def text(
         self,

@@ -1,374 +1,275 @@
-"""What the user can ask for in every mode: dialogs, copies, exports, the palette."""
+"""What the user can ask for in every mode: goto, find, filter, bookmarks, images, help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from textual.app import App, SystemCommand
-from textual.screen import Screen
-from textual.worker import Worker
+import time
+from collections.abc import Iterator
 
 from khotool.discovery.options import OpenOptions
-from khotool.errors import KhotoolError, UsageError
+from khotool.errors import UsageError
 from khotool.findings import Severity
-from khotool.limits import Limits
-from khotool.memory.atomic import replacing
 from khotool.tui import work
-from khotool.tui.copies import EXPORTS, copy_text, export_bytes
 from khotool.tui.describe import page_line, value_line
-from khotool.tui.find import Hit, filter_nodes, parse_query, search
+from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
 from khotool.tui.help import help_lines
-from khotool.tui.keys import KEYS, Config
 from khotool.tui.memory_view import address_text
 from khotool.tui.screens.dialogs import Lookup, Picker, Prompt, Reader
 from khotool.tui.screens.open import OpenDialog
 from khotool.tui.session import Session
-from khotool.tui.text import Line, visible
-from khotool.tui.work import Source
-
-if TYPE_CHECKING:
-    from khotool.tui.screens.mode import ModeScreen
+from khotool.tui.shell import Shell
+from khotool.tui.text import Line, count_text, visible
+from khotool.tui.work import Cancelled, Source, Stop
 
 GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   /path   rule"
 FIND_HINT = 'name, value, flag   48 ?? 05   "text"   u64:0x2a'
-JUMP_KEYS = "asdfghjkl"
-COPIES = (
-    ("value", "Copy the value"),
-    ("path", "Copy the path"),
-    ("address", "Copy the address"),
-    ("hex", "Copy the bytes as hex"),
-    ("c", "Copy the bytes as a C array"),
-    ("json", "Copy as JSON"),
-    ("markdown", "Copy as Markdown"),
-)
+DEBOUNCE = 0.04
+"""Seconds that goto waits for the next character before it searches."""
+STEPS = (20, 200, 2000)
+"""Numbers of hits at which a running search shows what it has."""
+LISTED = 500
+"""Hits that are listed; all of them can be stepped through."""
 
 
-class Actions(App[int]):
-    """The part of the app that talks to the user."""
+# -- goto and find -----------------------------------------------------------------------------
 
-    session: Session | None
-    other: Session | None
-    source: Source | None
-    other_source: Source | None
-    config: Config
-    details: str
-    error: str
 
-    # -- provided by the app ---------------------------------------------------------------
+def open_goto(shell: Shell) -> None:
+    """Go somewhere; the views follow while the user types."""
+    session = shell.session
+    if session is None:
+        return
+    origin = session.cursor
+    found: list[Candidate] = []
 
-    def say(self, text: str, severity: Severity = Severity.NOTE) -> None:
-        """A note in the corner."""
-        raise NotImplementedError
+    def look(dialog: Lookup, text: str) -> None:
+        def job(stop: Stop) -> None:
+            time.sleep(DEBOUNCE)
+            if stop():
+                raise Cancelled
+            result = session.candidates(text, stop=stop)
+            if not stop():
+                shell.call_from_thread(show, dialog, text, result)
 
-    def show_mode(self, name: str) -> None:
-        """Another mode."""
-        raise NotImplementedError
+        shell.run_job("goto", "", job)
 
-    def open_source(self, source: Source) -> None:
-        """Open an image."""
-        raise NotImplementedError
-
-    def open_other(self, source: Source) -> None:
-        """Open the image to compare with."""
-        raise NotImplementedError
-
-    def run_job(
-        self, group: str, text: str, job: Callable[[Callable[[], bool]], None]
-    ) -> Worker[None]:
-        """Run a job in a thread."""
-        raise NotImplementedError
-
-    # -- goto and find ---------------------------------------------------------------------
-
-    def open_goto(self) -> None:
-        """Go somewhere; the views follow while the user types."""
-        session = self.session
-        if session is None:
+    def show(dialog: Lookup, text: str, result: list[Candidate]) -> None:
+        if not dialog.is_attached or dialog.text != text:
             return
-        origin = session.cursor
-        found: list[Candidate] = []
+        found[:] = result
+        note = "" if found or not text.strip() else "nothing of that name or address"
+        dialog.show([_candidate_line(item) for item in found], note)
+        if not found:
+            session.peek(origin)
 
-        def look(dialog: Lookup, text: str) -> None:
-            found[:] = session.candidates(text)
-            dialog.show(
-                [_candidate_line(item) for item in found],
-                "" if found or not text.strip() else "nothing of that name or address",
-            )
-            if not found:
-                session.peek(origin)
+    def preview(index: int) -> None:
+        session.peek(session.cursor_of(found[index]))
 
-        def preview(index: int) -> None:
-            session.peek(session.cursor_of(found[index]))
-
-        def done(index: int | None) -> None:
-            if index is None or index >= len(found):
-                session.peek(origin)
-                return
-            session.peek(session.cursor_of(found[index]))
-            session.commit(origin)
-            self.show_mode("explore")
-
-        self.push_screen(Lookup("Go to", look, preview=preview, hint=GOTO_HINT), done)
-
-    def open_find(self) -> None:
-        """Find names, values and bytes; hits come while the search runs."""
-        session = self.session
-        if session is None:
+    def done(index: int | None) -> None:
+        shell.workers.cancel_group(shell, "goto")
+        if index is None or index >= len(found):
+            session.peek(origin)
             return
-        hits: list[Hit] = []
+        session.peek(session.cursor_of(found[index]))
+        session.commit(origin)
+        shell.show_mode("explore")
 
-        def look(dialog: Lookup, text: str) -> None:
-            self.workers.cancel_group(self, "find")
-            hits.clear()
-            if not text.strip():
-                dialog.show([])
-                return
-            try:
-                query = parse_query(text, session.image.geometry.byteorder)
-            except UsageError as error:
-                dialog.show([], str(error))
-                return
+    shell.push_screen(Lookup("Go to", look, preview=preview, hint=GOTO_HINT), done)
 
-            def job(stop: Callable[[], bool]) -> None:
-                found: list[Hit] = []
-                for hit in search(session.image, query, stop):
-                    found.append(hit)
-                    if len(found) in (20, 200, 2000):
-                        self.call_from_thread(show, list(found), "searching …")
-                if not stop():
-                    self.call_from_thread(
-                        show, found, f"{len(found)} found" if found else "nothing found"
-                    )
 
-            def show(found: list[Hit], note: str) -> None:
-                hits[:] = found
-                session.set_hits(text, query, found)
-                if dialog.is_attached:
-                    dialog.show([_hit_line(hit, session) for hit in found[:500]], note)
+def open_find(shell: Shell) -> None:
+    """Find names, values and bytes; hits come while the search runs."""
+    session = shell.session
+    if session is None:
+        return
+    hits: list[Hit] = []
 
-            dialog.show([], "searching …")
-            self.run_job("find", "searching", job)
-
-        def done(index: int | None) -> None:
-            if index is None or index >= len(hits):
-                return
-            session.hit = index - 1
-            session.next_hit(1)
-            self.show_mode("explore")
-
-        hint = FIND_HINT
-        self.push_screen(Lookup("Find", look, value=session.query_text, hint=hint), done)
-
-    def open_filter(self) -> None:
-        """Show only matching parts of the tree."""
-        session = self.session
-        if session is None:
-            return
-
-        def done(text: str | None) -> None:
-            if text is None:
-                return
-            if not text.strip():
-                session.set_filter("", None)
-                return
-
-            def job(stop: Callable[[], bool]) -> None:
-                shown = filter_nodes(session.image, text.strip(), stop)
-                if not stop():
-                    self.call_from_thread(session.set_filter, text.strip(), shown)
-
-            self.run_job("filter", "filtering", job)
-
-        note = "name, key, value or flag; empty shows all"
-        self.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
-
-    # -- bookmarks -------------------------------------------------------------------------
-
-    def toggle_mark(self) -> None:
-        """Drop the bookmark of the cursor, or make one with a note."""
-        session = self.session
-        if session is None:
-            return
-        if session.is_marked():
-            session.toggle_mark()
-            self.say("Bookmark removed")
-            return
-
-        def done(note: str | None) -> None:
-            if note is not None:
-                session.toggle_mark(note.strip())
-                self.say("Bookmark kept; ' lists them")
-
-        self.push_screen(Prompt("Bookmark", "", "a note, or nothing"), done)
-
-    def open_marks(self) -> None:
-        """List of bookmarks."""
-        session = self.session
-        if session is None:
-            return
-        lines: list[Line] = []
-        for mark in session.marks:
-            where = mark.path or address_text(mark.address or 0)
-            lines.append([(f" {visible(where)}", "name"), (f"  {visible(mark.note)}", "dim")])
-
-        def done(index: int | None) -> None:
-            if index is not None and not session.goto_mark(session.marks[index]):
-                self.say("This place is not in the image any more", Severity.WARNING)
-
-        empty = "no bookmark yet; m keeps a place"
-        self.push_screen(Picker("Bookmarks", lines, empty=empty), done)
-
-    # -- copies and files ------------------------------------------------------------------
-
-    def copy(self, what: str) -> None:
-        """Copy to the terminal's clipboard by OSC 52."""
-        if self.session is None:
-            if self.details:
-                self.copy_details()
+    def look(dialog: Lookup, text: str) -> None:
+        shell.workers.cancel_group(shell, "find")
+        hits.clear()
+        if not text.strip():
+            dialog.show([])
             return
         try:
-            text = copy_text(self.session, what)
-        except KhotoolError as error:
-            self.say(str(error), Severity.WARNING)
+            query = parse_query(text, session.image.geometry.byteorder)
+        except UsageError as error:
+            dialog.show([], str(error))
             return
-        self.copy_to_clipboard(text.encode("utf-8", "backslashreplace").decode("utf-8"))
-        self.say(f"Copied {text.splitlines()[0][:60] if text else 'nothing'}")
 
-    def copy_details(self) -> None:
-        """Copy the details of the last error."""
-        self.copy_to_clipboard(self.details)
-        self.say("Copied the details of the error")
-
-    def open_export(self) -> None:
-        """Write the current node to a file."""
-        session = self.session
-        if session is None:
-            return
-        lines: list[Line] = [
-            [(" j  JSON", "name"), ("  values of the node and all below", "dim")],
-            [(" d  DTS", "name"), ("   device tree source", "dim")],
-            [(" r  raw", "name"), ("   the bytes", "dim")],
-        ]
-
-        def picked(index: int | None) -> None:
-            if index is not None:
-                form = EXPORTS[index]
-                name = _file_name(session, form)
-                self.push_screen(
-                    Prompt(f"Export as {form}", name, "file to write"), partial(write, form)
-                )
-
-        def write(form: str, name: str | None) -> None:
-            if not name:
+        def show(found: list[Hit], note: str, ended: bool) -> None:
+            if dialog.is_attached and dialog.text != text:
                 return
-            try:
-                data = export_bytes(session, form)
-                with replacing(Path(name).expanduser()) as file:
-                    file.write(data)
-            except KhotoolError as error:
-                self.say(str(error), Severity.ERROR)
-            else:
-                self.say(f"{len(data)} bytes written to {name}")
+            hits[:] = found
+            session.set_hits(text, query, found)
+            if dialog.is_attached:
+                lines = [_hit_line(hit, session) for hit in found[:LISTED]]
+                dialog.show(lines, note, ended=ended)
 
-        self.push_screen(Picker("Export", lines, marks="jdr"), picked)
+        def job(stop: Stop) -> None:
+            for found, note, ended in _search(session, query, stop):
+                shell.call_from_thread(show, found, note, ended)
 
-    # -- images ----------------------------------------------------------------------------
+        dialog.show([], "searching …", ended=False)
+        shell.run_job("find", "searching", job)
 
-    def open_files(self) -> None:
-        """Open another image, or one to compare with."""
-        now = self.source.path if self.source is not None else ""
-        dialog = OpenDialog(now)
+    def done(index: int | None) -> None:
+        if index is not None and index < len(hits):
+            session.hit = index - 1
+            session.next_hit(1)
+            shell.show_mode("explore")
 
-        def done(index: int | None) -> None:
-            if index is not None:
-                self.open_source(Source(dialog.chosen, OpenOptions(limits=self.limits)))
+    shell.push_screen(Lookup("Find", look, value=session.query_text, hint=FIND_HINT), done)
 
-        self.push_screen(dialog, done)
 
-    def open_compare(self) -> None:
-        """Open an image to compare with."""
+def _search(session: Session, query: Query, stop: Stop) -> Iterator[tuple[list[Hit], str, bool]]:
+    """Hits so far, what to say of them, and whether that is all."""
+    found: list[Hit] = []
+    for hit in search(session.image, query, stop):
+        found.append(hit)
+        if len(found) in STEPS:
+            yield list(found), "searching …", False
+    if not stop():
+        yield found, f"{count_text(len(found))} found" if found else "nothing found", True
 
-        dialog = OpenDialog("", "Compare with")
 
-        def done(index: int | None) -> None:
-            if index is not None:
-                self.open_other(Source(dialog.chosen))
+def open_filter(shell: Shell) -> None:
+    """Show only matching parts of the tree."""
+    session = shell.session
+    if session is None:
+        return
 
-        self.push_screen(dialog, done)
+    def done(text: str | None) -> None:
+        if text is None:
+            return
+        wanted = text.strip()
+        if not wanted:
+            session.clear_filter()
+            return
 
-    def reload(self) -> None:
-        """Read the image again."""
-        if self.source is not None:
-            self.open_source(self.source)
+        def job(stop: Stop) -> None:
+            shown = filter_nodes(session.image, wanted, stop)
+            if not stop():
+                shell.call_from_thread(show, wanted, shown)
 
-    def raise_limit(self) -> None:
-        """Read on with ten times the limits."""
-        if self.source is not None:
-            self.open_source(Source(self.source.path, work.raised(self.source.options)))
+        shell.run_job("filter", "filtering", job)
 
-    @property
-    def limits(self) -> Limits:
-        """The limits in force."""
-        return self.source.options.limits if self.source is not None else Limits()
+    def show(text: str, shown: Filtered) -> None:
+        if not shown.matches:
+            shell.say(f"Nothing matches {text!r}; all is shown", Severity.WARNING)
+            session.clear_filter()
+            return
+        moved = session.set_filter(text, shown)
+        where = "; the cursor went to the first, backspace returns" if moved else ""
+        shell.say(f"{count_text(len(shown.matches), 'match')}{where}; escape shows all")
 
-    # -- help ------------------------------------------------------------------------------
+    note = "name, key, value or flag; empty shows all"
+    shell.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
 
-    def open_help(self, screen: ModeScreen) -> None:
-        """The keys of a screen."""
-        lines = help_lines(screen.mode, self.config.keys)
-        self.push_screen(Reader(f"Keys of {screen.mode.title()}", lines, center=True))
 
-    def open_jump(self, screen: ModeScreen) -> None:
-        """A key per pane."""
-        panes = screen.panes()
-        marks = JUMP_KEYS[: len(panes)]
-        lines: list[Line] = [
-            [(f" {mark} ", "title"), (f" {name}", "name")]
-            for mark, (_, name) in zip(marks, panes, strict=True)
-        ]
+# -- bookmarks ---------------------------------------------------------------------------------
 
-        def done(index: int | None) -> None:
-            if index is not None:
-                screen.query_one(panes[index][0]).focus()
 
-        self.push_screen(Picker("Panes", lines, marks=marks), done)
+def toggle_mark(shell: Shell) -> None:
+    """Drop the bookmark of the cursor, or make one with a note."""
+    session = shell.session
+    if session is None:
+        return
+    if session.is_marked():
+        session.toggle_mark()
+        shell.say("Bookmark removed")
+        return
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette holds every action."""
-        from khotool.tui.screens.mode import ModeScreen
+    def done(note: str | None) -> None:
+        if note is not None:
+            session.toggle_mark(note.strip())
+            shell.say("Bookmark kept; ' lists them")
 
-        yield from super().get_system_commands(screen)
-        if isinstance(screen, ModeScreen):
-            for key in KEYS:
-                if key.where in ("all", screen.mode):
-                    run = partial(screen.run_action, key.action)
-                    yield SystemCommand(f"{key.label}: {key.help}", key.id, run)
-        for what, text in COPIES:
-            yield SystemCommand(text, "to the clipboard, by OSC 52", partial(self.copy, what))
-        yield SystemCommand("Compare with another image", "diff mode", self.open_compare)
-        if self.details:
-            yield SystemCommand("Copy the details of the last error", "", self.copy_details)
-        yield SystemCommand(
-            "Debug info", "terminal, theme, problems of the config file", self.debug_info
-        )
+    shell.push_screen(Prompt("Bookmark", "", "a note, or nothing"), done)
 
-    def debug_info(self) -> None:
-        """What a report of a problem should hold."""
-        import textual
 
-        lines: list[Line] = [
-            [("textual   ", "dim"), (textual.__version__, "value")],
-            [("terminal  ", "dim"), (f"{self.size.width}x{self.size.height}", "value")],
-            [("theme     ", "dim"), (self.theme, "value")],
-            [("colour    ", "dim"), ("no" if self.no_color else "yes", "value")],
-        ]
-        for problem in self.config.problems:
-            lines.append([("config    ", "dim"), (problem, "warning")])
-        self.push_screen(Reader("Debug info", lines, center=True))
+def open_marks(shell: Shell) -> None:
+    """List of bookmarks."""
+    session = shell.session
+    if session is None:
+        return
+    lines: list[Line] = []
+    for mark in session.marks:
+        where = mark.path or address_text(mark.address or 0)
+        lines.append([(f" {visible(where)}", "name"), (f"  {visible(mark.note)}", "dim")])
+
+    def done(index: int | None) -> None:
+        if index is None:
+            return
+        if session.goto_mark(session.marks[index]):
+            shell.show_mode("explore")
+        else:
+            shell.say("This place is no longer in the image", Severity.WARNING)
+
+    empty = "no bookmarks yet; m in Explore keeps a place"
+    shell.push_screen(Picker("Bookmarks", lines, empty=empty), done)
+
+
+# -- images ------------------------------------------------------------------------------------
+
+
+def open_files(shell: Shell) -> None:
+    """Open an image in place of the one that is shown."""
+    now = shell.source.path if shell.source is not None else ""
+    dialog = OpenDialog(now)
+
+    def done(index: int | None) -> None:
+        if index is not None:
+            shell.open_source(Source(dialog.chosen, OpenOptions(limits=shell.limits)))
+
+    shell.push_screen(dialog, done)
+
+
+def open_compare(shell: Shell) -> None:
+    """Open an image to compare with."""
+    dialog = OpenDialog("", "Compare with")
+
+    def done(index: int | None) -> None:
+        if index is not None:
+            shell.open_other(Source(dialog.chosen))
+
+    shell.push_screen(dialog, done)
+
+
+def reload(shell: Shell) -> None:
+    """Read the image again; without one, try again what failed to open."""
+    source = shell.source if shell.session is not None else shell.opening
+    if source is not None:
+        shell.open_source(source)
+
+
+def raise_limit(shell: Shell) -> None:
+    """Read on with ten times the limits."""
+    if shell.source is not None:
+        shell.open_source(Source(shell.source.path, work.raised(shell.source.options)))
+
+
+# -- help --------------------------------------------------------------------------------------
+
+
+def open_help(shell: Shell, mode: str) -> None:
+    """The keys of a mode."""
+    lines = help_lines(mode, shell.config.keys)
+    shell.push_screen(Reader(f"Keys of {mode.title()}", lines, center=True))
+
+
+def debug_info(shell: Shell) -> None:
+    """What a report of a problem should contain."""
+    import textual
+
+    lines: list[Line] = [
+        [("textual   ", "dim"), (textual.__version__, "value")],
+        [("terminal  ", "dim"), (f"{shell.size.width}x{shell.size.height}", "value")],
+        [("theme     ", "dim"), (shell.theme, "value")],
+        [("colour    ", "dim"), ("no" if shell.no_color else "yes", "value")],
+    ]
+    for problem in shell.config.problems:
+        lines.append([("config    ", "dim"), (problem, "warning")])
+    shell.push_screen(Reader("Debug info", lines, center=True))
 
 
 def _candidate_line(item: Candidate) -> Line:
@@ -389,9 +290,3 @@ def _hit_line(hit: Hit, session: Session) -> Line:
     if place is not None:
         return [*line, (visible(place.path), "name")]
     return line + page_line(hit.span.address, session.view)[1:]
-
-
-def _file_name(session: Session, form: str) -> str:
-    place = session.cursor.place
-    name = "".join(c if c.isalnum() else "-" for c in (place.path if place else "bytes"))
-    return f"{name.strip('-')[:60] or 'image'}.{'bin' if form == 'raw' else form}"

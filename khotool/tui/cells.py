@@ -147,7 +147,7 @@ class PageMap:
         return found
 
     def next_edge(self, address: int, step: int) -> int | None:
-        """Start of the nearest range of any group behind or before an address."""
+        """Start of the nearest range of any group after or before an address."""
         edges = [layer.next_edge(address, step) for layer in self._layers]
         found = [edge for edge in edges if edge is not None]
         if not found:

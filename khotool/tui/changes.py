@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from khotool.diff.changes import Change, ChangeKind, DiffOptions, OwnerChange
 from khotool.diff.compare import compare
 from khotool.model.image import Image
-from khotool.tui.place import resolve
+from khotool.tui.place import resolve, span_of
 from khotool.tui.text import Line, count_text, plain, visible
 
 GLYPHS = {
@@ -28,7 +28,7 @@ class ChangeLine:
     Args:
         kind: key of ``GLYPHS``.
         path: in both images, or in the one that has it.
-        old, new: what stands on each side; empty where there is nothing.
+        old, new: the value of each side; empty where there is none.
     """
 
     kind: str
@@ -79,7 +79,9 @@ def _owner(owner: OwnerChange) -> ChangeLine:
 def side_bytes(image: Image, path: str, size: int = 64) -> list[Line]:
     """The bytes of a path as rows of sixteen."""
     place = resolve(image.tree, path)
-    span = place.node.span if place is not None and place.row < 0 else None
+    if place is None:
+        return [[("not in this image", "dim")]]
+    span = span_of(place)
     if span is None:
         return [[("no bytes of its own", "dim")]]
     lines: list[Line] = []

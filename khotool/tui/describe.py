@@ -47,22 +47,22 @@ def value_line(field: Field | None, value: Any, *, size: int = 0) -> Line:
 
 
 def _number_line(field: Field | None, value: int) -> Line:
-    role = field.role if field is not None else ""
-    if field is not None and field.enum:
-        for name, number in field.enum.items():
-            if number == value:
-                return [(name, "value"), (f"  {value}", "dim")]
-    if role == "flags":
-        names = flag_names(value, field.flags) if field is not None else []
-        return [(" | ".join(names) if names and value else f"{value:#x}", "value")]
-    if role in ("bytes", "position"):
-        extra = f"  {size_text(value)}" if value >= 1024 else ""
-        return [(str(value), "value"), *([(extra, "dim")] if extra else [])]
-    if role == "address":
+    if field is None:
+        return [(str(value) if value < 1 << 40 else f"{value:#x}", "value")]
+    name = next((name for name, number in field.enum.items() if number == value), "")
+    if name:
+        return [(name, "value"), (f"  {value}", "dim")]
+    if field.role == "flags":
+        names = flag_names(value, field.flags) if value else []
+        return [(" | ".join(names) or f"{value:#x}", "value")]
+    if field.role in ("bytes", "position"):
+        size: Line = [(f"  {size_text(value)}", "dim")] if value >= 1024 else []
+        return [(str(value), "value"), *size]
+    if field.role == "address":
         return [(address_text(value), "address")]
-    if role in _HEX_ROLES or value >= 1 << 40:
-        return [(f"{value:#x}", "value")]
-    return [(str(value), "value")]
+    return [
+        (f"{value:#x}" if field.role in _HEX_ROLES or value >= 1 << 40 else str(value), "value")
+    ]
 
 
 def cell_text(field: Field | None, value: Any) -> str:
@@ -143,31 +143,45 @@ def element_count(node: Node) -> int:
 
 
 def _summary(node: Node) -> Line:
-    gap: Line = [("  ", "")]
-    line: Line = []
-    if node.kind is NodeKind.TABLE:
-        line = [*gap, (count_text(element_count(node), "row"), "dim")]
-    elif node.kind is NodeKind.LIST:
-        line = [*gap, (count_text(element_count(node)), "dim")]
-        if isinstance(node.value, int) and not node.value:
-            line = [*gap, ("0", "dim")]
-    elif node.kind is NodeKind.ENTRY:
-        line = [*gap, (node.format, "dim")] if node.format else []
-    elif node.value is not None:
-        line = gap + value_line(node.field, node.value)
-        if node.reference:
-            line.append((f" → {visible(reference_text(node))}", "pointer"))
-        elif node.target is not None and node.struct:
-            line.append((f" → {node.struct}", "pointer"))
-        elif node.target is not None:
-            line.append((" →", "pointer"))
-    elif node.struct and node.key is None:
-        line = [*gap, (node.struct, "dim")]
+    line = _SUMMARIES.get(node.kind, _value_summary)(node)
+    if line:
+        line = [("  ", ""), *line]
     if node.key is not None:
         line += _element_summary(node)
     if node.note:
         line += [("  ", ""), (visible(node.note), "unknown")]
     return line
+
+
+def _table_summary(node: Node) -> Line:
+    return [(count_text(element_count(node), "row"), "dim")]
+
+
+def _list_summary(node: Node) -> Line:
+    empty = isinstance(node.value, int) and not node.value
+    return [("0" if empty else count_text(element_count(node)), "dim")]
+
+
+def _entry_summary(node: Node) -> Line:
+    return [(node.format, "dim")] if node.format else []
+
+
+def _value_summary(node: Node) -> Line:
+    if node.value is None:
+        return [(node.struct, "dim")] if node.struct and node.key is None else []
+    line = value_line(node.field, node.value)
+    if node.reference:
+        return [*line, (f" → {visible(reference_text(node))}", "pointer")]
+    if node.target is not None:
+        return [*line, (f" → {node.struct}" if node.struct else " →", "pointer")]
+    return line
+
+
+_SUMMARIES = {
+    NodeKind.TABLE: _table_summary,
+    NodeKind.LIST: _list_summary,
+    NodeKind.ENTRY: _entry_summary,
+}
 
 
 def _element_summary(node: Node) -> Line:
@@ -189,47 +203,65 @@ def facts(
 ) -> list[Fact]:
     """Everything about a place: type, value, bytes, page, target, documentation, findings."""
     found: list[Fact] = []
-    field, value, node = place.field, place.value, place.node
-    span = span_of(place)
     type_line = _type_line(place)
     if type_line:
         found.append(("type", type_line))
-    if isinstance(value, Absent):
-        text = f"{value.reason}" + (f": {visible(value.detail)}" if value.detail else "")
-        found.append(("value", [(text, "absent")]))
-    elif isinstance(value, int):
-        found.append(("value", value_facts(field, value, span.size if span else 8, radix, image)))
-    elif value is not None:
-        found.append(("value", value_line(field, value)))
-    if isinstance(value, list) and value:
-        found.append(("", [(" ".join(f"{item:#x}" for item in value[:4]), "value")]))
-    if place.row < 0 and node.kind in (NodeKind.LIST, NodeKind.TABLE):
-        found.append(("holds", _holds_line(node)))
-    if place.row < 0 and node.reference:
-        found.append(("names", [("→ ", "pointer"), (visible(node.reference), "value")]))
-    if place.row < 0 and node.target is not None:
-        target = node.target
-        what = f"{address_text(target.address)}  {size_text(target.size)}"
-        found.append(("target", [("→ ", "pointer"), (what, "address"), *_struct_piece(node)]))
+    found += _value_facts(place, image, radix)
+    if place.row < 0:
+        found += _node_facts(place.node)
+    span = span_of(place)
     if span is not None:
         found.append(("bytes", _bytes_line(place, image)))
         if span.address < UNPLACED:
             found.append(("page", page_line(span.address, view)))
-    doc = field.doc if field is not None else ""
-    definition = image.registry.definitions.get(node.format)
-    if not doc and definition is not None:
+    found += _definition_facts(place, image)
+    if place.node.note:
+        found.append(("note", [(visible(place.node.note), "unknown")]))
+    found += [(item.rule, [(visible(item.message), "error")]) for item in findings]
+    return found
+
+
+def _value_facts(place: Place, image: Image, radix: str) -> list[Fact]:
+    field, value = place.field, place.value
+    if value is None:
+        return []
+    if isinstance(value, Absent):
+        text = f"{value.reason}" + (f": {visible(value.detail)}" if value.detail else "")
+        return [("value", [(text, "absent")])]
+    if isinstance(value, int):
+        span = span_of(place)
+        size = span.size if span is not None else 8
+        return [("value", value_facts(field, value, size, radix, image))]
+    found: list[Fact] = [("value", value_line(field, value))]
+    if isinstance(value, list) and value:
+        found.append(("", [(" ".join(f"{item:#x}" for item in value[:4]), "value")]))
+    return found
+
+
+def _node_facts(node: Node) -> list[Fact]:
+    """What a node holds, names and points to."""
+    found: list[Fact] = []
+    if node.kind in (NodeKind.LIST, NodeKind.TABLE):
+        found.append(("holds", _holds_line(node)))
+    if node.reference:
+        found.append(("names", [("→ ", "pointer"), (visible(node.reference), "value")]))
+    if node.target is not None:
+        what = f"{address_text(node.target.address)}  {size_text(node.target.size)}"
+        found.append(("target", [("→ ", "pointer"), (what, "address"), *_struct_piece(node)]))
+    return found
+
+
+def _definition_facts(place: Place, image: Image) -> list[Fact]:
+    """What the definition says about a place, and which definition that is."""
+    doc = place.field.doc if place.field is not None else ""
+    definition = image.registry.definitions.get(place.node.format)
+    if definition is None:
+        return [("doc", [(doc, "text")])] if doc else []
+    if not doc:
         struct = definition.structs.get(place.struct)
         doc = struct.doc if struct is not None else definition.doc.strip().replace("\n", " ")
-    if doc:
-        found.append(("doc", [(doc, "text")]))
-    if definition is not None:
-        source = f"{definition.id}  {definition.header}"
-        found.append(("from", [(source, "dim")]))
-    if node.note:
-        found.append(("note", [(visible(node.note), "unknown")]))
-    for finding in findings:
-        found.append((finding.rule, [(visible(finding.message), "error")]))
-    return found
+    source: Fact = ("from", [(f"{definition.id}  {definition.header}", "dim")])
+    return [("doc", [(doc, "text")]), source] if doc else [source]
 
 
 def value_facts(field: Field | None, value: int, size: int, radix: str, image: Image) -> Line:

@@ -11,7 +11,7 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.errors import UsageError
 from khotool.memory.space import ADDRESS_LIMIT, MemoryFault
-from khotool.model.image import Image, Node, NodeKind, Span
+from khotool.model.image import Image, Node, Span
 from khotool.tui.place import Place
 
 Stop = Callable[[], bool]
@@ -76,7 +76,7 @@ def parse_query(text: str, byteorder: str = "little") -> Query:
     if word is not None:
         value = parse_number(word[4])
         if value is None:
-            raise UsageError(f"{word[4]!r} is no number")
+            raise UsageError(f"{word[4]!r} is not a number")
         size = int(word[2]) // 8
         order = {"le": "little", "be": "big"}.get((word[3] or "").lower(), byteorder)
         try:
@@ -215,21 +215,49 @@ def _fits(image: Image, address: int, pattern: tuple[int | None, ...]) -> bool:
     return all(want is None or want == have for want, have in zip(pattern, data, strict=True))
 
 
-def filter_nodes(image: Image, text: str, stop: Stop | None = None) -> set[Node]:
-    """Nodes that match a text, what is above them, and what is directly below records."""
+class Filtered:
+    """What a filter lets through: what matches, what is above it, and all that is below it.
+
+    Args:
+        matches: nodes that match and have no matching node above them, in the order of the tree.
+    """
+
+    def __init__(self, matches: list[Node]) -> None:
+        self.matches = matches
+        self._matching = set(matches)
+        self._above: set[Node] = set()
+        for node in matches:
+            above = node.parent
+            while above is not None and above not in self._above:
+                self._above.add(above)
+                above = above.parent
+
+    def __contains__(self, node: object) -> bool:
+        return isinstance(node, Node) and (node in self._above or self.is_match(node))
+
+    def is_match(self, node: Node) -> bool:
+        """Whether a node matches, or is below one that does."""
+        current: Node | None = node
+        while current is not None:
+            if current in self._matching:
+                return True
+            current = current.parent
+        return False
+
+
+def filter_nodes(image: Image, text: str, stop: Stop | None = None) -> Filtered:
+    """The topmost nodes that match a text, with all that is above and below them."""
     query = Query(text=text.casefold(), number=parse_number(text))
-    shown: set[Node] = {image.tree}
-    for number, node in enumerate(image.tree.walk()):
+    found: list[Node] = []
+    pending = [image.tree]
+    number = 0
+    while pending:
         if stop is not None and number % 1024 == 0 and stop():
             break
-        above = node.parent
-        if matches(node, query) or (
-            above is not None and above in shown and above.key is not None and matches(above, query)
-        ):
-            current: Node | None = node
-            while current is not None and current not in shown:
-                shown.add(current)
-                current = current.parent
-            if node.kind is NodeKind.TABLE:
-                shown.update(node.children)
-    return shown
+        number += 1
+        node = pending.pop()
+        if node.parent is not None and matches(node, query):
+            found.append(node)
+        else:
+            pending.extend(reversed(node.children))
+    return Filtered(found)

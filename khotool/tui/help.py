@@ -26,12 +26,11 @@ _MOVES = (
     ("pgup pgdn home end G", "by screens, to the ends"),
     ("tab shift+tab", "next and previous pane"),
     ("ctrl+p", "palette: every action by name"),
+    ("ctrl+q", "leave, from dialogs, too"),
 )
 _EXTRA = {
-    "pages": (("+ -", "finer and coarser cells"), ("enter", "show the range in Explore")),
-    "findings": (("s", "least severity shown"), ("enter", "show in Explore")),
-    "diff": (("c", "open the image to compare with"),),
-    "formats": (("v", "compare with a second definition"),),
+    "explore": (("space", "open or close a line of the tree"),),
+    "pages": (("+ -", "finer and coarser cells"),),
 }
 
 
@@ -47,7 +46,7 @@ def help_lines(mode: str, changed: Mapping[str, str]) -> list[Line]:
         lines.append([(f" {keys:<22}", "title"), (text, "text")])
     lines.append([])
     for key in KEYS:
-        if key.where in ("all", mode):
+        if key.works_in(mode):
             shown = key_text(changed.get(key.id, key.keys))
             lines.append(
                 [

@@ -43,7 +43,7 @@ class HexLine:
     Args:
         kind: what it shows.
         address: physical address of its first byte.
-        size: bytes it stands for; 0 for borders.
+        size: bytes it shows; 0 for borders.
     """
 
     kind: LineKind
@@ -52,7 +52,7 @@ class HexLine:
 
     @property
     def key(self) -> Key:
-        """Where the line stands among all lines."""
+        """Place of the line among all lines."""
         return self.address, min(self.kind, LineKind.DATA)
 
 
@@ -274,7 +274,7 @@ class HexLines:
         return -(-begin // size) * size, -(-stop // size) * size
 
     def _zero_run(self, start: int, low: int, high: int) -> tuple[int, int] | None:
-        """The run of zero pages around a page, inside a section; None for another page."""
+        """The run of zero pages around a page, inside a section; None for other pages."""
         if self._kept(start, start + self.page_size):
             return None
         size = self.page_size
@@ -375,7 +375,7 @@ class HexLines:
         return lines
 
     def distance(self, start: Key, end: Key, limit: int) -> int | None:
-        """Lines from one key down to another; None if that is more than ``limit`` or upwards."""
+        """Lines from one key down to a second; None for more than ``limit``, or upwards."""
         for number, line in enumerate(self.window(start, limit)):
             if line.key >= end:
                 return number if line.key == end else None

@@ -28,7 +28,7 @@ class Item:
 
     @property
     def is_bucket(self) -> bool:
-        """Whether the item stands for a range of indices."""
+        """Whether the item is a range of indices."""
         return self.count > 0
 
 

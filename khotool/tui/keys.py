@@ -18,8 +18,8 @@ class Key:
         action: method of the screen or app, without ``action_``.
         label: one or two words for the footer.
         help: one sentence.
-        where: screens it works in: ``all``, ``explore``, ``findings``, ``pages``, ``diff``,
-            ``formats``.
+        where: screens it works in, separated by commas: ``explore``, ``findings``, ``pages``,
+            ``diff``, ``formats``; or ``all``.
         footer: whether the footer shows it.
     """
 
@@ -30,6 +30,10 @@ class Key:
     help: str
     where: str = "all"
     footer: bool = False
+
+    def works_in(self, mode: str) -> bool:
+        """Whether a mode has this key."""
+        return self.where == "all" or mode in self.where.split(",")
 
 
 KEYS: tuple[Key, ...] = (
@@ -63,8 +67,22 @@ KEYS: tuple[Key, ...] = (
     Key("find.prev", "N", "find_next(-1)", "Previous", "previous hit or change"),
     Key("finding.next", "e", "finding(1)", "Finding", "go to the next finding", "all", True),
     Key("finding.prev", "E", "finding(-1)", "Finding", "go to the previous finding"),
-    Key("region.next", "right_curly_bracket", "region(1)", "Region", "next decoded stretch"),
-    Key("region.prev", "left_curly_bracket", "region(-1)", "Region", "previous decoded stretch"),
+    Key(
+        "region.next",
+        "right_curly_bracket",
+        "region(1)",
+        "Region",
+        "next decoded stretch; in Pages the next range",
+        "explore,pages",
+    ),
+    Key(
+        "region.prev",
+        "left_curly_bracket",
+        "region(-1)",
+        "Region",
+        "previous decoded stretch or range",
+        "explore,pages",
+    ),
     Key("pane.jump", "semicolon", "jump", "Panes", "go to a pane by its letter"),
     Key("pane.zoom", "z", "zoom", "Zoom", "one pane on the whole screen, and back", "all", True),
     Key("pane.inspector", "i", "inspector", "Field", "show or hide the lower pane", "explore"),
@@ -80,17 +98,47 @@ KEYS: tuple[Key, ...] = (
     Key("view.width", "w", "width", "Width", "8, 16, 32 bytes per row, or what fits", "explore"),
     Key("mark.set", "m", "mark", "Mark", "keep the place as a bookmark, or drop it", "explore"),
     Key("mark.list", "apostrophe", "marks", "Marks", "list of bookmarks"),
-    Key("copy.value", "y", "copy('value')", "Copy", "copy the value"),
+    Key("copy.value", "y", "copy('value')", "Copy", "copy the value, or the line of a list"),
     Key("copy.path", "Y", "copy('path')", "Copy path", "copy the path"),
     Key("tree.filter", "f", "filter", "Filter", "show only what matches; in Pages one owner"),
-    Key("image.open", "o", "open", "Open", "open another image"),
+    Key("image.open", "o", "open", "Open", "open an image"),
     Key("image.reload", "r", "reload", "Reload", "read the image again"),
-    Key("limit.raise", "L", "raise_limit", "Raise", "read on behind a limit"),
-    Key("export", "X", "export", "Export", "write the current node to a file"),
+    Key("limit.raise", "L", "raise_limit", "Raise", "read on beyond a limit"),
+    Key("export", "X", "export", "Export", "write the current node to a file", "explore"),
     Key("help", "question_mark", "help", "Help", "the keys of this screen", "all", True),
-    Key("cancel", "escape", "cancel", "Cancel", "stop the work in hand, leave a filter"),
+    Key("findings.severity", "s", "severity", "Severity", "least severity", "findings", True),
+    Key("findings.show", "enter", "show", "Show", "show it in Explore", "findings", True),
+    Key("pages.show", "enter", "show", "Show", "show the range in Explore", "pages", True),
+    Key("pages.fit", "0", "fit", "All", "all of memory on the screen", "pages"),
+    Key("diff.show", "enter", "show", "Show", "show the change in Explore", "diff", True),
+    Key(
+        "diff.compare",
+        "c",
+        "compare",
+        "Compare with",
+        "open the image to compare with",
+        "diff",
+        True,
+    ),
+    Key(
+        "formats.compare",
+        "v",
+        "compare",
+        "Compare",
+        "compare with a second definition",
+        "formats",
+        True,
+    ),
+    Key("cancel", "escape", "cancel", "Cancel", "stop the work, leave zoom or filter"),
     Key("quit", "q", "quit", "Quit", "leave"),
 )
+
+
+WIDGET_IDS = frozenset(
+    {"nav.up", "nav.down", "nav.left", "nav.right", "nav.pageup", "nav.pagedown", "nav.top"}
+    | {"nav.bottom", "tree.toggle", "list.choose", "pages.finer", "pages.coarser", "app.quit"}
+)
+"""Ids of keys that belong to a pane, not to a screen."""
 
 
 @dataclass(slots=True)
@@ -143,14 +191,14 @@ def load_config(path: Path) -> Config:
     config.theme = theme if isinstance(theme, str) else ""
     table = document.get("keys", {})
     if not isinstance(table, dict):
-        config.problems.append(f"{path.name}: [keys] is no table")
+        config.problems.append(f"{path.name}: [keys] is not a table")
         return config
-    known = {key.id for key in KEYS}
+    known = {key.id for key in KEYS} | WIDGET_IDS
     for name, value in table.items():
         if name not in known:
-            config.problems.append(f"{path.name}: keys.{name!r} is no id of a key")
+            config.problems.append(f"{path.name}: keys.{name!r} is not the id of a key")
         elif not isinstance(value, str) or not spell(value):
-            config.problems.append(f"{path.name}: keys.{name!r} is no name of a key")
+            config.problems.append(f"{path.name}: keys.{name!r} is not the name of a key")
         else:
             config.keys[name] = spell(value)
     config.problems.extend(clashes(config.keys))
@@ -163,8 +211,7 @@ def clashes(changed: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     for key in KEYS:
         for name in spell(changed.get(key.id, key.keys)).split(","):
-            places = [key.where] if key.where != "all" else ["all"]
-            for place in places:
+            for place in key.where.split(","):
                 other = taken.get((name, place)) or taken.get((name, "all"))
                 if other is not None:
                     found.append(f"key {name!r} is both {other} and {key.id}")

@@ -18,8 +18,14 @@ _IMPACT = {
 }
 
 
-def definition_lines(registry: Registry, definition: Definition, geometry: Geometry) -> list[Line]:
-    """Everything a definition says."""
+def definition_lines(
+    registry: Registry, definition: Definition, geometry: Geometry, *, bars: bool = True
+) -> list[Line]:
+    """Everything a definition says.
+
+    Args:
+        bars: whether each field has a bar that shows its place; without, names have the room.
+    """
     last = definition.last or "now"
     lines: list[Line] = [
         [(definition.id, "title"), (f"  {definition.title}", "name")],
@@ -35,7 +41,7 @@ def definition_lines(registry: Registry, definition: Definition, geometry: Geome
     lines += [[], [(" ".join(definition.doc.split()), "text")]]
     for name in definition.structs:
         compiled = registry.compile(definition, name, geometry)
-        lines += [[], *struct_lines(compiled)]
+        lines += [[], *struct_lines(compiled, bars=bars)]
     if definition.fdt is not None:
         lines += [[], [("device tree", "title")], *_node_lines("/", definition.fdt, 1)]
     for name, value in definition.literals.items():
@@ -43,25 +49,27 @@ def definition_lines(registry: Registry, definition: Definition, geometry: Geome
     return lines
 
 
-def struct_lines(compiled: CompiledStruct) -> list[Line]:
+def struct_lines(compiled: CompiledStruct, *, bars: bool = True) -> list[Line]:
     """A struct: a bar to scale, offset, size, type, name, role, target, meaning."""
     lines: list[Line] = [
         [(f"struct {compiled.struct.name}", "title"), (f"  {compiled.size} bytes", "dim")]
     ]
     if compiled.struct.doc:
         lines.append([(f"  {compiled.struct.doc}", "dim")])
+    indent = BAR + 3 if bars else 2
     for number, placed in enumerate(compiled.fields):
         field = placed.field
         low = placed.offset * BAR // max(compiled.size, 1)
         high = max(-(-(placed.offset + placed.size) * BAR // max(compiled.size, 1)), low + 1)
         token = f"owner{number % 4}"
-        bar: Line = [
-            ("  ", ""),
-            ("·" * low, "zero"),
-            ("█" * (high - low), token),
-            ("·" * (BAR - high), "zero"),
-            (" ", ""),
-        ]
+        bar: Line = [("  ", "")]
+        if bars:
+            bar += [
+                ("·" * low, "zero"),
+                ("█" * (high - low), token),
+                ("·" * (BAR - high), "zero"),
+                (" ", ""),
+            ]
         kind = field.type.text if field.type is not None else ""
         lead: Line = [(f"+{placed.offset:#06x} {placed.size:>5}  ", "address")]
         if not field.parts:
@@ -70,9 +78,7 @@ def struct_lines(compiled: CompiledStruct) -> list[Line]:
         lines.append([*bar, *lead, (f"{kind:<12} ", "type"), ("bits", "dim")])
         for part in placed.parts:
             text = f"{part.mask:#018x}"
-            lines.append(
-                [(" " * (BAR + 3), ""), (f"{text:>27} ", "dim"), *_field_pieces(part.field)]
-            )
+            lines.append([(" " * indent, ""), (f"{text:>27} ", "dim"), *_field_pieces(part.field)])
     return lines
 
 
@@ -109,7 +115,7 @@ def _node_lines(name: str, top: NodeType, level: int) -> list[Line]:
 def compare_lines(
     registry: Registry, old: Definition, new: Definition, geometry: Geometry
 ) -> list[Line]:
-    """What changed from one definition to another, breaking changes marked."""
+    """What changed between two definitions, breaking changes marked."""
     changes = compare_definitions(old, new, registry, geometry)
     lines: list[Line] = [
         [(old.id, "title"), (" → ", "pointer"), (new.id, "title")],

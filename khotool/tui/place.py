@@ -72,7 +72,7 @@ class Place:
 
     @property
     def placed(self) -> PlacedField | None:
-        """Where the field of a row stands in its record; None for its place in the array."""
+        """Place of a row's field in its record; None for its place in the array."""
         table = self.table
         if table is None or not self.label or is_position(table, self.label):
             return None
@@ -97,7 +97,7 @@ class Place:
 
 
 class TableSpans:
-    """Where the rows of a table stand; the lookup does not grow with the pieces of the array."""
+    """Where the rows of a table are; the lookup does not grow with the pieces of the array."""
 
     def __init__(self, table: Table) -> None:
         """Index the pieces of an array."""
@@ -162,7 +162,7 @@ def label_at(table: Table, offset: int) -> str:
 def find_place(tree: Node, path: str) -> Place | None:
     """The place a path names; None where there is no such place.
 
-    A key that is no element's key is read as the number of a row or of an element.
+    A key that no element has is read as the number of a row or of an element.
 
     Raises:
         UsageError: the path is not well formed.

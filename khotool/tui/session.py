@@ -13,7 +13,7 @@ from enum import StrEnum
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node, Span
 from khotool.pages.owners import Ownership
-from khotool.tui.find import Hit, Query
+from khotool.tui.find import Filtered, Hit, Query, Stop
 from khotool.tui.goto import Candidate, PathList, candidates
 from khotool.tui.index import ByteIndex
 from khotool.tui.memory_view import MemoryView
@@ -25,7 +25,7 @@ MAX_HISTORY = 1000
 
 
 class Change(StrEnum):
-    """What a listener is told about."""
+    """What listeners hear of."""
 
     CURSOR = "cursor"
     OWNERS = "owners"
@@ -52,7 +52,7 @@ class Cursor:
 
 @dataclass(slots=True)
 class History:
-    """Cursors left behind by jumps, as in a browser."""
+    """Cursors that jumps left, as in a browser."""
 
     behind: list[Cursor] = field(default_factory=list)
     ahead: list[Cursor] = field(default_factory=list)
@@ -102,7 +102,10 @@ class Session:
         self.digest = image_digest(image)
         self.marks: list[Bookmark] = load_bookmarks(self.digest)
         self.filter_text = ""
-        self.shown: set[Node] | None = None
+        self.shown: Filtered | None = None
+        self.peeking = False
+        self._unfiltered: Cursor | None = None
+        self._filtered: Cursor | None = None
         self.query: Query | None = None
         self.query_text = ""
         self.hits: list[Hit] = []
@@ -115,11 +118,11 @@ class Session:
     # -- listeners -------------------------------------------------------------------------
 
     def listen(self, listener: Listener) -> None:
-        """Be told of changes."""
+        """Call ``listener`` with every change."""
         self._listeners.append(listener)
 
     def forget(self, listener: Listener) -> None:
-        """No longer be told."""
+        """No longer call ``listener``."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -212,7 +215,11 @@ class Session:
 
     def peek(self, cursor: Cursor) -> None:
         """Show a place without a trace in the history."""
-        self._move(cursor, jump=False)
+        self.peeking = True
+        try:
+            self._move(cursor, jump=False)
+        finally:
+            self.peeking = False
 
     def commit(self, origin: Cursor) -> None:
         """Note that the cursor, moved by ``peek``, came from ``origin``."""
@@ -235,27 +242,29 @@ class Session:
 
     def target(self, place: Place) -> Cursor | None:
         """Where a pointer leads: the first field there, else the bytes; what a token names."""
-        address: int | None = None
         node = place.node
         if place.row < 0 and node.reference:
             return self._at(nearest(self.image.tree, node.reference))
         if place.row < 0 and node.target is not None:
-            address = node.target.address
             below = next((c for c in node.children if self._inside(c, node.target)), None)
             if below is not None:
                 return self._at(Place(below))
+            address: int | None = node.target.address
         else:
-            value, field_ = place.value, place.field
-            if isinstance(value, int) and value and field_ is not None:
-                if field_.role == "pfn":
-                    address = value << self.image.geometry.page_shift
-                elif field_.role == "address":
-                    address = value
-            elif isinstance(value, list) and value and field_ is not None:
-                address = value[0] if field_.role == "address" else None
+            address = self._address_in(place)
         if address is None or not 0 <= address < 1 << 64:
             return None
         return self._at_address(address)
+
+    def _address_in(self, place: Place) -> int | None:
+        """The physical address that a value is; None for a value that is none."""
+        value, role = place.value, place.field.role if place.field is not None else ""
+        if isinstance(value, list) and role == "address":
+            return next(iter(value), None)
+        if not isinstance(value, int) or not value:
+            return None
+        shift = {"pfn": self.image.geometry.page_shift, "address": 0}.get(role)
+        return None if shift is None else value << shift
 
     @staticmethod
     def _inside(node: Node, span: Span) -> bool:
@@ -275,19 +284,20 @@ class Session:
 
     # -- finding one's way -----------------------------------------------------------------
 
-    def candidates(self, text: str, limit: int = 50) -> list[Candidate]:
-        """What a text in the goto box can mean."""
+    def candidates(self, text: str, limit: int = 50, stop: Stop = lambda: False) -> list[Candidate]:
+        """What a text in the goto box can mean; ``stop`` ends the search early."""
         return candidates(
             self.image,
             text,
             here=self.cursor.address,
             paths=self.paths,
             limit=limit,
+            stop=stop,
             findings=[item.finding for item in self.findings],
         )
 
     def cursor_of(self, candidate: Candidate) -> Cursor:
-        """The cursor that a candidate stands for."""
+        """The cursor of a candidate."""
         if candidate.place is not None and (candidate.span is None or candidate.kind == "rule"):
             return self._at(candidate.place)
         span = candidate.span
@@ -361,10 +371,33 @@ class Session:
 
     # -- filter and bookmarks --------------------------------------------------------------
 
-    def set_filter(self, text: str, shown: set[Node] | None) -> None:
-        """Show only these nodes; None shows all."""
+    def set_filter(self, text: str, shown: Filtered) -> bool:
+        """Show only these nodes; True if the cursor had to move, which ``back`` undoes.
+
+        A cursor that the filter hides goes to the first match.
+        """
+        place = self.cursor.place
+        if self.shown is None:
+            self._unfiltered = self.cursor
         self.filter_text, self.shown = text, shown
         self._tell(Change.FILTER)
+        hidden = bool(shown.matches) and (place is None or not shown.is_match(place.node))
+        if hidden:
+            self._move(self._at(Place(shown.matches[0])), jump=True)
+        self._filtered = self.cursor
+        return hidden
+
+    def clear_filter(self) -> None:
+        """Show all; the cursor is where it was before the filter, unless the user moved it."""
+        if self.shown is None:
+            return
+        moved = self.cursor == self._filtered and self._unfiltered is not None
+        if moved and self._unfiltered is not None:
+            self.cursor = self._unfiltered
+        self.filter_text, self.shown = "", None
+        self._tell(Change.FILTER)
+        if moved:
+            self._tell(Change.CURSOR)
 
     def toggle_mark(self, note: str = "") -> bool:
         """Keep the cursor as a bookmark, or drop it; True if it is one now."""

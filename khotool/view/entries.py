@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from khotool.absent import Absent, Reason
-from khotool.model.image import UNPLACED, Image, Node
-from khotool.view.keyed import Keyed, absent_of, keyed
+from khotool.model.image import UNPLACED, Image
+from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 from khotool.view.values import Record, number_in, text_in
 
 RESERVE_MEM = ("memblock", "reserve-mem", "reserve_mem")
@@ -14,17 +14,11 @@ RESERVE_MEM = ("memblock", "reserve-mem", "reserve_mem")
 UNSAID = Absent(Reason.NOT_CAPTURED, "nothing in this capture says it")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(frozen=True, repr=False)
+class Entry(OfNode):
     """An entry of the KHO root: a name, and a blob that its owner wrote."""
 
     image: Image
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def name(self) -> str:
@@ -72,16 +66,9 @@ class Entry:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+@dataclass(frozen=True, repr=False)
+class Region(OfNode):
     """A region that ``reserve_mem=`` on a kernel's command line named."""
-
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def name(self) -> str | Absent:
@@ -100,9 +87,9 @@ class Region:
         return number_in(self.node, "size")
 
 
-def entries_of(image: Image) -> Keyed[str, Entry]:
+def entries_by_name(image: Image) -> Keyed[str, Entry]:
     """Entries of the KHO root by name."""
-    found = tuple(Entry(image, node) for node in image.entries)
+    found = tuple(Entry(node, image) for node in image.entries)
     return Keyed("entry", found, tuple(entry.name for entry in found), absent_of(image.tree))
 
 

@@ -12,7 +12,7 @@ from khotool.model.image import Image, Node, Table
 from khotool.view.values import Record, Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Folios:
     """The folios of a file: one row each, in stored order.
 
@@ -29,6 +29,9 @@ class Folios:
     rows: Rows
     folio: Field
     position: str
+
+    def __repr__(self) -> str:
+        return f"<Folios {self.rows.path}: {len(self)}>"
 
     def __len__(self) -> int:
         return len(self.rows)

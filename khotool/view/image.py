@@ -9,14 +9,14 @@ from khotool.abi.geometry import ByteOrder
 from khotool.absent import Absent
 from khotool.model.image import Image, Phase, Root, Span
 from khotool.model.lookup import find_node
-from khotool.view.entries import Entry, Region, entries_of, regions_of
+from khotool.view.entries import Entry, Region, entries_by_name, regions_of
 from khotool.view.keyed import Keyed
 from khotool.view.luo import Luo
 from khotool.view.memory import Memory, memory_of
 from khotool.view.values import Value, value_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageView:
     """What an image hands over.
 
@@ -25,6 +25,9 @@ class ImageView:
     """
 
     model: Image
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
 
     @property
     def path(self) -> str:
@@ -38,7 +41,7 @@ class ImageView:
 
     @property
     def osrelease(self) -> str | None:
-        """Release of the kernel whose memory it is, untrusted text; None where nothing tells."""
+        """Release of the kernel whose memory it is, untrusted text; None where it is not known."""
         return self.model.info.osrelease
 
     @property
@@ -79,7 +82,7 @@ class ImageView:
     @cached_property
     def entries(self) -> Keyed[str, Entry]:
         """Entries of the KHO root by name, in stored order."""
-        return entries_of(self.model)
+        return entries_by_name(self.model)
 
     @cached_property
     def reserve_mem(self) -> Keyed[str, Region]:

@@ -18,7 +18,22 @@ SHOWN = 6
 """Keys listed in an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, repr=False)
+class OfNode:
+    """A view of one node of the model."""
+
+    node: Node
+
+    @property
+    def path(self) -> str:
+        """As ``khotool dump`` prints it."""
+        return self.node.path
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Keyed(Generic[K, T]):
     """Elements in stored order, found by key.
 
@@ -29,12 +44,18 @@ class Keyed(Generic[K, T]):
         elements: those that were read.
         keys: the key of each; Absent where it could not be read.
         absent: why the list, or the rest of it, could not be read; None if it could.
+        node: the list in the model; None where the format, or this image, has none.
     """
 
     what: str
     elements: tuple[T, ...] = ()
     keys: tuple[K | Absent, ...] = ()
     absent: Absent | None = None
+    node: Node | None = None
+
+    def __repr__(self) -> str:
+        why = f", {self.absent.reason}" if self.absent is not None else ""
+        return f"<Keyed {self.what}: {len(self)}{why}>"
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.elements)
@@ -102,11 +123,12 @@ def keyed(
     if node is None:
         return Keyed(what, absent=absent)
     elements = tuple(make(child) for child in node.elements())
-    return Keyed(what, elements, tuple(key(element) for element in elements), absent_of(node))
+    keys = tuple(key(element) for element in elements)
+    return Keyed(what, elements, keys, absent_of(node), node)
 
 
 def absent_of(node: Node | None) -> Absent | None:
-    """Why what a node stands for, or leads to, could not be read; None if it could.
+    """Why a value, or what it leads to, could not be read; None if it could.
 
     What a pointer leads to is missing in a child ``target``; the pointer itself is known then.
     """

@@ -14,7 +14,7 @@ from khotool.abi.definition import Definition, Kind
 from khotool.absent import Absent, Reason
 from khotool.model.image import Image, Node
 from khotool.view.folios import Folios, folios_of
-from khotool.view.keyed import Keyed, absent_of, keyed
+from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 from khotool.view.values import Record, number_in, text_in
 
 ENTRY = "LUO"
@@ -22,11 +22,14 @@ ENTRY = "LUO"
 HANDLED = frozenset({Kind.FILE, Kind.FLB})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Luo:
     """The state of the live update orchestrator; false where the handover has none."""
 
     image: Image
+
+    def __repr__(self) -> str:
+        return f"<Luo {self.compatible}>" if self else "<Luo: none>"
 
     @cached_property
     def node(self) -> Node | None:
@@ -83,26 +86,20 @@ class Luo:
         return None if self.node is None else self.node.get(name)
 
     def _session(self, node: Node) -> Session:
-        return Session(self.image, node)
+        return Session(node, self.image)
 
     def _file(self, node: Node) -> File:
-        return File(self.image, node)
+        return File(node, self.image)
 
     def _flb(self, node: Node) -> Flb:
-        return Flb(self.image, node)
+        return Flb(node, self.image)
 
 
-@dataclass(frozen=True)
-class Session:
+@dataclass(frozen=True, repr=False)
+class Session(OfNode):
     """A session: a name, and the files that user space put into it."""
 
     image: Image
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def name(self) -> str | Absent:
@@ -120,20 +117,14 @@ class Session:
         return keyed("file", self.node.get("files"), self._file, lambda one: one.token)
 
     def _file(self, node: Node) -> File:
-        return File(self.image, node, self)
+        return File(node, self.image, self)
 
 
-@dataclass(frozen=True)
-class Handled:
-    """A handle, and what the definition of its handler reads behind it."""
+@dataclass(frozen=True, repr=False)
+class Handled(OfNode):
+    """A handle, and the record it leads to, read by the definition of its handler."""
 
     image: Image
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def data(self) -> int | Absent | None:
@@ -173,7 +164,7 @@ class Handled:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class File(Handled):
     """A preserved file descriptor.
 
@@ -215,7 +206,7 @@ class File(Handled):
         return folios_of(self.image, self.node)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flb(Handled):
     """A file-lifecycle-bound object: state that all files of some handlers share."""
 
@@ -236,16 +227,9 @@ class Flb(Handled):
         return () if isinstance(name, Absent) else self.image.registry.handlers(Kind.FLB, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Subsystem:
+@dataclass(frozen=True, repr=False)
+class Subsystem(OfNode):
     """A subsystem of the formats from before 6.19, with a handle of its own."""
-
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def name(self) -> str | Absent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
+
+PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
+"""Where a part of a path begins; brackets and slashes in quotes are text."""
 
 
 class HasPath(Protocol):
@@ -50,7 +54,7 @@ class PageRange:
         return self.start + self.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Memory:
     """Preserved memory of an image.
 
@@ -62,6 +66,9 @@ class Memory:
     image: Image
     map: PreservedMap
     page_size: int
+
+    def __repr__(self) -> str:
+        return f"<Memory {self.layout}: {self.pages} pages>"
 
     @property
     def blocks(self) -> Blocks:
@@ -119,18 +126,19 @@ class Memory:
 
         A page of several owners counts for the first of them.
         """
-        return pages_by_owner(self.ownership)
+        owned = self.ownership
+        count = np.zeros(len(owned.owners) + 1, np.int64)
+        # The owner of pages without one is -1: the last place.
+        np.add.at(count, owned.ranges.owner, owned.ranges.pages)
+        pages: dict[str | None, int] = {}
+        for path, number in zip([*owned.owners, None], count.tolist(), strict=True):
+            if number:
+                pages[path] = pages.get(path, 0) + number
+        return pages
 
     def pages_of(self, thing: HasPath | str) -> int:
         """Preserved pages that a session, a file, or any path, and all below it, own."""
-        path = thing if isinstance(thing, str) else thing.path
-        if path == "/":
-            return self.ownership.owned_pages
-        return sum(
-            pages
-            for owner, pages in self.pages_by_owner.items()
-            if owner is not None and (owner == path or owner.startswith((f"{path}/", f"{path}[")))
-        )
+        return self._pages_below.get(thing if isinstance(thing, str) else thing.path, 0)
 
     def bytes_of(self, thing: HasPath | str) -> int:
         """Preserved bytes that a session, a file, or any path, and all below it, own."""
@@ -145,6 +153,15 @@ class Memory:
         """True if the page at a physical address in bytes is preserved."""
         return self.blocks.block_of(address) is not None
 
+    @cached_property
+    def _pages_below(self) -> dict[str, int]:
+        """Pages by path of every owner, and of everything that owners are below."""
+        found: dict[str, int] = {}
+        for owner, pages in self.pages_by_owner.items():
+            for path in {owner, "/", *paths_above(owner)} if owner is not None else ():
+                found[path] = found.get(path, 0) + pages
+        return found
+
     def _ranges(self, owned: Ownership, which: NDArray[np.intp]) -> Iterator[PageRange]:
         rows = owned.ranges
         columns = (rows.start, rows.pages, rows.order, rows.owner)
@@ -153,20 +170,14 @@ class Memory:
             yield PageRange(start, pages * self.page_size, pages, order, path)
 
 
+def paths_above(path: str) -> list[str]:
+    """Paths of the model that a path is below, ``/`` aside: it is cut before each part."""
+    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
+    return [path[:at] for at in places if at]
+
+
 def memory_of(image: Image) -> Memory | Absent:
     """The preserved memory of an image, or why its map is absent."""
     if isinstance(image.map, Absent):
         return image.map
     return Memory(image, image.map, image.geometry.page_size)
-
-
-def pages_by_owner(owned: Ownership) -> dict[str | None, int]:
-    """Preserved pages by path of the owner; those of None without one come last."""
-    rows = owned.ranges
-    count = np.zeros(len(owned.owners) + 1, np.int64)
-    np.add.at(count, rows.owner, rows.pages)
-    pages: dict[str | None, int] = {}
-    for path, number in zip([*owned.owners, None], count.tolist(), strict=True):
-        if number:
-            pages[path] = pages.get(path, 0) + number
-    return pages

@@ -1,4 +1,4 @@
-"""The notation of values: numbers as their role asks, and what stands for a value in JSON."""
+"""The notation of values: as text, by the role of their field, and in JSON."""
 
 from __future__ import annotations
 

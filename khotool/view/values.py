@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.model.image import Node, NodeKind, Table
-from khotool.view.keyed import Keyed, absent_of, keyed
+from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 
 Value: TypeAlias = (
     "int | str | bytes | list[int] | Record | Rows | Keyed[str, Record] | Absent | None"
@@ -19,16 +19,9 @@ Value: TypeAlias = (
 """What a field can hold; None for a value that only its place in a list says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+@dataclass(frozen=True, repr=False)
+class Record(OfNode):
     """A record, a node of a device tree, or what a pointer leads to: fields by name."""
-
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def format(self) -> str:
@@ -81,16 +74,9 @@ class Record:
         return text_in(self.node, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+@dataclass(frozen=True, repr=False)
+class Rows(OfNode):
     """A table of records, which stays numpy arrays however long it is."""
-
-    node: Node
-
-    @property
-    def path(self) -> str:
-        """As ``khotool dump`` prints it."""
-        return self.node.path
 
     @property
     def table(self) -> Table:

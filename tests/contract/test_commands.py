@@ -42,7 +42,7 @@ def test_command_says_what_it_does(command: Command) -> None:
 def test_command_has_examples(command: Command) -> None:
     """Its help ends with examples of itself."""
     epilog = str(getattr(load(command), "EPILOG", ""))
-    shown = re.findall(r"khotool ([a-z]+)", epilog)
+    shown = re.findall(r"khotool ([a-z-]+)", epilog)
 
     assert "examples:" in epilog
     assert command.name in shown
@@ -89,7 +89,7 @@ def test_help_of_the_command(command: Command, capsys: pytest.CaptureFixture[str
 def test_top_help_lists_every_command() -> None:
     """``khotool --help`` names each command, and its examples name real ones."""
     text = top_parser().format_help()
-    named = set(re.findall(r"^  khotool ([a-z]+)", EPILOG, re.M))
+    named = set(re.findall(r"^  khotool ([a-z-]+)", EPILOG, re.M))
 
     assert all(re.search(rf"^  {command.name} ", text, re.M) for command in COMMANDS)
     assert named <= {command.name for command in COMMANDS}

@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from khotool.abi.load import load_definition, load_sets
+from khotool.abi.load import load_definition
 from khotool.abi.registry import Origin
-from khotool.abi.validate import Fault, check_folder
+from khotool.abi.sets import load_sets
+from khotool.abi.validate import check_folder
 from khotool.errors import DefinitionError
 from khotool.render.header import header_text
+from khotool.structured import Mistake
 from tests.builders import REGISTRY
 
 KIND = "text"
@@ -40,7 +42,7 @@ def one_input(data: bytes) -> None:
     load_definition(data, "fuzz.toml")
 
 
-def faults_of(name: str, data: bytes) -> list[Fault]:
+def faults_of(name: str, data: bytes) -> list[Mistake]:
     """Faults of a folder with one file."""
     with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
         (Path(folder) / name).write_bytes(data)

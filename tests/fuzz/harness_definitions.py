@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from khotool.abi.geometry import Geometry
-from khotool.abi.load import load_definition, load_sets
+from khotool.abi.load import load_definition
 from khotool.abi.registry import load_registry
+from khotool.abi.sets import load_sets
 from khotool.errors import KhotoolError
 from tests.builders import REGISTRY
 

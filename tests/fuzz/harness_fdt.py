@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from khotool.fdt.dts import to_dts
 from khotool.fdt.header import check
 from khotool.fdt.parse import parse
 from khotool.fdt.write import emit, gaps
+from khotool.render.device_tree import to_dts
 from tests.fuzz.damage import BASES, base
 
 KIND = "binary"

@@ -15,7 +15,7 @@ from khotool.errors import UsageError
 from khotool.model.image import Node, NodeKind, Scratch, Span, Table
 from khotool.tui.cells import PageMap
 from khotool.tui.changes import compare_images
-from khotool.tui.copies import copy_text, export_bytes
+from khotool.tui.copies import copy_text, export_chunks
 from khotool.tui.describe import facts, label_line, radix_text
 from khotool.tui.find import Query, filter_nodes, parse_query, search
 from khotool.tui.goto import PathList
@@ -91,11 +91,12 @@ def test_search_stops_when_asked(session: Session) -> None:
 
 
 def test_filter_keeps_the_way_to_matches(session: Session) -> None:
-    """A filtered tree shows matches, what is above them, and fields of matching elements."""
+    """A filtered tree shows matches, what is above them, and all that is below them."""
     shown = filter_nodes(session.image, "vm-beta")
-    paths = {node.path for node in shown}
+    paths = {node.path for node in session.image.tree.walk() if node in shown}
     assert {"/", "/LUO", "/LUO/sessions", "/LUO/sessions[vm-beta]"} <= paths
     assert "/LUO/sessions[vm-beta]/count" in paths
+    assert "/LUO/sessions[vm-beta]/files[0x1]/data/folios" in paths
     assert "/LUO/sessions[vm-alpha]" not in paths
     chain = chain_to(Place(session.image.tree.children[0]), shown)
     assert len(chain) == 1
@@ -290,6 +291,10 @@ def test_definitions_are_drawn_to_scale() -> None:
     assert any("breaking" in line for line in lines)
 
 
+def exported(session: Session, form: str) -> bytes:
+    return b"".join(export_chunks(session, form, lambda: False))
+
+
 def test_copies(session: Session) -> None:
     """The cursor as value, path, bytes, C, JSON and Markdown."""
     assert session.goto("/kexec-metadata/version")
@@ -299,12 +304,12 @@ def test_copies(session: Session) -> None:
     assert "bytes[4] = {\n\t0x01, 0x00, 0x00, 0x00\n}" in copy_text(session, "c")
     assert copy_text(session, "json").strip() == "1"
     assert "| value | 0x00000001  1 |" in copy_text(session, "markdown")
-    assert export_bytes(session, "raw") == b"\1\0\0\0"
+    assert exported(session, "raw") == b"\1\0\0\0"
     assert session.goto("/LUO/sessions[vm-alpha]/files[0x2]/data/folios[1]")
-    assert b'"index": 1' in export_bytes(session, "json")
+    assert b'"index": 1' in exported(session, "json")
     assert session.goto("/memblock")
-    assert export_bytes(session, "raw")[:4] == b"\xd0\x0d\xfe\xed"
-    assert b"reserve-mem-v1" in export_bytes(session, "dts")
+    assert exported(session, "raw")[:4] == b"\xd0\x0d\xfe\xed"
+    assert b"reserve-mem-v1" in exported(session, "dts")
 
 
 def test_recent_images_are_kept_once() -> None:

@@ -12,6 +12,7 @@ import pytest
 from khotool.discovery.options import OpenOptions
 from khotool.findings import Finding
 from khotool.limits import Limits
+from khotool.tui import actions, exports
 from khotool.tui.app import KhotoolApp
 from khotool.tui.changes import ChangeLine, search_changes
 from khotool.tui.keys import Config
@@ -312,7 +313,7 @@ def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def story(d: Driver) -> None:
         assert "oops" in d.text()
-        d.app.copy_details()
+        exports.copy_details(d.app)
         assert "ZeroDivisionError" in d.app.clipboard
         await d.press("down")
         assert d.path() == "/compatible"
@@ -365,7 +366,7 @@ def test_help_and_palette(size: tuple[int, int]) -> None:
         await d.press("escape")
         commands = {c.help for c in d.app.get_system_commands(d.app.screen)}
         assert {"goto.open", "export", "quit"} <= commands
-        d.app.debug_info()
+        actions.debug_info(d.app)
         await d.settle()
         assert "textual" in d.text()
 

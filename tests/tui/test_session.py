@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from khotool.findings import Finding, Severity
 from khotool.model.image import Span
+from khotool.tui.find import Filtered
 from khotool.tui.place import Place, find_place, labels_of, nearest, resolve
 from khotool.tui.session import Change, Session
 from tests.builders import decode
@@ -210,10 +211,10 @@ def test_listeners_hear_of_moves(session: Session) -> None:
     session.listen(heard.append)
     session.select_address(0x4DE060)
     session.select_address(0x4DE060)
-    session.set_filter("x", set())
+    session.set_filter("x", Filtered([]))
     assert heard == [Change.CURSOR, Change.FILTER]
     session.forget(heard.append)
-    session.set_filter("", None)
+    session.clear_filter()
     assert heard == [Change.CURSOR, Change.FILTER]
 
 

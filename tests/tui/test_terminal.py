@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +98,22 @@ def test_in_a_terminal(terminal: Terminal, color: str, tmp_path: Path) -> None:
     terminal.wait_for("Physical memory")
     terminal.tmux("send-keys", "q")
     assert "exit 0" in terminal.wait_for("exit")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_asked_to_end(
+    terminal: Terminal, number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """TERM and HUP give the terminal back, and end with the code of their number."""
+    script = tmp_path / "run"
+    script.write_text(
+        f"echo $$ > {tmp_path}/pid\n"
+        f"XDG_STATE_HOME={tmp_path} exec {sys.executable} -m khotool tui {CAPTURE}\n"
+    )
+    terminal.start(f"sh -c 'echo before; sh {script}; echo code $?; exec sh'")
+    terminal.wait_for("no finding")
+    os.kill(int((tmp_path / "pid").read_text()), number)
+    assert "before" in terminal.wait_for(f"code {code}")
 
 
 def test_no_terminal() -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from khotool.absent import Absent
+from khotool.absent import Absent, Reason
 from khotool.check.context import Context
 from khotool.check.kernels.kernel import Kernel
-from khotool.check.kernels.verdict import Verdict
+from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.check.rules.lists import check_list_ends
+from khotool.findings import Finding
+from khotool.maps.preserved import PreservedMap
+from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, Phase
+from khotool.model.region import FdtRegion
 from khotool.pages.blocks import Blocks
+from khotool.pages.runs import normalise, subtract
 
 MEMORY_MARGIN = 4
 """Memory may reach this many times as far as the last byte that the image shows."""
 SANE_END = 1 << 46
 MOST_BLOCKS = 1 << 28
+MOST_STRAYS = 1 << 10
+"""Pages without an owner that are looked at."""
+U64 = NDArray[np.uint64]
 
 
 @dataclass(slots=True)
@@ -34,6 +43,7 @@ class Boot:
             it cannot be restored again. Empty where there are too many blocks to remember.
         records: addresses of the records that were read and freed.
         memory_end: physical address behind which there is certainly no memory.
+        found: what decoding found wrong, by the path of its place.
     """
 
     context: Context
@@ -44,6 +54,7 @@ class Boot:
     number: NDArray[np.int64]
     taken: NDArray[np.bool_]
     memory_end: int
+    found: dict[str, list[Finding]]
     records: set[int] = field(default_factory=set)
 
     @property
@@ -52,14 +63,60 @@ class Boot:
         return self.context.image
 
     @property
-    def unseen(self) -> str:
-        """Why what pointers lead to cannot be judged; empty where it can."""
+    def unseen(self) -> tuple[Unseen, str] | None:
+        """Why nothing that pointers lead to can be judged, and the same in words."""
         if self.image.phase is Phase.CONSUMED:
-            return "not judged: a kernel has booted from it and used it up"
+            return Unseen.CONSUMED, "a kernel has booted from this handover and used it up"
         span = self.image.tree.span
         if span is None or span.address >= UNPLACED:
-            return "not judged: trees alone, without the memory they point to"
-        return ""
+            return Unseen.NOT_CAPTURED, "only trees were captured, not the memory they point to"
+        return None
+
+    def map_unseen(self) -> Unseen:
+        """Why the map is not known, where it is not."""
+        if self.unseen is not None:
+            return self.unseen[0]
+        found = self.image.map
+        return Unseen(found.reason) if isinstance(found, Absent) else Unseen.NOT_CAPTURED
+
+    def gap(self, address: object) -> Unseen | None:
+        """Why the image lacks memory that the kernel will find as it was left.
+
+        None where the image has it, where there is no memory at all, and where nobody preserves
+        it: what such memory holds by then is anybody's, whatever the image shows.
+        """
+        if not isinstance(address, int) or self.beyond(address):
+            return None
+        try:
+            self.image.space.read(address, 1)
+        except (MemoryFault, OverflowError) as fault:
+            found = self.image.map
+            whole = isinstance(found, PreservedMap) and found.complete
+            if whole and self.blocks is not None and self.blocks.block_of(address) is None:
+                return None
+            reason = fault.reason if isinstance(fault, MemoryFault) else Reason.UNREADABLE
+            return Unseen(reason)
+        return None
+
+    def strays(self) -> U64:
+        """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
+
+        Where only metadata was captured, a pointer that was changed leaves what it led to behind;
+        a page that was not captured leaves nothing.
+        """
+        page = self.image.geometry.page_size
+        known = [
+            (address // page * page, -(-(address + size) // page) * page)
+            for region in self.image.regions
+            for address, size in region.extents()
+            if size and address + size < UNPLACED
+        ]
+        explained = normalise(np.array(known, np.uint64).reshape(-1, 2))
+        left = subtract(self.image.space.extents(), explained)
+        pages = [
+            np.arange(start, min(end, start + page * MOST_STRAYS), page) for start, end in left
+        ]
+        return np.concatenate([np.zeros(0, np.uint64), *pages])[:MOST_STRAYS].astype(np.uint64)
 
     @property
     def regions(self) -> list[Node]:
@@ -67,6 +124,21 @@ class Boot:
         memblock = self.image.entry("memblock")
         regions = memblock.get("regions") if memblock is not None else None
         return regions.elements() if regions is not None else []
+
+    def tree_bytes(self, entry: Node) -> bytes:
+        """The device tree that an entry names, as far as it was captured."""
+        for region in self.image.regions:
+            if isinstance(region, FdtRegion) and region.path == entry.path:
+                return region.blob.data
+        address = entry.value_of("address")
+        if not isinstance(address, int):
+            return b""
+        page = self.image.geometry.page_size
+        return self.context.read(address, page - address % page) or b""
+
+    def rules_at(self, path: str) -> set[str]:
+        """Rules that decoding found broken at a place."""
+        return {finding.rule for finding in self.found.get(path, [])}
 
     def take(self, addresses: NDArray[np.uint64]) -> int | None:
         """kho_restore_page for each address: row of the first that fails, or None.
@@ -102,6 +174,14 @@ class Boot:
         """True if a pointer leads where there is no memory, so that following it faults."""
         return isinstance(address, int) and address >= self.memory_end
 
+    def panics_beyond(self, stage: str, path: str, address: object) -> bool:
+        """Record a panic if a pointer leads where there is no memory."""
+        if not self.beyond(address):
+            return False
+        why = f"{path} is {address:#x}, where there is no memory"
+        self.verdict.add(stage, Outcome.PANIC, why=why)
+        return True
+
 
 def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
     """The state at power-on."""
@@ -120,7 +200,16 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
         np.cumsum(counts) - counts,
         np.zeros(total if total <= MOST_BLOCKS else 0, bool),
         memory_end(image, blocks),
+        by_place(image.findings),
     )
+
+
+def by_place(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Findings by the path of their place."""
+    places: dict[str, list[Finding]] = {}
+    for finding in findings:
+        places.setdefault(finding.path, []).append(finding)
+    return places
 
 
 def memory_end(image: Image, blocks: Blocks | None) -> int:

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.memfd import restore_vmalloc
-from khotool.check.kernels.verdict import Outcome
+from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
+from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent
+from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
+EINVAL = -22
 
 
-def broken_entry(boot: Boot, entry: Node) -> str:
-    """The line for an entry that kho_retrieve_subtree refuses, or nothing."""
+def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
+    """The lines about an entry that kho_retrieve_subtree refuses, or none.
+
+    Args:
+        caller: the line of whoever asked for the entry.
+    """
     if not isinstance(entry.value_of("address"), int):
-        return f"KHO: broken KHO subnode '{entry.name}': missing or invalid address"
+        return (caller,)
     if boot.kernel.sized_entries and not isinstance(entry.value_of("size"), int):
-        return f"KHO: broken KHO subnode '{entry.name}': missing or invalid blob-size property"
-    return ""
-
-
-def entry_faults(boot: Boot, entry: Node, stage: str) -> bool:
-    """Record a panic if the blob of an entry lies where there is no memory."""
-    address = entry.value_of("address")
-    if not boot.beyond(address):
-        return False
-    why = f"{entry.path} is at {address:#x}, where there is no memory"
-    boot.verdict.add(stage, Outcome.PANIC, "", why)
-    return True
+        line = f"KHO: broken KHO subnode '{entry.name}': missing or invalid blob-size property"
+        return line, caller
+    return ()
 
 
 def judge_memblock(boot: Boot) -> None:
@@ -40,26 +38,51 @@ def judge_memblock(boot: Boot) -> None:
     entry = boot.image.entry("memblock")
     if entry is None:
         return
-    message = broken_entry(boot, entry)
-    if not message and entry_faults(boot, entry, "memblock"):
+    nothing = "no region is revived"
+    caller = f"failed to retrieve FDT 'memblock' from KHO: {EINVAL}"
+    lines = refused_entry(boot, entry, caller)
+    if lines:
+        boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
         return
-    regions = entry.get("regions")
-    if not message and (regions is None or entry.value_of("compatible") != "memblock-v1"):
-        message = "FDT 'memblock' is incompatible with 'memblock-v1': 1"
-    if message or regions is None:
-        boot.verdict.add("memblock", Outcome.PARTIAL, message, "no region is revived")
+    address = entry.value_of("address")
+    if boot.panics_beyond("memblock", f"{entry.path}/address", address):
         return
-    whole = True
-    for region in regions.elements():
-        outcome, line, why = judge_region(boot, region)
-        if outcome is not Outcome.ACCEPT:
-            whole = False
-            boot.verdict.add("memblock", outcome, line, why)
-    if whole:
+    data = boot.tree_bytes(entry)
+    gap = boot.gap(address) if not data else None
+    if gap is not None:
+        boot.verdict.not_judged("memblock", gap, f"the tree at {address:#x} is not in the image")
+        return
+    error = check_compatible(data, "memblock-v1")
+    if error:
+        line = f"FDT 'memblock' is incompatible with 'memblock-v1': {error}"
+        # What memory that nobody preserves holds by then decides which error it is.
+        boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
+        return
+    regions = boot.regions
+    steps = [judge_region(boot, region) for region in regions]
+    steps += twice(regions)
+    faults = [step for step in steps if step.outcome is not Outcome.ACCEPT]
+    if faults:
+        boot.verdict.steps += faults
+    elif regions and boot.blocks is None:
+        why = "whether the regions are preserved is not in the image"
+        boot.verdict.accept_unseen("memblock", boot.map_unseen(), why)
+    else:
         boot.verdict.add("memblock", Outcome.ACCEPT)
 
 
-def judge_region(boot: Boot, region: Node) -> tuple[Outcome, str, str]:
+def twice(regions: list[Node]) -> Iterator[Step]:
+    """Regions whose name is that of an earlier one; the kernel asks by name and finds that one."""
+    seen: set[object] = set()
+    for region in regions:
+        name = region.value_of("name") or region.key
+        if name in seen:
+            why = f"{region.path} has the name of an earlier region, which is found instead"
+            yield Step("memblock", Outcome.PARTIAL, (), why)
+        seen.add(name)
+
+
+def judge_region(boot: Boot, region: Node) -> Step:
     """Whether a region is revived, and at its own place.
 
     The command line of the next kernel is not in the image; that it asks for what is preserved
@@ -67,21 +90,53 @@ def judge_region(boot: Boot, region: Node) -> tuple[Outcome, str, str]:
     """
     name = region.value_of("name") or region.key
     start, size = region.value_of("start"), region.value_of("size")
+
+    def step(outcome: Outcome, line: str = "", why: str = "") -> Step:
+        return Step("memblock", outcome, (line,) if line else (), why)
+
     if region.value_of("compatible") != "reserve-mem-v1":
-        text = f"Node '{name}' is incompatible with 'reserve-mem-v1': 1"
-        return Outcome.PARTIAL, text, ""
+        return step(Outcome.PARTIAL, f"Node '{name}' is incompatible with 'reserve-mem-v1': 1")
     if not isinstance(start, int) or not isinstance(size, int):
-        return Outcome.PARTIAL, "", f"{region.path} has no start or size"
-    if start % boot.image.geometry.page_size:
-        return Outcome.PARTIAL, f"KHO reserve-mem '{name}' has wrong alignment", ""
-    extent = region_extent(boot.context, region)
+        return step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
+    page = boot.image.geometry.page_size
+    if start % page:
+        line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
+        return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
+    extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
-        return Outcome.ACCEPT, "", ""
-    if not extent:
-        why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-        return Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why
-    text = f"KHO reserve-mem '{name}' has wrong size  ({size:#x} != {extent:#x})"
-    return Outcome.PARTIAL, text, ""
+        return step(Outcome.ACCEPT)
+    if extent:
+        line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
+        return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
+    align = asked_alignment(boot, start, size)
+    if align and start % align:
+        line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
+        why = "the command line is taken to ask for the alignment that the region's memory has"
+        return step(Outcome.PARTIAL, line, why)
+    why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
+    return step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+
+
+def asked_alignment(boot: Boot, start: int, size: int) -> int:
+    """Alignment in bytes that a region was asked for with, as its own memory shows; 0 if unknown.
+
+    Its own memory is preserved, of its size, and around its start or without an owner. An
+    alignment beyond its size is no accident.
+
+    Args:
+        start: physical address that the region claims; size: bytes.
+    """
+    owned = boot.image.ownership()
+    if owned is None or boot.blocks is None:
+        return 0
+    free = owned.ranges.owner < 0
+    ends = owned.ranges.pages[free] * boot.image.geometry.page_size
+    leaks = zip(owned.ranges.start[free].tolist(), ends.tolist(), strict=True)
+    around = (
+        (low, high - low) for low, high in boot.blocks.ranges().tolist() if low <= start < high
+    )
+    own = (int(low) for low, length in (*around, *leaks) if length == size)
+    return next((low & -low for low in own if low & -low > size), 0)
 
 
 def judge_metadata(boot: Boot) -> None:
@@ -89,43 +144,96 @@ def judge_metadata(boot: Boot) -> None:
     entry = boot.image.entry("kexec-metadata")
     if entry is None or not boot.kernel.asks_for("kexec-metadata"):
         return
-    version = entry.value_of("version")
-    message = broken_entry(boot, entry)
-    if not message and entry_faults(boot, entry, "kexec-metadata"):
+    lines = refused_entry(boot, entry, "")[:-1]
+    address = entry.value_of("address")
+    if not lines and boot.panics_beyond("kexec-metadata", f"{entry.path}/address", address):
         return
-    if not message and isinstance(version, int) and version != METADATA_VERSION:
-        message = f"KHO: kexec-metadata version {version} not supported (expected 1)"
-    boot.verdict.add("kexec-metadata", Outcome.ACCEPT, message)
+    version = entry.value_of("version")
+    if not lines and not isinstance(version, int) and (gap := boot.gap(address)) is not None:
+        boot.verdict.accept_unseen("kexec-metadata", gap, "the record is not in the image")
+        return
+    boot.verdict.add("kexec-metadata", Outcome.ACCEPT, *(lines or metadata_lines(boot, entry)))
+
+
+def metadata_lines(boot: Boot, entry: Node) -> tuple[str, ...]:
+    """What is said about the record."""
+    version, size = entry.value_of("version"), entry.value_of("size")
+    needed = record_size(boot, "kexec-metadata")
+    if isinstance(size, int) and size < 4:
+        return (f"KHO: kexec-metadata blob too small ({size} bytes)",)
+    if isinstance(version, int) and version != METADATA_VERSION:
+        expected = f"(expected {METADATA_VERSION})"
+        return (f"KHO: kexec-metadata version {version} not supported {expected}",)
+    if isinstance(size, int) and size < needed:
+        return (f"KHO: kexec-metadata blob too small for v{version} ({size} < {needed})",)
+    name, count = entry.value_of("previous_release"), entry.value_of("kexec_count")
+    if isinstance(name, str) and isinstance(count, int):
+        return (f"KHO: exec from: {name} (count {count})",)
+    return ()
+
+
+def record_size(boot: Boot, identifier: str) -> int:
+    """Bytes of the record that an entry of a format is."""
+    registry = boot.image.registry
+    definition = registry.get(identifier)
+    return registry.compile(definition, definition.content, boot.image.geometry).size
 
 
 def judge_kho_test(boot: Boot) -> None:
     """kho_test_restore: the kernel's own test, where it is built in."""
     entry = boot.image.entry("kho_test")
-    if entry is None or isinstance(entry.value, Absent):
+    if entry is None:
         return
-    refused = broken_entry(boot, entry)
-    if refused:
-        boot.verdict.add("kho-test", Outcome.PARTIAL, refused)
+    lines = refused_entry(boot, entry, f"test_kho: failed to retrieve kho_test FDT: {EINVAL}")
+    if lines:
+        boot.verdict.add("kho-test", Outcome.PARTIAL, *lines)
         return
-    if entry_faults(boot, entry, "kho-test"):
+    address = entry.value_of("address")
+    if boot.panics_beyond("kho-test", f"{entry.path}/address", address):
+        return
+    if not boot.tree_bytes(entry) and (gap := boot.gap(address)) is not None:
+        boot.verdict.not_judged("kho-test", gap, f"the tree at {address:#x} is not in the image")
         return
     why = broken_test(boot, entry)
     if why:
-        boot.verdict.add("kho-test", Outcome.PARTIAL, "test_kho: KHO restore failed", why)
+        boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
+    elif boot.unseen is not None:
+        boot.verdict.not_judged("kho-test", *boot.unseen)
     else:
-        line = "" if boot.unseen else "test_kho: KHO restore succeeded"
-        boot.verdict.add("kho-test", Outcome.ACCEPT, line, boot.unseen)
+        _test_contents(boot, entry)
+
+
+def _test_contents(boot: Boot, entry: Node) -> None:
+    """The checksum over the folios, where they were captured."""
+    probe = Context(boot.image)
+    check_kho_test(probe)
+    if probe.findings:
+        why = f"the checksum over {entry.path}/folios is another"
+        boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
+    elif probe.skipped:
+        why = "the checksum is over folios whose contents are not in the image"
+        boot.verdict.accept_unseen("kho-test", Unseen.CONTENTS, why)
+    else:
+        boot.verdict.add("kho-test", Outcome.ACCEPT, *test_lines(boot, "succeeded"))
+
+
+def test_lines(boot: Boot, result: str) -> tuple[str, ...]:
+    """What the test says of itself; none where wrong memory is reserved, which may be anything."""
+    silent = boot.kernel.does.test_is_silent and result == "failed"
+    return () if silent or not boot.verdict.accepts("map") else (f"test_kho: KHO restore {result}",)
 
 
 def broken_test(boot: Boot, entry: Node) -> str:
-    """Why the test fails, or nothing; contents that were not captured count as right."""
+    """Why the test fails before its checksum, or nothing."""
     image = boot.image
-    if entry.value_of("compatible") != "kho-test-v1" or entry.value_of("magic") != TEST_MAGIC:
-        return "compatible or magic is wrong"
+    if check_compatible(boot.tree_bytes(entry), "kho-test-v1"):
+        return "compatible is not 'kho-test-v1'"
+    if entry.value_of("magic") != TEST_MAGIC:
+        return f"magic is not {TEST_MAGIC:#x}"
     layout = next((c.layout for c in image.choices if c.definition == "kho-test-v1"), "")
     if layout != boot.kernel.test_layout:
         return f"the list of folios is {layout}, this kernel reads the other layout"
-    if boot.unseen:
+    if boot.unseen is not None:
         return ""
     folios = entry.get("folios")
     number = entry.value_of("nr_folios")
@@ -133,8 +241,10 @@ def broken_test(boot: Boot, entry: Node) -> str:
         return "csum or nr_folios is missing"
     if folios is None or folios.table is None or not number:
         return "there is no list of folios"
-    if layout != "inline" and restore_vmalloc(boot, folios) is not None:
-        return "the list of folios cannot be restored"
+    if layout != "inline":
+        fault = restore_vmalloc(boot, folios)
+        if fault is not None and fault[0] != NOT_JUDGED:
+            return "the list of folios cannot be restored"
     table = folios.table
     addresses, orders = table.column("address"), table.column("order")
     # The first row that names no folio ends the test, with all that was preserved behind it.
@@ -144,11 +254,9 @@ def broken_test(boot: Boot, entry: Node) -> str:
     bad = boot.take(addresses[:used])
     if bad is not None:
         return f"folio [{bad}] is not preserved"
-    if not isinstance(image.map, Absent):
-        _, found = image.map.blocks.blocks_of(addresses[:used])
+    if boot.blocks is not None:
+        _, found = boot.blocks.blocks_of(addresses[:used])
         wrong = found != orders[:used].astype(found.dtype)
         if bool(wrong.any()):
             return f"folio [{int(wrong.argmax())}] is not preserved with its order"
-    probe = Context(image)
-    check_kho_test(probe)
-    return probe.findings[0].message if probe.findings else ""
+    return ""

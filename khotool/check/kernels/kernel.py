@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from khotool.abi.definition import AbiSet, Behaviour
+from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
 from khotool.abi.releases import set_of
 
@@ -18,6 +18,7 @@ class Kernel:
         abi: its set.
         root: the only root string it takes.
         luo: the string of the live update state it takes; empty for none.
+        no_map: the line about a root whose map property is missing or has another length.
         sized_entries: an entry without its size is refused.
         needs_flb: live update state without FLBs is refused.
         test_layout: how its own test reads the list of folios.
@@ -27,6 +28,7 @@ class Kernel:
     abi: AbiSet
     root: str
     luo: str
+    no_map: str
     sized_entries: bool
     needs_flb: bool
     test_layout: str
@@ -51,11 +53,14 @@ def kernel_of(release: str, registry: Registry) -> Kernel:
     root = registry.get(abi.root)
     entry = root.fdt.any_node if root.fdt is not None else None
     luo = abi.entries.get("LUO", "")
+    shapes = [p.points_to.shape for p in root.fdt.properties if p.points_to] if root.fdt else []
+    form = "map" if Shape.RADIX in shapes else "bitmaps"
     return Kernel(
         release,
         abi,
         root.match["compatible"][0],
         registry.get(luo).match["compatible"][0] if luo else "",
+        f"KHO: failed to get preserved memory {form}",
         entry is not None and any(p.label == "size" for p in entry.properties),
         "luo-flb-v1" in abi.nodes,
         abi.layouts.get(abi.entries.get("kho_test", ""), ""),

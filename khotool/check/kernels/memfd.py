@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
-from khotool.check.rules.folios import column_pieces, covered_between, rows_behind
+from khotool.check.rules.folios import column_pieces, covered_between, rows_after_end
 from khotool.model.image import UNPLACED, Node, Table
 
 UPTODATE = 2
+PREFIX = "memfd_luo: "
+"""What a line of the handler starts with on the console."""
+NOT_JUDGED = "not-judged"
+"""Result of a retrieve that depends on memory which is not in the image."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
 Result = tuple[str, str]
@@ -30,12 +34,14 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
     """
     data = file.get("data")
     if data is None or isinstance(data.value, Absent):
-        return "EIO", "the record is not captured"
+        return NOT_JUDGED, "its record is not in the image"
     if boot.beyond(data.value):
         return FAULT, f"data is {data.value:#x}, where there is no memory"
     if not data.value:
         return page_zero(boot)
     folios = data.get("folios")
+    if boot.gap(data.value) is not None:
+        return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
     if folios is None or folios.table is None:
         # Memory that nobody kept holds anything, zeros for example: an empty file.
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
@@ -76,10 +82,12 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     if boot.beyond(node.value_of("first")):
         return FAULT, f"first is {node.value_of('first'):#x}, where there is no memory"
-    rules = {f.rule for f in boot.image.findings if f.path == node.path}
+    rules = boot.rules_at(node.path)
     chunks = [child for child in node.children if child.name == "chunks"]
     last = chunks[-1].value_of("next") if chunks else None
     order, total = node.value_of("order"), node.value_of("total_pages")
+    if "MEM301" in rules and (place := _missing(boot, chunks, node.value_of("first"))) is not None:
+        return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
     pages: list[int] = []
     for chunk in chunks:
         phys = chunk.value_of("phys")
@@ -91,7 +99,16 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
         return "EINVAL", ""
     if boot.beyond(last):
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
-    return ("EIO", "the list of folios is not captured") if "MEM301" in rules else None
+    return None
+
+
+def _missing(boot: Boot, chunks: list[Node], first: object) -> int | None:
+    """Address of a part of a vmalloc area that the image lacks and the kernel finds."""
+    places = [first]
+    for chunk in chunks:
+        phys = chunk.value_of("phys")
+        places += [chunk.value_of("next"), *takewhile(bool, phys if isinstance(phys, list) else [])]
+    return next((p for p in places if isinstance(p, int) and p and boot.gap(p) is not None), None)
 
 
 @dataclass(slots=True)
@@ -211,7 +228,7 @@ def lost_are_holes(boot: Boot, folios: Node) -> bool:
     Where their contents are not captured, their order tells: preserving a file fills its holes,
     with folios as large as fit, whereas pages that were written one by one are of order 0.
     """
-    lost = rows_behind(boot.context, folios)
+    lost = rows_after_end(boot.context, folios)
     if lost is None or boot.blocks is None:
         return False
     addresses = lost << np.uint64(boot.image.geometry.page_shift)

@@ -6,18 +6,33 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from khotool.absent import Reason
+
 
 class Outcome(StrEnum):
-    """From best to worst."""
+    """What becomes of a handover, from best to worst; the worst stage is the outcome of all."""
 
     ACCEPT = "accept"
+    NOT_JUDGED = "not-judged"
     PARTIAL = "partial"
-    IGNORE = "ignore"
     CORRUPT = "corrupt"
+    IGNORE = "ignore"
     PANIC = "panic"
 
 
 ORDER = {outcome: number for number, outcome in enumerate(Outcome)}
+
+
+class Unseen(StrEnum):
+    """What the image does not show; the words of ``Reason``, and what no image records."""
+
+    NOT_CAPTURED = Reason.NOT_CAPTURED
+    UNREADABLE = Reason.UNREADABLE
+    TRUNCATED = Reason.TRUNCATED
+    UNPARSABLE = Reason.UNPARSABLE
+    LIMIT = Reason.LIMIT
+    CONSUMED = Reason.CONSUMED
+    CONTENTS = "contents-not-captured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +40,41 @@ class Step:
     """One stage.
 
     Args:
-        message: the line that the kernel prints, empty where it prints none.
-        why: why it comes to this, where the kernel says nothing.
+        console: the lines that this kernel prints, verbatim and in order; the first is the one
+            that tells. Empty where it prints none, or where the image does not say which.
+        why: why it comes to this, in khotool's words.
+        unseen: what would have to be in the image to judge the stage, or to judge it for certain;
+            None where nothing is missing.
     """
 
     stage: str
     outcome: Outcome
-    message: str = ""
+    console: tuple[str, ...] = ()
     why: str = ""
+    unseen: Unseen | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As the JSON contract has it."""
+        found: dict[str, Any] = {
+            "stage": self.stage,
+            "outcome": str(self.outcome),
+            "message": self.console[0] if self.console else "",
+        }
+        if len(self.console) > 1:
+            found["console"] = list(self.console)
+        if self.why:
+            found["why"] = self.why
+        if self.unseen is not None:
+            found["unseen"] = str(self.unseen)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What retrieving one file gives: ``ok``, ``other-data``, or the name of an errno."""
+    """What retrieving one file gives: ``ok``, ``other-data``, or the name of an errno.
+
+    A file that the image does not show whole is ``not-judged``.
+    """
 
     token: str
     result: str
@@ -61,29 +98,46 @@ class Verdict:
     sessions: list[SessionResult] = field(default_factory=list)
     stopped: bool = False
 
-    def add(self, stage: str, outcome: Outcome, message: str = "", why: str = "") -> None:
-        """Record a stage; a panic or a root that is given up ends the walk."""
-        self.steps.append(Step(stage, outcome, message, why))
+    def add(self, stage: str, outcome: Outcome, *console: str, why: str = "") -> None:
+        """Record a stage; a panic or a root that is given up ends the walk.
+
+        Args:
+            console: lines that the kernel prints.
+        """
+        self.steps.append(Step(stage, outcome, console, why))
         self.stopped = self.stopped or outcome in (Outcome.PANIC, Outcome.IGNORE)
+
+    def not_judged(self, stage: str, unseen: Unseen, why: str) -> None:
+        """Record a stage that the image does not show."""
+        self.steps.append(Step(stage, Outcome.NOT_JUDGED, (), why, unseen))
+
+    def accept_unseen(self, stage: str, unseen: Unseen, why: str) -> None:
+        """Record a stage that is accepted as far as the image shows it."""
+        self.steps.append(Step(stage, Outcome.ACCEPT, (), why, unseen))
+
+    def accepts(self, stage: str) -> bool:
+        """True if a stage was accepted."""
+        return any(s.stage == stage and s.outcome is Outcome.ACCEPT for s in self.steps)
 
     @property
     def outcome(self) -> Outcome:
-        """The worst stage; a root that is given up outweighs all but a panic."""
+        """The worst stage; not judged where the best that is left is a guess."""
         found = [step.outcome for step in self.steps]
-        if Outcome.IGNORE in found and Outcome.PANIC not in found:
-            return Outcome.IGNORE
-        return max(found, key=lambda outcome: ORDER[outcome], default=Outcome.ACCEPT)
+        return max(found, key=ORDER.__getitem__, default=Outcome.NOT_JUDGED)
+
+    @property
+    def unseen(self) -> list[Unseen]:
+        """What the image does not show, each once, in the order of the stages."""
+        found = (step.unseen for step in self.steps)
+        return list(dict.fromkeys(unseen for unseen in found if unseen is not None))
 
     def document(self) -> dict[str, Any]:
         """As the JSON contract has it."""
         return {
             "kernel": self.kernel,
             "outcome": str(self.outcome),
-            "steps": [
-                {"stage": step.stage, "outcome": str(step.outcome), "message": step.message}
-                | ({"why": step.why} if step.why else {})
-                for step in self.steps
-            ],
+            "unseen": [str(unseen) for unseen in self.unseen],
+            "steps": [step.document() for step in self.steps],
             "sessions": [
                 {
                     "name": session.name,

@@ -10,6 +10,7 @@ import numpy as np
 from khotool.abi.definition import Shape
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.check.rules.records import used_elements
 from khotool.check.rules.sessions import file_nodes
 from khotool.model.image import Node
@@ -21,6 +22,7 @@ DELETED = 1
 """Flag of an object that is not used any more."""
 
 
+@rule("HND611")
 def check_devices(context: Context) -> None:
     """Files of devices against the list of the PCI core."""
     luo = context.image.entry("LUO")
@@ -78,6 +80,7 @@ def device_name(domain: int, bdf: int) -> str:
     return f"{domain:04x}:{bdf >> 8:02x}:{bdf >> 3 & 31:02x}.{bdf & 7}"
 
 
+@rule("HND613")
 def check_domains(context: Context) -> None:
     """Reference counts of records that devices are attached to."""
     references: Counter[str] = Counter()
@@ -98,7 +101,7 @@ def check_domains(context: Context) -> None:
         header = node.get("hdr")
         count = header.value_of("ref_count") if header is not None else None
         if isinstance(count, int) and count != references[node.path]:
-            text = f"ref_count is {count}, {references[node.path]} devices are attached"
+            text = f"ref_count is {count}, but {references[node.path]} devices are attached"
             context.report("HND613", node, text)
 
 
@@ -111,18 +114,17 @@ def _flags(record: Node) -> int:
     return int(flags if flags is not None else header.value_of("deleted") or 0)
 
 
+@rule("MEM320", needs=("map",))
 def check_poison(context: Context) -> None:
     """Frames that must not be preserved."""
     found = context.image.map
+    assert not isinstance(found, Absent)
     for node in context.image.tree.walk():
         if node.table is None or not len(node.table):
             continue
         for placed in node.table.compiled.fields:
             field = placed.field
             if field.preserved:
-                continue
-            if isinstance(found, Absent):
-                context.skip("MEM320", node, "the map of preserved pages is not known")
                 continue
             frames = node.table.column(field.label)
             shift = context.image.geometry.page_shift
@@ -131,9 +133,11 @@ def check_poison(context: Context) -> None:
             if bool(hit.any()):
                 row = int(hit.argmax())
                 address = int(frames[row]) << shift
-                text = f"{int(hit.sum())} frames are preserved, the first [{row}] at {address:#x}"
+                text = (
+                    f"{int(hit.sum())} poisoned frames are preserved, first [{row}] at {address:#x}"
+                )
                 owned = context.image.ownership()
                 owners = owned.owners_of(address) if owned is not None else []
                 if owned is not None and owners:
-                    text += f", of {owned.owners[owners[0]]}"
+                    text += f", owned by {owned.owners[owners[0]]}"
                 context.report("MEM320", node, text, address, row=row)

@@ -16,6 +16,7 @@ from khotool.abi.definition import Field, Shape
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node, Table
 
 U64 = np.ndarray[Any, Any]
@@ -25,18 +26,40 @@ ROWS = 1 << 17
 """Rows of one piece: a few megabytes of columns, which stay in the cache."""
 
 
-def check_tables(context: Context) -> None:
+@rule("HND601", also=("REC412",))
+def check_flags(context: Context) -> None:
+    """Flags of rows."""
+    for node, table in tables(context):
+        for field in table_fields(table):
+            if field.flags:
+                _flags(context, node, table, field)
+
+
+@rule("HND606", needs=("map",))
+def check_orders(context: Context) -> None:
+    """Orders that rows record."""
+    for node, table in tables(context):
+        for field in table_fields(table):
+            if field.points_to and field.points_to.order:
+                _orders(context, node, field)
+
+
+@rule("HND602", "HND603", "HND604", "HND605", "HND607")
+def check_places(context: Context) -> None:
+    """Places of folios in their file, and files without any."""
+    for node, table in tables(context):
+        if any(field.role == "page-index" for field in table_fields(table)):
+            _places(context, node)
+    for node in context.image.tree.walk():
+        if node.table is not None and not len(node.table) and not node.table.declared:
+            _empty_file(context, node)
+
+
+def tables(context: Context) -> Iterator[tuple[Node, Table]]:
     """Every table with rows."""
     for node in context.image.tree.walk():
         if node.table is not None and len(node.table):
-            fields = table_fields(node.table)
-            for field in fields:
-                if field.flags:
-                    _flags(context, node, node.table, field)
-                if field.points_to and field.points_to.order:
-                    _orders(context, node, field)
-            if any(field.role == "page-index" for field in fields):
-                _places(context, node)
+            yield node, node.table
 
 
 def table_fields(table: Table) -> list[Field]:
@@ -56,14 +79,14 @@ def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
-        strange.note(first, values & ~known != 0)
+        strange.add(first, values & ~known != 0)
         if folios:
-            weak.note(first, values & known != known)
+            weak.add(first, values & known != known)
     if strange.count:
-        text = f"{strange.count} rows have unknown {field.name}, the first [{strange.first}]"
+        text = f"{strange.count} rows have unknown {field.name}, first [{strange.first}]"
         context.report("REC412", node, text)
     if weak.count:
-        text = f"{weak.count} rows lack {field.name} that are always set, the first [{weak.first}]"
+        text = f"{weak.count} rows lack {field.name} that kernels always set, first [{weak.first}]"
         context.report("HND601", node, text, table.span(weak.first).address, row=weak.first)
 
 
@@ -71,9 +94,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
     """Orders that rows record, against the blocks that are preserved."""
     assert node.table is not None
     assert field.points_to is not None
-    if isinstance(context.image.map, Absent):
-        context.skip("HND606", node, "the map of preserved pages is not known")
-        return
+    assert not isinstance(context.image.map, Absent)
     blocks = context.image.map.blocks
     wrong = Rows()
     orders = column_pieces(node.table, field.points_to.order)
@@ -82,9 +103,9 @@ def _orders(context: Context, node: Node, field: Field) -> None:
     ):
         _, found = blocks.blocks_of(addresses)
         # A folio that is not preserved at all is another rule's.
-        wrong.note(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
+        wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
-        text = f"{wrong.count} rows name no folio, or one preserved with another order, the first "
+        text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
         context.report("HND606", node, f"{text}[{wrong.first}]", row=wrong.first)
 
 
@@ -95,7 +116,7 @@ class Rows:
     count: int = 0
     first: int = 0
 
-    def note(self, base: int | U64, faulty: U64) -> None:
+    def add(self, base: int | U64, faulty: U64) -> None:
         """Count the faulty rows of a piece; ``base`` is its first row, or all row numbers."""
         number = int(np.count_nonzero(faulty))
         if number and not self.count:
@@ -179,23 +200,23 @@ def _places(context: Context, node: Node) -> None:
         ends = places + pages
         before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
         before = np.maximum(before, np.uint64(reach))
-        again.note(rows, places < before)
-        skew.note(rows, places & (pages - np.uint64(1)) != 0)
+        again.add(rows, places < before)
+        skew.add(rows, places & (pages - np.uint64(1)) != 0)
         if wanted is not None:
-            beyond.note(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
+            beyond.add(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
             covered += covered_between(np.maximum(places, before), ends, wanted)
         reach = max(reach, int(ends.max()))
     index = next(f for f in table_fields(table) if f.role == "page-index")
     if not again.count and not ascending(table, index.label):
-        context.report("HND607", node, "the folios are not listed in the order of the file")
+        context.report("HND607", node, "the folios are not sorted by their place in the file")
     if again.count:
-        text = f"row [{again.first}] stands where another folio of the file does"
+        text = f"row [{again.first}] overlaps another folio of the file"
         context.report("HND602", node, text, rows=again.count)
     if skew.count:
-        text = f"{skew.count} folios start at an index their order does not divide, as "
+        text = f"{skew.count} folios are not aligned to their size in the file, as "
         context.report("HND604", node, f"{text}[{skew.first}]")
     if beyond.count:
-        text = f"{beyond.count} folios lie behind the end of {size} bytes, the first "
+        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
         context.report("HND603", node, f"{text}[{beyond.first}]")
     whole = node.table is not None and node.table.declared == len(node.table)
     if wanted is not None and covered < wanted and whole:
@@ -211,22 +232,21 @@ def covered_between(starts: U64, ends: U64, wanted: int) -> int:
     return int(np.maximum(high - low, 0).sum())
 
 
-def check_empty_files(context: Context) -> None:
-    """Files with a size and no folio at all."""
-    for node in context.image.tree.walk():
-        if node.table is None or len(node.table) or node.table.declared or node.parent is None:
-            continue
-        size = node.parent.value_of("size")
-        if isinstance(size, int) and size and node.parent.get("pos") is not None:
-            context.report("HND605", node, f"a file of {size} bytes has no folio")
+def _empty_file(context: Context, node: Node) -> None:
+    """A table without rows: fine, where the file has no size."""
+    size = node.parent.value_of("size") if node.parent is not None else None
+    if node.parent is None or not isinstance(size, int):
+        return
+    if size and node.parent.get("pos") is not None:
+        context.report("HND605", node, f"a file of {size} bytes has no folio", bytes=size)
 
 
-def rows_behind(context: Context, node: Node) -> U64 | None:
-    """Page frames of the rows behind the last counted one; None if they are not captured."""
+def rows_after_end(context: Context, node: Node) -> U64 | None:
+    """Page frames of the rows after the last counted one; None if they are not captured."""
     table = node.table
     inside = node.span is not None and node.field is not None and node.field.holds is None
     if table is None or not len(table.extents) or table.position is not None or inside:
-        # Nothing stands behind the rows of a property, and words stand in pages of their own.
+        # Nothing follows the rows of a property, and words have pages of their own.
         return None
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size

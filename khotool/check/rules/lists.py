@@ -1,14 +1,16 @@
-"""What stands behind the last counted record of a list: nothing, in a good image."""
+"""What follows the last counted record of a list: nothing, in a good image."""
 
 from __future__ import annotations
 
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node, NodeKind
 from khotool.model.region import TableRegion
 
 
+@rule(also=("REC405",))
 def check_list_ends(context: Context) -> None:
-    """Records behind the end of arrays, blocks and tables."""
+    """Records after the end of arrays, blocks and tables."""
     for node in context.image.tree.walk():
         if node.kind is NodeKind.LIST and node.target is not None:
             _array(context, node)
@@ -53,7 +55,7 @@ def _tail(context: Context, node: Node, start: int, end: int) -> None:
         raw = context.read(start, min(end, -(-start // page) * page) - start)
     if raw is not None and any(raw):
         at = start + len(raw) - len(raw.lstrip(b"\0"))
-        context.report("REC405", node, "bytes stand behind the last counted record", at)
+        context.report("REC405", node, "non-zero bytes follow the last counted record", at)
 
 
 def _table(context: Context, node: Node, region: TableRegion) -> None:

@@ -8,24 +8,22 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
-from khotool.model.image import Image, Phase
+from khotool.check.rule import rule
+from khotool.model.image import Image
 from khotool.pages.owners import DoubleOwned
 from khotool.pages.runs import TOP, intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
-SETTLED = (Phase.FROZEN, Phase.FINALIZED, Phase.INCOMING)
-"""Phases in which every page has found its place; before, producers are still at work."""
 
 
+@rule("MEM302", "MEM303", "MEM305", "MEM307", needs=("map", "settled"))
 def check_ownership(context: Context) -> None:
     """Owners against the map."""
     image = context.image
     owned = image.ownership()
-    if owned is None or image.phase not in SETTLED:
-        context.skip("MEM302", "/", f"phase {image.phase} has no whole map of preserved pages")
+    if owned is None:
         return
-    page = image.geometry.page_size
     by_owner: dict[int, tuple[int, int]] = {}
     lost = owned.unpreserved
     for start, pages, owner in zip(
@@ -34,14 +32,33 @@ def check_ownership(context: Context) -> None:
         first, total = by_owner.get(owner, (start, 0))
         by_owner[owner] = (first, total + pages)
     for owner, (start, pages) in by_owner.items():
-        text = f"{pages} pages are referenced but not preserved, the first at {start:#x}"
+        number = counted(pages, "referenced page")
+        text = f"{number} {be(pages)} not preserved, the first at {start:#x}"
         context.report("MEM302", owned.owners[owner], text, start, pages=pages)
     doubles = owned.double_owned
     pairs = _pairs(doubles) if not ranges_are_bytes(image) or shared_bytes(image) else {}
     for (first, second), (pages, start) in pairs.items():
-        text = f"{pages} pages belong to {owned.owners[second]} too, the first at {start:#x}"
+        text = (
+            f"{counted(pages, 'page')} also {'belongs' if pages == 1 else 'belong'} to "
+            f"{owned.owners[second]}, the first at {start:#x}"
+        )
         context.report("MEM303", owned.owners[first], text, start, pages=pages)
-    _leaks(context, page)
+    _leaks(context)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def have(number: int) -> str:
+    """The verb to a number."""
+    return "has" if number == 1 else "have"
+
+
+def be(number: int) -> str:
+    """The verb to a number."""
+    return "is" if number == 1 else "are"
 
 
 def ranges_are_bytes(image: Image) -> bool:
@@ -76,7 +93,7 @@ def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
     return pairs
 
 
-def _leaks(context: Context, page: int) -> None:
+def _leaks(context: Context) -> None:
     owned = context.image.ownership()
     assert owned is not None
     if not owned.unowned_pages:
@@ -88,23 +105,24 @@ def _leaks(context: Context, page: int) -> None:
     nodes = context.image.tree.walk()
     unknown = [node for node in nodes if node.state is not None and node.state.is_unknown]
     if unknown:
+        total = owned.unowned_pages
         text = (
-            f"{owned.unowned_pages} preserved pages have no owner; they may belong to "
+            f"{counted(total, 'preserved page')} {have(total)} no owner; possibly part of "
             f"{unknown[0].path}, whose format is unknown"
         )
         context.report("MEM307", unknown[0], text, int(ranges.start[free[0]]))
         return
     for row in free.tolist():
         start, pages = int(ranges.start[row]), int(ranges.pages[row])
-        text = f"{start:#x}-{start + pages * page - 1:#x}, {pages} pages, belong to nothing"
+        text = f"{counted(pages, 'preserved page')} at {start:#x} {have(pages)} no owner"
         context.report("MEM305", "/memory_map", text, start, pages=pages)
 
 
+@rule("MEM308", "MEM309", also=("MEM318",), needs=("map",))
 def check_blocks(context: Context) -> None:
     """Blocks that overlap, lie nowhere, or are larger than the kernel's own."""
     found = context.image.map
-    if isinstance(found, Absent):
-        return
+    assert not isinstance(found, Absent)
     blocks = found.blocks
     if blocks.overlapping:
         text = "blocks of different orders cover the same pages"
@@ -120,34 +138,45 @@ def check_blocks(context: Context) -> None:
     most = MAX_PAGE_ORDER.get(context.image.geometry.page_size, 10)
     large = [order for order in found.blocks.orders() if order > most]
     if large:
-        text = f"blocks of order {max(large)}; the kernel's largest is {most}"
+        text = f"blocks of order {max(large)} exceed the kernel's largest, {most}"
         context.report("MEM309", "/memory_map", text)
 
 
+@rule("MEM306", needs=("scratch",))
 def check_scratch(context: Context) -> None:
-    """Scratch areas themselves, and what is preserved inside them."""
-    image = context.image
-    scratch = image.scratch
-    if isinstance(scratch, Absent):
-        context.skip("MEM304", "/", scratch.detail)
-        return
-    page = image.geometry.page_size
-    spans = sorted((span.address, span.end) for span in scratch.areas)
+    """Scratch areas by themselves."""
+    page = context.image.geometry.page_size
+    spans = scratch_spans(context.image)
     for start, end in spans:
-        if start % page or end % page or start == end:
-            text = f"{start:#x}+{end - start:#x} is empty or not page aligned"
+        if start % page or end % page:
+            text = f"{start:#x}+{end - start:#x} is not page aligned"
             context.report("MEM306", "/", text, start)
     for (_, end), (start, _) in pairwise(spans):
         if start < end:
             context.report("MEM306", "/", f"two areas share {start:#x}", start)
-    if isinstance(image.map, Absent) or image.phase not in SETTLED:
-        return
-    areas = np.array(spans, np.uint64).reshape(-1, 2)
+
+
+@rule("MEM304", needs=("scratch", "map", "settled"))
+def check_inside_scratch(context: Context) -> None:
+    """What is preserved inside scratch areas."""
+    image = context.image
+    assert not isinstance(image.map, Absent)
+    areas = np.array(scratch_spans(image), np.uint64).reshape(-1, 2)
     inside = intersect(image.map.blocks.near(areas).ranges(), areas)
     for start, end in inside.tolist():
         text = f"{start:#x}-{end - 1:#x} is preserved inside scratch"
-        context.report("MEM304", "/memory_map", text, start)
+        context.report("MEM304", "/memory_map", text, start, bytes=end - start)
     pages = image.map.pages
     rows = np.stack([pages.address, pages.address + pages.size.astype(np.uint64)], axis=1)
     if len(rows) and len(intersect(rows[np.argsort(rows[:, 0])], areas)):
         context.report("MEM304", "/memory_map", "pages of the map itself lie inside scratch")
+
+
+def scratch_spans(image: Image) -> list[tuple[int, int]]:
+    """Start and end of the scratch areas, ascending; none where they are not known.
+
+    An area that a kernel found no memory for is listed with 0 bytes, and is none.
+    """
+    if isinstance(image.scratch, Absent):
+        return []
+    return sorted((span.address, span.end) for span in image.scratch.areas if span.size)

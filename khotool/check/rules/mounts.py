@@ -6,10 +6,12 @@ from collections import Counter
 
 from khotool.abi.definition import Shape
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.check.rules.sessions import file_nodes
 from khotool.model.image import Node
 
 
+@rule("HND614")
 def check_names(context: Context) -> None:
     """Files of one mount that have one name."""
     seen: dict[tuple[str, str], Node] = {}
@@ -33,12 +35,13 @@ def check_names(context: Context) -> None:
                 continue
             first = seen.setdefault((mount, child.value), file)
             if first is not file:
-                text = f"{child.value!r} on {mount} is the name of {first.path} too"
+                text = f"{child.value!r} on {mount} is also the name of {first.path}"
                 context.report("HND614", child, text)
 
 
+@rule("HND612")
 def check_huge_pages(context: Context) -> None:
-    """Huge pages that early boot is told of, against those of the files that need it."""
+    """Huge pages that early boot reserves, against those of the files that need them."""
     luo = context.image.entry("LUO")
     flbs = luo.get("flbs") if luo is not None else None
     for flb in flbs.elements() if flbs is not None else []:
@@ -53,13 +56,13 @@ def check_huge_pages(context: Context) -> None:
             continue
         pages = _pages_by_order(context, luo, name)
         for node in sizes:
-            order, told = node.value_of("order"), node.value_of("nr_pages")
+            order, listed = node.value_of("order"), node.value_of("nr_pages")
             there = pages.pop(order, 0)
-            if told != there:
-                text = f"{told} pages of order {order} are told, the files have {there}"
+            if listed != there:
+                text = f"lists {listed} pages of order {order}; the files have {there}"
                 context.report("HND612", node, text)
         for order, there in pages.items():
-            text = f"files have {there} pages of order {order}, which is not told at all"
+            text = f"does not list order {order}, of which the files have {there} pages"
             context.report("HND612", flb, text)
 
 

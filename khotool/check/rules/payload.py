@@ -6,6 +6,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
@@ -13,6 +14,7 @@ from khotool.pages.owners import Ownership
 MAX_REGION_NAME = 15
 
 
+@rule("HND608", "HND610")
 def check_regions(context: Context) -> None:
     """reserve_mem regions: shape, name, and what is preserved for them."""
     memblock = context.image.entry("memblock")
@@ -23,18 +25,18 @@ def check_regions(context: Context) -> None:
             continue
         page = context.image.geometry.page_size
         if not size or size % page or start % page:
-            text = f"{start:#x}+{size:#x} is empty or not made of whole pages"
+            text = f"{start:#x}+{size:#x} is empty or not page aligned"
             context.report("HND608", region, text, start)
             continue
         if not name or len(name.encode("utf-8", "surrogateescape")) > MAX_REGION_NAME:
-            text = f"the name {name!r} is not 1 to {MAX_REGION_NAME} bytes"
+            text = f"the name {name!r} is not 1 to {MAX_REGION_NAME} bytes long"
             context.report("HND608", region, text)
         preserved = region_extent(context, region)
         if preserved and preserved != size:
-            text = f"size is {size:#x}, but {preserved:#x} bytes are preserved from {start:#x} on"
+            text = f"size is {size:#x}, but {preserved:#x} bytes are preserved at {start:#x}"
             context.report("HND610", region, text, start)
         elif preserved == 0 and _is_preserved(context, start):
-            text = f"what is preserved at {start:#x} is another's, or only part of a block"
+            text = f"what is preserved at {start:#x} has another owner, or lies in a larger block"
             context.report("HND610", region, text, start)
 
 
@@ -96,6 +98,7 @@ def _range_end(blocks: Blocks, address: int) -> int:
     return int(ranges[np.searchsorted(ranges[:, 0], np.uint64(address), side="right") - 1, 1])
 
 
+@rule("HND609")
 def check_kho_test(context: Context) -> None:
     """The checksum over the folios of the kernel's own test, where they were captured."""
     entry = context.image.entry("kho_test")
@@ -117,4 +120,4 @@ def check_kho_test(context: Context) -> None:
         total += int(words.sum(dtype=np.uint64))
     # Architectures fold the sum to 32 or to 16 bits; modulo 2^16 - 1 they agree.
     if len(folios.table) and total % 0xFFFF != csum % 0xFFFF:
-        context.report("HND609", folios, f"csum is {csum:#x}, the folios sum to another")
+        context.report("HND609", folios, f"csum is {csum:#x}, which is not the sum of the folios")

@@ -7,6 +7,7 @@ import numpy as np
 from khotool.abi.definition import Struct
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.errors import DefinitionError
 from khotool.model.image import Node, NodeKind, Table
 
@@ -14,6 +15,23 @@ UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 """Rule for a duplicate key by the role of the key; others are REC416."""
 
 
+@rule(
+    "LUO501",
+    "LUO502",
+    "LUO503",
+    "REC409",
+    "REC410",
+    "REC411",
+    "REC412",
+    "REC413",
+    "REC414",
+    "REC415",
+    "REC416",
+    "REC418",
+    "REC419",
+    "REC420",
+    when_consumed=True,
+)
 def check_fields(context: Context) -> None:
     """Every value against its own definition."""
     for node in context.image.tree.walk():
@@ -48,7 +66,9 @@ def _numbers(context: Context, node: Node) -> None:
         context.report("REC418", node, f"{field.name} is {value:#x}", place)
     if field.whole_pages and (not value or value % context.image.geometry.page_size):
         page = context.image.geometry.page_size
-        text = f"{field.name} is {value}, no multiple of {page}" if value else f"{field.name} is 0"
+        text = (
+            f"{field.name} is {value}, not a multiple of {page}" if value else f"{field.name} is 0"
+        )
         context.report("REC419", node, text, place)
     if field.expect is not None and value != field.expect:
         text = f"{field.name} is {value:#x}, expected {field.expect:#x}"
@@ -75,7 +95,7 @@ def _strings(context: Context, node: Node) -> None:
         )
     elif any(tail):
         at = node.span.address + len(raw) - len(tail.lstrip(b"\0"))
-        context.report("REC410", node, f"bytes stand behind the end of {field.name}", at)
+        context.report("REC410", node, f"{field.name} has non-zero bytes after its NUL", at)
 
 
 def _counts(context: Context, node: Node) -> None:
@@ -139,7 +159,7 @@ def _keys(context: Context, node: Node) -> None:
                 flb = node.name == "flbs"
                 rule = "LUO503" if flb else UNIQUE_RULES.get(role, "REC416")
                 shown = hex(child.value) if isinstance(child.value, int) else repr(child.value)
-                context.report(rule, element, f"{child.name} {shown} is that of {first.path} too")
+                context.report(rule, element, f"{child.name} {shown} is also that of {first.path}")
 
 
 def _records(context: Context, node: Node) -> None:
@@ -153,7 +173,7 @@ def _records(context: Context, node: Node) -> None:
         first = seen.setdefault(tuple(element.value_of(key) for key in struct.unique), element)
         if first is not element:
             keys = ", ".join(f"{key} {element.value_of(key):#x}" for key in struct.unique)
-            context.report("REC416", element, f"{keys} are those of {first.path} too")
+            context.report("REC416", element, f"{keys} are also those of {first.path}")
 
 
 def _rows(context: Context, node: Node, table: Table) -> None:
@@ -171,7 +191,9 @@ def _rows(context: Context, node: Node, table: Table) -> None:
             f"{key} {value:#x}"
             for key, value in zip(struct.unique, columns[first[twice[0]]].tolist(), strict=True)
         )
-        context.report("REC416", node, f"{len(twice)} rows are there twice, the first with {keys}")
+        context.report(
+            "REC416", node, f"{len(twice)} rows occur more than once, the first with {keys}"
+        )
 
 
 def used_elements(context: Context, node: Node) -> list[Node]:

@@ -7,12 +7,14 @@ from collections import Counter
 from khotool.abi.definition import Kind
 from khotool.absent import Absent
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.model.image import Node
 
 ALL = "all"
 """Instead of handlers: every file depends on an object."""
 
 
+@rule("LUO504", "LUO505", "LUO506", "LUO509")
 def check_flbs(context: Context) -> None:
     """References and fixed numbers of file-lifecycle-bound objects, and files without theirs."""
     luo = context.image.entry("LUO")
@@ -28,16 +30,16 @@ def check_flbs(context: Context) -> None:
             continue
         expected = definition.literals.get(name)
         if expected is not None and data != expected:
-            text = f"data is {data:#x}, {name} always has {expected:#x}"
+            text = f"data is {data:#x}, but {name} always has {expected:#x}"
             context.report("LUO506", flb, text)
         bound = definition.depends.get("handlers")
         if bound is None or not isinstance(count, int):
             continue
         number = len(files) if bound == ALL else sum(handlers[word] for word in bound.split())
         if count < number:
-            context.report("LUO504", flb, f"count is {count}, {number} files depend on it")
+            context.report("LUO504", flb, f"count is {count}, but {number} files depend on it")
         elif count > number:
-            context.report("LUO505", flb, f"count is {count}, only {number} files depend on it")
+            context.report("LUO505", flb, f"count is {count}, but only {number} files depend on it")
     if isinstance(flbs.value, Absent) or flbs.get("target") is not None:
         context.skip("LUO509", flbs, "the objects are not captured")
         return
@@ -51,10 +53,11 @@ def _needs(context: Context, files: list[Node], names: set[object]) -> None:
         definition = context.image.registry.definitions.get(data.format if data is not None else "")
         wanted = definition.depends.get("flbs", "").split() if definition is not None else []
         if wanted and not names.intersection(wanted):
-            text = f"{file.value_of('handler')} needs {' or '.join(wanted)}, which is not there"
+            text = f"{file.value_of('handler')} needs {' or '.join(wanted)}, which does not exist"
             context.report("LUO509", file, text)
 
 
+@rule("LUO508")
 def check_limits(context: Context) -> None:
     """Lists that are as long as their format allows."""
     for node in context.image.tree.walk():
@@ -63,7 +66,7 @@ def check_limits(context: Context) -> None:
         if limit is None or isinstance(node.value, Absent) or not node.children:
             continue
         if len(node.elements()) >= limit:
-            text = f"{len(node.elements())} of at most {limit} are used"
+            text = f"{len(node.elements())} of at most {limit} slots are used"
             context.report("LUO508", node, text)
 
 

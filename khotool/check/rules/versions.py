@@ -5,6 +5,7 @@ from __future__ import annotations
 from khotool.abi.composite import SEPARATOR
 from khotool.abi.definition import Kind
 from khotool.check.context import Context
+from khotool.check.rule import rule
 from khotool.fdt.parse import check
 from khotool.model.region import FdtRegion
 
@@ -12,6 +13,7 @@ SEQUENTIAL = 48
 """Place of the reservations in a tree that was written in one go, as up to 6.18."""
 
 
+@rule("ABI905")
 def check_set(context: Context) -> None:
     """The strings of an image against those of released kernels."""
     image = context.image
@@ -35,9 +37,10 @@ def check_set(context: Context) -> None:
         if known <= {abi.root, *abi.entries.values(), *abi.nodes, *abi.files, "reserve-mem-v1"}:
             return
     names = ", ".join(sorted(known))
-    context.report("ABI905", "/", f"no released kernel writes these together: {names}")
+    context.report("ABI905", "/", f"no released kernel writes this combination: {names}")
 
 
+@rule("ABI902")
 def check_entries(context: Context) -> None:
     """Entries whose contents are known, under a name at which no kernel looks for them."""
     names: dict[str, set[str]] = {}
@@ -47,12 +50,13 @@ def check_entries(context: Context) -> None:
     for entry in context.image.entries:
         known = names.get(entry.format, {entry.name})
         if entry.name not in known:
-            text = f"{entry.format} stands under a name that kernels do not ask for; they ask for "
+            text = f"no kernel asks for {entry.format} under this name; they ask for "
             context.report("ABI902", entry, text + " or ".join(sorted(known)))
 
 
+@rule(also=("REC408",))
 def check_empty_map(context: Context) -> None:
-    """A map of 0 that is no placeholder: the handover behind it is already written."""
+    """A map of 0 that is not a placeholder: the handover that it belongs to is written."""
     node = context.image.tree.get("memory_map")
     if node is None or node.value != 0 or node.field is None or node.field.null != "allowed":
         return
@@ -61,7 +65,7 @@ def check_empty_map(context: Context) -> None:
     luo = context.image.entry("LUO")
     sessions = luo.get("sessions") if luo is not None else None
     if blob is not None and blob.off_mem_rsvmap == SEQUENTIAL and context.image.entries:
-        text = "is 0, in a root that is written only with its map"
+        text = "is 0, in a root that is only written together with its map"
     elif sessions is not None and sessions.elements():
         text = "is 0, while sessions are serialised"
     else:
@@ -69,6 +73,7 @@ def check_empty_map(context: Context) -> None:
     context.report("REC408", node, f"{node.field.name} {text}")
 
 
+@rule("FDT104", "KHO203", when_consumed=True)
 def check_headers(context: Context) -> None:
     """Header checks of fdt_check_header, and the root's size."""
     page = context.image.geometry.page_size
@@ -81,5 +86,5 @@ def check_headers(context: Context) -> None:
         for problem in check(region.blob):
             context.report("FDT104", region.path, problem.message, region.address + problem.offset)
         if region.path == "/" and whole_page and region.blob.totalsize > page:
-            text = f"totalsize is {region.blob.totalsize}, a page has {page} bytes"
+            text = f"totalsize is {region.blob.totalsize}, more than a page of {page} bytes"
             context.report("KHO203", "/", text, region.address)

@@ -122,7 +122,7 @@ class Lookup(Dialog[int]):
     """A line to type with a list of what it finds; the index of the choice, or None.
 
     Args:
-        search: called with the text; shows lines through ``show``, now or later.
+        search: called with each text; shows lines through ``show``, at once or later.
         preview: called with the index under the cursor.
     """
 
@@ -145,6 +145,9 @@ class Lookup(Dialog[int]):
         super().__init__(classes="dialog")
         self._title, self._search, self._preview = title, search, preview
         self._value, self._hint = value, hint
+        self.text = value
+        self._waiting = False
+        self._submitted = False
 
     def compose(self) -> ComposeResult:
         """A box with line, list and note."""
@@ -160,10 +163,15 @@ class Lookup(Dialog[int]):
         view.can_focus = False
         view.display = False
 
-    def show(self, lines: Sequence[Line], note: str = "") -> None:
-        """Show what was found."""
+    def show(self, lines: Sequence[Line], note: str = "", *, ended: bool = True) -> None:
+        """Show what was found.
+
+        Args:
+            ended: no more will be found. Enter, pressed before there were lines, waits for them.
+        """
         if not self.is_mounted:
             return
+        self._waiting = not lines and not ended
         view = self.query_one("#list", LineView)
         view.display = bool(lines)
         view.styles.height = min(len(lines), 14)
@@ -171,6 +179,10 @@ class Lookup(Dialog[int]):
         self.query_one("#note", Static).update(note or self._hint)
         if lines and self._preview is not None:
             self._preview(0)
+        if self._submitted and not self._waiting:
+            self._submitted = False
+            if lines:
+                self.leave(0)
 
     @property
     def count(self) -> int:
@@ -180,12 +192,15 @@ class Lookup(Dialog[int]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search as the user types."""
         event.stop()
+        self.text, self._waiting, self._submitted = event.value, True, False
         self._search(self, event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Choose."""
+        """Choose; what is still being looked for is chosen when it is found."""
         event.stop()
-        if self.count:
+        if self._waiting:
+            self._submitted = True
+        elif self.count:
             self.leave(self.query_one("#list", LineView).cursor)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:

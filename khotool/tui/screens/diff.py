@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from khotool.tui import actions
 from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
+from khotool.tui.describe import facts
 from khotool.tui.place import resolve
-from khotool.tui.screens.dialogs import Lookup
+from khotool.tui.screens.dialogs import Lookup, Reader
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.text import Line, count_text, plain, visible
 from khotool.tui.widgets.line_view import LineView
@@ -23,11 +25,7 @@ class DiffScreen(ModeScreen):
     """Changes, and the bytes of both sides."""
 
     mode = "diff"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("diff"),
-        Binding("enter", "show", "Show", show=True, id="diff.show"),
-        Binding("c", "compare", "Compare with", show=True, id="diff.compare"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("diff")
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,13 +44,13 @@ class DiffScreen(ModeScreen):
 
     def show_session(self) -> None:
         """Compare in a worker, once both images are open."""
-        first, second = self.session, self.khotool.other
+        first, second = self.session, self.shell.other
         view = self.query_one("#changes", LineView)
         if first is None or second is None:
             self.changes = None
             view.empty = (
                 "opening the other image …"
-                if "other" in self.khotool.jobs
+                if "other" in self.shell.jobs
                 else "no image to compare with; c opens one"
             )
             view.show_lines([])
@@ -73,7 +71,7 @@ class DiffScreen(ModeScreen):
             if not stop():
                 self.app.call_from_thread(self._show, found)
 
-        self.khotool.run_job("diff", "comparing", job)
+        self.shell.run_job("diff", "comparing", job)
 
     def _show(self, found: list[ChangeLine]) -> None:
         self.changes = found
@@ -91,7 +89,7 @@ class DiffScreen(ModeScreen):
         if group in ("diff", "other"):
             self._of = (None, None)
             view = self.query_one("#changes", LineView)
-            view.empty = "not compared; a tries again, c opens another image"
+            view.empty = "not compared; a tries again, c opens a different image"
             view.refresh()
 
     def _titles(self) -> None:
@@ -121,13 +119,13 @@ class DiffScreen(ModeScreen):
     def _sides(self) -> None:
         pane = self.query_one("#sides", LineView)
         at = self.query_one("#changes", LineView).cursor
-        second = self.khotool.other
+        second = self.shell.other
         if self.session is None or second is None or not self.changes or at >= len(self.changes):
             pane.show_lines([])
             pane.border_title = "Bytes"
             return
         change = self.changes[at]
-        pane.border_title = visible(change.path).replace("[", "\\[")
+        pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
         lines: list[Line] = []
         for head, session in (("A", self.session), ("B", second)):
             for number, line in enumerate(side_bytes(session.image, change.path)):
@@ -136,12 +134,20 @@ class DiffScreen(ModeScreen):
         pane.show_lines(lines[:-1])
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Other bytes."""
+        """Show the bytes of the change."""
         self._sides()
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """Show it in Explore."""
         self.action_show()
+
+    def under_cursor(self) -> dict[str, str]:
+        """The change: both values, and its path."""
+        at = self.query_one("#changes", LineView).cursor
+        if not self.changes or at >= len(self.changes):
+            return {}
+        change = self.changes[at]
+        return {"value": f"{plain(change.old)} -> {plain(change.new)}", "path": change.path}
 
     def action_show(self) -> None:
         """The change in Explore, where the first image has it."""
@@ -149,16 +155,30 @@ class DiffScreen(ModeScreen):
         session = self.session
         if session is None or not self.changes or at >= len(self.changes):
             return
-        place = resolve(session.image.tree, self.changes[at].path)
+        path = self.changes[at].path
+        place = resolve(session.image.tree, path)
         if place is None:
-            self.notify("Only the other image has this", timeout=2)
+            self._show_other(path)
             return
         session.select(place, jump=True)
-        self.khotool.show_mode("explore")
+        self.shell.show_mode("explore")
+
+    def _show_other(self, path: str) -> None:
+        """What the second image has at a path that the first one lacks."""
+        other = self.shell.other
+        place = resolve(other.image.tree, path) if other is not None else None
+        if other is None or place is None:
+            self.notify("Neither image has a place of this name", timeout=2)
+            return
+        lines: list[Line] = [[(visible(path), "title")]]
+        for label, line in facts(place, other.image, other.view, []):
+            lines.append([(f" {label:<7} ", "dim"), *line])
+        lines += [[], *([(" ", ""), *line] for line in side_bytes(other.image, path))]
+        self.app.push_screen(Reader("Only in the second image", lines, center=True))
 
     def action_compare(self) -> None:
         """Open the image to compare with."""
-        self.khotool.open_compare()
+        actions.open_compare(self.shell)
 
     def action_gutter(self) -> None:
         """Compare addresses, or ignore them."""
@@ -175,7 +195,7 @@ class DiffScreen(ModeScreen):
         self._sides()
 
     def action_find(self) -> None:
-        """Find changes by path, or by what stands on either side."""
+        """Find changes by path, or by the values of either side."""
         changes = self.changes
         if self.session is None:
             return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
+from khotool.tui import actions, exports
 from khotool.tui.describe import RADIXES, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
@@ -23,6 +25,9 @@ DEBOUNCE = 0.03
 """Seconds the inspector waits for the cursor to rest."""
 TABS = ("field", "rows", "found")
 NARROW_TABS = ("field", "hex", "rows", "found")
+TAB_GAP = "  "
+TITLE_START = 3
+"""Columns of the border before its title."""
 TAB_NAMES = {"field": "Field", "hex": "Bytes", "rows": "Rows", "found": "Findings"}
 
 
@@ -59,7 +64,7 @@ class ExploreScreen(ModeScreen):
     # -- following the session -------------------------------------------------------------
 
     def show_session(self) -> None:
-        """Show another session, or catch up with the cursor."""
+        """Show a new session, or catch up with the cursor."""
         session = self.session
         assert session is not None
         if self._shown is not session:
@@ -86,7 +91,7 @@ class ExploreScreen(ModeScreen):
             self.query_one(ModelTree).refresh_labels()
             self._inspect()
         elif change is Change.FILTER:
-            self.query_one(ModelTree).show_session(session)
+            self.query_one(ModelTree).filter_changed(session)
             self._titles()
 
     def _follow_cursor(self) -> None:
@@ -123,7 +128,7 @@ class ExploreScreen(ModeScreen):
         if name == "hex" and not narrow:
             return title
         names = NARROW_TABS if narrow else TABS
-        return "  ".join(f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names)
+        return TAB_GAP.join(f"[{TAB_NAMES[n]}]" if n == name else TAB_NAMES[n] for n in names)
 
     def _inspect(self) -> None:
         """Fill the lower panes for the cursor."""
@@ -269,11 +274,29 @@ class ExploreScreen(ModeScreen):
         """The next tab of the lower pane."""
         names = NARROW_TABS if self.narrow else TABS
         at = names.index(self.tab) if self.tab in names else -1
+        self._choose_tab(names[(at + 1) % len(names)])
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a name in the border of the lower pane shows that tab."""
+        pane, _ = self.get_widget_at(event.screen_x, event.screen_y)
+        if pane.id not in NARROW_TABS or event.screen_y != pane.region.y:
+            return
+        at = event.screen_x - pane.region.x - TITLE_START
+        for name in NARROW_TABS if self.narrow else TABS:
+            width = len(TAB_NAMES[name]) + (2 if name == pane.id else 0)
+            if 0 <= at < width:
+                self._choose_tab(name)
+            at -= width + len(TAB_GAP)
+
+    def _choose_tab(self, name: str) -> None:
         focused = self.focused is not None and self.focused.id in NARROW_TABS
-        self.tab = names[(at + 1) % len(names)]
+        self.tab = name
         self._show_tab()
-        if focused:
-            self.query_one(f"#{self.tab}").focus()
+        pane = self.query_one(f"#{name}")
+        if self.zoomed is not None:
+            self.zoom(pane)
+        elif focused:
+            pane.focus()
 
     def _show_tab(self) -> None:
         wide = not self.narrow
@@ -285,14 +308,21 @@ class ExploreScreen(ModeScreen):
             )
         self._titles()
 
+    def zoom_changed(self) -> None:
+        """Wrap for the new width, and keep the cursor in sight."""
+        self._resized()
+        self.query_one(HexView).show_cursor()
+
     def on_resize(self) -> None:
-        """Another width may mean other tabs."""
+        """A new width may mean different tabs."""
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
         if self.is_mounted:
             self._show_tab()
             self._inspect()
+            place = self.session.cursor.place if self.session is not None else None
+            self.query_one(ModelTree).reveal(place)
 
     def action_inspector(self) -> None:
         """Show or hide the lower pane."""
@@ -318,22 +348,30 @@ class ExploreScreen(ModeScreen):
         view.wanted_width = WIDTHS[at]
         view._fit()
         view.show_cursor()
-        self.notify(f"{WIDTHS[at]} bytes per row" if WIDTHS[at] else "as many as fit", timeout=2)
+        shown = view.lines.width if view.lines is not None else WIDTHS[at]
+        text = f"{shown} bytes per row" if WIDTHS[at] else "as many bytes per row as fit"
+        if WIDTHS[at] > shown:
+            text += f"; {WIDTHS[at]} do not fit"
+        self.notify(text, timeout=2)
+
+    def copy(self, what: str) -> None:
+        """Copy what is under the session's cursor."""
+        exports.copy_cursor(self.shell, what)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""
-        self.khotool.toggle_mark()
+        actions.toggle_mark(self.shell)
 
     def action_filter(self) -> None:
         """Show only what matches in the tree."""
-        self.khotool.open_filter()
+        actions.open_filter(self.shell)
 
     def panes(self) -> list[tuple[str, str]]:
         """The panes that are shown."""
         return [
             (f"#{name}", text)
             for name, text in (("tree", "Model"), *TAB_NAMES.items())
-            if self.query_one(f"#{name}").display
+            if not self.query_one(f"#{name}").has_class("-off")
         ]
 
 

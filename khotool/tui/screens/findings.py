@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from khotool.findings import Severity
 from khotool.tui.memory_view import address_text
@@ -24,11 +24,7 @@ class FindingsScreen(ModeScreen):
     """A list, and the explanation of the one under the cursor."""
 
     mode = "findings"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("findings"),
-        Binding("s", "severity", "Severity", show=True, id="findings.severity"),
-        Binding("enter", "show", "Show", show=True, id="findings.show"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("findings")
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +95,7 @@ class FindingsScreen(ModeScreen):
             self.show_session()
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Explain another one."""
+        """Explain the one under the cursor."""
         self._explain()
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
@@ -131,6 +127,24 @@ class FindingsScreen(ModeScreen):
                 lines.append([(f" {head if not number else '':<8} ", "dim"), *piece])
         pane.show_lines(lines)
 
+    def under_cursor(self) -> dict[str, str]:
+        """The finding: its message, path and address."""
+        at = self.query_one("#list-findings", LineView).cursor
+        if at >= len(self.items):
+            return {}
+        finding = self.items[at].finding
+        address = "" if finding.address is None else address_text(finding.address)
+        return {"value": finding.message, "path": finding.path, "address": address}
+
+    def leave_view(self) -> bool:
+        """Show all findings again."""
+        if self.zoomed is None and (self.text or self.least is not Severity.NOTE):
+            self.text, self.least = "", Severity.NOTE
+            if self.session is not None:
+                self.show_session()
+            return True
+        return super().leave_view()
+
     def action_show(self) -> None:
         """Go there in Explore."""
         at = self.query_one("#list-findings", LineView).cursor
@@ -138,7 +152,7 @@ class FindingsScreen(ModeScreen):
         if session is not None and at < len(self.items):
             session.finding = session.findings.index(self.items[at])
             session.show_finding(self.items[at])
-            self.khotool.show_mode("explore")
+            self.shell.show_mode("explore")
 
     def action_severity(self) -> None:
         """The least severity that is shown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from khotool.abi.definition import Definition
@@ -18,16 +18,16 @@ from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.tokens import wrap
 
+BARRED = 76
+"""Columns from which on a field has a bar beside its name."""
+
 
 class FormatsScreen(ModeScreen):
     """Definitions on the left, the layout of one on the right."""
 
     mode = "formats"
     needs_image = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("formats"),
-        Binding("v", "compare", "Compare", show=True, id="formats.compare"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("formats")
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class FormatsScreen(ModeScreen):
             found = compare_lines(self.registry, first, self.second, geometry)
             view.border_title = f"{first.id} and {self.second.id}"
         else:
-            found = definition_lines(self.registry, first, geometry)
+            found = definition_lines(self.registry, first, geometry, bars=view.size.width >= BARRED)
             view.border_title = first.id
         width = max((view.size.width or 80) - 1, 30)
         lines: list[Line] = []
@@ -106,7 +106,7 @@ class FormatsScreen(ModeScreen):
         self.call_after_refresh(self._layout)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Another definition."""
+        """Show the definition."""
         self.second = None
         self._layout()
 
@@ -131,6 +131,11 @@ class FormatsScreen(ModeScreen):
 
         lines: list[Line] = [[(f" {d.id}", "name"), (f"  {d.title}", "dim")] for d in others]
         self.app.push_screen(Picker(f"Compare {first.id} with", lines), done)
+
+    def under_cursor(self) -> dict[str, str]:
+        """The id of the definition."""
+        at = self.query_one("#formats", LineView).cursor
+        return {"value": self.definitions[at].id} if at < len(self.definitions) else {}
 
     def panes(self) -> list[tuple[str, str]]:
         """List and layout."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from khotool.tui import actions, exports
+from khotool.tui.blank import state_lines
 from khotool.tui.keys import KEYS, spell
+from khotool.tui.screens.dialogs import Picker
 from khotool.tui.session import Change, Session
+from khotool.tui.shell import Follower, Shell
+from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.title_bar import TitleBar
 
-if TYPE_CHECKING:
-    from khotool.tui.app import KhotoolApp
-
-
 WIDE = 110
-"""Columns from which on panes stand side by side."""
+"""Columns from which on panes are side by side."""
+JUMP_KEYS = "asdfghjkl"
 
 
 def bindings(mode: str) -> list[BindingType]:
@@ -31,25 +33,26 @@ def bindings(mode: str) -> list[BindingType]:
             spell(key.keys), key.action, key.label, show=key.footer, id=key.id, tooltip=key.help
         )
         for key in KEYS
-        if key.where in ("all", mode)
+        if key.works_in(mode)
     ]
 
 
-class ModeScreen(Screen[None]):
+class ModeScreen(Follower):
     """A screen with title, body and footer that follows the session."""
 
     mode: ClassVar[str] = ""
     needs_image: ClassVar[bool] = True
+    zoomed: Widget | None = None
 
     @property
-    def khotool(self) -> KhotoolApp:
+    def shell(self) -> Shell:
         """The app."""
-        return cast("KhotoolApp", self.app)
+        return cast("Shell", self.app)
 
     @property
     def session(self) -> Session | None:
         """The session of the open image."""
-        return self.khotool.session
+        return self.shell.session
 
     @property
     def narrow(self) -> bool:
@@ -79,7 +82,7 @@ class ModeScreen(Screen[None]):
         self.sync()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """The session may have moved while another mode was shown."""
+        """The session may have moved while a different mode was shown."""
         self.sync()
 
     def sync(self) -> None:
@@ -92,7 +95,7 @@ class ModeScreen(Screen[None]):
         """Title, banner and state."""
         if not self.is_mounted:
             return
-        app = self.khotool
+        app = self.shell
         self.query_one(TitleBar).set(self.session, app.title_text, app.busy_text)
         banner = self.query_one("#banner", Static)
         banner.update(app.banner_text)
@@ -100,7 +103,7 @@ class ModeScreen(Screen[None]):
         blank = self.needs_image and self.session is None
         self.set_class(blank, "-blank")
         if blank:
-            self.query_one("#state", LineView).show_lines(app.state_lines())
+            self.query_one("#state", LineView).show_lines(state_lines(app))
 
     def show_session(self) -> None:
         """Show the session, which is there."""
@@ -109,14 +112,11 @@ class ModeScreen(Screen[None]):
         """Follow a change of the session."""
         self.update_frame()
 
-    def job_failed(self, group: str) -> None:
-        """Work of a group has failed or was cancelled."""
-
     # -- actions of every mode -------------------------------------------------------------
 
     def action_mode(self, name: str) -> None:
-        """To another mode."""
-        self.khotool.show_mode(name)
+        """Switch to a mode."""
+        self.shell.show_mode(name)
 
     def action_back(self) -> None:
         """To where the cursor was."""
@@ -130,11 +130,11 @@ class ModeScreen(Screen[None]):
 
     def action_goto(self) -> None:
         """Open the goto box."""
-        self.khotool.open_goto()
+        actions.open_goto(self.shell)
 
     def action_find(self) -> None:
         """Open the search."""
-        self.khotool.open_find()
+        actions.open_find(self.shell)
 
     def action_find_next(self, step: int) -> None:
         """Next hit."""
@@ -144,7 +144,7 @@ class ModeScreen(Screen[None]):
         if not session.next_hit(step):
             self.notify("No search yet; / finds names, values and bytes", timeout=3)
         else:
-            self.khotool.show_mode("explore")
+            self.shell.show_mode("explore")
 
     def action_finding(self, step: int) -> None:
         """Next finding."""
@@ -155,9 +155,9 @@ class ModeScreen(Screen[None]):
         if item is None:
             self.notify("No finding", timeout=2)
             return
-        self.khotool.show_mode("explore")
+        self.shell.show_mode("explore")
         place = f"{session.finding + 1} of {len(session.findings)}"
-        self.khotool.say(f"{item.finding.rule}  {place}\n{item.finding.message}", item.severity)
+        self.shell.say(f"{item.finding.rule}  {place}\n{item.finding.message}", item.severity)
 
     def action_region(self, step: int) -> None:
         """Next decoded stretch of memory."""
@@ -166,10 +166,26 @@ class ModeScreen(Screen[None]):
 
     def action_zoom(self) -> None:
         """The focused pane alone, or all panes."""
-        if self.maximized is not None:
-            self.minimize()
+        if self.zoomed is not None:
+            self.zoom(None)
         elif self.focused is not None and not self.has_class("-blank"):
-            self.maximize(self.focused, container=False)
+            self.zoom(self.focused)
+
+    def zoom(self, pane: Widget | None) -> None:
+        """Show a pane alone between title and footer; None shows all panes."""
+        self.zoomed = pane
+        body = self.query_one("#body")
+        around = () if pane is None else (pane, *pane.ancestors)
+        for widget in body.query("*"):
+            widget.set_class(widget in around, "-zoomed")
+            beside = pane is not None and widget.parent in around and widget not in around
+            widget.set_class(beside and widget.parent is not pane, "-away")
+        if pane is not None:
+            pane.focus()
+        self.call_after_refresh(self.zoom_changed)
+
+    def zoom_changed(self) -> None:
+        """The panes have their new size."""
 
     def action_gutter(self) -> None:
         """Another form of addresses."""
@@ -179,44 +195,84 @@ class ModeScreen(Screen[None]):
 
     def action_jump(self) -> None:
         """Go to a pane."""
-        self.khotool.open_jump(self)
+        panes = self.panes()
+        marks = JUMP_KEYS[: len(panes)]
+        lines: list[Line] = [
+            [(f" {mark} ", "title"), (f" {name}", "name")]
+            for mark, (_, name) in zip(marks, panes, strict=True)
+        ]
+
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.show_pane(self.query_one(panes[index][0]))
+
+        self.app.push_screen(Picker("Panes", lines, marks=marks), done)
+
+    def show_pane(self, pane: Widget) -> None:
+        """Put the focus on a pane; a zoom goes with it."""
+        if self.zoomed is not None:
+            self.zoom(pane)
+        else:
+            pane.focus()
 
     def action_copy(self, what: str) -> None:
-        """Copy to the terminal's clipboard."""
-        self.khotool.copy(what)
+        """Copy to the terminal's clipboard; without an image, the details of the error."""
+        if self.needs_image and self.session is None:
+            if self.shell.details:
+                exports.copy_details(self.shell)
+        else:
+            self.copy(what)
+
+    def copy(self, what: str) -> None:
+        """Copy what is under the cursor of this mode."""
+        text = self.under_cursor().get(what)
+        if text:
+            exports.copy(self.shell, lambda _: text)
+        else:
+            self.notify("Nothing of this kind to copy here", timeout=2)
+
+    def under_cursor(self) -> dict[str, str]:
+        """What can be copied by kind: ``value``, ``path``, ``address``."""
+        return {}
 
     def action_marks(self) -> None:
         """List of bookmarks."""
-        self.khotool.open_marks()
+        actions.open_marks(self.shell)
 
     def action_open(self) -> None:
-        """Open another image."""
-        self.khotool.open_files()
+        """Open an image."""
+        actions.open_files(self.shell)
 
     def action_reload(self) -> None:
         """Read the image again."""
-        self.khotool.reload()
+        actions.reload(self.shell)
 
     def action_raise_limit(self) -> None:
-        """Read on behind a limit."""
-        self.khotool.raise_limit()
+        """Read on beyond a limit."""
+        actions.raise_limit(self.shell)
 
     def action_export(self) -> None:
         """Write the current node to a file."""
-        self.khotool.open_export()
+        exports.open_export(self.shell)
 
     def action_help(self) -> None:
         """The keys of this screen."""
-        self.khotool.open_help(self)
+        actions.open_help(self.shell, self.mode)
 
     def action_cancel(self) -> None:
         """Stop the work in hand, else leave what narrows the view."""
-        if self.khotool.cancel_work():
-            return
-        if self.maximized is not None:
-            self.minimize()
+        if not self.shell.cancel_work():
+            self.leave_view()
+
+    def leave_view(self) -> bool:
+        """Leave what narrows the view, one thing at a time; False if nothing does."""
+        if self.zoomed is not None:
+            self.zoom(None)
         elif self.session is not None and self.session.shown is not None:
-            self.session.set_filter("", None)
+            self.session.clear_filter()
+        else:
+            return False
+        return True
 
     def action_quit(self) -> None:
         """Leave."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from khotool.tui.cells import PageMap
@@ -15,7 +15,7 @@ from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
 from khotool.tui.text import Line, count_text, size_text, visible
 from khotool.tui.widgets.line_view import LineView
-from khotool.tui.widgets.page_map import PageMapView
+from khotool.tui.widgets.page_map import PageMapView, letter
 
 LEGEND: list[Line] = [
     [("  ░▒▓█ ", "owner0"), ("preserved, by owner", "dim")],
@@ -37,11 +37,7 @@ class PagesScreen(ModeScreen):
     """Map, legend of owners, ranges of the chosen cell."""
 
     mode = "pages"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("pages"),
-        Binding("enter", "show", "Show", show=True, id="pages.show"),
-        Binding("0", "fit", "All", show=False, id="pages.fit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("pages")
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +76,7 @@ class PagesScreen(ModeScreen):
             if not stop():
                 self.app.call_from_thread(self._show_map, found)
 
-        self.khotool.run_job("map", "drawing the map", job)
+        self.shell.run_job("map", "drawing the map", job)
 
     def _show_map(self, found: PageMap) -> None:
         self.map = found
@@ -88,10 +84,11 @@ class PagesScreen(ModeScreen):
             return
         self.query_one(PageMapView).show_map(found)
         lines: list[Line] = []
+        mono = self.app.no_color
         for number, group in enumerate(found.groups):
             lines.append(
                 [
-                    (" ██ ", found.color(number)),
+                    (f" {letter(number)}  " if mono else " ██ ", found.color(number)),
                     (visible(group.name), "name"),
                     (f"  {size_text(group.size)}", "dim"),
                 ]
@@ -155,7 +152,7 @@ class PagesScreen(ModeScreen):
             self._from_cursor()
 
     def on_page_map_view_moved(self, event: PageMapView.Moved) -> None:
-        """Another cell."""
+        """Show the ranges of the cell."""
         self._cell()
         if event.chosen:
             self.action_show()
@@ -186,7 +183,16 @@ class PagesScreen(ModeScreen):
             session.select_address(max(self.ranges[index].start, view.at), jump=True)
         else:
             session.select_address(view.at, jump=True)
-        self.khotool.show_mode("explore")
+        self.shell.show_mode("explore")
+
+    def under_cursor(self) -> dict[str, str]:
+        """The range under the cursor: its line, owner and start."""
+        at = self.query_one("#ranges", LineView).cursor
+        if at >= len(self.ranges):
+            return {}
+        found = self.ranges[at]
+        text = f"{found.start:#x}-{found.end - 1:#x}"
+        return {"value": text, "path": found.owner, "address": f"{found.start:#x}"}
 
     def action_fit(self) -> None:
         """All of memory."""

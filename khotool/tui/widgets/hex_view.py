@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -12,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from khotool.model.image import UNPLACED
+from khotool.model.image import UNPLACED, Span
 from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
 from khotool.tui.memory_view import Use, address_text, section_text
 from khotool.tui.session import Session
@@ -24,8 +25,65 @@ WIDTHS = (0, 8, 16, 32)
 """Bytes per row; 0 for what fits."""
 
 
+NOTHING = (-1, -1)
+
+
+def _columns(width: int) -> int:
+    """Columns that a row of bytes takes, with its characters and the scroll bar."""
+    return 4 * width + width // 8 + 2
+
+
+def _edges(span: Span | None) -> tuple[int, int]:
+    return NOTHING if span is None else (span.address, span.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the cursor marks among the bytes.
+
+    Args:
+        field: first byte of the selected field and the byte after it.
+        record: the same of the record around it.
+        cursor: the byte under the cursor, where the view has the focus.
+    """
+
+    field: tuple[int, int]
+    record: tuple[int, int]
+    cursor: int | None
+
+    def token(self, address: int, kind: str) -> str:
+        """Token of a byte; ``kind`` is that of its value."""
+        if self._in_field(address):
+            return f"{kind} field hit" if address == self.cursor else f"{kind} field"
+        return f"{kind} record" if self._in_record(address) else kind
+
+    def gap(self, address: int, column: int) -> tuple[str, str]:
+        """The blanks before a byte, with a bracket where the field begins or ends."""
+        low, high = self.field
+        inner = column > 0
+        blanks = "  " if inner and not column % 8 else " "
+        if self._in_field(address) and (address == low or not inner):
+            return blanks[:-1] + "[", ""
+        if inner and low < address == high:
+            return "]" + blanks[1:], ""
+        if inner and self._in_field(address):
+            return blanks, "field"
+        tinted = inner and self._in_record(address) and address > self.record[0]
+        return blanks, "record" if tinted else ""
+
+    def goes_on(self, last: int) -> bool:
+        """Whether the field goes on beyond a row that ends before ``last``."""
+        return self.field[0] <= last - 1 < self.field[1] - 1
+
+    def _in_field(self, address: int) -> bool:
+        return self.field[0] <= address < self.field[1]
+
+    def _in_record(self, address: int) -> bool:
+        return self.record[0] <= address < self.record[1]
+
+
 class HexView(Widget, can_focus=True):
-    """Memory, 16 bytes a line; the cursor is a byte, its field stands in brackets."""
+    """Memory, 16 bytes a line; the cursor is a byte, its field is in brackets."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "line(-1)", "Up", show=False, id="nav.up"),
@@ -82,10 +140,9 @@ class HexView(Widget, can_focus=True):
         """Bytes per row for the width there is."""
         if self.lines is None:
             return
-        width = self.wanted_width
-        if not width:
-            room = self.size.width - self._gutter_width() - 1
-            width = 16 if room >= 16 * 4 + 4 else 8
+        room = self.size.width - self._gutter_width() - 1
+        wanted = self.wanted_width or 16
+        width = next((w for w in WIDTHS[:0:-1] if w <= wanted and _columns(w) <= room), 8)
         if width != self.lines.width:
             self.lines.set_width(width)
 
@@ -116,7 +173,7 @@ class HexView(Widget, can_focus=True):
         self.refresh()
 
     def _is_next(self, key: Key) -> bool:
-        """Whether a line stands just above the first visible one."""
+        """Whether a line is just above the first visible one."""
         assert self.lines is not None
         return self.lines.step(self.top, -1) == key
 
@@ -207,49 +264,33 @@ class HexView(Widget, can_focus=True):
     def _data(self, line: HexLine) -> Line:
         """Address, bytes, characters; the selected field in brackets."""
         assert self.lines is not None
-        assert self.session is not None
         data, states = self.lines.read_row(line)
-        session = self.session
-        span, group = session.cursor.span, session.group()
-        width = self.lines.width
-        first = line.address - line.address % width
-        low, high = (span.address, span.end) if span is not None else (-1, -1)
-        place = session.cursor.place
-        if place is not None and (place.value is None or place.row >= 0 > len(place.label) - 1):
-            # A group is tinted as a whole; only a value stands in brackets.
-            group, low, high = span, -1, -1
+        marks = self._marks()
+        first = line.address - line.address % self.lines.width
+        last = first + self.lines.width
         out: Line = [(self._gutter_text(line), "dim"), (" ", "")]
         chars: Line = []
-        for column in range(width):
-            address = first + column
+        for address in range(first, last):
             at = address - line.address
-            gap = " " if column % 8 or not column else "  "
-            selected = low <= address < high
-            if selected and (address == low or column == 0):
-                gap = gap[:-1] + "["
-            elif low < address == high and column:
-                gap = "]" + gap[1:]
-            token = "field" if selected and address != low and column else ""
-            in_record = group is not None and group.address <= address < group.end
-            if not token and in_record and group is not None and address > group.address and column:
-                token = "record" if gap.strip() == "" else ""
-            out.append((gap, token))
-            if 0 <= at < len(data):
-                text, char, kind = self._cell(data[at], states[at])
-            else:
-                text, char, kind = "  ", " ", "dim"
-            if selected:
-                kind = f"{kind} field"
-                if address == session.cursor.address and self.has_focus:
-                    kind = f"{kind} hit"
-            elif in_record:
-                kind = f"{kind} record"
-            out.append((text, kind))
+            known = 0 <= at < len(data)
+            text, char, kind = self._cell(data[at], states[at]) if known else ("  ", " ", "dim")
+            kind = marks.token(address, kind)
+            out += [marks.gap(address, address - first), (text, kind)]
             chars.append((char, kind))
-        out.append(
-            ("]" if low < first + width == high or low <= first + width - 1 < high - 1 else " ", "")
-        )
-        return [*out, (" ", ""), *chars]
+        closed = marks.field[0] < last == marks.field[1]
+        return [*out, ("]" if closed or marks.goes_on(last) else " ", ""), (" ", ""), *chars]
+
+    def _marks(self) -> Marks:
+        """What is marked for the session's cursor."""
+        assert self.session is not None
+        span, group = self.session.cursor.span, self.session.group()
+        field = _edges(span)
+        place = self.session.cursor.place
+        if place is not None and (place.value is None or (place.row >= 0 and not place.label)):
+            # A group is tinted as a whole; only a value is put in brackets.
+            group, field = span, NOTHING
+        address = self.session.cursor.address if self.has_focus else None
+        return Marks(field, _edges(group), address)
 
     @staticmethod
     def _cell(byte: int, state: int) -> tuple[str, str, str]:
@@ -393,7 +434,7 @@ class HexView(Widget, can_focus=True):
             self.post_message(self.Moved(self._here(), follow=True))
 
     def title(self) -> str:
-        """What stands in the border: where the cursor is."""
+        """Text of the border: where the cursor is."""
         if self.session is None or self.session.cursor.address is None:
             return "Bytes"
         return f"Bytes  {address_text(self.session.cursor.address)}"

@@ -42,7 +42,7 @@ class LineView(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0, repaint=False)
 
     class Moved(Message):
-        """The cursor is on another line."""
+        """The cursor moved to a line."""
 
         def __init__(self, view: LineView, line: int) -> None:
             super().__init__()

@@ -25,6 +25,8 @@ BADGES = {
     Severity.NOTE: ("·", "note"),
 }
 """Glyph and token of the worst finding of a line."""
+OPENED = 100
+"""Matches of a filter that are opened."""
 
 
 class ModelTree(Tree[Item]):
@@ -61,24 +63,51 @@ class ModelTree(Tree[Item]):
         self.session: Session | None = None
         self._node_of: dict[Item, TreeNode[Item]] = {}
         self._labels: dict[Item, Line] = {}
+        self._open_before: list[Item] | None = None
+        self._peeked: list[TreeNode[Item]] = []
 
     # -- contents --------------------------------------------------------------------------
 
     def show_session(self, session: Session) -> None:
         """Show an image from its root."""
         self.session = session
+        self._open_before = None
+        self._rebuild(session)
+        for child in list(self.root.children):
+            if child.data is not None and child.data.place.node.name == "LUO":
+                self._open(child)
+        self.reveal(session.cursor.place)
+
+    def filter_changed(self, session: Session) -> None:
+        """Show what the filter lets through, opened down to its matches; later, all as before."""
+        shown = session.shown
+        if shown is not None:
+            if self._open_before is None:
+                self._open_before = [i for i, node in self._node_of.items() if node.is_expanded]
+            self._rebuild(session)
+            for match in shown.matches[:OPENED]:
+                self._open_to(Place(match))
+        else:
+            self._rebuild(session)
+            for item in self._open_before or ():
+                node = self._node_of.get(item)
+                if node is not None:
+                    self._open(node)
+            self._open_before = None
+        self.reveal(session.cursor.place)
+
+    def _rebuild(self, session: Session) -> None:
         item = Item(Place(session.image.tree))
         self.clear()
         self._node_of = {item: self.root}
         self._labels.clear()
         self.root.data = item
-        self.root.expand()
-        self._load(self.root)
-        for child in list(self.root.children):
-            if child.data is not None and child.data.place.node.name == "LUO":
-                child.expand()
-                self._load(child)
-        self.reveal(session.cursor.place)
+        self._open(self.root)
+
+    def _open(self, node: TreeNode[Item]) -> None:
+        self._load(node)
+        if not node.is_expanded:
+            node.expand()
 
     def refresh_labels(self) -> None:
         """Badges or values have changed."""
@@ -105,21 +134,42 @@ class ModelTree(Tree[Item]):
         """Open what is above a place and put the cursor on it, without a message."""
         if self.session is None or place is None:
             return
-        node = self.root
-        for item in chain_to(place, self.session.shown)[1:]:
-            if not node.children:
-                self._load(node)
-            if not node.is_expanded:
-                node.expand()
-            found = self._node_of.get(item)
-            if found is None:
-                break
-            node = found
+        peeked, self._peeked = self._peeked, []
+        node = self._open_to(place)
+        if self.session.peeking:
+            self._close(peeked, node)
         _ = self._tree_lines
         if node.line >= 0 and node is not self.cursor_node:
             self.move_cursor(node)
         if self.size.height:
             self.scroll_to_line(max(node.line, 0), animate=False)
+
+    def _close(self, peeked: list[TreeNode[Item]], shown: TreeNode[Item]) -> None:
+        """Close what was opened for the place before, unless the place that is shown needs it."""
+        needed: set[TreeNode[Item] | None] = set()
+        above = shown.parent
+        while above is not None:
+            needed.add(above)
+            above = above.parent
+        for node in peeked:
+            if node in needed:
+                self._peeked.append(node)
+            elif node.is_expanded:
+                node.collapse()
+
+    def _open_to(self, place: Place) -> TreeNode[Item]:
+        """Open what is above a place; the line of the place, or the nearest one above it."""
+        assert self.session is not None
+        node = self.root
+        for item in chain_to(place, self.session.shown)[1:]:
+            if self.session.peeking and not node.is_expanded:
+                self._peeked.append(node)
+            self._open(node)
+            found = self._node_of.get(item)
+            if found is None:
+                break
+            node = found
+        return node
 
     # -- drawing ---------------------------------------------------------------------------
 
@@ -179,8 +229,7 @@ class ModelTree(Tree[Item]):
         if node is None or not node.allow_expand:
             return
         if not node.is_expanded:
-            self._load(node)
-            node.expand()
+            self._open(node)
         elif node.children:
             self.action_cursor_down()
 
@@ -195,7 +244,7 @@ class ModelTree(Tree[Item]):
             self.action_cursor_parent()
 
     def open_or_follow(self) -> bool:
-        """Open a closed line that is no pointer; False where there is nothing to open."""
+        """Open a closed line that is not a pointer; False where there is nothing to open."""
         node = self.cursor_node
         if node is None or node.data is None or not node.allow_expand:
             return False
@@ -206,7 +255,6 @@ class ModelTree(Tree[Item]):
             if node.is_expanded:
                 node.collapse()
             else:
-                self._load(node)
-                node.expand()
+                self._open(node)
             return True
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,6 +18,15 @@ from khotool.tui.text import size_text
 from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTER = 16
+
+
+SHADES = "░▒▓█"
+LETTERS = string.ascii_uppercase + string.digits
+
+
+def letter(group: int) -> str:
+    """What tells a group's cells from those of others where there are no colours."""
+    return LETTERS[group % len(LETTERS)]
 
 
 class PageMapView(Widget, can_focus=True):
@@ -36,7 +46,7 @@ class PageMapView(Widget, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another cell, or was chosen."""
+        """The cursor moved to a cell, or chose it."""
 
         def __init__(self, *, chosen: bool = False) -> None:
             super().__init__()
@@ -49,6 +59,7 @@ class PageMapView(Widget, can_focus=True):
         self.start = 0
         self.at = 0
         self.only = -1
+        self.fitted = True
         self._cells: list[Cell] = []
 
     @property
@@ -75,11 +86,15 @@ class PageMapView(Widget, can_focus=True):
         if self.map is not None:
             self.cell = self.map.fit(self.columns * self.rows)
             self.start = 0
+            self.fitted = True
             self._place(self.at)
 
     def on_resize(self) -> None:
-        """Another size, another scale."""
-        self.fit()
+        """Show all of memory in the new size, unless the user chose a scale."""
+        if self.fitted:
+            self.fit()
+        elif self.map is not None:
+            self._place(self.at)
 
     def _place(self, address: int) -> None:
         """Put the cursor on the cell of an address, and the address on the map."""
@@ -121,6 +136,8 @@ class PageMapView(Widget, can_focus=True):
     def _cell(self, cell: Cell, base: Style) -> Segment:
         assert self.map is not None
         glyph = self.map.glyph(cell)
+        if self.app.no_color and glyph in SHADES:
+            glyph = letter(cell.group)
         token = "dim" if cell.group < 0 else self.map.color(cell.group)
         if self.only >= 0 and cell.group != self.only:
             token, glyph = "zero", "·" if glyph != " " else " "
@@ -153,6 +170,7 @@ class PageMapView(Widget, can_focus=True):
         """Finer or coarser cells around the cursor."""
         if self.map is None:
             return
+        self.fitted = False
         top = self.map.fit(self.columns * self.rows)
         size = self.cell * 4 if step > 0 else self.cell // 4
         self.cell = min(max(size, self.map.page_size), max(top, self.map.page_size))

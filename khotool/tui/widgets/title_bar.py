@@ -24,7 +24,7 @@ class TitleBar(Widget):
         self.busy = ""
 
     def set(self, session: Session | None, file: str, busy: str) -> None:
-        """Show another state."""
+        """Show a state."""
         self.session, self.file, self.busy = session, file, busy
         self.refresh()
 

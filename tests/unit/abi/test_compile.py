@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from khotool.abi.c_text import declared
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.load import load_definition
@@ -21,6 +22,7 @@ from khotool.abi.record import (
     encode_record,
 )
 from khotool.abi.registry import Registry
+from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
 from tests.builders import REGISTRY
 
@@ -144,13 +146,14 @@ SIZES = {
 
 
 def made_of(types: list[str], size: int, packed: bool) -> CompiledStruct:
-    fields = ",".join(f'{{ name = "f{i}", type = "{kind}" }}' for i, kind in enumerate(types))
+    layout = "\n".join(declared(parse_type(kind), f"f{i}") for i, kind in enumerate(types))
     text = (
         'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
-        f"[struct.x]\nsize = {size}\npacked = {str(packed).lower()}\nfields = [{fields}]\n"
+        f"[struct.x]\nsize = {size}\npacked = {str(packed).lower()}\nlayout = '''\n{layout}\n'''\n"
     )
     definition = load_definition(text.encode(), "x.toml")
-    return CompiledStruct(definition.structs["x"], Geometry(), lambda name: None)  # type: ignore[arg-type, return-value]
+    struct = definition.structs["x"]
+    return CompiledStruct(struct, Geometry(), lambda name: None, "x.toml: struct.x")  # type: ignore[arg-type, return-value]
 
 
 @given(st.lists(st.sampled_from(sorted(SIZES)), min_size=1, max_size=6), st.booleans(), st.data())
@@ -177,7 +180,7 @@ def test_natural_alignment_is_that_of_c(
 @pytest.mark.parametrize("wrong", [7, 9, 16])
 def test_declared_size_is_asserted(wrong: int) -> None:
     """A size that is not that of the fields is an error with both numbers."""
-    message = f"struct x: fields end at 8 bytes, declared size is {wrong}"
+    message = f"x.toml: struct.x: the fields take 8 bytes, but the declared size is {wrong}"
     with pytest.raises(DefinitionError, match=re.escape(message)):
         made_of(["u32", "u32"], wrong, True)
 
@@ -211,10 +214,10 @@ def test_natural_alignment_of_embedded_structs(fields: str, size: int, offsets: 
     """An embedded struct is aligned as what it holds; packed ones and text are not aligned."""
 
     def struct(name: str, types: str, size: int, packed: bool) -> str:
-        rows = ",".join(
-            f'{{ name = "f{i}", type = "{t}" }}' for i, t in enumerate(types.split(", "))
-        )
-        return f"[struct.{name}]\nsize = {size}\npacked = {packed}\nfields = [{rows}]\n".lower()
+        rows = [declared(parse_type(t), f"f{i}") for i, t in enumerate(types.split(", "))]
+        layout = "\n".join(rows)
+        head = f"[struct.{name}]\nsize = {size}\npacked = {packed}\n".lower()
+        return f"{head}layout = '''\n{layout}\n'''\n"
 
     text = 'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
     text += struct("x", fields, size, False)
@@ -228,15 +231,23 @@ def test_natural_alignment_of_embedded_structs(fields: str, size: int, offsets: 
 @pytest.mark.parametrize(
     ("fields", "fill"),
     [
-        ('"u64" }, { name = "b", type = "u16", fill = "page"', True),
-        ('"u64", fill = "page"', True),
-        ('"u64[511]" }, { name = "b", type = "u64"', False),
-        ('"char[8]" }, { name = "b", type = "u16", fill = "page"', False),
+        ("u64 a; u16 b[(PAGE_SIZE - 8) / sizeof(u16)];", True),
+        ("u64 a[PAGE_SIZE / sizeof(u64)];", True),
+        ("u64 a[511]; u64 b;", False),
+        ("char a[8]; u16 b[(PAGE_SIZE - 8) / sizeof(u16)];", False),
     ],
 )
 def test_plain_numbers_that_fill_a_page(fields: str, fill: bool) -> None:
     """Such a struct, with nothing but numbers in it, goes through numpy."""
     text = 'id = "x"\ntitle = "x"\nkind = "structure"\ncontent = "x"\nstatus = "local"\n'
-    text += f'[struct.x]\nsize = "page"\nfields = [ {{ name = "a", type = {fields} }} ]\n'
+    text += f'[struct.x]\nsize = "page"\nlayout = "{fields}"\n'
     definition = load_definition(text.encode(), "x.toml")
     assert Registry([definition]).compile(definition, "x", Geometry()).has_fill is fill
+
+
+@pytest.mark.parametrize(("page", "shift"), [(4096, 12), (16384, 14), (65536, 16)])
+def test_geometries(page: int, shift: int) -> None:
+    """The page shift follows from the page size, the prefix from the byte order."""
+    assert Geometry(page).page_shift == shift
+    assert (Geometry(page).prefix, Geometry(page, "big").prefix) == ("<", ">")
+    assert Geometry() == Geometry(4096, "little")

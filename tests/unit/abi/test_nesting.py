@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from khotool.abi.c_text import declared
 from khotool.abi.geometry import Geometry
 from khotool.abi.load import load_definition
 from khotool.abi.registry import MAX_NESTING, Registry
+from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
 
 HEAD = 'title = "X"\nkind = "structure"\nstatus = "local"\n'
@@ -23,26 +25,26 @@ def registry(**files: str) -> Registry:
 
 
 def struct(name: str, kind: str, size: int = 8) -> str:
-    field = f'{{ name = "a", type = "{kind}" }}'
-    return f"[struct.{name}]\nsize = {size}\nfields = [ {field} ]\n"
+    field = declared(parse_type(kind), "a")
+    return f"[struct.{name}]\nsize = {size}\nlayout = '{field}'\n"
 
 
 def test_a_struct_inside_itself() -> None:
     """Directly, and by way of another definition; the error names file and struct."""
     known = registry(x=struct("x_ser", "x_ser"))
-    with pytest.raises(DefinitionError, match=r"^x\.toml\.struct\.x_ser: the struct is a part of"):
+    with pytest.raises(DefinitionError, match=r"^x\.toml: struct\.x_ser: the struct embeds itself"):
         known.compile(known.get("x"), "x_ser", Geometry(4096))
     pair = registry(x=struct("x_ser", "y_ser"), y=struct("y_ser", "x_ser[1]"))
     for _ in range(2):
-        with pytest.raises(DefinitionError, match=r"^y\.toml\.struct\.y_ser: the struct is a part"):
+        with pytest.raises(DefinitionError, match=r"^y\.toml: struct\.y_ser: the struct embeds"):
             pair.compile(pair.get("y"), "y_ser", Geometry(4096))
 
 
 def test_a_list_of_itself_at_the_end() -> None:
     """An array of open length has no elements that hold one another either."""
-    fields = '{ name = "n", type = "u64", counts = "a" }, { name = "a", type = "x_ser[]" }'
-    known = registry(x=f"[struct.x_ser]\nsize = 8\nfields = [ {fields} ]\n")
-    with pytest.raises(DefinitionError, match="part of itself"):
+    text = "[struct.x_ser]\nsize = 8\nlayout = 'u64 n; struct x_ser a[];'\n"
+    known = registry(x=text + "[struct.x_ser.fields]\nn = { counts = 'a' }\n")
+    with pytest.raises(DefinitionError, match="embeds itself"):
         known.compile(known.get("x"), "x_ser", Geometry(4096))
 
 
@@ -51,7 +53,7 @@ def test_chains_of_structs() -> None:
     links = [struct("in0", "u64"), *(struct(f"in{i}", f"in{i - 1}") for i in range(1, 2000))]
     known = registry(x=struct("x_ser", "u64") + "".join(links))
     definition = known.get("x")
-    with pytest.raises(DefinitionError, match=f"more than {MAX_NESTING} structs inside one"):
+    with pytest.raises(DefinitionError, match=f"structs nest more than {MAX_NESTING} deep"):
         known.compile(definition, "in1999", Geometry(4096))
     last = known.compile(definition, f"in{MAX_NESTING - 1}", Geometry(4096))
     assert last.size == 8

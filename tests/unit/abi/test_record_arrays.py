@@ -32,41 +32,61 @@ title = "x"
 kind = "structure"
 content = "outer"
 status = "local"
+
 [struct.inner]
 size = 3
-fields = [ { name = "a", type = "u16" }, { name = "b", type = "s8" } ]
+layout = '''
+u16 a;
+s8 b;
+'''
+
 [struct.outer]
 size = 32
-fields = [
-  { name = "items", type = "inner[3]" },
-  { name = "big", type = "beu32" },
-  { name = "raw", type = "bytes[4]" },
-  { name = "text", type = "char[3]" },
-  { name = "signed", type = "s16[2]" },
-  { bits = "u32", parts = [
-    { name = "low", width = 5 }, { name = "middle", width = 12, in_place = true },
-    { name = "high", width = "rest" } ] },
-  { name = "last", type = "inner" },
-  { name = "end", type = "u8" },
-]
+layout = '''
+struct inner items[3];
+__be32 big;
+u8 raw[4];
+char text[3];
+s16 minus[2];
+u32 low : 5;
+u32 middle : 12;
+u32 high : 15;
+struct inner last;
+u8 end;
+'''
+
+[struct.outer.fields]
+middle = { in_place = true }
+
 [struct.loose]
 size = 16
 packed = false
-fields = [ { name = "a", type = "u8" }, { name = "b", type = "u64" } ]
+layout = '''
+u8 a;
+u64 b;
+'''
+
 [struct.around]
 size = 24
 packed = false
-fields = [ { name = "n", type = "u8" }, { name = "in", type = "loose" } ]
+layout = '''
+u8 n;
+struct loose in;
+'''
+
 [struct.full]
 size = "page"
-fields = [ { name = "n", type = "u64" }, { name = "rest", type = "u16", fill = "page" } ]
+layout = '''
+u64 n;
+u16 rest[(PAGE_SIZE - 8) / sizeof(u16)];
+'''
 """
 VALUES: dict[str, Any] = {
     "items": [{"a": 1, "b": -1}, {"a": 65535, "b": 127}, {"a": 0, "b": -128}],
     "big": 0x01020304,
     "raw": b"\0\1\0\2",
     "text": "ab",
-    "signed": [-32768, 32767],
+    "minus": [-32768, 32767],
     "low": 31,
     "middle": 0xABC << 5,
     "high": 0x7FFF,
@@ -133,10 +153,10 @@ def test_what_is_not_given_is_zero(name: str) -> None:
 def test_short_arrays_are_filled() -> None:
     """Elements that are not given are zero; those given stay in place."""
     outer = compiled("outer")
-    data = encode_record(outer, {"items": [{"a": 7}], "signed": [5], "text": "x"}, "/")
+    data = encode_record(outer, {"items": [{"a": 7}], "minus": [5], "text": "x"}, "/")
     made = decode_record(outer, data)
     assert made["items"] == [{"a": 7, "b": 0}, {"a": 0, "b": 0}, {"a": 0, "b": 0}]
-    assert (made["signed"], made["text"]) == ([5, 0], "x")
+    assert (made["minus"], made["text"]) == ([5, 0], "x")
     full = compiled("full")
     made = decode_record(full, encode_record(full, {"n": 3, "rest": [1, 2]}, "/"))
     assert (made["n"], made["rest"][:3], sum(made["rest"])) == (3, [1, 2, 0], 3)
@@ -151,10 +171,10 @@ def test_short_arrays_are_filled() -> None:
         ({"items": [{}, 7]}, "/x/items[1]: expected the fields of inner"),
         ({"items": [{}, {"b": 128}]}, "/x/items[1]/b: 0x80 does not fit 8 bits"),
         ({"items": [{"c": 1}]}, "/x/items[0]/c: inner has no such field"),
-        ({"signed": [0, 32768]}, "/x/signed[1]: 0x8000 does not fit 16 bits"),
-        ({"signed": [-32769]}, "/x/signed[0]: -0x8001 does not fit 16 bits"),
-        ({"signed": [0] * 3}, "/x/signed: 3 elements; the array takes 2"),
-        ({"signed": 0}, "/x/signed: expected a list of numbers, found 0"),
+        ({"minus": [0, 32768]}, "/x/minus[1]: 0x8000 does not fit 16 bits"),
+        ({"minus": [-32769]}, "/x/minus[0]: -0x8001 does not fit 16 bits"),
+        ({"minus": [0] * 3}, "/x/minus: 3 elements; the array takes 2"),
+        ({"minus": 0}, "/x/minus: expected a list of numbers, found 0"),
         ({"raw": "xy"}, "/x/raw: expected hexadecimal bytes"),
         ({"raw": 7}, "/x/raw: expected bytes, found 7"),
         ({"raw": bytes(5)}, "/x/raw: 5 bytes; at most 4 fit"),
@@ -227,29 +247,25 @@ def test_gaps_of_natural_alignment() -> None:
     assert decode_record(around, b"\xff" * 24) == {"n": 255, "in": {"a": 255, "b": (1 << 64) - 1}}
 
 
-def word(parts: str, kind: str = "u16", size: int = 2) -> str:
+def word(layout: str, size: int = 2) -> str:
     return (
         TEXT.partition("[struct.inner]")[0].replace("outer", "w")
-        + f'[struct.w]\nsize = {size}\nfields = [ {{ bits = "{kind}", parts = [ {parts} ] }} ]\n'
+        + f"[struct.w]\nsize = {size}\nlayout = '{layout}'\n"
     )
 
 
 def test_parts_fill_their_word() -> None:
-    """Parts stand from the lowest bit up; a page shift takes the bits of a page's offset."""
-    parts = '{ name = "a", width = "page_shift" }, { name = "b", width = "rest" }'
-    shape = compiled("w", text=word(parts))
+    """Bit-fields go from the lowest bit up; a page shift takes the bits of a page's offset."""
+    shape = compiled("w", text=word("u16 a : PAGE_SHIFT; u16 b : 16 - PAGE_SHIFT;"))
     (placed,) = shape.fields
     assert [(part.mask, part.shift) for part in placed.parts] == [(0xFFF, 0), (0xF000, 12)]
-    parts = '{ name = "a", width = 15 }, { name = "b", width = 1 }'
-    (placed,) = compiled("w", text=word(parts)).fields
+    (placed,) = compiled("w", text=word("u16 a : 15; u16 b : 1;")).fields
     assert [(part.mask, part.shift) for part in placed.parts] == [(0x7FFF, 0), (0x8000, 15)]
-    parts = '{ name = "a", width = 16 }, { name = "b", width = 1 }'
-    with pytest.raises(DefinitionError, match="a:b has 17 bits"):
-        compiled("w", text=word(parts))
+    first, second = compiled("w", text=word("u16 a : 16; u16 b : 1;", 4)).fields
+    assert (first.offset, second.offset, second.parts[0].mask) == (0, 2, 1)
 
 
 def test_a_struct_without_fields() -> None:
-    """No fields are no bytes, which no declared size is."""
-    text = word("").partition("[struct.w]")[0] + "[struct.w]\nsize = 1\nfields = []\n"
-    with pytest.raises(DefinitionError, match="fields end at 0 bytes, declared size is 1"):
-        compiled("w", text=text)
+    """No members are no bytes, which no declared size is."""
+    with pytest.raises(DefinitionError, match="take 0 bytes, but the declared size is 1"):
+        compiled("w", text=word("", 1))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from khotool.abi.definition import Kind
+from khotool.abi.definition import Definition, Kind
 from khotool.abi.geometry import Geometry
-from khotool.abi.load import load_definition, load_sets
+from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry, load_registry
+from khotool.abi.sets import load_sets
 from khotool.errors import DefinitionError, UsageError
 from tests.builders import REGISTRY
+from tests.unit.abi.texts import struct
 
 HEAD = 'title = "X"\nkind = "file"\ncontent = "x_ser"\nstatus = "local"\n'
-STRUCT = '[struct.x_ser]\nsize = 8\nfields = [ { name = "a", type = "u64" } ]\n'
+STRUCT = struct("u64 a;")
 MINE = f'id = "mine-v1"\nmatch = {{ compatible = "mine-v1" }}\n{HEAD}{STRUCT}'
 
 
@@ -117,7 +120,7 @@ def test_folders_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         load_registry([tmp_path / "nowhere"])
     (tmp_path / "bad.toml").write_text("id = 1", encoding="utf-8")
-    with pytest.raises(DefinitionError, match=r"^bad\.toml"):
+    with pytest.raises(DefinitionError, match=r"/bad\.toml:1: id: expected a string"):
         load_registry([tmp_path])
 
 
@@ -150,3 +153,38 @@ def test_folder_of_nothing_but_sets(tmp_path: Path) -> None:
     assert load_registry([tmp_path]) is load_registry()
     (tmp_path / "sets.toml").write_text('[[set]]\nid = "mine"\nroot = "kho-v4"\n')
     assert set(load_registry([tmp_path]).sets) == set(REGISTRY.sets) | {"mine"}
+
+
+def test_what_a_string_means_where_nothing_tells() -> None:
+    """Without a probe before with one, released before developed; the order of files is last."""
+    text = 'id = "x"\nmatch = { compatible = "s" }\n' + HEAD.replace("x_ser", "none")
+
+    def made(identifier: str, status: str, probed: bool) -> Definition:
+        body = text.replace('id = "x"', f'id = "{identifier}"').replace("local", status)
+        return load_definition(
+            (body + ("probe = [ { length = 8 } ]\n" * probed)).encode(), "x.toml"
+        )
+
+    given = [
+        made("signed", "merged", True),
+        made("signed-posted", "development", True),
+        made("posted", "development", False),
+        made("released", "merged", False),
+    ]
+    registry = Registry(given)
+    found = registry.handlers("file", "s")
+    assert [one.id for one in found] == ["released", "posted", "signed", "signed-posted"]
+    assert registry.handler("file", "s") is found[0]
+    assert registry.handler("file", "t") is None
+
+
+def test_what_is_read_can_be_a_key() -> None:
+    """Definitions, all that they hold, and sets have a hash, and equal ones the same."""
+    for definition in REGISTRY:
+        parts = [definition, *definition.structs.values(), *definition.layouts.values()]
+        parts += [] if definition.fdt is None else [definition.fdt]
+        for part in parts:
+            assert len({part, replace(part)}) == 1  # type: ignore[type-var]
+    assert len({*REGISTRY.sets.values(), *map(replace, REGISTRY.sets.values())}) == len(
+        REGISTRY.sets
+    )

@@ -6,9 +6,12 @@ from itertools import pairwise
 
 import pytest
 
+from khotool.abi.registry import Registry
 from khotool.abi.releases import NEVER, Release, set_of, span, unknown_release
+from khotool.abi.sets import load_sets
 from khotool.errors import UsageError
 from tests.builders import REGISTRY
+from tests.unit.abi.texts import HEAD, load
 
 
 @pytest.mark.parametrize(
@@ -64,14 +67,19 @@ def test_every_set_is_found_by_its_own_releases() -> None:
                 assert set_of(release, REGISTRY.sets) is abi
 
 
+NEWEST = max(
+    release for abi in REGISTRY.sets.values() if (release := Release.parse(abi.last)) is not None
+)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("8.0", "the nearest that khotool knows is 7.3"),
-        ("7.4-rc1", "the nearest that khotool knows is 7.3"),
+        (f"{NEWEST.major + 1}.0", f"the nearest that khotool knows is {NEWEST}"),
+        (f"{NEWEST.major}.{NEWEST.minor + 1}-rc1", f"the nearest that khotool knows is {NEWEST}"),
         ("5.4", "the nearest that khotool knows is 6.16"),
         ("kho-v44", "did you mean kho-v4?"),
-        ("nonsense", "known are 6.16 to 7.3"),
+        ("nonsense", f"known are 6.16 to {NEWEST}"),
     ],
 )
 def test_unknown_releases(name: str, hint: str) -> None:
@@ -80,3 +88,39 @@ def test_unknown_releases(name: str, hint: str) -> None:
         set_of(name, REGISTRY.sets)
 
     assert str(caught.value) == unknown_release(name, REGISTRY.sets)
+
+
+def test_releases_of_sets() -> None:
+    """A set reaches from its first to its last release, both included; an open one has no end."""
+    root = load(HEAD.replace("x-v1", "x").replace("x_ser", "none"))
+    text = "".join(
+        f'[[set]]\nid = "{name}"\nroot = "x"\nstatus = "merged"\n'
+        f'releases = {{ first = "{first}", last = "{last}" }}\n'
+        for name, first, last in (
+            ("old", "5.3", "5.4.7"),
+            ("rc", "6.0-rc2", "6.0-rc3"),
+            ("open", "7.1", ""),
+        )
+    )
+    registry = Registry([root], load_sets(text.encode(), "sets.toml"))
+    expected = {
+        "5.2": None,
+        "5.3": "old",
+        "5.4": "old",
+        "5.4.9": "old",
+        "5.5": None,
+        "6.0": None,
+        "6.0-rc1": None,
+        "6.0-rc2": "rc",
+        "6.0-rc4": None,
+        "7.0": None,
+        "7.0-rc1": None,
+        "7.1": "open",
+        "7.1-rc1": "open",
+        "999.999": "open",
+        "rc": "rc",
+        "999999999.5": "open",
+    }
+    for release, name in expected.items():
+        found = registry.set_for(release)
+        assert (found.id if found else None) == name, release

@@ -15,13 +15,12 @@ from khotool.abi.sources import installed as with_sources
 from tests.installed import Site, forget, installed
 
 
-def text(identifier: str, uses: str = "", fields: str = "", struct: str = "") -> str:
+def text(identifier: str, uses: str = "", layout: str = "u64 a;", struct: str = "") -> str:
     """A structure of 8 bytes, called like its id."""
-    fields = fields or '{ name = "a", type = "u64" }'
     return (
         f'id = "{identifier}"\ntitle = "X"\nkind = "structure"\ncontent = "none"\n'
         f'status = "local"\nuses = [{uses}]\n'
-        f"[struct.{struct or identifier}]\nsize = 8\nfields = [ {fields} ]\n"
+        f"[struct.{struct or identifier}]\nsize = 8\nlayout = '{layout}'\n"
     )
 
 
@@ -90,7 +89,7 @@ def test_resources_that_are_no_files(site: Site) -> None:
     assert "two" not in registry.definitions
 
 
-USER = text("user", '"a", "b", "c"', '{ name = "b", type = "b_ser" }')
+USER = text("user", '"a", "b", "c"', "struct b_ser b;")
 A, B, C = text("a"), text("b", struct="b_ser"), text("c")
 
 

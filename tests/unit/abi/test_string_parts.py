@@ -7,9 +7,9 @@ import pytest
 from khotool.abi.composite import MAX_LENGTH, first_part, stretched
 from khotool.abi.definition import Definition, Kind
 from khotool.abi.geometry import Geometry
+from khotool.abi.index import MAX_STRETCHED, Registry
 from khotool.abi.load import load_definition
 from khotool.abi.record import decode_record, encode_record
-from khotool.abi.registry import MAX_STRETCHED, Registry
 from khotool.errors import UsageError
 
 TEXT = """
@@ -19,12 +19,22 @@ kind = "entry"
 content = "x_ser"
 status = "local"
 match = { compatible = "x-v1", entry = "X" }
+
 [struct.x_ser]
 size = 16
-fields = [ { name = "string", type = "char[8]", value = "x-v1" }, { name = "n", type = "u64" } ]
+layout = '''
+char string[8];
+u64 n;
+'''
+
+[struct.x_ser.fields]
+string = { value = "x-v1" }
+
 [struct.y]
 size = 1
-fields = [ { name = "a", type = "u8" } ]
+layout = '''
+u8 a;
+'''
 """
 
 
@@ -77,7 +87,7 @@ def test_a_record_is_as_long_as_its_string(string: str, width: int) -> None:
         (TEXT, "x-v1;" + "a" * (MAX_LENGTH - 4)),
         (TEXT.replace('content = "x_ser"', 'content = "none"'), "x-v1;a"),
         (TEXT.replace('content = "x_ser"', 'content = "y"'), "x-v1;a"),
-        (TEXT.replace("char[8]", "bytes[8]"), "x-v1;a"),
+        (TEXT.replace("char string", "u8 string"), "x-v1;a"),
         (TEXT.replace('value = "x-v1"', 'value = "x-v2"'), "x-v1;a"),
         (TEXT.replace("size = 16", 'size = "page"'), "x-v1;a"),
     ],

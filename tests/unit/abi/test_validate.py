@@ -1,437 +1,455 @@
-"""Definition files checked: every mistake beyond the vocabulary names file, line and reason."""
+"""``formats check``: every mistake of every file, each once, at the line of what it is about."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from khotool.abi.load import load_definition
 from khotool.abi.registry import Registry, builtin_formats
-from khotool.abi.validate import Fault, File, check_folder
+from khotool.abi.validate import check_folder
+from khotool.cli.main import main
+from khotool.structured import MAX_MISTAKES, Mistake
 from tests.builders import REGISTRY
+from tests.unit.abi.test_load import TOML, TOP_KEYS, WRONG, toml
+from tests.unit.abi.texts import HEAD, TREE, file, load, struct, tree
 
-HEAD = 'id = "x-v1"\ntitle = "X"\nkind = "file"\ncontent = "x_ser"\nstatus = "local"\n'
-TREE = HEAD.replace("x_ser", "fdt")
-TWO = """[struct.two]
-size = 16
-fields = [ { name = "n", type = "u64" }, { name = "m", type = "u64" } ]
-"""
+TWO = struct("u64 n; u64 m;", size=16, name="two")
 
 
-def check(folder: Path, text: str, known: Registry | None = None) -> list[Fault]:
-    """Faults of a folder with one file."""
-    (folder / "x.toml").write_text(text)
-    files, faults = check_folder(folder, known or REGISTRY)
-    assert files == 1
-    return faults
-
-
-def struct(*fields: str, size: int | str = 8, name: str = "x_ser") -> str:
-    rows = ",\n".join(f"{{ {field} }}" for field in fields)
-    return f"[struct.{name}]\nsize = {size}\nfields = [\n{rows}\n]\n"
-
-
-def pointer(reference: str, *beside: str) -> str:
-    """A file with one pointer, on the last line of its fields."""
-    field = f'name = "p", type = "u64", points_to = {{ {reference} }}'
-    return HEAD + struct(*beside, field, size=8 * (1 + len(beside)))
-
-
-def tree(*fields: str, more: str = "") -> str:
-    rows = ",\n".join(f"{{ {field} }}" for field in fields)
-    return f"{TREE}[fdt]\nproperties = [\n{rows}\n]\n{more}"
-
-
-def test_shipped_definitions_have_no_fault() -> None:
-    """All of them, without any other to refer to."""
-    files, faults = check_folder(builtin_formats(), Registry([]))
-    assert (files, faults) == (len(REGISTRY.definitions), [])
-
-
-WRONG: dict[str, tuple[str, str, str, str]] = {
-    # Line, where, message of the one fault of a file.
-    "vocabulary": (
-        HEAD + "colour = 1\n" + struct('name = "a", type = "u64"'),
-        "x.toml:6",
-        "colour",
-        "this key has no meaning",
-    ),
-    "key in a field": (
-        HEAD + struct('name = "a", type = "u64", king = 1'),
-        "x.toml:9",
-        "struct.x_ser.fields[0].king",
-        "this key has no meaning",
-    ),
-    "no toml": ("id = ", "x.toml:1", "", "not TOML: Invalid value (at end of document)"),
-    "size": (
-        HEAD + struct('name = "a", type = "u32"'),
-        "x.toml:6",
-        "struct.x_ser",
-        "struct x_ser: fields end at 4 bytes, declared size is 8",
-    ),
-    "size of one page size": (
-        HEAD
-        + struct(
-            'bits = "u16", parts = [ { name = "a", width = "page_shift" },'
-            ' { name = "b", width = 1 } ]',
-            size=2,
-        ),
-        "x.toml:6",
-        "struct.x_ser",
-        "struct x_ser: a:b has 17 bits",
-    ),
-    "rest of nothing": (
-        HEAD
-        + struct(
-            'bits = "u8", parts = [ { name = "a", width = 5 }, { name = "b", width = 5 },'
-            ' { name = "c", width = "rest" } ]',
-            size=1,
-        ),
-        "x.toml:6",
-        "struct.x_ser",
-        "struct x_ser: a:b:c has 10 bits",
-    ),
-    "itself": (
-        HEAD + struct('name = "a", type = "x_ser"'),
-        "x.toml:6",
-        "struct.x_ser",
-        "x.toml.struct.x_ser: the struct is a part of itself",
-    ),
-    "struct of a record": (
-        pointer('shape = "record", of = "gone"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "struct 'gone' is not defined here or in uses",
-    ),
-    "record of nothing": (
-        pointer('shape = "record"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "points_to of shape record needs the struct that it leads to, 'of'",
-    ),
-    "header": (
-        pointer('shape = "array", of = "x_ser", header = "gone", count = "n"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "struct 'gone' is not defined here or in uses",
-    ),
-    "count of a header": (
-        pointer('shape = "array", of = "x_ser", header = "two", count = "k"') + TWO,
-        "x.toml:9",
-        "struct.x_ser.p",
-        "points_to names 'k', no field of two",
-    ),
-    "count beside": (
-        pointer('shape = "array", of = "x_ser", count = "n"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "points_to names 'n', which is no field beside it",
-    ),
-    "size beside": (
-        pointer('shape = "range", size = "n"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "points_to names 'n', which is no field beside it",
-    ),
-    "tree": (
-        pointer('shape = "tree", format = "gone-v1"'),
-        "x.toml:9",
-        "struct.x_ser.p",
-        "points_to names the format 'gone-v1', which is not defined",
-    ),
-    "counts": (
-        HEAD + struct('name = "a", type = "u64", counts = "list"'),
-        "x.toml:9",
-        "struct.x_ser.a",
-        "counts 'list', which is no field beside it",
-    ),
-    "holds": (
-        HEAD
-        + 'uses = ["kho_vmalloc"]\n'
-        + struct('name = "a", type = "kho_vmalloc", holds = { of = "gone", count = "n" }', size=16),
-        "x.toml:10",
-        "struct.x_ser.a",
-        "holds.count 'n' is no field beside it",
-    ),
-    "array of a property": (
-        tree('name = "list", type = "gone[]"'),
-        "x.toml:8",
-        "fdt.list",
-        "struct 'gone' is not defined here or in uses",
-    ),
-    "any property": (
-        tree(more='[fdt.any_property]\nname = "others"\ntype = "gone"\nas = "all"\n'),
-        "x.toml:11",
-        "fdt.others",
-        "struct 'gone' is not defined here or in uses",
-    ),
-    "format of a node": (
-        tree(more='[fdt.nodes]\n[fdt.nodes.node.deep]\nformat = "gone-v1"\n'),
-        "x.toml:12",
-        "fdt.nodes.node.deep.format",
-        "'gone-v1' is not defined",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_faults(name: str, tmp_path: Path) -> None:
-    """Each mistake is found where it stands; a fault of the same field may follow it."""
-    text, place, where, message = WRONG[name]
-    faults = check(tmp_path, text)
-    found = faults[0]
-    assert (f"{found.source}:{found.line}", found.where) == (place, where)
-    assert found.message.startswith(message)
-    rest = ["struct 'gone' is not defined here or in uses"] if name == "holds" else []
-    assert [fault.message for fault in faults[1:]] == rest
-
-
-def test_right_references_have_no_fault(tmp_path: Path) -> None:
-    """Structs of the file and of what it uses, counts of a header and beside, formats known."""
-    fields = (
-        'name = "n", type = "u64"',
-        'name = "p", type = "u64", points_to = { shape = "array", header = "two", count = "m", '
-        'of = "two" }',
-        'name = "q", type = "u64", points_to = { shape = "array", of = "two", count = "n" }',
-        'name = "t", type = "u64", points_to = { shape = "tree", format = "kho-test-v1" }',
-        'name = "v", type = "kho_vmalloc", holds = { of = "two", count = "n" }',
-    )
-    text = HEAD + 'uses = ["kho_vmalloc"]\n' + struct(*fields, size=48) + TWO
-    assert check(tmp_path, text) == []
-
-
-KEYS = ("title", "content", "status")
-
-
-def test_every_file_of_a_folder(tmp_path: Path) -> None:
-    """Folders below are read too, other files are not; sets count for no definition."""
-    good = HEAD + struct('name = "a", type = "u64"')
-    (tmp_path / "below").mkdir()
-    (tmp_path / "below" / "a.toml").write_text(good)
-    (tmp_path / "sets.toml").write_text("\n[[set]]\n")
-    (tmp_path / "notes.txt").write_text("notes")
-    (tmp_path / "z.toml").write_text("id = 1\n")
-    files, faults = check_folder(tmp_path, REGISTRY)
-    assert files == 2
-    assert [(f.source, f.line, f.where, f.message) for f in faults] == [
-        ("sets.toml", 2, "set[0]", "key 'id' is missing"),
-        ("z.toml", 1, "", "key 'kind' is missing"),
-        ("z.toml", 1, "id", "expected str, found int"),
-        *(("z.toml", 1, "", f"key {key!r} is missing") for key in KEYS),
-    ]
-
-
-def test_two_files_of_one_id(tmp_path: Path) -> None:
-    """The later file is at fault, at the line of its id; one that a folder replaces is not."""
-    text = HEAD + struct('name = "a", type = "u64"')
-    for name in ("a.toml", "b.toml"):
-        (tmp_path / name).write_text("# mine\n" + text)
-    known = Registry([load_definition(text.encode(), "elsewhere.toml")])
-    files, faults = check_folder(tmp_path, known)
-    assert files == 2
-    assert faults == [Fault("b.toml", 2, "id", "'x-v1' is defined in a.toml too")]
-
-
-def test_uses_of_what_is_not_there(tmp_path: Path) -> None:
-    """A definition that uses an unknown one is judged no further."""
-    text = HEAD + 'uses = ["gone"]\n' + struct('name = "a", type = "u32"')
-    faults = check(tmp_path, text)
-    assert [fault.message for fault in faults] == ["uses 'gone', which is not defined"]
-
-
-def told(folder: Path, text: str, name: str = "x.toml") -> list[str]:
-    """Line, place and beginning of the message of every fault."""
+def check(folder: Path, text: str, name: str = "x.toml", known: Registry = REGISTRY) -> list[str]:
+    """Line, key and message of every mistake of a folder with one file."""
     (folder / name).write_text(text)
-    _, faults = check_folder(folder, REGISTRY)
-    return [f"{f.line} {f.where}: {f.message}" for f in faults]
-
-
-SET = '[[set]]\nid = "s"\nroot = "kho-v4"\n'
-PARTS = '{ bits = "u64", parts = [\n'
-PLACES: dict[str, tuple[str, list[str]]] = {
-    "the end of a document": ("a = 1\nb = [\n1,\n", ["4 : not TOML: Invalid value"]),
-    "a key twice": ("a = 1\nb = 2\na = 3\n", ["3 : not TOML: Cannot overwrite a value"]),
-    "a key that is missing": (
-        HEAD + '[struct.x_ser]\nfields = [ { name = "a", type = "u64" } ]\n',
-        ["6 struct.x_ser.size: expected a number of bytes"],
-    ),
-    "a record of no list": (
-        pointer('shape = "element", of = "gone"'),
-        ["9 struct.x_ser.p: points_to names 'gone', no struct of any"],
-    ),
-    "a record of a list elsewhere": (pointer('shape = "element", of = "luo_file_ser"'), []),
-    "entries of page tables": (
-        pointer('shape = "page-table"'),
-        ["9 struct.x_ser.p: points_to of shape page-table needs"],
-    ),
-    "inline": (
-        pointer(
-            'shape = "array", of = "x_ser", count = "n", inline = true', 'name = "n", type = "u64"'
-        ),
-        ["10 struct.x_ser.p: inline is for pointers to a tree or to a record"],
-    ),
-    "the header of blocks": (
-        pointer('shape = "blocks", of = "two", header = "two"') + TWO,
-        [
-            "9 struct.x_ser.p: header two has no field labelled 'next'",
-            "9 struct.x_ser.p: header two has no field labelled 'count'",
-        ],
-    ),
-    "a count in a part": (
-        pointer('shape = "array", of = "two", header = "h", count = "count"')
-        + TWO
-        + struct(
-            'bits = "u64", parts = [ { name = "count", width = 32 },'
-            ' { name = "more", width = 32 } ]',
-            name="h",
-        ),
-        [],
-    ),
-    "a part that counts a part": (
-        HEAD
-        + struct(
-            'name = "n", type = "u64", counts = "b"',
-            'bits = "u64", parts = [ { name = "a", width = 32 }, { name = "b", width = 32 } ]',
-            size=16,
-        ),
-        [],
-    ),
-    "a part in a line of its own": (
-        HEAD + f'[struct.x_ser]\nsize = 8\nfields = [\n{PARTS}{{ name = "a", width = 32 }},\n'
-        '{ name = "b", width = 32, counts = "q" } ] } ]\n',
-        ["11 struct.x_ser.b: counts 'q', which is no field"],
-    ),
-    "structs that hold a wrong one": (
-        HEAD
-        + struct('name = "b", type = "one"', name="two", size=99)
-        + struct('name = "a", type = "u64"', name="one", size=9)
-        + struct('name = "c", type = "two"', name="x_ser", size=77),
-        ["11 struct.one: struct one: fields end at 8 bytes, declared size is 9"],
-    ),
-    "structs that hold a mended one": (
-        HEAD
-        + struct('name = "c", type = "two"', name="three", size=77)
-        + struct('name = "b", type = "one"', name="two", size=99)
-        + struct('name = "a", type = "?"', name="one")
-        + struct('name = "d", type = "u64"', size=7),
-        [
-            "19 struct.one.fields[0].type: '?' is not a type",
-            "21 struct.x_ser: struct x_ser: fields end at 8 bytes, declared size is 7",
-        ],
-    ),
-    "structs that hold one whose layout is not known": (
-        HEAD
-        + struct('name = "a", type = "u64"', name="one")
-        + 'packed = "yes"\n'
-        + struct('name = "b", type = "one"', name="two")
-        + "packed = false\n"
-        + struct('name = "c", type = "u8"', 'name = "d", type = "two"', size=9)
-        + "packed = false\n",
-        ["11 struct.one.packed: expected bool, found str"],
-    ),
-    "a struct that holds it beside another": (
-        HEAD
-        + struct('name = "a", type = "u64"', name="one")
-        + 'packed = "yes"\n'
-        + struct('name = "c", type = "u8"', 'name = "d", type = "one"', size=9)
-        + "packed = false\n",
-        ["11 struct.one.packed: expected bool, found str"],
-    ),
-    "a tree that is mended": (
-        tree('name = "a", type = "u64", layout = "l"', 'name = "b", type = "gone[]"')
-        + struct('name = "a", type = "u32"'),
-        ["6 fdt: layout 'l' is not defined", "11 struct.x_ser: struct x_ser: fields end at 4"],
-    ),
-    "a part without a width": (
-        HEAD + struct('bits = "u64", parts = [ { name = "a" } ]'),
-        ["9 struct.x_ser.fields[0].parts[0].width: expected bits"],
-    ),
-    "a huge number": ("a = 1\nb = " + "9" * 99, ["1 : not TOML: a number of 329 bits"]),
-    "an id that is no text": (
-        HEAD.replace('"x-v1"', "7") + struct('name = "a", type = "u32"'),
-        ["1 id: expected str, found int"],
-    ),
-    "the name of a node": (
-        tree(more='[fdt.nodes]\nname = { name = "key", type = "gone" }\n'),
-        ["11 fdt.nodes.key: struct 'gone' is not defined"],
-    ),
-    "the name of a node as a table": (
-        tree(more='[fdt.nodes]\n[fdt.nodes.name]\nname = "key"\ntype = "gone"\n'),
-        ["12 fdt.nodes.key: struct 'gone' is not defined"],
-    ),
-    "properties of nodes in nodes": (
-        tree(
-            more='[fdt.node.one]\nproperties = [ { name = "a", type = "u64" },\n'
-            '{ name = "b", type = "gone" } ]\n[fdt.node.one.node.two]\nproperties = [\n'
-            '{ name = "c", type = "gone" } ]\n'
-        ),
-        ["12 fdt.node.one.b: struct 'gone' is not", "15 fdt.node.one.node.two.c: struct 'gone'"],
-    ),
-    "uses in lines of their own": (
-        HEAD + 'uses = ["gone", "kho_vmalloc",\n "gone2"]\n' + struct('name = "a", type = "u32"'),
-        ["6 uses[0]: uses 'gone', which", "7 uses[2]: uses 'gone2', which"],
-    ),
-}
-SETS: dict[str, tuple[str, list[str]]] = {
-    "nothing": ("", []),
-    "another table": (SET + "[other]\na = 1\n", ["4 other: this key has no meaning"]),
-    "a number": ("\nset = 7\n", ["2 set: expected list, found int"]),
-    "one table": ('[set]\nid = "a"\n', ["1 set: expected list, found dict"]),
-    "names": (
-        SET + '\n[[set]]\nid = 7\nroot = "kho-v4"\n\n[[set]]\nid = "t"\nroot = "gone"\n'
-        'layouts = { gone-v1 = "l" }\nentries = { LUO = "no-v1" }\nnodes = ["kho-v4",\n'
-        '"no-v2"]\nfiles = ["no-v3"]\nflbs = ["no-v4"]\n',
-        [
-            "6 set[1].id: expected str, found int",
-            "11 set[2].root: names 'gone', which is not",
-            "12 set[2].layouts.gone-v1: names 'gone-v1'",
-            "13 set[2].entries.LUO: names 'no-v1'",
-            "15 set[2].nodes[1]: names 'no-v2'",
-            "16 set[2].files[0]: names 'no-v3'",
-            "17 set[2].flbs[0]: names 'no-v4'",
-        ],
-    ),
-}
+    _, mistakes = check_folder(folder, known)
+    return [str(one).removeprefix(f"{name}:") for one in mistakes]
 
 
 def begin(found: list[str], expected: list[str]) -> bool:
     return len(found) == len(expected) and all(map(str.startswith, found, expected))
 
 
-@pytest.mark.parametrize("case", PLACES)
-def test_lines_and_places(case: str, tmp_path: Path) -> None:
-    """All faults of a file, each once, at the line of what it is about."""
-    text, expected = PLACES[case]
-    found = told(tmp_path, text)
-    assert begin(found, expected), found
+def pointer(reference: str, layout: str = "u64 p;", size: int = 8) -> str:
+    """A file with one pointer, whose meaning is on the line after its members and two more."""
+    return file(layout, f"p = {{ points_to = {{ {reference} }} }}", size)
 
 
-@pytest.mark.parametrize("case", SETS)
-def test_sets(case: str, tmp_path: Path) -> None:
-    """Sets are judged one by one, and what they name has to be defined."""
-    text, expected = SETS[case]
-    found = told(tmp_path, text, "sets.toml")
-    assert begin(found, expected), found
+MANY = """\
+id = "many-v1"
+title = "Many mistakes"
+kind = "fiel"                       #! kind: unknown kind 'fiel'; did you mean 'file'?
+colour = 1                          #! colour: unknown key 'colour'
+content = "gone"                    #! content: content 'gone' is not a struct of this file
+status = "old"                      #! status: unknown status 'old'; expected one of merged
+releases = { first = "7.3", since = "7.2" }     #! releases.since: unknown key 'since'; expected
+match = { compatible = 7 }          #! match.compatible: expected a list, found an integer 7
+limits = { a = "ten", b = true }    #! limits.a: 'ten' is not; limits.b: expected an integer
+uses = [
+  "kho_vmalloc",
+  "gone-v1",                        #! uses[1]: uses 'gone-v1', which is not defined
+]
+
+[struct.one]
+size = 0                            #! struct.one.size: expected a number of bytes
+key = "k"
+layout = \"\"\"
+u64 a;
+u63 b;                              // ! struct.one.layout: unknown type 'u63'
+u64 x : 65;                         // ! struct.one.layout: x: a bit-field of u64 has at
+u64 *c;                             // ! struct.one.layout: c: a pointer
+\"\"\"
+[struct.one.fields]
+a = { role = "king" }               #! struct.one.fields.a.role: unknown role 'king'
+b = { points_to = { shape = "rang" } }  #! struct.one.fields.b.points_to.shape: unknown shape
+
+[struct.two]                        #! struct.two: the fields take 8 bytes, but the declared size
+size = 9
+key = "k"                           #! struct.two.key: 'k' is not a field of the struct
+layout = \"\"\"
+u32 p;
+u32 q;
+\"\"\"
+[struct.two.fields]
+p = { counts = "r" }                #! struct.two.fields.p: counts 'r', which is not a field
+q.as = "p"                          #! struct.two.fields.q: 'p' is defined twice
+
+[struct.three]                      #! struct.three: missing key 'layout'
+size = 8
+
+[fdt.node."odd.name".properties]
+r = { type = "u64", layout = "l" }  #! fdt.node.odd.name.properties.r: layout 'l' is not defined
+x = { type = "u64", colour = 1 }    #! fdt.node.odd.name.properties.x.colour: unknown key
+"""
+TREES = """\
+id = "tree-v1"
+title = "A tree"
+kind = "entry"
+content = "fdt"
+status = "local"
+
+[fdt.properties]
+list = { type = "none[]" }          #! fdt.properties.list: struct 'none' is not defined here or
+
+[fdt.node.a]
+[fdt.node.a.nodes]
+format = "nothing-v1"               #! fdt.node.a.nodes.format: 'nothing-v1' is not defined
+[fdt.node.a.nodes.properties]
+n = { type = "u32", counts = "m" }  #! fdt.node.a.nodes.properties.n: counts 'm'
+"""
+SETS = """\
+# A comment.
+[[set]]
+id = "good"
+releases = { first = "7.3", last = "" }
+root = "kho-v4"
+
+[[set]]                             #! set[1]: missing key 'root'
+id = "no-root"
+
+[[set]]
+id = "names"
+root = "kho-v99"                    #! set[2].root: names 'kho-v99', which is not defined
+layouts = { gone-v1 = "l" }         #! set[2].layouts.gone-v1: names 'gone-v1'
+files = [
+  "memfd-v2",
+  "memfd-v99",                      #! set[2].files[1]: names 'memfd-v99', which is not
+]
+[set.entries]
+LUO = "luo-v99"                     #! set[2].entries.LUO: names 'luo-v99', which is not
+"""
+NAMES = """\
+[flags.MY]
+A = 1
+B = "two"                           #! flags.MY.B: 'two' is not a number
+[colour]                            #! colour: unknown key 'colour'
+"""
+FILES = {"many.toml": MANY, "sub/tree.toml": TREES, "sets.toml": SETS, "names.toml": NAMES}
+
+
+def expected(text: str) -> list[tuple[int, str]]:
+    """Line and beginning of each mistake, as comments of a file name them."""
+    return sorted(
+        (number, part.strip())
+        for number, line in enumerate(text.replace("// !", "#!").splitlines(), 1)
+        for part in line.partition("#! ")[2].split("; limits")
+        if part
+    )
+
+
+def test_folder_of_wrong_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All mistakes of all files, each with file, line and reason; exit code 2."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "broken.toml").write_text('id = "x"\ntitle "y"\n')
+    (tmp_path / "good.toml").write_text(file("u64 a;"))
+    assert main(["formats", "check", str(tmp_path)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    for name, text in FILES.items():
+        rows = [
+            line.removeprefix(f"{tmp_path}/{name}:")
+            for line in lines
+            if line.startswith(f"{tmp_path}/{name}:")
+        ]
+        found = [(int(row.partition(": ")[0]), row.partition(": ")[2]) for row in rows]
+        left = list(found)
+        for line, start in expected(text):
+            match = next((one for one in left if one[0] == line and start[:24] in one[1]), None)
+            assert match is not None, (line, start, left)
+            left.remove(match)
+        assert left == []
+    assert (
+        f"{tmp_path}/broken.toml:2: not TOML: Expected '=' after a key in a key/value" in lines[0]
+    )
+    assert not any("good.toml" in line for line in lines)
+    assert lines[-1] == f"4 definitions checked, {len(lines) - 1} mistakes"
+    assert main(["formats", "check", str(tmp_path), "--json"]) == 2
+    faults = json.loads(capsys.readouterr().out)["faults"]
+    assert len(faults) == len(lines) - 1
+    assert {fault["file"] for fault in faults} >= {str(tmp_path / name) for name in FILES}
+    assert all(fault["line"] and fault["column"] for fault in faults)
+
+
+def test_single_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file may be named instead of a folder."""
+    (tmp_path / "tree.toml").write_text(TREES)
+    assert main(["formats", "check", str(tmp_path / "tree.toml")]) == 2
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith(f"{tmp_path}/tree.toml:8: fdt.properties.list: struct 'none' is not")
+    assert out[-1] == "1 definition checked, 3 mistakes"
+    assert main(["formats", "check", str(tmp_path / "gone")]) == 2
+
+
+def test_a_wrong_folder_names_file_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that is given the folder says where its first mistake is."""
+    (tmp_path / "x.toml").write_text(file("u64 a; u63 b;", "a = { role = 'king' }"))
+    assert main(["formats", "list", "--formats", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/x.toml:10: struct.x_ser.layout: unknown type 'u63'" in told
+    assert "(and 1 more mistake)" in told
+
+
+def test_a_wrong_size_names_its_file(tmp_path: Path) -> None:
+    """Sizes are known wrong when a struct is compiled; the error names file and struct."""
+    registry = Registry([load(file("u64 a;", size=9), "mine/x.toml")])
+    from khotool.abi.geometry import Geometry
+    from khotool.errors import DefinitionError
+
+    with pytest.raises(DefinitionError) as error:
+        registry.compile(registry.get("x-v1"), "x_ser", Geometry())
+    assert str(error.value) == (
+        "mine/x.toml: struct.x_ser: the fields take 8 bytes, but the declared size is 9"
+    )
+    assert check(tmp_path, file("u64 a;", size=9)) == [
+        "6: struct.x_ser: the fields take 8 bytes, but the declared size is 9"
+    ]
+
+
+def test_shipped_definitions_have_no_mistake() -> None:
+    """All of them, without any other to refer to."""
+    assert check_folder(builtin_formats(), Registry([])) == (len(REGISTRY.definitions), [])
+
+
+@pytest.mark.parametrize("case", [case for case in WRONG if case != "missing"])
+def test_one_mistake_is_reported_once(case: str, tmp_path: Path) -> None:
+    """What follows from a mistake is not reported."""
+    text, message = WRONG[case]
+    found = check(tmp_path, text, "f.toml")
+    assert len([line for line in found if message.removeprefix("f.toml:") in line]) == 1, found
+    # Some of these files leave out more than what they are about.
+    rest = [line for line in found if message.removeprefix("f.toml:") not in line]
+    assert all("is not defined here or in uses" in line for line in rest), rest
+
+
+def test_mistakes_without_end(tmp_path: Path) -> None:
+    """A file of thousands of mistakes gets the first ones."""
+    rows = "\n".join(f"a{n} = 1" for n in range(3 * MAX_MISTAKES))
+    assert len(check(tmp_path, rows + "\n" + file("u64 a;"))) == MAX_MISTAKES
+
+
+MEANING: dict[str, tuple[str, list[str]]] = {
+    "size for one page size": (
+        file("u16 a : PAGE_SHIFT; u16 b : 1;", size=2),
+        ["6: struct.x_ser: the fields take 4 bytes, but the declared size is 2"],
+    ),
+    "a struct in itself": (
+        file("struct x_ser a;"),
+        ["6: struct.x_ser: the struct embeds itself"],
+    ),
+    "a record of an unknown struct": (
+        pointer('shape = "record", of = "gone"'),
+        ["12: struct.x_ser.fields.p: struct 'gone' is not defined here or in uses"],
+    ),
+    "a record of nothing": (
+        pointer('shape = "record"'),
+        ["12: struct.x_ser.fields.p: points_to of shape record needs 'of', the struct"],
+    ),
+    "an unknown header": (
+        pointer('shape = "array", of = "x_ser", header = "gone", count = "n"'),
+        ["12: struct.x_ser.fields.p: struct 'gone' is not defined here or in uses"],
+    ),
+    "a count of a header": (
+        pointer('shape = "array", of = "x_ser", header = "two", count = "k"') + TWO,
+        ["12: struct.x_ser.fields.p: points_to names 'k', which is not a field of two"],
+    ),
+    "a count in a bit-field": (
+        pointer('shape = "array", of = "two", header = "h", count = "count"')
+        + TWO
+        + struct("u64 count:32; u64 more:32;", name="h"),
+        [],
+    ),
+    "a count beside": (
+        pointer('shape = "array", of = "x_ser", count = "n"'),
+        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a field beside it"],
+    ),
+    "a size beside": (
+        pointer('shape = "range", size = "n"'),
+        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a field beside it"],
+    ),
+    "a tree of an unknown format": (
+        pointer('shape = "tree", format = "gone-v1"'),
+        ["12: struct.x_ser.fields.p: points_to names the format 'gone-v1', which is not defined"],
+    ),
+    "a record of no list": (
+        pointer('shape = "element", of = "gone"'),
+        ["12: struct.x_ser.fields.p: points_to names 'gone', which is not a struct of any"],
+    ),
+    "a record of a list elsewhere": (pointer('shape = "element", of = "luo_file_ser"'), []),
+    "entries of page tables": (
+        pointer('shape = "page-table"'),
+        ["12: struct.x_ser.fields.p: points_to of shape page-table needs"],
+    ),
+    "inline": (
+        pointer('shape = "array", of = "x_ser", count = "n", inline = true', "u64 n; u64 p;", 16),
+        ["13: struct.x_ser.fields.p: inline is for pointers to a tree or to a record"],
+    ),
+    "the header of blocks": (
+        pointer('shape = "blocks", of = "two", header = "two"') + TWO,
+        [
+            "12: struct.x_ser.fields.p: header two has no field labelled 'next'",
+            "12: struct.x_ser.fields.p: header two has no field labelled 'count'",
+        ],
+    ),
+    "counts": (
+        file("u64 a;", 'a = { counts = "list" }'),
+        ["12: struct.x_ser.fields.a: counts 'list', which is not a field beside it"],
+    ),
+    "a bit-field that counts a bit-field": (
+        file("u64 n; u64 a:32; u64 b:32;", 'n = { counts = "b" }', 16),
+        [],
+    ),
+    "holds": (
+        file(
+            "struct kho_vmalloc a;",
+            'a = { holds = { of = "gone", count = "n" } }',
+            16,
+            'uses = ["kho_vmalloc"]\n',
+        ),
+        [
+            "13: struct.x_ser.fields.a: struct 'gone' is not defined here or in uses",
+            "13: struct.x_ser.fields.a: holds.count 'n' is not a field beside it",
+        ],
+    ),
+    "a member of an unknown struct": (
+        file("u64 a;\nstruct gone b;"),
+        ["10: struct.x_ser.layout: b: struct 'gone' is not defined here or in uses"],
+    ),
+    "structs that embed a wrong one": (
+        HEAD
+        + struct("struct one b;", name="two", size=99)
+        + struct("u64 a;", name="one", size=9)
+        + struct("struct two c;", size=77),
+        ["11: struct.one: the fields take 8 bytes, but the declared size is 9"],
+    ),
+    "structs that embed one that cannot be read": (
+        HEAD
+        + struct("struct two c;", name="three", size=77)
+        + struct("struct one b;", name="two", size=99)
+        + struct("u63 a;", name="one")
+        + struct("u64 d;", size=7),
+        [
+            "19: struct.one.layout: unknown type 'u63'",
+            "21: struct.x_ser: the fields take 8 bytes, but the declared size is 7",
+        ],
+    ),
+    "a struct that embeds one whose alignment is not known": (
+        HEAD
+        + struct("u64 a;", name="one", more='packed = "yes"\n')
+        + struct("u8 c; struct one d;", size=9, more="packed = false\n"),
+        ["7: struct.one.packed: expected true or false, found a string 'yes'"],
+    ),
+    "a mistake in a tree beside one in a struct": (
+        tree('a = { type = "u64", layout = "l" }', 'b = { type = "gone[]" }') + struct("u32 a;"),
+        [
+            "8: fdt.properties.a: layout 'l' is not defined",
+            "9: fdt.properties.b: struct 'gone' is not defined",
+            "10: struct.x_ser: the fields take 4 bytes, but the declared size is 8",
+        ],
+    ),
+    "the name of a node": (
+        tree(more='[fdt.nodes]\nname = { name = "key", type = "gone" }\n'),
+        ["9: fdt.nodes.name: struct 'gone' is not defined"],
+    ),
+    "any property": (
+        tree(more='[fdt.any_property]\nname = "others"\ntype = "gone"\nas = "all"\n'),
+        ["8: fdt.any_property: struct 'gone' is not defined here or in uses"],
+    ),
+    "the format of a node": (
+        tree(more='[fdt.nodes]\n[fdt.nodes.node.deep]\nformat = "gone-v1"\n'),
+        ["10: fdt.nodes.node.deep.format: 'gone-v1' is not defined"],
+    ),
+    "uses in lines of their own, and a wrong size": (
+        file("u32 a;", more='uses = ["gone", "kho_vmalloc",\n "gone2"]\n'),
+        [
+            "6: uses[0]: uses 'gone', which is not defined",
+            "7: uses[2]: uses 'gone2', which is not defined",
+            "8: struct.x_ser: the fields take 4 bytes, but the declared size is 8",
+        ],
+    ),
+    "a struct of what is used and not there": (
+        file("struct of_gone a;", more='uses = ["gone"]\n'),
+        ["6: uses[0]: uses 'gone', which is not defined"],
+    ),
+    "an id that is no text": (
+        file("u32 a;").replace('"x-v1"', "7"),
+        ["1: id: expected a string, found an integer 7"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEANING)
+def test_meaning(case: str, tmp_path: Path) -> None:
+    """What a definition refers to exists, and its structs compile."""
+    text, wanted = MEANING[case]
+    found = check(tmp_path, text)
+    assert begin(found, wanted), found
+
+
+def test_right_references_have_no_mistake(tmp_path: Path) -> None:
+    """Structs of the file and of what it uses, counts of a header and beside, formats known."""
+    fields = (
+        'p = { points_to = { shape = "array", header = "two", count = "m", of = "two" } }\n'
+        'q = { points_to = { shape = "array", of = "two", count = "n" } }\n'
+        't = { points_to = { shape = "tree", format = "kho-test-v1" } }\n'
+        'v = { holds = { of = "two", count = "n" } }'
+    )
+    layout = "u64 n; u64 p; u64 q; u64 t; struct kho_vmalloc v;"
+    assert check(tmp_path, file(layout, fields, 48, 'uses = ["kho_vmalloc"]\n') + TWO) == []
+
+
+def test_every_file_of_a_folder(tmp_path: Path) -> None:
+    """Folders below are read too, other files are not; sets and names are not definitions."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a.toml").write_text(file("u64 a;"))
+    (tmp_path / "sets.toml").write_text("\n[[set]]\n")
+    (tmp_path / "names.toml").write_text("")
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "z.toml").write_text("id = 1\n")
+    files, mistakes = check_folder(tmp_path, REGISTRY)
+    assert files == 2
+    assert [str(one) for one in mistakes] == [
+        "sets.toml:2: set[0]: missing key 'id'",
+        "sets.toml:2: set[0]: missing key 'root'",
+        "z.toml:1: id: expected a string, found an integer 1",
+        *(f"z.toml:1: missing key {key!r}" for key in ("title", "kind", "content", "status")),
+    ]
+
+
+def test_two_files_of_one_id(tmp_path: Path) -> None:
+    """The mistake is in the later file, at its id; a definition that a folder replaces is none."""
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text("# mine\n" + file("u64 a;"))
+    known = Registry([load(file("u64 a;"), "elsewhere.toml")])
+    files, mistakes = check_folder(tmp_path, known)
+    assert files == 2
+    assert mistakes == [Mistake("b.toml", 2, 1, "id", "'x-v1' is defined in a.toml too")]
 
 
 @pytest.mark.parametrize(
-    ("where", "line"),
+    ("text", "wanted"),
     [
-        ("a", 1),
-        ("a.b", 1),
-        ("c", 2),
-        ("c[1]", 4),
-        ("c[1].d.e", 4),
-        ("c[7]", 2),
-        ("c[0].d[3].e", 3),
-        ("nowhere", 1),
-        ("nowhere.a[1]", 1),
-        ("", 1),
+        ("", []),
+        ("[[set]]\nid = 's'\nroot = 'kho-v4'\n[other]\na = 1\n", ["4: other: unknown key 'other'"]),
+        ("\nset = 7\n", ["2: set: expected a list, found an integer 7"]),
+        ('[set]\nid = "a"\n', ["1: set: expected a list, found a table"]),
     ],
 )
-def test_lines_of_what_is_around(where: str, line: int) -> None:
-    """A place that is not in the file has the line of the nearest one around it, else the first."""
-    file = File("x.toml", b"a = 1\nc = [\n  { d = 2 },\n  { f = 3 },\n]\n")
-    file.add(where, "wrong")
-    assert file.faults == [Fault("x.toml", line, where, "wrong")]
+def test_sets(text: str, wanted: list[str], tmp_path: Path) -> None:
+    """A list of sets has nothing else."""
+    found = check(tmp_path, text, "sets.toml")
+    assert begin(found, wanted), found
+
+
+@given(st.dictionaries(st.sampled_from(TOP_KEYS), TOML, max_size=6))
+def test_any_document(document: dict[str, object]) -> None:
+    """Whatever a document says, mistakes are reported without end or exception."""
+    import tempfile
+
+    text = "".join(f"{key} = {toml(value)}\n" for key, value in document.items())
+    with tempfile.TemporaryDirectory() as folder:
+        assert check(Path(folder), text)
+        check(Path(folder), TREE.replace("local", "merged") + text)

@@ -29,14 +29,15 @@ def changes(old: Definition, new: Definition) -> list[str]:
     return [f"{change.impact} {change.where}: {change.message}" for change in found]
 
 
-def struct(size: int, *fields: str, name: str = "s") -> str:
-    rows = ",\n".join(f"{{ {field} }}" for field in fields)
-    return f"[struct.{name}]\nsize = {size}\nfields = [\n{rows}\n]\n"
+def struct(size: int, layout: str, fields: str = "", name: str = "s") -> str:
+    text = f"[struct.{name}]\nsize = {size}\nlayout = '{layout}'\n"
+    return f"{text}[struct.{name}.fields]\n{fields}\n"
 
 
 def structs(old: str, new: str) -> list[str]:
-    """Changes of a struct of one field, 8 bytes."""
-    return changes(define(struct(8, old)), define(struct(8, new)))
+    """Changes of a struct of a ``u64 a``, by what its meaning was and is."""
+    was, now = (struct(8, "u64 a;", f"a = {{ {text} }}") for text in (old, new))
+    return changes(define(was), define(now))
 
 
 @pytest.mark.parametrize("identifier", [definition.id for definition in REGISTRY])
@@ -63,71 +64,65 @@ def test_memfd_got_seals() -> None:
 
 def test_structs_come_and_go() -> None:
     """A struct that is gone breaks, one that is new does not; a new field behind the end either."""
-    one, two = 'name = "a", type = "u32"', 'name = "b", type = "u32"'
+    one, both = "u32 a;", "u32 a; u32 b;"
     assert changes(define(struct(4, one)), define(struct(4, one, name="t"))) == [
         "breaking s: struct is gone",
         "compatible t: struct is new",
     ]
-    assert changes(define(struct(4, one)), define(struct(8, one, two))) == [
+    assert changes(define(struct(4, one)), define(struct(8, both))) == [
         "breaking s: size 4 became 8 bytes",
         "compatible s.b: new at +4",
     ]
-    assert changes(define(struct(8, one, two)), define(struct(4, one))) == [
+    assert changes(define(struct(8, both)), define(struct(4, one))) == [
         "breaking s: size 8 became 4 bytes",
         "breaking s.b: gone; it was at +4",
     ]
-    wide = define(struct(8, one.replace("u32", "u64")))
-    assert changes(define(struct(8, one, two)), wide) == [
+    wide = define(struct(8, "u64 a;"))
+    assert changes(define(struct(8, both)), wide) == [
         "breaking s.a: 4 became 8 bytes",
         "breaking s.a: type u32 became u64",
         "breaking s.b: gone; it was at +4",
     ]
 
 
-A = 'name = "a", type = "u64"'
-
-
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        (A, 'name = "a", type = "s64"', ["breaking s.a: type u64 became s64"]),
-        (A, 'name = "a", type = "beu64"', ["breaking s.a: type u64 became beu64"]),
-        (f"{A}, expect = 1", f"{A}, expect = 2", ["breaking s.a: 0x1 became 0x2"]),
-        (A, f"{A}, expect = 0", ["breaking s.a: any number became 0x0"]),
+        ("expect = 1", "expect = 2", ["breaking s.a: 0x1 became 0x2"]),
+        ("", "expect = 0", ["breaking s.a: any number became 0x0"]),
         (
-            f'{A}, points_to = {{ shape = "folio" }}',
-            A,
+            'points_to = { shape = "folio" }',
+            "",
             ["breaking s.a: led to folio, leads to a value"],
         ),
         (
-            f'{A}, points_to = {{ shape = "folio" }}',
-            f'{A}, points_to = {{ shape = "radix" }}',
+            'points_to = { shape = "folio" }',
+            'points_to = { shape = "radix" }',
             ["breaking s.a: led to folio, leads to radix"],
         ),
         (
-            f'{A}, points_to = {{ shape = "folio" }}',
-            f'{A}, points_to = {{ shape = "folio", order = "a" }}',
+            'points_to = { shape = "folio" }',
+            'points_to = { shape = "folio", order = "a" }',
             [],
         ),
         (
-            f"{A}, flags = {{ F = 1 }}",
-            f"{A}, flags = {{ F = 1, G = 2 }}",
+            "flags = { F = 1 }",
+            "flags = { F = 1, G = 2 }",
             ["compatible s.a: flag G is new"],
         ),
         (
-            f"{A}, flags = {{ F = 1, G = 2 }}",
-            f"{A}, flags = {{ F = 4 }}",
+            "flags = { F = 1, G = 2 }",
+            "flags = { F = 4 }",
             ["breaking s.a: flag F is gone or changed", "breaking s.a: flag G is gone or changed"],
         ),
         (
-            f"{A}, enum = {{ F = 1, G = 2 }}",
-            f"{A}, enum = {{ F = 1, G = 3, H = 2 }}",
+            "enum = { F = 1, G = 2 }",
+            "enum = { F = 1, G = 3, H = 2 }",
             ["compatible s.a: number H is new", "breaking s.a: number G is gone or changed"],
         ),
-        (f"{A}, reserved = true", A, ["compatible s.a: reserved bits got a meaning"]),
-        (A, f"{A}, reserved = true", []),
-        (f'{A}, doc = "x"', f'{A}, doc = "y"', ["cosmetic s.a: description changed"]),
-        (f'{A}, role = "count"', f'{A}, role = "bytes"', ["cosmetic s.a: description changed"]),
+        ("reserved = true", "", ["compatible s.a: reserved bits got a meaning"]),
+        ("", "reserved = true", []),
+        ('role = "count"', 'role = "bytes"', ["cosmetic s.a: description changed"]),
     ],
 )
 def test_fields(old: str, new: str, expected: list[str]) -> None:
@@ -135,14 +130,25 @@ def test_fields(old: str, new: str, expected: list[str]) -> None:
     assert structs(old, new) == expected
 
 
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("s64 a;", "breaking s.a: type u64 became s64"),
+        ("__be64 a;", "breaking s.a: type u64 became beu64"),
+        ("u64 a;  /* y */", "cosmetic s.a: description changed"),
+    ],
+)
+def test_layouts(layout: str, expected: str) -> None:
+    """Another type breaks, another comment does not."""
+    old = define(struct(8, "u64 a;  /* x */" if "y" in layout else "u64 a;"))
+    assert changes(old, define(struct(8, layout))) == [expected]
+
+
 def test_parts_of_a_word() -> None:
     """Bit-fields are compared part by part, under their own names."""
-    word = (
-        'bits = "u64", parts = [ {{ name = "pfn", width = {} }}, {{ name = "f", width = {}{} }} ]'
-    )
-    old = word.format(52, 12, ", flags = { DIRTY = 1 }")
-    new = word.format(48, 16, ", flags = { DIRTY = 2 }")
-    assert structs(old, new) == [
+    old = struct(8, "u64 pfn : 52; u64 f : 12;", "f = { flags = { DIRTY = 1 } }")
+    new = struct(8, "u64 pfn : 48; u64 f : 16;", "f = { flags = { DIRTY = 2 } }")
+    assert changes(define(old), define(new)) == [
         "breaking s.pfn: 52 became 48 bits",
         "breaking s.f: 12 became 16 bits",
         "breaking s.f: flag DIRTY is gone or changed",
@@ -151,10 +157,10 @@ def test_parts_of_a_word() -> None:
 
 def test_content() -> None:
     """A tree that became a record breaks; so does a literal with another number."""
-    record = define(struct(8, A), "s")
-    tree = define("[fdt]\n" + struct(8, A), "fdt")
+    record = define(struct(8, "u64 a;"), "s")
+    tree = define("[fdt]\n" + struct(8, "u64 a;"), "fdt")
     assert changes(tree, record) == ["breaking content: fdt became s"]
-    assert changes(record, define(struct(8, A))) == []
+    assert changes(record, define(struct(8, "u64 a;"))) == []
     numbers = [
         define(f"literals = {{ {text} }}\n", "literal") for text in ("a = 1, b = 2", "b = 3")
     ]
@@ -165,7 +171,7 @@ def test_content() -> None:
     assert changes(numbers[1], numbers[0])[1] == "breaking literals.a: any number became 0x1"
 
 
-TREE = '[fdt]\nproperties = [ { name = "compatible", type = "string", value = "a" } ]\n'
+TREE = '[fdt.properties]\ncompatible = { type = "string", value = "a" }\n'
 
 
 @pytest.mark.parametrize(
@@ -180,9 +186,9 @@ TREE = '[fdt]\nproperties = [ { name = "compatible", type = "string", value = "a
         ("", "[fdt.nodes]\n", ["compatible /*/: node is new"]),
         ("[fdt.nodes]\n", "", ["breaking /*/: node is gone"]),
         (
-            '[fdt.node.c]\nproperties = [ { name = "p", type = "u64" } ]\n',
-            '[fdt.node.c]\nproperties = [ { name = "q", type = "u64" },'
-            ' { name = "r", type = "u64", optional = true } ]\n',
+            '[fdt.node.c.properties]\np = { type = "u64" }\n',
+            '[fdt.node.c.properties]\nq = { type = "u64" }\n'
+            'r = { type = "u64", optional = true }\n',
             [
                 "breaking /c/p: property is gone",
                 "breaking /c/q: property is new",
@@ -190,8 +196,8 @@ TREE = '[fdt]\nproperties = [ { name = "compatible", type = "string", value = "a
             ],
         ),
         (
-            '[fdt.nodes]\nproperties = [ { name = "p", type = "u64" } ]\n',
-            '[fdt.nodes]\nproperties = [ { name = "p", type = "u32" } ]\n',
+            '[fdt.nodes.properties]\np = { type = "u64" }\n',
+            '[fdt.nodes.properties]\np = { type = "u32" }\n',
             ["breaking /*/p: type u64 became u32"],
         ),
     ],

@@ -75,14 +75,16 @@ kind = "file"
 content = "mine_ser"
 status = "local"
 uses = ["kho_vmalloc"]
+
 [struct.mine_ser]
 size = 40
-fields = [
-  { name = "pos", type = "u64" },
-  { bits = "u64", parts = [ { name = "pfn", width = 52 }, { name = "flags", width = 12 } ] },
-  { name = "folios", type = "kho_vmalloc" },
-  { name = "text", type = "char[8]" },
-]
+layout = '''
+u64 pos;
+u64 pfn : 52;
+u64 flags : 12;
+struct kho_vmalloc folios;
+char text[8];
+'''
 """
 
 

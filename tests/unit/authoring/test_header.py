@@ -15,8 +15,7 @@ from khotool.cli.main import main
 from khotool.render.header import header_text
 
 REGISTRY = shipped_registry()
-WITH_STRUCTS = [definition.id for definition in REGISTRY if definition.structs]
-STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 
 ODD = r"""
 id = "odd"
@@ -31,32 +30,44 @@ doc = "Ends a comment */ and begins /* one."
 
 [struct.odd_ser]
 packed = false
-fields = [
-  { name = "int", type = "u8", doc = "a word of C */" },
-  { name = "for_", type = "s16", enum = { LOW = -1, HIGH = 1 } },
-  { name = "be", type = "beu32", flags = { ODD_A = 1, ODD_B = "0x80000000" } },
-  { name = "again", as = "be_again", type = "beu32", flags = { ODD_A = 2 } },
-  { name = "raw", type = "bytes[3]" },
-  { name = "text", type = "char[5]" },
-  { name = "grid", type = "u32[4]" },
-  { name = "inner", type = "odd_inner[2]" },
-  { name = "area", type = "kho_vmalloc" },
-  { bits = "u32", parts = [
-    { name = "a", width = "page_shift" }, { name = "b", width = 3 }, { name = "c", width = "rest" },
-  ] },
-  { bits = "u64", parts = [{ name = "all", width = 64 }, { name = "none", width = "rest" }] },
-  { name = "nr", type = "u64", counts = "rows" },
-  { name = "rows", type = "odd_inner[]" },
-]
 size = 80
+layout = '''
+u8 int_;         /* a word of C, almost * / */
+s16 for_;
+__be32 be;
+__be32 again;
+u8 raw[3];
+char text[5];
+u32 grid[4];
+struct odd_inner inner[2];
+struct kho_vmalloc area;
+u32 a : PAGE_SHIFT;
+u32 b : 3;
+u32 c : 32 - 3 - PAGE_SHIFT;
+u64 all : 64;
+u64 nr;
+struct odd_inner rows[];
+'''
+
+[struct.odd_ser.fields]
+for_ = { enum = { LOW = -1, HIGH = 1 } }
+be = { flags = { ODD_A = 1, ODD_B = "0x80000000" } }
+again = { as = "be_again", flags = { ODD_A = 2 } }
+nr = { counts = "rows" }
 
 [struct.odd_inner]
-fields = [ { name = "x", type = "u8" }, { name = "y", type = "u16" } ]
 size = 3
+layout = '''
+u8 x;
+u16 y;
+'''
 
 [struct.odd_page]
-fields = [ { name = "next", type = "u64" }, { name = "slots", type = "u16", fill = "page" } ]
 size = "page"
+layout = '''
+u64 next;
+u16 slots[(PAGE_SIZE - 8) / sizeof(u16)];
+'''
 """
 
 
@@ -82,12 +93,13 @@ def odd() -> Registry:
     return REGISTRY.extended([(load_definition(ODD.encode(), "odd.toml"), Origin("folder"))])
 
 
-@pytest.mark.parametrize("identifier", WITH_STRUCTS)
-def test_shipped_headers_compile(identifier: str) -> None:
-    """Every shipped definition with structs compiles on its own, plainly and strictly."""
-    text = header_text(REGISTRY, REGISTRY.get(identifier), 4096)
-    assert compiled(text) == ""
-    assert compiled(text, *STRICT) == ""
+def test_shipped_headers_compile() -> None:
+    """Every shipped definition with structs compiles on its own, strictly."""
+    wrong = {}
+    for definition in REGISTRY:
+        if definition.structs:
+            wrong[definition.id] = compiled(header_text(REGISTRY, definition, 4096), *STRICT)
+    assert {name: errors for name, errors in wrong.items() if errors} == {}
 
 
 @pytest.mark.parametrize("size", [16384, 65536])
@@ -121,6 +133,46 @@ def test_kernel_types(tmp_path: Path) -> None:
     (folder / "build_bug.h").write_text("")
     text = header_text(REGISTRY, REGISTRY.get("luo-v5"), 4096)
     assert compiled(text, *STRICT, "-nostdinc", f"-I{tmp_path}", "-D__KERNEL__") == ""
+
+
+KERNEL = """\
+#ifndef _LINUX_KHO_ABI_KEXEC_HANDOVER_H
+#define _LINUX_KHO_ABI_KEXEC_HANDOVER_H
+struct kho_vmalloc_chunk;
+struct kho_vmalloc {
+	union { u64 phys; struct kho_vmalloc_chunk *ptr; } first;
+	unsigned int total_pages;
+	unsigned short flags;
+	unsigned short order;
+};
+#endif
+"""
+MEMFD = """\
+#ifndef _LINUX_KHO_ABI_MEMFD_H
+#define _LINUX_KHO_ABI_MEMFD_H
+#include <linux/kho/abi/kexec_handover.h>
+struct memfd_luo_folio_ser { u64 pfn:52; u64 flags:12; u64 index; } __attribute__((packed));
+struct memfd_luo_ser {
+	u64 pos; u64 size; u32 seals; u32 flags; u64 nr_folios; struct kho_vmalloc folios;
+} __attribute__((packed));
+#endif
+"""
+
+
+def test_beside_the_kernels_own(tmp_path: Path) -> None:
+    """The kernel's header gives its structs; a written header only asserts their layout."""
+    folder = tmp_path / "linux/kho/abi"
+    folder.mkdir(parents=True)
+    (folder / "kexec_handover.h").write_text(KERNEL)
+    (folder / "memfd.h").write_text(MEMFD)
+    text = header_text(REGISTRY, REGISTRY.get("memfd-v2"), 4096)
+    types = "#include <stdint.h>\ntypedef uint64_t u64;\ntypedef uint32_t u32;\n"
+    own = f"{types}#include <linux/kho/abi/memfd.h>\n"
+    flags = (*STRICT, f"-I{tmp_path}")
+    assert compiled(own + text, *flags) == ""
+    assert compiled(own + text.replace("sizeof(struct kho_vmalloc) == 16", "0"), *flags) != ""
+    # Without the other header, the structs are those of this one.
+    assert compiled(text, *flags) == ""
 
 
 def test_odd_names_compile() -> None:
@@ -162,7 +214,6 @@ def test_masks_cut_words(tmp_path: Path) -> None:
     _Static_assert(PART(0x00015000U, ODD_SER_B) == 5, "");
     _Static_assert(PART(0xffff8000U, ODD_SER_C) == 0x1ffff, "");
     _Static_assert(PART(~0ULL, ODD_SER_ALL) == ~0ULL, "");
-    _Static_assert(PART(~0ULL, ODD_SER_NONE) == 0, "");
     """
     assert compiled(text, *STRICT) == ""
 

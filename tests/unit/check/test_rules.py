@@ -52,6 +52,14 @@ def test_scratch_areas_that_overlap() -> None:
     assert fired(path, over) == {"MEM304"}
 
 
+def test_an_empty_scratch_area_is_no_fault() -> None:
+    """arm64 kernels list the low area with 0 bytes where there is no such memory."""
+    path = REAL / "linux-7.3.4" / "image.elf.xz"
+    options = OpenOptions(scratch=[(0x7E00_0000, 0), (0x8000_0000, 0x20_0000)])
+
+    assert fired(path, options) == set()
+
+
 def test_a_limit_is_a_finding() -> None:
     """LIM001 fires when the walk stops, and names the flag that raises the limit."""
     options = OpenOptions(limits=Limits(nodes=60))

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from khotool.abi.releases import unknown_release
 from khotool.cli.main import main
 from khotool.decode.open import open_image
+from tests.builders import REGISTRY
 from tests.unit.check.damage import FIXTURES
 
 GOOD = str(FIXTURES / "real" / "linux-7.3.4" / "image.elf.xz")
 KHO_V2 = FIXTURES / "good" / "kho-v2-sessions" / "recipe.toml"
-REFUSED = "unknown kernel release '8.0'; the nearest that khotool knows is 7.3"
+REFUSED = unknown_release("8.0", REGISTRY.sets)
 COMMANDS = {
     "check": ["check", GOOD, "--kernel", "8.0"],
     "convert": ["convert", GOOD, "-o", "{out}", "--to", "8.0"],

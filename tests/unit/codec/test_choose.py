@@ -32,19 +32,21 @@ match = { compatible = "dev" }
 """
 STRUCT = """
 [struct.ser]
-fields = [
-  { name = "version", type = "u32" },
-  { name = "pad", type = "u32" },
-  { name = "at", type = "u64" },
-  { name = "name", type = "char[8]" },
-  { name = "words", type = "u16[4]" },
-  { name = "inner", type = "part[2]" },
-]
 size = 40
+layout = '''
+u32 version;
+u32 pad;
+u64 at;
+char name[8];
+u16 words[4];
+struct part inner[2];
+'''
 
 [struct.part]
-fields = [{ name = "mark", type = "u32" }]
 size = 4
+layout = '''
+u32 mark;
+'''
 """
 PRESERVED = 0x40_0000
 

@@ -29,23 +29,26 @@ content = "fdt"
 status = "local"
 match = { compatible = "mine" }
 
-[fdt]
-properties = [
-  { name = "compatible", type = "string" },
-  { name = "blob", type = "bytes", optional = true },
-  { name = "pairs", type = "pair[]", optional = true },
-]
+[fdt.properties]
+compatible = { type = "string" }
+blob       = { type = "bytes", optional = true }
+pairs      = { type = "pair[]", optional = true }
 """
 PAIR = """
 [struct.pair]
-fields = [{ name = "a", type = "u32" }, { name = "b", type = "u32" }]
 size = 8
+layout = '''
+u32 a;
+u32 b;
+'''
 """
 NODES = """
 [fdt.nodes]
 as = "items"
 name = { name = "item", type = "NAME" }
-properties = [{ name = "value", type = "u32" }]
+
+[fdt.nodes.properties]
+value = { type = "u32" }
 """
 LISTED = """
 [fdt.any_property]

@@ -32,8 +32,11 @@ status = "local"
 match = { compatible = "one" }
 
 [struct.pair]
-fields = [{ name = "a", type = "u64" }, { name = "b", type = "u64" }]
 size = 16
+layout = '''
+u64 a;
+u64 b;
+'''
 """
 DEFINITION: Definition = load_definition(TEXT, "one.toml")
 FILES = "/LUO/sessions[vm]/files"

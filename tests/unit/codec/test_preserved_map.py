@@ -34,15 +34,18 @@ content = "fdt"
 status = "local"
 match = { compatible = "below" }
 
-[fdt]
-properties = [{ name = "compatible", type = "string" }, { name = "other", type = "u64" }]
+[fdt.properties]
+compatible = { type = "string" }
+other      = { type = "u64" }
 
 [fdt.node.first]
 optional = true
-properties = [{ name = "tree", type = "u64", points_to = { shape = "radix" } }]
 
-[fdt.node.second]
-properties = [{ name = "tree", type = "u64", points_to = { shape = "radix" } }]
+[fdt.node.first.properties]
+tree = { type = "u64", points_to = { shape = "radix" } }
+
+[fdt.node.second.properties]
+tree = { type = "u64", points_to = { shape = "radix" } }
 """
 DEFINITION: Definition = load_definition(BELOW, "below.toml")
 

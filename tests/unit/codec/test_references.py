@@ -122,27 +122,39 @@ status = "local"
 match = { compatible = "named" }
 
 [struct.holder]
-fields = [
-  { name = "handler", type = "char[8]" },
-  { name = "data", type = "u64", points_to = { shape = "handler", kind = "file", by = "handler" } },
-  { name = "token", type = "u64", role = "token" },
-  { name = "other", type = "u64", points_to = { shape = "file" } },
-]
 size = 32
+layout = '''
+char handler[8];
+u64 data;
+u64 token;
+u64 other;
+'''
+
+[struct.holder.fields]
+data  = { points_to = { shape = "handler", kind = "file", by = "handler" } }
+token = { role = "token" }
+other = { points_to = { shape = "file" } }
 
 [struct.flb]
-fields = [
-  { name = "name", type = "char[8]" },
-  { name = "data", type = "u64", points_to = { shape = "handler", kind = "flb", by = "name" } },
-]
 size = 16
+layout = '''
+char name[8];
+u64 data;
+'''
+
+[struct.flb.fields]
+data = { points_to = { shape = "handler", kind = "flb", by = "name" } }
 
 [struct.link]
-fields = [
-  { name = "must", type = "u64", points_to = { shape = "element", of = "holder" } },
-  { name = "may", type = "u64", points_to = { shape = "element", of = "holder" }, null = "empty" },
-]
 size = 16
+layout = '''
+u64 must;
+u64 may;
+'''
+
+[struct.link.fields]
+must = { points_to = { shape = "element", of = "holder" } }
+may  = { points_to = { shape = "element", of = "holder" }, null = "empty" }
 """
 DEFINITION: Definition = load_definition(TEXT, "named.toml")
 

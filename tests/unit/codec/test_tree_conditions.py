@@ -26,40 +26,29 @@ content = "fdt"
 status = "local"
 match = { compatible = "signs" }
 
-[[fdt.properties]]
-name = "count"
-type = "u64"
+[fdt.properties]
+count   = { type = "u64" }
+rows    = { type = "pair[]" }
+counted = { type = "u64", points_to = COUNTED }
+alone   = { type = "u64", points_to = { shape = "array", of = "pair", pages = 1 } }
+record  = { type = "u64", points_to = { shape = "record", of = "pair" } }
 
-[[fdt.properties]]
-name = "rows"
-type = "pair[]"
-
-[[fdt.properties]]
-name = "counted"
-type = "u64"
-points_to = { shape = "array", of = "pair", header = "head", count = "count" }
-
-[[fdt.properties]]
-name = "alone"
-type = "u64"
-points_to = { shape = "array", of = "pair", pages = 1 }
-
-[[fdt.properties]]
-name = "record"
-type = "u64"
-points_to = { shape = "record", of = "pair" }
-
-[fdt.node.below]
-properties = [{ name = "rows", type = "pair[]" }]
+[fdt.node.below.properties]
+rows = { type = "pair[]" }
 
 [struct.head]
-fields = [{ name = "count", type = "u64" }]
 size = 8
+layout = '''
+u64 count;
+'''
 
 [struct.pair]
-fields = [{ name = "at", type = "u64" }, { name = "size", type = "u64" }]
 size = 16
-"""
+layout = '''
+u64 at;
+u64 size;
+'''
+""".replace(b"COUNTED", b'{ shape = "array", of = "pair", header = "head", count = "count" }')
 DEFINITION: Definition = load_definition(TEXT, "signs.toml")
 
 

@@ -21,7 +21,6 @@ from khotool.encode.convert import convert_image
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
-from khotool.extract.memfd import contents_of
 from khotool.extract.select import payload_plan
 from khotool.extract.write import write_plan
 from khotool.findings import Severity
@@ -33,6 +32,7 @@ from khotool.model.lookup import find_node
 from khotool.model.places import Places
 from khotool.model.region import FdtRegion, RecordRegion
 from khotool.structured import Document
+from khotool.view.folios import folios_of
 from tests.builders import REGISTRY, overlaid
 from tests.strategies import meaning
 
@@ -206,7 +206,7 @@ def test_contents_of_its_files(name: str) -> None:
     for node, (token, row) in zip(nodes, rows, strict=True):
         assert node.value_of("token") == (int(token, 0) if isinstance(token, str) else token)
         plan = payload_plan(image(name), node)
-        assert contents_of(node) is not None or plan.size == 0
+        assert folios_of(image(name), node) is not None or plan.size == 0
         sink = Collect()
         write_plan(plan, image(name).space, sink)
         data = sink.getvalue()

@@ -256,24 +256,35 @@ status = "local"
 match = { entry = "LUO" }
 
 [struct.mine]
-fields = [
-  { name = "compatible", type = "char[8]", value = "mine" },
-  { name = "list", type = "u64", role = "address", points_to = { shape = "blocks", of = "one" } },
-]
 size = 16
+layout = '''
+char compatible[8];
+u64 list;
+'''
+
+[struct.mine.fields]
+compatible = { value = "mine" }
+list       = { role = "address", points_to = { shape = "blocks", of = "one" } }
 
 [struct.one]
-key = "name"
-fields = [
-  { name = "name", type = "char[64]", nonempty = true },
-  { name = "first", type = "u64", role = "address", points_to = { shape = "record", of = "two" } },
-  { name = "count", type = "u64" },
-]
 size = 80
+key = "name"
+layout = '''
+char name[64];
+u64 first;
+u64 count;
+'''
+
+[struct.one.fields]
+name  = { nonempty = true }
+first = { role = "address", points_to = { shape = "record", of = "two" } }
 
 [struct.two]
-fields = [{ name = "next", type = "u64" }, { name = "count", type = "u64" }]
 size = 16
+layout = '''
+u64 next;
+u64 count;
+'''
 """
 
 

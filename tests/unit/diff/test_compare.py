@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from khotool.abi.registry import load_registry
 from khotool.cli.main import main
 from khotool.decode.open import open_image
-from khotool.diff.changes import Comparison, DiffOptions
+from khotool.diff.changes import Comparison, DiffOptions, Result, Side, Why
 from khotool.diff.compare import compare
 from khotool.encode.reopen import image_of
+from khotool.errors import UsageError
 from khotool.manifest.mutate import mutate
+from khotool.memory.overlay import OverlaySpace
+from khotool.memory.space import U64, AddressSpace
 from khotool.model.image import Image, Node, NodeKind
 from khotool.opening.load import load_image
 from khotool.opening.models import build_model, read_model
+from khotool.pages.runs import subtract
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"
 RELEASES = sorted(path.name.removeprefix("linux-") for path in REAL.iterdir())
@@ -51,6 +58,17 @@ def capture(release: str) -> Path:
 
 def changes(result: Comparison) -> list[Change]:
     return [(str(c.kind), c.path, c.old, c.new) for c in result.changes]
+
+
+class Without(OverlaySpace):
+    """A space without one range of memory."""
+
+    def __init__(self, space: AddressSpace, low: int, high: int) -> None:
+        super().__init__(space, {})
+        self.gap = np.array([[low, high]], np.uint64)
+
+    def extents(self) -> U64:
+        return subtract(super().extents(), self.gap)
 
 
 @pytest.fixture
@@ -128,7 +146,6 @@ def test_any_field_of_a_record_shows_as_exactly_that_change(release: str) -> Non
     """Names, tokens, positions, seals, counts: one byte changed gives one change, at its path."""
     from khotool.decode.open import open_memory
     from khotool.discovery.options import OpenOptions
-    from khotool.memory.overlay import OverlaySpace
 
     image = open_image(capture(release))
     order = image.geometry.byteorder
@@ -219,8 +236,191 @@ def test_only_and_ignore(build: Callable[..., Image]) -> None:
     pair = build(), build(MANIFEST, [{"op": "poke", "path": path, "value": 6}])
     assert not compare(*pair, DiffOptions(only=("/LUO/sessions[one]",))).equal
     assert compare(*pair, DiffOptions(only=("/LUO/sessions[two]",))).equal
-    assert compare(*pair, DiffOptions(only=("/LUO/sess",))).equal
     assert compare(*pair, DiffOptions(ignore=("/LUO/sessions[*]/files[*]/data/pos",))).equal
+    # As in every command, a position or a number in another notation names an element too.
+    assert not compare(*pair, DiffOptions(only=("/LUO/sessions[0]/files[0]",))).equal
+    assert compare(*pair, DiffOptions(only=("/LUO/sessions[1]",))).equal
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/LUO/sesions", "/LUO/sess", "/LUO/sessions[three]", "/LUO/ses*[three]", "/LUO/x*/contents"],
+)
+@pytest.mark.parametrize("option", ["only", "ignore"])
+def test_a_path_that_is_in_neither_image(
+    build: Callable[..., Image], path: str, option: str
+) -> None:
+    """A misspelt path is an error, as it would make any two images equal."""
+    pair = build(), build(MANIFEST, [{"op": "poke", "path": "/LUO/liveupdate_number", "value": 4}])
+    options = DiffOptions(only=(path,)) if option == "only" else DiffOptions(ignore=(path,))
+    with pytest.raises(UsageError, match=re.escape(path)):
+        compare(*pair, options)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/abi",
+        "/page_size",
+        "/scratch[*]/size",
+        "/LUO",
+        "/memory_map",
+        "/LUO/sessions[*]/files[*]/data/folios[*]/flags",
+        "/LUO/sessions[one]/files[0x1]/data/folios[3]/flags",
+        "/LUO/sessions[one]/files[0x1]/contents",
+        "/memblock/regions[tr*]",
+    ],
+)
+def test_paths_of_all_kinds_of_changes(build: Callable[..., Image], path: str) -> None:
+    """Values, rows of tables, payload and facts of the whole image can be asked for."""
+    result = compare(build(), build(), DiffOptions(only=(path,), contents=True))
+    assert result.result is not Result.DIFFERENT
+
+
+def test_a_path_of_one_image_only(build: Callable[..., Image]) -> None:
+    """What was added or removed is in one of the images, and that is enough."""
+    fewer = MANIFEST.replace('name = "two"', 'name = "three"')
+    result = compare(build(), build(fewer), DiffOptions(only=("/LUO/sessions[two]",)))
+    assert not result.equal
+    assert compare(build(), build(fewer), DiffOptions(ignore=("/LUO/sessions[two]",))).equal
+
+
+RANGES = """
+id = "ranges-v1"
+title = "A file of ranges"
+kind = "file"
+content = "ranges_ser"
+status = "local"
+match = { compatible = "ranges-v1" }
+uses = ["kho_vmalloc"]
+doc = "Memory in pieces."
+
+[struct.ranges_ser]
+doc = "The pieces of a file."
+fields = [
+  { name = "nr", type = "u64", role = "count", counts = "pieces", doc = "number of pieces" },
+  { name = "pieces", type = "kho_vmalloc", holds = { of = "piece", count = "nr" }, doc = "all" },
+]
+size = 24
+
+[struct.piece]
+doc = "One piece."
+fields = [
+  { name = "start", type = "u64", role = "address", POINTS, null = "empty", doc = "where it is" },
+  { name = "length", type = "u64", role = "bytes", doc = "its length" },
+]
+size = 16
+""".replace("POINTS", 'points_to = { shape = "range", size = "length" }')
+PIECES = """
+abi = "7.3"
+[[session]]
+name = "vm"
+[[session.file]]
+handler = "ranges-v1"
+token = 1
+[session.file.fields]
+pieces = [
+  { size = "8K", contents = { fill = "a" } },
+  { size = "4K", contents = { fill = "b" } },
+]
+"""
+RANGES_FILE = "/LUO/sessions[vm]/files[0x1]"
+
+
+@pytest.fixture
+def ranges(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes an image of a manifest whose file keeps its memory as ranges in a table."""
+    (tmp_path / "formats").mkdir()
+    (tmp_path / "formats" / "ranges-v1.toml").write_text(RANGES)
+
+    def make(text: str) -> Path:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.elf"
+        path.with_suffix(".toml").write_text(text)
+        command = ["encode", str(path.with_suffix(".toml")), "-o", str(path), "-q"]
+        assert main([*command, "--formats", str(tmp_path / "formats")]) == 0
+        return path
+
+    return make
+
+
+def test_ranges_in_a_table_are_payload(
+    ranges: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Memory that the rows of a table point to is compared and extracted: all of it, or one row."""
+    formats = ["--formats", str(tmp_path / "formats")]
+    one = ranges(PIECES)
+    two = ranges(PIECES.replace('fill = "b"', 'fill = "c"'))
+    assert main(["diff", str(one), str(two), *formats]) == 0
+    assert main(["diff", str(one), str(one), "--contents", *formats]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(one), str(two), "--contents", "--json", *formats]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [(c["path"], c["offset"]) for c in document["changes"]] == [
+        (f"{RANGES_FILE}/contents", 8192)
+    ]
+    out = tmp_path / "out"
+    for path, expected in (
+        (RANGES_FILE, b"a" * 8192 + b"b" * 4096),
+        (f"{RANGES_FILE}/data/pieces", b"a" * 8192 + b"b" * 4096),
+        (f"{RANGES_FILE}/data/pieces[1]", b"b" * 4096),
+        (f"{RANGES_FILE}/data/pieces[1]/start", b"b" * 4096),
+    ):
+        assert main(["extract", str(one), path, "-o", str(out), *formats]) == 0
+        assert out.read_bytes() == expected
+    assert main(["extract", str(one), "/", "--all", "-o", str(tmp_path / "all"), *formats]) == 0
+    assert (tmp_path / "all" / "sessions" / "vm" / "0x1").read_bytes() == b"a" * 8192 + b"b" * 4096
+
+
+def test_payload_that_one_side_did_not_capture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not compared: neither a change, nor equal."""
+    whole, packed = str(capture("7.3.4")), str(tmp_path / "packed.elf")
+    assert main(["pack", whole, "-o", packed, "-q"]) == 0
+    assert main(["diff", whole, packed]) == 0
+    capsys.readouterr()
+    for pair in ((whole, packed), (packed, whole), (packed, packed)):
+        assert main(["diff", *pair, "--contents"]) == 5
+        assert re.search(
+            r"^equal in what both captured; \d+ not compared$", capsys.readouterr().out, re.M
+        )
+    assert main(["diff", whole, packed, "--contents", "--json"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert (document["equal"], document["result"], document["changes"]) == (False, "incomplete", [])
+    gap = next(row for row in document["not_compared"] if row["path"].endswith("files[0x1]"))
+    assert gap == {
+        "path": "/LUO/sessions[vm-alpha]/files[0x1]",
+        "reason": "not-captured",
+        "image": "second",
+        "contents": True,
+        "size": 2 << 20,
+    }
+    # What is not asked for does not count.
+    assert main(["diff", whole, packed, "--contents", "--only", "/kexec-metadata"]) == 0
+    assert main(["diff", whole, packed, "--contents", "--ignore", "/LUO/sessions"]) == 5
+
+
+def test_payload_that_is_captured_in_part(build: Callable[..., Image]) -> None:
+    """What both images have is compared, and the rest is not."""
+    from khotool.extract.select import payload_plan
+    from khotool.model.lookup import find_node
+
+    image = build()
+    file = "/LUO/sessions[one]/files[0x1]"
+    plan = payload_plan(image, find_node(image, file))
+    start = int(plan.address[0])
+    page = image.geometry.page_size
+    for at, found in ((page + 5, None), (3 * page + 5, 3 * page + 5)):
+        poke = {"op": "poke", "address": hex(start + at), "bytes": "ff"}
+        other = build(MANIFEST, [poke])
+        space = Without(other.space, start + page, start + 2 * page)
+        other = dataclasses.replace(other, space=space)
+        result = compare(image, other, DiffOptions(contents=True, only=(file,)))
+        expected = [] if found is None else [f"{file}/contents"]
+        assert [change.path for change in result.changes] == expected
+        assert [change.detail["offset"] for change in result.changes] == [found][: len(expected)]
+        assert [(gap.path, gap.size) for gap in result.not_compared] == [(file, page)]
 
 
 def test_addresses_and_pages() -> None:
@@ -234,13 +434,15 @@ def test_addresses_and_pages() -> None:
     assert plain.added == []
 
 
-def test_incoming_values_are_notes() -> None:
-    """What the booted kernel used up is said, and is no loss."""
+def test_what_a_boot_consumed_is_not_compared() -> None:
+    """What the booted kernel reused is not lost, and the images are not called equal."""
     old = open_image(capture("7.3.4"))
     copy = open_image(capture("7.3.4").with_name("debugfs.tar.xz"))
     result = compare(old, copy)
-    assert result.equal
-    assert any("consumed" in note for note in result.notes)
+    assert result.result is Result.INCOMPLETE
+    gaps = {gap.path: (gap.why, gap.side) for gap in result.not_compared}
+    assert gaps["/LUO"] == (Why.CONSUMED, Side.SECOND)
+    assert gaps["/memory_map"] == (Why.NOT_CAPTURED, Side.SECOND)
 
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

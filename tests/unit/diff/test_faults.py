@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from khotool.decode.open import open_image, open_memory
-from khotool.diff.changes import Comparison, DiffOptions
+from khotool.diff.changes import Comparison, DiffOptions, NotCompared, Result, Side, Why
 from khotool.diff.compare import compare
 from khotool.discovery.options import OpenOptions
 from khotool.memory.overlay import OverlaySpace
@@ -59,13 +59,15 @@ def image() -> Image:
 @pytest.mark.parametrize("release", ["6.18.15", "6.19.11", "7.1.13", "7.3.4"])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_what_a_debugfs_copy_lacks_is_not_lost(release: str, swapped: bool) -> None:
-    """debugfs shows blobs alone: sessions and FLBs behind them are notes, and no change."""
+    """debugfs shows blobs alone: sessions and FLBs that they point to are not compared."""
     pair = capture(release), capture(release, "debugfs.tar.xz")
     result = compare(*(reversed(pair) if swapped else pair))
     assert changes(result) == []
-    assert result.equal
+    assert result.result is Result.INCOMPLETE
+    side = Side.FIRST if swapped else Side.SECOND
+    assert {gap.side for gap in result.not_compared} == {side}
     if release != "6.18.15":
-        assert any("/LUO" in note for note in result.notes)
+        assert any(gap.path.startswith("/LUO") for gap in result.not_compared)
 
 
 FAULTS = sorted(
@@ -112,15 +114,16 @@ def without_page(image: Image, address: int) -> Image:
 @pytest.mark.parametrize(
     "path", ["/LUO/sessions", f"{ALPHA}/files", "/LUO/flbs", f"{ALPHA}/files[0x10]/data"]
 )
-def test_a_page_that_is_not_captured_is_a_note(image: Image, path: str) -> None:
+def test_a_page_that_is_not_captured(image: Image, path: str) -> None:
     """Records on a page outside the capture are neither removed nor lost by their owners."""
     target = find_node(image, path).target
     assert target is not None
     other = without_page(image, target.address)
-    for result in (compare(image, other), compare(other, image)):
+    for side, pair in ((Side.SECOND, (image, other)), (Side.FIRST, (other, image))):
+        result = compare(*pair)
         assert changes(result) == []
         assert result.owners == []
-        assert any(note.startswith(f"{path}:") and "not-captured" in note for note in result.notes)
+        assert NotCompared(path, Why.NOT_CAPTURED, side) in result.not_compared
 
 
 @pytest.mark.parametrize(
@@ -142,11 +145,12 @@ def test_a_pointer_to_nowhere_is_that_one_change(image: Image, path: str, addres
 
 
 def test_an_unknown_handler_is_that_one_change(image: Image) -> None:
-    """The handler changed; that its record can no longer be read is a note."""
+    """The handler changed; its record can no longer be read, and is not compared."""
     path = f"{ALPHA}/files[0x1]/handler"
     result = compare(image, text(image, path, "memfd-v9"))
     assert changes(result) == [("changed", path, "memfd-v2", "memfd-v9")]
-    assert any(f"{ALPHA}/files[0x1]/data" in note for note in result.notes)
+    gap = NotCompared(f"{ALPHA}/files[0x1]/data", Why.OTHER_HANDLER, Side.BOTH)
+    assert result.not_compared == [gap]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,8 @@ def test_an_unknown_version_is_that_one_change(release: str, path: str, new: str
     for addresses in (False, True):
         result = compare(old, text(old, path, new), DiffOptions(addresses=addresses))
         assert changes(result) == [("changed", path, value, new)]
-        assert any("not known in the second image" in note for note in result.notes)
+        gaps = [(gap.why, gap.side) for gap in result.not_compared]
+        assert (Why.UNKNOWN_FORMAT, Side.SECOND) in gaps
 
 
 @pytest.mark.parametrize("token", [1, 3, 0x10])
@@ -254,7 +259,7 @@ def test_every_field_at_another_place_is_still_layout(
     assert not compare(image, other, DiffOptions(addresses=True)).equal
 
 
-def test_limits_are_notes(image: Image) -> None:
+def test_what_a_limit_hides_is_not_compared(image: Image) -> None:
     """What lies beyond a limit of one image is unknown, and not removed."""
     from khotool.limits import Limits
 
@@ -262,4 +267,13 @@ def test_limits_are_notes(image: Image) -> None:
     result = compare(image, short)
     assert changes(result) == []
     assert result.owners == []
-    assert any("limit" in note for note in result.notes)
+    assert NotCompared("/", Why.LIMIT, Side.SECOND) in result.not_compared
+
+
+def test_a_handler_that_nobody_knows_is_not_compared(image: Image) -> None:
+    """The record behind a handle of an unknown handler may differ in anything."""
+    other = text(image, f"{ALPHA}/files[0x1]/handler", "memfd-v9")
+    result = compare(other, other)
+    gap = NotCompared(f"{ALPHA}/files[0x1]/data", Why.UNKNOWN_FORMAT, Side.BOTH)
+    assert result.not_compared == [gap]
+    assert result.result is Result.INCOMPLETE

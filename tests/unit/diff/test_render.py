@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from khotool.decode.open import open_image
-from khotool.diff.changes import Change, ChangeKind, Comparison
+from khotool.diff.changes import Change, ChangeKind, Comparison, NotCompared, Side, Why
 from khotool.render.diff import diff_lines, diff_markdown, grouped, part_of, summary
 from khotool.render.lines import plain
 
@@ -16,7 +16,7 @@ def test_hostile_text_never_reaches_the_terminal_raw() -> None:
     image = open_image(IMAGE)
     result = Comparison(
         [Change(ChangeKind.CHANGED, EVIL, "a", "b", ("\x1b]0;x\x07", "\u202e"))],
-        notes=["\x1b[31m"],
+        not_compared=[NotCompared("/\x1b[31m", Why.LIMIT, Side.BOTH)],
     )
     text = "".join(plain(diff_lines(image, image, result, 4096), 100))
     assert all(char.isprintable() or char == "\n" for char in text)

@@ -47,13 +47,13 @@ def blocks_at_40(**header: int) -> bytes:
         ),
         (
             fdt(off_mem_rsvmap=44),
-            [(ALIGNMENT, 16, "off_mem_rsvmap 44 is no multiple of 8")],
+            [(ALIGNMENT, 16, "off_mem_rsvmap 44 is not a multiple of 8")],
         ),
         (
             fdt(off_mem_rsvmap=80),
             [(TRUNCATED, 16, "off_mem_rsvmap 80..80 is not inside 40..74")],
         ),
-        (fdt(off_dt_struct=58), [(ALIGNMENT, 8, "off_dt_struct 58 is no multiple of 4")]),
+        (fdt(off_dt_struct=58), [(ALIGNMENT, 8, "off_dt_struct 58 is not a multiple of 4")]),
         (fdt(size_dt_struct=18), []),
         (fdt(size_dt_struct=19), [(TRUNCATED, 8, "dt_struct 56..75 is not inside 40..74")]),
         (fdt(size_dt_struct=19, version=16), []),

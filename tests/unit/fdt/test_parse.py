@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.fdt.blob import FdtError, Node, Nop, Problem
+from khotool.fdt.blob import Blob, FdtError, Node, Nop, Problem
 from khotool.fdt.parse import MAX_REMARKS, check, parse
 from khotool.fdt.write import build_sequential, emit, gaps
 from tests.unit.fdt.made import fdt, words
@@ -353,3 +356,49 @@ def test_garbage_after_a_magic(tail: bytes) -> None:
             parse(data)
     else:
         parse(data)
+
+
+DTS = """/dts-v1/;
+/memreserve/ 0x1000 0x2000;
+/ {
+    compatible = "a", "b";
+    x = <1 2>;
+    y = "z";
+    empty;
+    node@1 {
+        w = [01 02 03 04 05 06 07 08 09];
+        sub { v = <3>; q = "12345678"; deep { r = <1 2 3>; }; };
+        after { s = "x"; };
+    };
+};
+"""
+
+
+@pytest.mark.skipif(shutil.which("dtc") is None, reason="dtc is not installed")
+@pytest.mark.parametrize("version", [1, 2, 3, 16])
+def test_old_versions_are_read_as_libfdt_reads_them(version: int, tmp_path: Path) -> None:
+    """Before version 16 names are paths and long values are aligned; dtc adds "name"."""
+
+    def compiled(number: int) -> Blob:
+        path = tmp_path / f"v{number}.dtb"
+        subprocess.run(
+            ["dtc", "-q", "-V", str(number), "-O", "dtb", "-o", str(path), "-"],
+            input=DTS.encode(),
+            check=True,
+        )
+        return parse(path.read_bytes())
+
+    def content(blob: Blob) -> list[tuple[int, str, list[tuple[str, bytes]]]]:
+        assert blob.root is not None
+        return [
+            (depth, node.name, [(p.name, p.value) for p in node.properties if p.name != "name"])
+            for depth, node in blob.root.walk()
+        ]
+
+    old, new = compiled(version), compiled(17)
+    assert old.version == version
+    assert content(old) == content(new)
+    assert old.reservations == new.reservations
+    assert {problem.code for problem in old.problems} <= {"version"}
+    if version < 16:
+        assert [p.value for p in old.root.properties if p.name == "name"] == [b"\0"]  # type: ignore[union-attr]

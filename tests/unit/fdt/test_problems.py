@@ -68,7 +68,7 @@ def own(blob: Blob) -> list[Property]:
         (fdt(size_dt_struct=18), [("data-after-end", 72)], True),
         (fdt(version=16, last_comp_version=16), [], True),
         (fdt(version=16, size_dt_struct=4), [], True),
-        (fdt(version=15), [("version", 20)], True),
+        (fdt(version=15), [("version", 20)], False),
         (fdt(last_comp_version=17), [], True),
         (fdt(version=18, last_comp_version=18), [("version", 20)], True),
         (fdt(off_dt_strings=60), [("strings-overlap-struct", 60)], True),

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from khotool.fdt.blob import FdtError, Node, Nop, Property
-from khotool.fdt.dts import to_dts
 from khotool.fdt.parse import parse
 from khotool.fdt.text import comment
 from khotool.fdt.tree import to_pyfdt
 from khotool.fdt.write import build_sequential, emit
+from khotool.render.device_tree import to_dts
 from tests.unit.fdt.made import fdt, words
 from tests.unit.fdt.real_blobs import ROOT_6_19
 
@@ -65,7 +65,7 @@ def test_a_problem_is_told_once() -> None:
     assert f"a_2fb {{ /* real name 'a/b' */ /* {problem} */\n" in text
     first, second, third, *_ = text.splitlines()
     assert first == "/dts-v1/;"
-    assert second == "/* offset 0x10: off_mem_rsvmap 44 is no multiple of 8 */"
+    assert second == "/* offset 0x10: off_mem_rsvmap 44 is not a multiple of 8 */"
     assert third.startswith("/* offset 0x4c: ")
 
 

@@ -16,11 +16,10 @@ from khotool.fdt.write import (
     build_sequential,
     emit,
     gaps,
-    split_read_write,
 )
 from tests.unit.fdt.made import fdt
 from tests.unit.fdt.real_blobs import ALL, READ_WRITE, ROOT_6_17, ROOT_7_1, SEQUENTIAL
-from tests.unit.fdt.trees import flat, tidy_nodes, tidy_roots
+from tests.unit.fdt.trees import flat, split_read_write, tidy_nodes, tidy_roots
 
 
 def root_of(data: bytes) -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from khotool.fdt.blob import Item, Node, Nop, Property
@@ -85,3 +87,27 @@ def flat(root: Node | None) -> list[tuple[int, str, list[tuple[str, bytes | None
                 items.append((item.name if isinstance(item, Node) else "nop", None))
         shown.append((depth, node.name, items))
     return shown
+
+
+def split_read_write(root: Node) -> tuple[Node, list[Node]]:
+    """Arguments of ``build_read_write`` that give the tree of a parsed 6.19+ KHO root.
+
+    The kernel writes only properties sequentially, so every child counts as added; it sets
+    all properties of a node before it adds nodes below. NOPs in children are dropped.
+    """
+    initial = Node(root.name, items=[item for item in root.items if not isinstance(item, Node)])
+    return initial, [_reversed(child) for child in reversed(root.children)]
+
+
+def _reversed(root: Node) -> Node:
+    """Copy with properties, then children, in the opposite order on every level."""
+    top = Node(root.name)
+    stack = [(root, top)]
+    while stack:
+        source, target = stack.pop()
+        target.items.extend(replace(item) for item in reversed(source.properties))
+        for child in reversed(source.children):
+            copy = Node(child.name)
+            stack.append((child, copy))
+            target.items.append(copy)
+    return top

@@ -334,20 +334,22 @@ header = "none"
 match = { compatible = "rings-v1" }
 doc = "Queues of a device, each with the memory of its ring."
 
-[fdt]
-properties = [
-  { name = "compatible", type = "string", value = "rings-v1", doc = "version of this tree" },
-  { name = "queues", type = "queue[]", doc = "one for each queue" },
-]
+[fdt.properties]
+compatible = { type = "string", value = "rings-v1", doc = "version of this tree" }
+queues = { type = "queue[]", doc = "one for each queue" }
 
 [struct.queue]
 doc = "A queue."
-fields = [
-  { name = "ring", type = "u64", role = "address", points_to = POINTS, null = "empty", doc = "memory" },
-  { name = "len", type = "u64", role = "bytes", doc = "bytes of the ring" },
-  { name = "depth", type = "u64", doc = "entries" },
-]
 size = 24
+layout = '''
+u64 ring;   /* memory */
+u64 len;    /* bytes of the ring */
+u64 depth;  /* entries */
+'''
+
+[struct.queue.fields]
+ring = { role = "address", points_to = POINTS, null = "empty" }
+len = { role = "bytes" }
 """.replace("POINTS", '{ shape = "range", size = "len" }')
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.bitmap_size import bitmap_size_evidence
 from khotool.maps.preserved import PageKind
 from khotool.pages.blocks import Blocks
 from tests.unit.maps.chunk_pages import Memory, block_sets, store, walk
@@ -129,16 +128,3 @@ def test_random_pages_give_a_map_and_problems(seed: int, small: bool) -> None:
         memory.pieces[number << 12] = words.astype("<u8").tobytes()
     found = walk(memory, 4096, size=512 if small else 4096)
     assert len(found.chunks) <= 8
-    bitmap_size_evidence(found.chunks, page_shift=12)
-
-
-def test_elements_tell_the_size_of_bitmaps() -> None:
-    """Small bitmaps betray themselves; page-size ones are only probable."""
-    blocks = Blocks.single(np.arange(16, dtype=np.uint64) << np.uint64(24), 0, 12)
-    memory, first = store(blocks, "<", 512)
-    reasons = bitmap_size_evidence(walk(memory, first, size=512).chunks, page_shift=12)
-    assert [(reason.layout, reason.certain) for reason in reasons] == [("512", True)] * 3
-    memory, first = store(blocks, "<", 4096)
-    reasons = bitmap_size_evidence(walk(memory, first).chunks, page_shift=12)
-    assert [(reason.layout, reason.certain) for reason in reasons] == [("page", False)]
-    assert bitmap_size_evidence([], page_shift=12) == []

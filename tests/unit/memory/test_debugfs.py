@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,35 @@ def test_directories_in_a_tar(tmp_path: Path) -> None:
     path.write_bytes(buffer.getvalue())
     (tree,) = copy_at(path).trees
     assert (tree.name, tree.fdt, tree.subtrees) == ("kho/in", None, {})
+
+
+def with_pax(text: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A tar of one tree behind an extended header."""
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = kind, len(text)
+    return header.tobuf() + text.ljust(-(-len(text) // 512) * 512, b"\0") + tar_of(FILES)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_costly_extended_headers(kind: bytes, tmp_path: Path) -> None:
+    """A header of digits, on which tarfile spends minutes, is an error at once."""
+    begin = time.process_time()
+    path = tmp_path / "kho.tar"
+    path.write_bytes(with_pax(b"9" * 400_000, kind))
+    with pytest.raises(InputError, match="extended header"):
+        open_source(path)
+    path.write_bytes(with_pax(b"9" * 60_000, tarfile.XHDTYPE))
+    with pytest.raises(InputError, match="extended header"):
+        open_source(path)
+    assert time.process_time() - begin < 2.0
+
+
+def test_extended_headers_of_real_archives(tmp_path: Path) -> None:
+    """What tar writes for long names and exact times is read."""
+    path = tmp_path / "kho.tar"
+    prefix = "a" * 90 + "/" + "b" * 90 + "/kho/"
+    for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        path.write_bytes(tar_of(FILES, prefix, kind))
+        source = open_source(path)
+        assert isinstance(source, DebugfsCopy)
+        assert source.trees

@@ -153,3 +153,12 @@ def test_tokens_of_a_tree(items: list[Property | FdtNode], expected: list[str]) 
     assert all(mark.size > 0 for mark in marks)
     (first,) = [mark for mark in marks if mark.text.startswith("totalsize")]
     assert (first.address, first.text) == (0x1004, f"totalsize {len(blob.data):#x}, big-endian")
+
+
+def test_gaps_take_no_time() -> None:
+    """A range up to 2^64 is cut into the pieces of the capture; each gap is one step."""
+    image, places = opened()
+    last = int(image.space.extents()[-1, 1])
+    pieces = list(annotate(image, places, last - 16, (1 << 64) - last + 16))
+    assert [(piece.size, piece.state) for piece in pieces[-1:]] == [((1 << 64) - last, "hole")]
+    assert sum(piece.size for piece in pieces) == (1 << 64) - last + 16

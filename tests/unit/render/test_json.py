@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +45,26 @@ def test_form() -> None:
         + "y" * 60
         + '"\n ],\n "e": "\\udcff"\n}\n'
     )
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_rows_at_any_depth_are_written_as_they_come(compact: bool) -> None:
+    """A stream inside objects and arrays is read once, element by element, and is an array."""
+    read: list[int] = []
+
+    def numbers() -> Iterator[object]:
+        for number in range(3):
+            read.append(number)
+            yield {"n": number, "deep": Rows([number, [number]])}
+
+    chunks = json_chunks(
+        {"a": [1, {"rows": Rows(numbers())}], "b": Rows([]), "c": {}}, compact=compact
+    )
+    text = ""
+    while '"n"' not in text:
+        text += next(chunks)
+    assert read == [0]
+    text += "".join(chunks)
+    rows = [{"n": number, "deep": [number, [number]]} for number in range(3)]
+    assert json.loads(text) == {"a": [1, {"rows": rows}], "b": [], "c": {}}
+    assert (" " in text) is not compact

@@ -156,3 +156,19 @@ def unfilter(kind: int, now: bytearray, before: bytearray, step: int) -> None:
         near = min((left, up, corner), key=lambda v: abs(left + up - corner - v))
         add = (0, left, up, (left + up) // 2, near)[kind]
         now[i] = (now[i] + add) & 0xFF
+
+
+def test_unknown_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes that no definition explains are no sizes, and no bug."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'abi = "7.3"\n[[reserve_mem]]\nname = "trace"\nsize = "2M"\nalign = "2M"\n'
+        '[[session]]\nname = "vm"\n[[session.file]]\ntoken = 1\nsize = "16K"\n'
+    )
+    image, page = tmp_path / "image.elf", tmp_path / "page.html"
+    assert main(["encode", str(recipe), "-o", str(image)]) == 0
+    data = image.read_bytes()
+    assert b"reserve-mem-v1\0" in data
+    image.write_bytes(data.replace(b"reserve-mem-v1\0", b"reserve-mem-v9\0"))
+    assert main(["report", str(image), "-o", str(page)]) == 0, capsys.readouterr().err
+    assert "trace" in page.read_text("utf-8")

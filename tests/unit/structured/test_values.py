@@ -104,7 +104,7 @@ GETTERS: dict[str, tuple[str, Callable[[Table], object], object, str]] = {
         'a = ["RO"]',
         lambda t: t["a"].flags({"R": 4}),
         0,
-        "a[0]: unknown flag 'RO'; d",
+        "a[0]: unknown flag 'RO'; e",
     ),
     "flag of a number": (
         "a = [1]",
@@ -195,8 +195,12 @@ def test_wrong_places() -> None:
 def test_lines_inside_a_text() -> None:
     """A mistake in a text of several lines may name one of them."""
     document = read('a = 1\ntext = """\none\ntwo\n"""\n')
-    document.root["text"].mistake("what is two?", line=2)
-    assert told(document)[-1].startswith("f.toml:4: text: what is two?")
+    document.root.integer("a")
+    document.root["text"].mistake("what is two?", line=2, column=3)
+    assert document.mistakes() == [Mistake("f.toml", 4, 3, "text", "what is two?")]
+    document = read('text = "one"\n')
+    document.root["text"].mistake("what is one?", line=1)
+    assert told(document) == ["f.toml:1: text: what is one?"]
 
 
 def test_mistakes_have_an_end() -> None:

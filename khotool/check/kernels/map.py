@@ -1,0 +1,203 @@
+"""What a kernel makes of the map of preserved memory."""
+
+from __future__ import annotations
+
+from khotool.absent import Absent, Reason
+from khotool.check.kernels.boot import Boot
+from khotool.check.kernels.verdict import Outcome, Unseen
+from khotool.limits import Limits
+from khotool.maps import radix
+from khotool.maps.preserved import MapProblem, PreservedMap
+from khotool.model.image import Image
+from khotool.model.region import MapRegion, RecordRegion, TableRegion
+from khotool.pages.blocks import Blocks
+
+UNBOUNDED = {
+    "shared-node": "a node of the map is reached twice",
+    "shared-bitmap": "a bitmap of the map is named twice",
+    "chunk-cycle": "the chunks of the map lead in a circle",
+    "unaligned-child": "a node of the map is read from the middle of a page",
+    "unaligned-chunk": "a chunk of the map is read from the middle of a page",
+    "unaligned-root": "the map is read from the middle of a page",
+    "too-many-elements": "a chunk of the map counts more elements than it has",
+    "out-of-range": "a block of the map lies where there is no memory",
+}
+"""Damage by code of a ``MapProblem`` with which the walk runs into memory that is not there.
+
+The kernel trusts the map: it marks the ``struct page`` of every block without a look at where
+that is (``kho_preserved_memory_reserve``, up to 6.19 ``deserialize_bitmap``).
+"""
+OTHER_BLOCKS = "other pages are reserved than were preserved"
+PROBE = Limits(nodes=1 << 16)
+"""Effort spent on a page that may be the map."""
+MISSING = ("missing-node", "missing-bitmap", "missing-chunk")
+LOST_ROOT = "KHO: failed to restore folio for KHO fdt"
+
+
+def judge_map(boot: Boot) -> None:
+    """kho_mem_deserialize / kho_radix_walk_tree: reserve every block, without checks."""
+    image, verdict = boot.image, boot.verdict
+    if any(step.stage == "map" for step in verdict.steps) or not verdict.accepts("kho-root"):
+        # There is no property that this kernel would look at, or it is not in the image.
+        return
+    pointer = image.tree.value_of("memory_map")
+    if boot.panics_beyond("map", "/memory_map", pointer):
+        return
+    if pointer == 0:
+        # Up to 6.18 this is taken for a handover of nothing.
+        nothing_reserved(boot)
+        return
+    if isinstance(image.map, Absent):
+        _absent(boot, image.map, pointer)
+        return
+    choice = next(
+        (c for c in image.choices if c.definition == image.tree.format and c.among == "layout"),
+        None,
+    )
+    chosen = choice.layout if choice is not None else ""
+    expected = boot.kernel.abi.layouts.get(image.tree.format, chosen)
+    damaged = isinstance(image.map, PreservedMap) and image.map.problems
+    if chosen != expected and choice is not None and (choice.certain or not damaged):
+        why = f"the image has {chosen}, this kernel reads {expected}: {OTHER_BLOCKS}"
+        verdict.add("map", Outcome.CORRUPT, why=why)
+        return
+    if isinstance(image.map, PreservedMap):
+        _found(boot, image.map)
+
+
+def nothing_reserved(boot: Boot, *console: str) -> None:
+    """A map that the kernel does not find, up to 6.18: all that was preserved is given away."""
+    boot.blocks = Blocks.empty(boot.image.geometry.page_shift)
+    lost = (LOST_ROOT,) if boot.kernel.does.restores_root else ()
+    why = "no map: nothing is reserved"
+    boot.verdict.add("map", Outcome.CORRUPT, *console, *lost, why=why)
+
+
+def _not_judged(boot: Boot, unseen: Unseen, why: str) -> None:
+    """Leave the map open, and with it whether anything is preserved."""
+    boot.verdict.not_judged("map", unseen, why)
+    boot.blocks = None
+
+
+def _absent(boot: Boot, found: Absent, pointer: object) -> None:
+    """A map that could not be read: damage, or not in the image."""
+    if boot.unseen is not None:
+        _not_judged(boot, *boot.unseen)
+    elif found.reason is Reason.NOT_CAPTURED and not map_elsewhere(boot):
+        reason = boot.gap(pointer) or Unseen.NOT_CAPTURED
+        _not_judged(boot, reason, "the map is not in the image")
+    elif "MEM301" in boot.rules_at("/memory_map"):
+        place = f"{pointer:#x}" if isinstance(pointer, int) else "its place"
+        why = f"the map is not at {place}: nothing, or other memory, is reserved"
+        boot.verdict.add("map", Outcome.CORRUPT, why=why)
+    else:
+        _not_judged(boot, Unseen(found.reason), "the map could not be read")
+
+
+def _found(boot: Boot, found: PreservedMap) -> None:
+    verdict = boot.verdict
+    for problem in found.problems:
+        if problem.code in UNBOUNDED:
+            why = f"{UNBOUNDED[problem.code]}, at {problem.address:#x}"
+            verdict.add("map", Outcome.PANIC, why=why)
+            return
+        if problem.code in MISSING and boot.beyond(problem.address):
+            why = f"a part of the map is at {problem.address:#x}, where there is no memory"
+            verdict.add("map", Outcome.PANIC, why=why)
+            return
+    blocks = found.blocks
+    if blocks.clipped or (len(blocks) and int(blocks.end.max()) > boot.memory_end):
+        why = f"{UNBOUNDED['out-of-range']}, at {int(blocks.start[-1]):#x}"
+        verdict.add("map", Outcome.PANIC, why=why)
+        return
+    if found.problems:
+        _problem(boot, found.problems[0])
+        return
+    lost = metadata_lost(boot.image)
+    if lost:
+        verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
+        return
+    verdict.add("map", Outcome.ACCEPT)
+
+
+def _problem(boot: Boot, problem: MapProblem) -> None:
+    """Damage that a boot survives."""
+    if problem.code == "limit":
+        _not_judged(boot, Unseen.LIMIT, "the map is larger than --limit allows")
+    elif problem.code in MISSING and (unseen := gap_in_map(boot, problem.address)) is not None:
+        why = f"a part of the map, at {problem.address:#x}, is not in the image"
+        _not_judged(boot, unseen, why)
+    else:
+        why = f"damage of the map at {problem.address:#x} ({problem.code}): {OTHER_BLOCKS}"
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=why)
+
+
+def gap_in_map(boot: Boot, address: int) -> Unseen | None:
+    """Why a page of the map is not in the image; None where its pointer leads astray."""
+    unseen = boot.gap(address)
+    # A pointer that was changed leaves the page it led to without an owner.
+    return unseen if unseen is not Unseen.NOT_CAPTURED or not len(boot.strays()) else None
+
+
+def map_elsewhere(boot: Boot) -> bool:
+    """True if a whole radix tree that preserves the root lies where nothing points to.
+
+    Then the pointer is wrong; else the tree was not captured.
+    """
+    image, span = boot.image, boot.image.tree.span
+    definition = image.registry.definitions.get(image.tree.format)
+    if span is None or definition is None:
+        return False
+    geometry = image.geometry
+    for address in boot.strays().tolist():
+        found = radix.walk(
+            lambda wanted: image.space.gather(wanted, geometry.page_size),
+            address,
+            page_shift=geometry.page_shift,
+            byteorder=geometry.prefix,
+            limits=PROBE,
+        )
+        if found.complete and not found.problems and found.blocks.block_of(span.address):
+            return True
+    return False
+
+
+def _root_lines(boot: Boot) -> tuple[str, ...]:
+    """What a kernel that restores the page of the root says where that is not preserved."""
+    span = boot.image.tree.span
+    if not boot.kernel.does.restores_root or boot.blocks is None or span is None:
+        return ()
+    block = boot.blocks.block_of(span.address)
+    return () if block is not None and block[0] == span.address else (LOST_ROOT,)
+
+
+def metadata_lost(image: Image) -> str:
+    """Why a record of the handover may be overwritten before it is read, or nothing.
+
+    A record that is not preserved is given away at boot. Payload and the pages of a vmalloc area
+    that are not preserved are found when they are restored.
+    """
+    owned = image.ownership()
+    if owned is None or not len(owned.unpreserved):
+        return ""
+    for region in image.regions:
+        if isinstance(region, MapRegion | TableRegion) or is_chunk(image, region):
+            # The map's own pages are read before any memory is given away.
+            continue
+        for address, _ in region.extents():
+            row = owned.unpreserved.start.searchsorted(address, side="right") - 1
+            if row < 0:
+                continue
+            start = int(owned.unpreserved.start[row])
+            pages = int(owned.unpreserved.pages[row])
+            if start <= address < start + pages * image.geometry.page_size:
+                return f"{region.path} at {address:#x} is not preserved"
+    return ""
+
+
+def is_chunk(image: Image, region: object) -> bool:
+    """True for a page that lists the pages of a vmalloc area."""
+    return isinstance(region, RecordRegion) and region.compiled.struct.name == CHUNK
+
+
+CHUNK = "kho_vmalloc_chunk"

@@ -1,0 +1,123 @@
+"""``khotool boot``: real kernels, booted on images."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
+from khotool.cli.options import add_image_options, add_output_options, options_from
+from khotool.cli.output import progress, refuse_same_file, write_json, write_lines
+from khotool.errors import KhotoolError
+
+if TYPE_CHECKING:
+    from khotool.lab.boot import Booted, Request
+    from khotool.lab.kernelfile import KernelFile
+    from khotool.render.boot import NotBooted
+
+NAME = "boot"
+HELP = "boot real kernels on images, and say what came back"
+EPILOG = """\
+examples:
+  khotool boot image.elf --kernel bzImage
+  khotool boot *.elf --kernel bzImage-7.1 --kernel bzImage-7.3      a matrix
+  khotool boot mutants/*.elf --kernel bzImage --expect prediction
+  khotool boot image.elf --kernel Image.gz --memory 2G --console log.txt
+  khotool boot image.elf --kernel bzImage --initrd mine.cpio.gz
+
+The kernel starts under QEMU as kexec would have started it: without a first kernel, without root,
+in a few seconds.
+What it says, and what user space gets back, is compared with the image and with what
+'khotool check --kernel' predicts. An image is whatever khotool reads: a capture, a manifest.
+Exit code 1: a boot that did not end with accept, or with --expect prediction, one that was not
+predicted. docs/howto/test-a-kernel.md shows it all.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="captures, dumps or manifests")
+    parser.add_argument(
+        "--kernel",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux (repeat)",
+    )
+    parser.add_argument(
+        "--expect",
+        choices=("accept", "prediction"),
+        default="accept",
+        help="what gives exit code 0: all accepted, or all as predicted",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="IMAGE",
+        help="whose contents should come back (the image's own; a recipe's before its damage)",
+    )
+    parser.add_argument(
+        "--no-scrub",
+        action="store_true",
+        help="do not overwrite free memory before files are taken back",
+    )
+    add_guest_options(parser)
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Boot every kernel on every image."""
+    refuse_same_file(args, [*args.images, *args.kernel])
+    from khotool.lab.boot import Request
+    from khotool.lab.kernelfile import open_kernel
+    from khotool.render import boot as render
+
+    kernels = [open_kernel(path) for path in args.kernel]
+    with guest_settings(args) as settings:
+        request = Request(settings, args.memory, args.append, own_initrd(args), not args.no_scrub)
+        done = boot_all(args, kernels, request)
+    booted = [item for item in done if not isinstance(item, render.NotBooted)]
+    if args.json:
+        write_json(render.document(done), args)
+    else:
+        verbose = getattr(args, "verbose", False)
+        write_lines(render.text_lines(done, verbose=verbose), args)
+    if len(booted) < len(done):
+        return 3
+    if args.expect == "prediction":
+        return 0 if all(item.agree is not False for item in booted) else 1
+    return 0 if all(item.judged.outcome == "accept" for item in booted) else 1
+
+
+def boot_all(
+    args: argparse.Namespace, kernels: list[KernelFile], request: Request
+) -> list[Booted | NotBooted]:
+    """Boot each kernel on each image; of several, one that cannot be booted stops no other."""
+    from khotool.render.boot import NotBooted
+
+    done: list[Booted | NotBooted] = []
+    with progress(args) as report:
+        total = len(args.images) * len(kernels)
+        for path in args.images:
+            for kernel in kernels:
+                if report is not None:
+                    report("Booting", len(done), total)
+                try:
+                    done.append(boot_one(args, path, kernel, request))
+                except KhotoolError as error:
+                    if total == 1:
+                        raise
+                    done.append(NotBooted(path, kernel.path, str(error)))
+    return done
+
+
+def boot_one(args: argparse.Namespace, path: str, kernel: KernelFile, request: Request) -> Booted:
+    """Boot a kernel on an image."""
+    from khotool.lab import bridge
+    from khotool.lab.boot import boot
+
+    image = bridge.open_handover(path, options_from(args))
+    image.info.path = path
+    if args.against is not None:
+        return boot(image, kernel, request, bridge.open_handover(args.against, options_from(args)))
+    return boot(image, kernel, request, bridge.reference_of(path))

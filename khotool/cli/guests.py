@@ -1,0 +1,124 @@
+"""Flags of commands that run guests, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from khotool.cli.options import number
+
+if TYPE_CHECKING:
+    from khotool.lab.qemu import Settings
+
+TIMEOUT = 120.0
+LEAST_MEMORY = 64 << 20
+
+
+def memory(text: str) -> int:
+    """Bytes of RAM: whole MiB.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a size, or too small for any kernel.
+    """
+    try:
+        value = number(text)
+    except ValueError:
+        value = 0
+    if value < LEAST_MEMORY or value % (1 << 20):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a size of RAM such as 512M")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds")
+    return value
+
+
+def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -> None:
+    """Declare the flags that say how guests are run.
+
+    Args:
+        initrd: with ``--initrd``.
+    """
+    group = parser.add_argument_group("the guest")
+    if initrd:
+        group.add_argument("--initrd", metavar="FILE", help="your own initrd, instead of the agent")
+    group.add_argument(
+        "--memory", type=memory, metavar="SIZE", help="RAM, such as 1G (as much as is needed)"
+    )
+    group.add_argument(
+        "--append", metavar="ARGS", default="", help="further words of the kernel's command line"
+    )
+    group.add_argument(
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="S",
+        help=f"seconds after which a guest hangs ({TIMEOUT:.0f})",
+    )
+    group.add_argument("--console", metavar="FILE", help="write all that guests print; - shows it")
+    group.add_argument(
+        "--ram-dir", metavar="DIR", help="where the guest's memory is kept, a sparse file"
+    )
+    group.add_argument(
+        "--accel", choices=("kvm", "tcg"), help="how QEMU runs the guest (the first that works)"
+    )
+
+
+@contextmanager
+def guest_settings(args: argparse.Namespace) -> Iterator[Settings]:
+    """How guests are run, as the flags say.
+
+    What they print is written to the file of ``--console`` at the end, also when the command
+    fails: then it is needed most.
+    """
+    from khotool.lab.qemu import Settings
+
+    if args.console in (None, "-"):
+        watch = _show if args.console == "-" else None
+        yield Settings(args.timeout, args.ram_dir, args.accel, watch)
+        return
+    lines: list[str] = []
+    try:
+        yield Settings(args.timeout, args.ram_dir, args.accel, lines.append)
+    finally:
+        from khotool.memory.atomic import replacing
+
+        with replacing(args.console) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+
+
+def own_initrd(args: argparse.Namespace) -> bytes | None:
+    """The file of ``--initrd``, as it is; None without the flag.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from khotool.errors import InputError
+
+    if args.initrd is None:
+        return None
+    try:
+        with open(args.initrd, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{args.initrd}: {error.strerror}; name an initrd that exists") from None
+
+
+def _show(line: str) -> None:
+    from khotool.render.text import visible
+
+    print(visible(line), file=sys.stderr, flush=True)

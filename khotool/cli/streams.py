@@ -1,0 +1,103 @@
+"""Standard streams and signals: a full disk, a closed stream or a TERM ends in one line.
+
+Imported before everything else, so it imports little itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from types import FrameType
+
+from khotool.errors import KhotoolError
+from khotool.memory import lost
+
+READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
+"""How /dev/null takes the place of a closed stream: writing to stdout fails, to stderr does not."""
+
+
+class StreamError(KhotoolError):
+    """Standard output cannot be written."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end by TERM or HUP.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Output(io.FileIO):
+    """Standard output whose failures name it."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StreamError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+class _Messages(io.FileIO):
+    """Standard error: a message that cannot be written changes nothing else."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError:
+            return len(memoryview(data).cast("B"))  # type: ignore[arg-type]
+
+
+def prepare() -> None:
+    """Make streams and signals of the process safe to use; called once, by the program.
+
+    A closed stream's number is taken, so that no file gets it.
+    """
+    for number, mode in READERS.items():
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, mode)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+    sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout, line=False)
+    sys.stderr = _text(_Messages(2, "wb", closefd=False), sys.stderr, line=True)
+    lost.end_with_a_line()
+    for wanted in (signal.SIGTERM, signal.SIGHUP):
+        # nohup has HUP ignored already.
+        if signal.getsignal(wanted) is signal.SIG_DFL:
+            signal.signal(wanted, _terminate)
+
+
+def _text(raw: io.FileIO, old: object, *, line: bool) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(old, "encoding", None) or "utf-8",
+        errors=getattr(old, "errors", None) or "backslashreplace",
+        line_buffering=line or raw.isatty(),
+        write_through=line,
+    )
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    raise Terminated(number)
+
+
+def silence_stdout() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter leaves without a complaint."""
+    if not isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Output):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

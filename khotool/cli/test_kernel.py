@@ -1,0 +1,100 @@
+"""``khotool test-kernel``: the live update conformance of a kernel."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from khotool.cli.guests import add_guest_options, guest_settings
+from khotool.cli.options import add_output_options
+from khotool.cli.output import refuse_same_file, write_text
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.lab.conformance import Result
+
+NAME = "test-kernel"
+HELP = "test the live update of a kernel, with KTAP output"
+EPILOG = """\
+examples:
+  khotool test-kernel bzImage
+  khotool test-kernel bzImage --previous bzImage-7.1 --previous bzImage-6.19
+  khotool test-kernel bzImage --recipes fixtures/bad --mutants 100 --keep faults/
+  khotool test-kernel bzImage --selftests tools/testing/selftests/liveupdate
+
+The groups: capture (an image of this kernel is clean, and is what the guest saw), definitions
+(those of khotool are the kernel's), self (it takes over from itself, with every byte), encode
+(khotool makes the same), previous, synthetic, recipes and mutants (accepted, or refused without an
+oops, a hang, or overwritten memory). A fault that 'khotool check --kernel' predicts is an XFAIL.
+Exit code 1: a test failed.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("kernel", metavar="FILE", help="bzImage, arm64 Image or vmlinux")
+    group = parser.add_argument_group("tests")
+    group.add_argument(
+        "--previous", action="append", default=[], metavar="FILE", help="take over from it (repeat)"
+    )
+    group.add_argument(
+        "--recipes", action="append", default=[], metavar="DIR", help="of damaged images (repeat)"
+    )
+    group.add_argument(
+        "--mutants", type=int, default=10, metavar="N", help="damaged copies of the capture (10)"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the damage (0)")
+    group.add_argument(
+        "--no-synthetic", action="store_true", help="without an image of every ABI set"
+    )
+    group.add_argument(
+        "--selftests", metavar="DIR", help="run the kernel tree's live update selftests in it"
+    )
+    group.add_argument(
+        "--keep", metavar="DIR", help="keep consoles and recipes of what harms the kernel"
+    )
+    add_guest_options(parser, initrd=False)
+    add_output_options(parser, json=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the tests, and show each as it ends."""
+    if args.mutants < 0:
+        raise UsageError(f"--mutants {args.mutants}: expected a number of at least 0")
+    refuse_same_file(args, [args.kernel, *args.previous])
+    from khotool.lab.conformance import Conformance, Plan, State
+    from khotool.lab.kernelfile import open_kernel
+    from khotool.render.ktap import ktap_lines
+    from khotool.version import version
+
+    kernel = open_kernel(args.kernel)
+    previous = tuple(open_kernel(path) for path in args.previous)
+    states: list[State] = []
+
+    def noted(results: Iterable[Result]) -> Iterator[Result]:
+        for result in results:
+            states.append(result.state)
+            yield result
+
+    with guest_settings(args) as settings:
+        plan = Plan(
+            settings,
+            args.memory,
+            args.append,
+            previous,
+            tuple(args.recipes),
+            args.mutants,
+            args.seed,
+            args.keep,
+            not args.no_synthetic,
+            args.selftests,
+        )
+        head = [f"khotool {version()}", f"kernel {kernel.release} {kernel.machine} {kernel.path}"]
+        lines = ktap_lines(noted(Conformance(kernel, plan).run()), head)
+        if args.output in (None, "-"):
+            for line in lines:
+                print(line, flush=True)
+        else:
+            write_text("".join(f"{line}\n" for line in lines), args)
+    return 1 if State.FAIL in states else 0

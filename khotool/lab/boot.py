@@ -1,0 +1,259 @@
+"""Boot a real kernel on an image, and say what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from khotool.errors import InputError
+from khotool.lab import bridge
+from khotool.lab.console import Said, read_lines
+from khotool.lab.cpio import Member
+from khotool.lab.expect import can_ask, wanted_of
+from khotool.lab.facts import Facts, read_facts
+from khotool.lab.kernelfile import KernelFile
+from khotool.lab.layout import Layout, beside
+from khotool.lab.outcome import Expected, Judged, Outcome, judge
+from khotool.lab.qemu import Run, Settings
+from khotool.lab.ram import Ram
+from khotool.lab.scenario import Scenario, initrd, retrieving
+from khotool.lab.session import command_line, run_guest
+
+if TYPE_CHECKING:
+    from khotool.model.image import Image
+
+KHO = b"disabling KHO revival"
+"""A text that every kernel with KHO has."""
+CONSOLES = {
+    "x86_64": (b"serial8250", "CONFIG_SERIAL_8250_CONSOLE"),
+    "aarch64": (b"ttyAMA", "CONFIG_SERIAL_AMBA_PL011_CONSOLE"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is booted, and how.
+
+    Args:
+        memory: bytes of RAM; None for what is needed.
+        append: further words of the command line.
+        initrd: the user's own; None for the agent alone.
+        scrub: overwrite free memory before anything is taken back.
+        scenario: for the agent, instead of taking back what is in the image.
+        extra: further files of the agent's initrd.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    memory: int | None = None
+    append: str = ""
+    initrd: bytes | None = None
+    scrub: bool = True
+    scenario: Scenario | None = None
+    extra: tuple[Member, ...] = ()
+
+
+@dataclass(slots=True)
+class Booted:
+    """A boot.
+
+    Args:
+        release: of the kernel; None where neither file nor console tells.
+        prediction: the verdict of ``check --kernel``, as JSON has it; None where there is no
+            model of this release.
+        differences: where outcome and prediction differ: what it is about, predicted, actual.
+        command_line: of the kernel.
+        memory: bytes of RAM.
+    """
+
+    image: str
+    kernel: KernelFile
+    judged: Judged
+    facts: Facts
+    run: Run
+    release: str | None
+    prediction: dict[str, Any] | None
+    differences: list[tuple[str, str, str]]
+    command_line: str
+    memory: int
+
+    @property
+    def predicted(self) -> str | None:
+        """The outcome that ``check --kernel`` predicts."""
+        return None if self.prediction is None else str(self.prediction["outcome"])
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the prediction was right; None where there is none."""
+        return None if self.prediction is None else not self.differences
+
+
+def boot(
+    image: Image, kernel: KernelFile, request: Request, reference: Image | None = None
+) -> Booted:
+    """Boot a kernel on an image.
+
+    Args:
+        reference: image whose contents are those that should come back; the image itself if None.
+
+    Raises:
+        InputError: the kernel cannot be used, the image does not fit, QEMU does not run.
+    """
+    require(kernel)
+    refuse_other_machine(image, kernel)
+    wanted = wanted_of(image, reference or image, kernel)
+    memory = bridge.memory_of(image)
+    sessions = wanted.contents.sessions
+    scenario = request.scenario or retrieving(sessions, scrub=request.scrub, finish=True)
+    files = initrd(kernel.machine, scenario, request.initrd, request.extra)
+    layout = beside(memory, kernel, len(files), request.memory)
+    words = wanted.region_words(image.geometry.page_size)
+    line = command_line(kernel, *words, request.append)
+    expected = wanted.expected
+    if request.scenario is not None:
+        expected.sessions = []
+
+    def before(ram: Ram) -> None:
+        for address, data in wanted.filler:
+            if ram.holds(address, len(data)):
+                ram.write(address, data)
+        for address, data in bridge.read_pieces(image, memory.captured):
+            _write(ram, address, data)
+
+    def after(ram: Ram, _run: Run) -> None:
+        expected.changed_regions = list(changed_regions(image, ram, wanted.contents))
+
+    run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
+    return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)
+
+
+def conclude(
+    image: Image,
+    kernel: KernelFile,
+    run: Run,
+    expected: Expected,
+    line: str,
+    layout: Layout,
+    own: bool,
+) -> Booted:
+    """Judge a run and compare it with the prediction.
+
+    Args:
+        own: the initrd is the user's own.
+    """
+    lines, facts = read_lines(run.console), read_facts(run.console)
+    if not run.console:
+        raise silent(kernel)
+    if own and facts.release is None:
+        # The user's own programs took over, which khotool knows nothing of.
+        facts.ended = any(item.said is Said.RESTART for item in lines)
+        expected.sessions = []
+    revived = {item.name for item in lines if item.said is Said.REVIVED}
+    expected.changed_regions = [name for name in expected.changed_regions if name in revived]
+    judged = judge(run.end, lines, facts, expected)
+    banner = next((item.name for item in lines if item.said is Said.BANNER), None)
+    release = facts.release or banner or kernel.release
+    prediction = bridge.predict(image, release) if release else None
+    differences = [] if prediction is None else list(compare(prediction, judged))
+    path = image.info.path
+    return Booted(
+        path, kernel, judged, facts, run, release, prediction, differences, line, layout.size
+    )
+
+
+def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, str, str]]:
+    """Where a prediction and what happened differ: what it is about, predicted, actual."""
+    if prediction["outcome"] != judged.outcome:
+        yield "outcome", str(prediction["outcome"]), str(judged.outcome)
+    if judged.outcome in (Outcome.PANIC, Outcome.HANG, Outcome.IGNORE):
+        return
+    named: dict[str, Any] = {}
+    for session in prediction["sessions"]:
+        named.setdefault(session["name"], session)
+    for found in judged.sessions:
+        session = named.pop(found.name, None)
+        if session is None:
+            continue
+        if session["retrieved"] != (found.result == "ok"):
+            wanted = "ok" if session["retrieved"] else "not given back"
+            yield f"session {found.name}", wanted, found.result
+            continue
+        results = {file["token"]: file["result"] for file in reversed(session["files"])}
+        for file in found.files:
+            wanted = results.pop(f"{file.token:#x}", None)
+            actual = file.contents if file.result == "ok" else file.result
+            if wanted is None or actual == "not-captured":
+                continue
+            actual = "ok" if actual == "same" else str(actual)
+            if wanted != actual:
+                yield f"session {found.name} file {file.token:#x}", wanted, actual
+
+
+def changed_regions(image: Image, ram: Ram, contents: bridge.Contents) -> Iterator[str]:
+    """Names of regions whose memory is not what it was; they were given away."""
+    for region in contents.regions:
+        if not can_ask(region) or not region.start or not region.size:
+            continue
+        span = (region.start, region.start + region.size)
+        with suppress(ValueError):
+            for address, data in bridge.read_pieces(image, [span]):
+                if ram.read(address, len(data)) != data:
+                    yield region.name
+                    break
+
+
+def _write(ram: Ram, address: int, data: bytes) -> None:
+    """Put captured bytes into RAM; the pages of zeros of a sparse file stay holes."""
+    try:
+        ram.write(address, data)
+    except ValueError:
+        raise InputError(
+            f"the image has memory at {address:#x}, where this machine has none; raise --memory"
+        ) from None
+
+
+# -- kernels that cannot be used --------------------------------------------------------------
+
+
+def require(kernel: KernelFile) -> None:
+    """Refuse a kernel that cannot take a handover, or cannot say so.
+
+    Raises:
+        InputError: names the option that its configuration lacks.
+    """
+    text, option = CONSOLES[kernel.machine]
+    if kernel.contains(KHO) is False:
+        raise InputError(f"{kernel.path}: no kexec handover; build it with CONFIG_KEXEC_HANDOVER=y")
+    if kernel.contains(text) is False:
+        raise InputError(f"{kernel.path}: no serial console; build it with {option}=y")
+
+
+def silent(kernel: KernelFile) -> InputError:
+    """The error for a kernel that said nothing at all."""
+    _, option = CONSOLES[kernel.machine]
+    return InputError(
+        f"{kernel.path}: said nothing on its serial console; build it with {option}=y and "
+        "CONFIG_PRINTK=y"
+    )
+
+
+def refuse_other_machine(image: Image, kernel: KernelFile) -> None:
+    """Refuse an image of another machine, or of pages of another size.
+
+    Raises:
+        InputError: says both.
+    """
+    machine = bridge.machine_of(image)
+    if machine not in (None, kernel.machine.value):
+        raise InputError(
+            f"{image.info.path}: of {machine}, but {kernel.path} is of {kernel.machine}"
+        )
+    page = image.geometry.page_size
+    if kernel.page_size not in (None, page):
+        raise InputError(
+            f"{image.info.path}: pages of {page} bytes, but {kernel.path} has pages of "
+            f"{kernel.page_size}"
+        )
+    if image.geometry.byteorder != "little":
+        raise InputError(f"{image.info.path}: big-endian, but {kernel.path} is little-endian")

@@ -1,0 +1,41 @@
+"""What a screen shows while there is no image."""
+
+from __future__ import annotations
+
+from khotool.tui.shell import Shell
+from khotool.tui.text import Line, visible
+
+
+def state_lines(shell: Shell) -> list[Line]:
+    """Why there is no image, and what to do."""
+    if shell.error:
+        return _failed(shell.error, details=bool(shell.details))
+    if "open" in shell.jobs:
+        return [
+            [("Opening ", "text"), (visible(shell.title_text), "title")],
+            [],
+            [(visible(shell.progress or "Probing the container"), "accent")],
+            [],
+            [("escape", "title"), ("  cancel", "dim")],
+        ]
+    return [
+        [("No image is open", "title")],
+        [],
+        [("o", "title"), ("  open an image: an ELF core, a kdump, a raw or LiME file,", "dim")],
+        [("   a copy of /sys/kernel/debug/kho, or a bare device tree blob", "dim")],
+        [("?", "title"), ("  keys", "dim")],
+        [("q", "title"), ("  quit", "dim")],
+    ]
+
+
+def _failed(error: str, *, details: bool) -> list[Line]:
+    lines: list[Line] = [[("This image could not be opened", "error")], []]
+    for part in error.splitlines():
+        lines += [[(visible(piece), "text")] for piece in part.split("; ")]
+    lines += [[], [("o", "title"), ("  open a different image", "dim")]]
+    lines.append([("r", "title"), ("  try again", "dim")])
+    if details:
+        lines.append([("y", "title"), ("  copy the details of the error", "dim")])
+    help_ = "--root, --page-size, --base and --endian give what a file does not record"
+    lines.append([("   ", ""), (help_, "dim")])
+    return lines

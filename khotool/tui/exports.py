@@ -1,0 +1,134 @@
+"""Copies to the clipboard and exports to files: asked for here, made in a thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from khotool.errors import KhotoolError
+from khotool.findings import Severity
+from khotool.memory.atomic import replacing
+from khotool.tui.copies import EXPORTS, copy_text, export_chunks
+from khotool.tui.screens.dialogs import Picker, Prompt
+from khotool.tui.session import Session
+from khotool.tui.shell import Shell
+from khotool.tui.text import Line, size_text, visible
+from khotool.tui.work import Cancelled, Stop
+
+COPIES = (
+    ("value", "Copy the value"),
+    ("path", "Copy the path"),
+    ("address", "Copy the address"),
+    ("hex", "Copy the bytes as hex"),
+    ("c", "Copy the bytes as a C array"),
+    ("json", "Copy as JSON"),
+    ("markdown", "Copy as Markdown"),
+)
+
+
+def copy_cursor(shell: Shell, what: str) -> None:
+    """Copy the cursor of the image."""
+    session = shell.session
+    if session is not None:
+        copy(shell, lambda stop: copy_text(session, what, stop), quick=what != "json")
+
+
+def copy(shell: Shell, make: Callable[[Stop], str], *, quick: bool = True) -> None:
+    """Copy to the terminal's clipboard by OSC 52; what may take long is made in a thread."""
+    if not quick:
+
+        def job(stop: Stop) -> None:
+            text = make(stop)
+            if not stop():
+                shell.call_from_thread(_put, shell, text)
+
+        shell.run_job("copy", "copying  esc cancels", job)
+        return
+    try:
+        text = make(lambda: False)
+    except KhotoolError as error:
+        shell.say(str(error), Severity.WARNING)
+    else:
+        _put(shell, text)
+
+
+def _put(shell: Shell, text: str) -> None:
+    shell.copy_to_clipboard(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    shell.say(f"Copied {text.splitlines()[0][:60] if text else 'nothing'}")
+
+
+def copy_details(shell: Shell) -> None:
+    """Copy the details of the last error."""
+    shell.copy_to_clipboard(shell.details)
+    shell.say("Copied the details of the error")
+
+
+def open_export(shell: Shell) -> None:
+    """Write what is under the cursor to a file."""
+    session = shell.session
+    if session is None:
+        return
+    place = session.cursor.place
+    what = place.path if place is not None else "bytes"
+    lines: list[Line] = [
+        [(" j  JSON", "name"), ("  values of the node and all below", "dim")],
+        [(" d  DTS", "name"), ("   device tree source", "dim")],
+        [(" r  raw", "name"), ("   the bytes", "dim")],
+    ]
+
+    def picked(index: int | None) -> None:
+        if index is not None:
+            _ask_name(shell, session, EXPORTS[index], _file_name(session, EXPORTS[index]))
+
+    shell.push_screen(Picker(f"Export {what}", lines, marks="jdr"), picked)
+
+
+def _ask_name(shell: Shell, session: Session, form: str, proposed: str) -> None:
+    def named(name: str | None) -> None:
+        if not name:
+            return
+        path = Path(name).expanduser()
+        write = partial(_write, shell, session, form, path)
+        if os.path.lexists(path):
+            _ask_overwrite(shell, name, write, partial(_ask_name, shell, session, form, name))
+        else:
+            write()
+
+    shell.push_screen(Prompt(f"Export as {form}", proposed, "file to write"), named)
+
+
+def _ask_overwrite(
+    shell: Shell, name: str, write: Callable[[], None], rename: Callable[[], None]
+) -> None:
+    lines: list[Line] = [
+        [(" n  choose a different name", "name")],
+        [(" y  overwrite ", "warning"), (visible(name), "text")],
+    ]
+
+    def answered(index: int | None) -> None:
+        if index is not None:
+            (rename, write)[index]()
+
+    shell.push_screen(Picker("The file exists", lines, marks="ny"), answered)
+
+
+def _write(shell: Shell, session: Session, form: str, path: Path) -> None:
+    def job(stop: Stop) -> None:
+        size = 0
+        with replacing(path) as file:
+            for chunk in export_chunks(session, form, stop):
+                if stop():
+                    raise Cancelled
+                size += file.write(chunk)
+                shell.show_progress("export", f"exporting  {size_text(size)}  esc cancels")
+        shell.call_from_thread(shell.say, f"{size} bytes written to {path}")
+
+    shell.run_job("export", "exporting  esc cancels", job)
+
+
+def _file_name(session: Session, form: str) -> str:
+    place = session.cursor.place
+    name = "".join(c if c.isalnum() else "-" for c in (place.path if place else "bytes"))
+    return f"{name.strip('-')[:60] or 'image'}.{'bin' if form == 'raw' else form}"

@@ -1,0 +1,60 @@
+"""Garbage collection that does not stop the keys.
+
+A full collection walks every object; with an image of millions of nodes that takes far longer
+than a key may. A loaded image is therefore set apart (``gc.freeze``), and what little is made
+afterwards is collected in full only while the user rests.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+
+IDLE = 1.5
+"""Seconds without a key after which there is time to collect."""
+NEVER = 1 << 30
+
+_before: tuple[int, int, int] | None = None
+_last_key = 0.0
+_collected = True
+
+
+def defer() -> None:
+    """From now on full collections happen only in ``when_idle``."""
+    global _before
+    if _before is None:
+        _before = gc.get_threshold()
+        gc.set_threshold(_before[0], _before[1], NEVER)
+
+
+def restore() -> None:
+    """Collect as before ``defer``."""
+    global _before
+    if _before is not None:
+        gc.set_threshold(*_before)
+        gc.unfreeze()
+        _before = None
+
+
+def freeze(*, again: bool = False) -> None:
+    """Set what is loaded apart; ``again`` first frees the image it replaces."""
+    if again:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+
+
+def note_key() -> None:
+    """The user is at work."""
+    global _last_key, _collected
+    _last_key, _collected = time.monotonic(), False
+
+
+def when_idle() -> bool:
+    """Collect if there were keys, and there are none now; True if it did."""
+    global _collected
+    if _collected or time.monotonic() - _last_key < IDLE:
+        return False
+    _collected = True
+    gc.collect()
+    return True

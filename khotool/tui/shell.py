@@ -1,0 +1,377 @@
+"""What the screens share: the open images, the work in hand, and the notes in the corner.
+
+The screens and the actions know only this; the app adds the screens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import Worker, get_current_worker
+
+from khotool.discovery.options import OpenOptions
+from khotool.errors import KhotoolError
+from khotool.findings import Severity
+from khotool.limits import Limits
+from khotool.tui import garbage, work
+from khotool.tui.keys import Config, load_config
+from khotool.tui.session import Change, Session
+from khotool.tui.state import add_recent, config_folder
+from khotool.tui.text import visible
+from khotool.tui.work import Cancelled, Source, Stop
+
+POLL = 2.0
+"""Seconds between looks at the file."""
+
+Job = Callable[[Stop], None]
+"""Work for a thread; it asks now and then whether it is still wanted."""
+
+CANCELLABLE = ("open", "other", "find", "filter", "diff", "copy", "export")
+"""Groups of work that escape stops."""
+
+
+class Done(Message):
+    """A worker has a result.
+
+    Args:
+        kind: ``open``, ``other``, ``index``, ``owners``, ``findings``, ``progress``, ``failed``,
+            ``finished``, ``cancelled``.
+        generation: of the opening it belongs to.
+    """
+
+    def __init__(self, kind: str, generation: int, result: Any = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.generation = generation
+        self.result = result
+
+
+def told_apart(first: Path, second: Path) -> tuple[str, str]:
+    """Names of two files, with as many folders as it takes to tell them apart."""
+    one, two = first.absolute().parts, second.absolute().parts
+    for count in range(1, max(len(one), len(two))):
+        names = "/".join(one[-count:]), "/".join(two[-count:])
+        if names[0] != names[1]:
+            return names
+    return first.name, second.name
+
+
+class Follower(Screen[None]):
+    """A screen that follows the session."""
+
+    def sync(self) -> None:
+        """Show the session from scratch, or why there is none."""
+
+    def update_frame(self) -> None:
+        """Title, banner and state have changed."""
+
+    def session_changed(self, change: Change) -> None:
+        """Follow a change of the session."""
+
+    def job_failed(self, group: str) -> None:
+        """Work of a group has failed or was cancelled."""
+
+
+class Shell(App[int]):
+    """The images, and the work done on them in threads.
+
+    Args:
+        path: image to open; None for none yet.
+        other: second image, to compare.
+        options: how to read them.
+        config: keys and theme; read from the user's file if not given.
+
+    Attributes:
+        source: where ``session`` comes from, or what is being opened where there is none.
+        opening: what is being opened, or failed to open.
+        jobs: what is being done, by group.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        other: str | None = None,
+        options: OpenOptions | None = None,
+        config: Config | None = None,
+    ) -> None:
+        super().__init__()
+        self.source = Source(path, options or OpenOptions()) if path is not None else None
+        self.opening = self.source
+        self.other_source = Source(other, options or OpenOptions()) if other is not None else None
+        self.config = config if config is not None else load_config(config_folder() / "config.toml")
+        self.session: Session | None = None
+        self.other: Session | None = None
+        self.error = ""
+        self.details = ""
+        self.progress = ""
+        self.jobs: dict[str, str] = {}
+        self.changed_on_disk = False
+        self._generation = 0
+
+    def on_mount(self) -> None:
+        """Open what the command line names."""
+        garbage.defer()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # An exception in the middle of the event loop would leave the terminal as it is.
+            with contextlib.suppress(RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+        for problem in self.config.problems:
+            self.say(problem, Severity.WARNING)
+        if self.source is not None:
+            self.open_source(self.source)
+        if self.other_source is not None:
+            self.open_other(self.other_source)
+        self.set_interval(POLL, self._look_at_file)
+        self.set_interval(POLL, self._collect)
+
+    def on_unmount(self) -> None:
+        """Leave the process as it was."""
+        garbage.restore()
+
+    # -- what the screens show -------------------------------------------------------------
+
+    @property
+    def title_text(self) -> str:
+        """Name of the file that is shown, or of the one that is being opened; of both in a diff."""
+        if self.source is None:
+            return "no image"
+        if self.other_source is None:
+            return Path(self.source.path).name
+        return " | ".join(told_apart(Path(self.source.path), Path(self.other_source.path)))
+
+    @property
+    def busy_text(self) -> str:
+        """What is being done."""
+        if "open" in self.jobs and self.session is not None and self.opening is not None:
+            name = visible(Path(self.opening.path).name)
+            return f"opening {name}  {visible(self.progress)}  esc cancels"
+        return next((text for text in self.jobs.values() if text), "")
+
+    @property
+    def banner_text(self) -> str:
+        """What the user should know and do; empty for nothing."""
+        if self.changed_on_disk:
+            return "The file has changed on disk.  r reads it again"
+        if self.session is not None and (limit := work.hit_limit(self.session.image)):
+            return f"{visible(limit.split(';')[0])}.  L reads on with ten times the limit"
+        return ""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.source.options.limits if self.source is not None else Limits()
+
+    def followers(self) -> list[Follower]:
+        """The screen of the mode that is shown."""
+        return [screen for screen in self.screen_stack if isinstance(screen, Follower)]
+
+    def refresh_frames(self) -> None:
+        """Title, banner and state have changed."""
+        for screen in self.followers():
+            screen.update_frame()
+
+    def show_mode(self, name: str) -> None:
+        """Switch to a mode."""
+        if self.current_mode != name:
+            self.switch_mode(name)
+
+    def say(self, text: str, severity: Severity = Severity.NOTE) -> None:
+        """A note in the corner; text of an image is plain text."""
+        kind = {Severity.ERROR: "error", Severity.WARNING: "warning"}.get(severity, "information")
+        shown = "\n".join(visible(part) for part in text.splitlines())
+        self.notify(shown, severity=kind, timeout=4, markup=False)  # type: ignore[arg-type]
+
+    # -- work ------------------------------------------------------------------------------
+
+    def run_job(self, group: str, text: str, job: Job) -> Worker[None]:
+        """Run ``job`` in a thread; it is asked to stop when the next of its group starts."""
+        self.jobs[group] = text
+        self.refresh_frames()
+
+        def run() -> None:
+            worker = get_current_worker()
+            generation = self._generation
+            try:
+                job(lambda: worker.is_cancelled)
+            except Cancelled:
+                self.post_message(Done("cancelled", generation, group))
+            except KhotoolError as error:
+                self.post_message(Done("failed", generation, (group, str(error), "")))
+            except Exception as error:
+                text = f"{type(error).__name__}: {error}"
+                details = traceback.format_exc()
+                self.post_message(Done("failed", generation, (group, text, details)))
+            else:
+                self.post_message(Done("finished", generation, group))
+
+        return self.run_worker(run, group=group, thread=True, exclusive=True, exit_on_error=False)
+
+    def show_progress(self, group: str, text: str) -> None:
+        """How far the work of a group is; may be called from its thread."""
+        if group in self.jobs and self.jobs[group] != text:
+            self.jobs[group] = text
+            self.post_message(Done("progress", self._generation))
+
+    def cancel_work(self) -> bool:
+        """Stop what can be stopped; False if there is nothing."""
+        stopped = False
+        for group in CANCELLABLE:
+            if group in self.jobs:
+                self.workers.cancel_group(self, group)
+                self.jobs.pop(group, None)
+                for screen in self.followers():
+                    screen.job_failed(group)
+                stopped = True
+        if stopped:
+            self.progress = ""
+            if self.session is None and not self.error:
+                self.error = "Opening was cancelled"
+            self.refresh_frames()
+        return stopped
+
+    # -- images ----------------------------------------------------------------------------
+
+    def open_source(self, source: Source) -> None:
+        """Open an image in a worker; the one that is shown stays until the new one is there."""
+        self._generation += 1
+        generation = self._generation
+        self.workers.cancel_group(self, "analyse")
+        self.jobs.clear()
+        self.opening, self.error, self.details, self.progress = source, "", "", ""
+        if self.session is None:
+            self.source = source
+        self.changed_on_disk = False
+
+        def job(stop: Stop) -> None:
+            def report(what: str, done: int, total: int | None) -> None:
+                text = work.progress_text(what, done, total)
+                if text != self.progress:
+                    self.progress = text
+                    self.post_message(Done("progress", generation))
+
+            session = work.open_session(source, report, stop)
+            self.post_message(Done("open", generation, session))
+
+        self.run_job("open", "opening", job)
+
+    def open_other(self, source: Source) -> None:
+        """Open the second image in a worker."""
+        generation = self._generation
+        self.other_source = source
+
+        def job(stop: Stop) -> None:
+            session = work.open_session(source, lambda *_: None, stop)
+            self.post_message(Done("other", generation, session))
+
+        self.run_job("other", "opening the other image", job)
+
+    def _analyse(self, session: Session) -> None:
+        generation = self._generation
+
+        def job(stop: Stop) -> None:
+            image = session.image
+            index, paths = work.index_image(image, stop)
+            self.post_message(Done("index", generation, (index, paths)))
+            if stop():
+                return
+            self.post_message(Done("owners", generation, image.ownership()))
+            if stop():
+                return
+            self.post_message(Done("findings", generation, work.findings_of(image)))
+
+        self.run_job("analyse", "finding owners", job)
+
+    def on_done(self, event: Done) -> None:
+        """Put the result of a worker in place; this happens nowhere else."""
+        event.stop()
+        if event.generation == self._generation or event.kind == "other":
+            self._put(event.kind, event.result)
+            self.refresh_frames()
+
+    def _put(self, kind: str, result: Any) -> None:
+        session = self.session
+        if kind == "open":
+            self._opened(result)
+        elif kind == "other":
+            self.other = result
+            self._sync()
+        elif kind == "failed":
+            self._failed(*result)
+        elif kind in ("finished", "cancelled"):
+            self.jobs.pop(result, None)
+            if result == "analyse":
+                garbage.freeze()
+        elif session is None:
+            return
+        elif kind == "index":
+            session.paths = result[1]
+            session.set_index(result[0])
+        elif kind == "owners":
+            session.set_ownership(result)
+        elif kind == "findings":
+            session.set_findings(result)
+
+    def _opened(self, session: Session) -> None:
+        assert self.opening is not None
+        old = self.session
+        self.session, self.source = session, self.opening
+        garbage.freeze(again=old is not None)
+        session.listen(self._session_changed)
+        if old is not None and old.cursor.place is not None:
+            session.goto_path(old.cursor.place.path)
+        add_recent(self.source.path)
+        self._sync()
+        self._analyse(session)
+
+    def _sync(self) -> None:
+        for screen in self.followers():
+            screen.sync()
+
+    def _session_changed(self, change: Change) -> None:
+        for screen in self.followers():
+            screen.session_changed(change)
+
+    def _failed(self, group: str, text: str, details: str) -> None:
+        self.jobs.pop(group, None)
+        self.details = details
+        for screen in self.followers():
+            screen.job_failed(group)
+        if group == "open":
+            self._open_failed(text)
+        elif group == "other":
+            self.other_source = None if self.other is None else self.other_source
+            self.say(text, Severity.ERROR)
+        else:
+            hint = "\nthe details can be copied from the palette" if details else ""
+            self.say(f"{group}: {text}{hint}", Severity.ERROR)
+
+    def _open_failed(self, text: str) -> None:
+        """Keep the image that is shown, with its own name; without one, say why in its place."""
+        if self.session is None:
+            self.error = text
+            return
+        self.opening = self.source
+        self.say(text, Severity.ERROR)
+        if self.jobs.get("analyse") is None and not self.session.checked:
+            self._analyse(self.session)
+
+    def _look_at_file(self) -> None:
+        source = self.source
+        if source is None or source.stamp is None or self.changed_on_disk:
+            return
+        if work.stamp_of(source.path) != source.stamp:
+            self.changed_on_disk = True
+            self.refresh_frames()
+
+    def _collect(self) -> None:
+        if not self.jobs:
+            garbage.when_idle()

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Build a tiny kernel for the tests from a kernel tree of any release with KHO.
+#
+# usage: tests/kernels/build.sh TREE FOLDER [x86_64|arm64] [4k|16k|64k]
+#
+# The kernel is written to FOLDER under the name that the tests look for; then
+# KHOTOOL_KERNELS=FOLDER pytest tests/kernels. It takes some five minutes on two cores.
+# LOCALCONFIG names a file of further options; JOBS the number of jobs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+tree=$(cd "$1" && pwd)
+mkdir -p "$2"
+folder=$(cd "$2" && pwd)
+machine=${3:-x86_64}
+pages=${4:-4k}
+jobs=${JOBS:-$(nproc)}
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+
+case $machine in
+x86_64) arch=x86 cross='' target=bzImage made=arch/x86/boot/bzImage suffix='' ;;
+arm64) arch=arm64 cross=aarch64-linux-gnu- target=Image made=arch/arm64/boot/Image suffix=-arm64-$pages ;;
+*) echo "$machine: expected x86_64 or arm64" >&2; exit 2 ;;
+esac
+[ "$(uname -m)" = aarch64 ] && [ "$machine" = arm64 ] && cross=''
+
+make_tree() { make -s -C "$tree" O="$build" ARCH="$arch" CROSS_COMPILE="$cross" "$@"; }
+
+make_tree tinyconfig
+{
+    cat "$here/kernel.config"
+    if [ "$machine" = arm64 ]; then
+        echo CONFIG_SERIAL_AMBA_PL011=y
+        echo CONFIG_SERIAL_AMBA_PL011_CONSOLE=y
+        echo "CONFIG_ARM64_$(echo "$pages" | tr k K)_PAGES=y"
+    fi
+    [ -z "${LOCALCONFIG:-}" ] || cat "$LOCALCONFIG"
+} >"$build/fragment.config"
+(cd "$tree" && scripts/kconfig/merge_config.sh -m -O "$build" "$build/.config" "$build/fragment.config" >/dev/null)
+make_tree olddefconfig
+for option in KEXEC_FILE KEXEC_HANDOVER; do
+    grep -q "^CONFIG_$option=y" "$build/.config" || {
+        echo "$tree: this kernel does not get CONFIG_$option; is it 6.16 or later?" >&2
+        exit 1
+    }
+done
+make_tree -j "$jobs" "$target"
+release=$(make_tree kernelrelease | cut -d. -f1,2)
+cp "$build/$made" "$folder/$target-$release$suffix"
+echo "$folder/$target-$release$suffix"

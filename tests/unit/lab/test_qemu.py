@@ -1,0 +1,93 @@
+"""QEMU as a process: nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from khotool.errors import InputError
+from khotool.lab import qemu
+from khotool.lab.kernelfile import Machine
+from khotool.lab.qemu import End, accelerators, failed, forget, program, run
+
+
+def test_console_and_exit_code() -> None:
+    seen: list[str] = []
+    done = run(
+        ["/bin/sh", "-c", "echo one; echo two >&2; printf three; exit 3"], [], 30, seen.append
+    )
+
+    assert (done.end, done.code) == (End.EXIT, 3)
+    assert (done.console, done.errors, seen) == ("one\nthree", "two\n", ["one"])
+
+
+def test_a_guest_that_hangs_is_killed() -> None:
+    done = run(["/bin/sh", "-c", "echo $$; sleep 600"], [], 0.5)
+
+    assert (done.end, done.code) == (End.TIMEOUT, None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.console), 0)
+
+
+def test_a_guest_without_end_does_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu, "MOST_CONSOLE", 1 << 16)
+
+    assert len(run(["/bin/sh", "-c", "yes"], [], 1).console) <= 1 << 18
+
+
+def test_program_that_does_not_start() -> None:
+    with pytest.raises(InputError, match="does not start"):
+        run(["/nowhere/qemu"], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("machine", "package"),
+    [(Machine.X86_64, "qemu-system-x86"), (Machine.AARCH64, "qemu-system-arm")],
+)
+def test_missing_qemu_names_its_package(
+    machine: Machine, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(InputError, match=f"it is in package {package}$"):
+        program(machine)
+
+
+def test_accelerator_that_fails_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu, "has_kvm", lambda machine: True)
+    monkeypatch.setattr(qemu, "_broken", set())
+
+    assert accelerators(Machine.X86_64) == ["kvm", "tcg"]
+    forget(Machine.X86_64, "kvm")
+    assert accelerators(Machine.X86_64) == ["tcg"]
+    assert accelerators(Machine.X86_64, "kvm") == ["kvm"]
+
+
+def test_exit_codes_of_qemu_itself() -> None:
+    assert [failed(code) for code in (0, 1, 33, -6, None)] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    """khotool is interrupted while a guest runs: the guest is gone with it."""
+    text = f"""
+import sys
+from khotool.lab.qemu import run
+run(["/bin/sh", "-c", "echo $$ > {tmp_path}/pid; sleep 600"], [], 600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.DEVNULL)
+    pid = tmp_path / "pid"
+    deadline = time.monotonic() + 30
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+
+    assert process.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
