@@ -14,9 +14,9 @@ from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.fleet.settings import Settings
     from khotool.fleet.query import Answer
     from khotool.fleet.scan import Progress
+    from khotool.fleet.settings import Settings
 
 NAME = "fleet"
 HELP = "scan many images into tables, and ask about all of them"

@@ -44,21 +44,33 @@ class Wanted:
                 yield f"reserve_mem={region.size}:{page_size}:{region.name}"
 
 
-def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image whose contents should come back.
+
+    Args:
+        same_layout: everything is where it is in the image that is booted, as before its damage.
+    """
+
+    image: Image
+    same_layout: bool = True
+
+
+def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
     """What a kernel is asked for, and what should come of it.
 
     Args:
         reference: the image before its damage; the same image for one that has none.
     """
-    own, original = bridge.contents_of(image), bridge.contents_of(reference)
+    own, original = bridge.contents_of(image), bridge.contents_of(reference.image)
     contents = replace(
         own,
         regions=_regions(own.regions, original.regions),
         sessions=_sessions(own.sessions, original.sessions),
     )
     # Made-up contents belong to an address, as does a region: another layout says nothing of them.
-    same = bridge.memory_of(image).root == bridge.memory_of(reference).root
-    filler = list(_filler(reference, original)) if same else []
+    same = reference.same_layout
+    filler = list(_filler(reference.image, original)) if same else []
     starts = {region.name: region.start for region in original.regions if same}
     expected = Expected(
         regions=[region.name for region in contents.regions if can_ask(region)],
@@ -71,7 +83,7 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
         twice=_twice(own),
         changed_regions=[r.name for r in own.regions if starts.get(r.name, r.start) != r.start],
     )
-    _add_digests(expected, reference, contents, original, filler)
+    _add_digests(expected, reference.image, contents, original, filler)
     if "kho_test" in contents.entries:
         expected.test = (
             KernelTest.PASSED if bridge.test_is_captured(reference) else KernelTest.UNKNOWN

@@ -10,6 +10,7 @@ from khotool.errors import KhotoolError
 from khotool.lab import bridge
 from khotool.lab.boot import Booted, Request, boot
 from khotool.lab.conformance import harmed
+from khotool.lab.expect import Reference
 from khotool.lab.kernelfile import KernelFile
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def trials(
     base = bridge.packed(image)
     for number, item in enumerate(bridge.damage(base, count, seed, most)):
         try:
-            done = boot(item.image, kernel, request, image)
+            done = boot(item.image, kernel, request, Reference(image))
         except KhotoolError:
             # Damage can make an image that no machine has room for.
             continue
@@ -86,7 +87,7 @@ def _minimise(
             left -= 1
             try:
                 image = bridge.mutated(base, smaller)
-                done = boot(image, kernel, request, reference)
+                done = boot(image, kernel, request, Reference(reference))
             except KhotoolError:
                 continue
             if ending(done) == wanted:

@@ -11,7 +11,7 @@ import pytest
 from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.boot import refuse_other_machine, require
-from khotool.lab.expect import wanted_of
+from khotool.lab.expect import Reference, wanted_of
 from khotool.lab.kernelfile import KernelFile, recognise
 from khotool.lab.outcome import KernelTest
 from khotool.model.image import Image
@@ -46,7 +46,7 @@ def made(**changes: Any) -> Image:
 
 
 def test_regions_are_asked_for_where_a_command_line_can() -> None:
-    wanted = wanted_of(made(), made(), kernel())
+    wanted = wanted_of(made(), Reference(made()), kernel())
 
     assert list(wanted.region_words(4096)) == ["reserve_mem=1048576:4096:trace"]
     assert wanted.expected.regions == ["trace"]
@@ -54,7 +54,7 @@ def test_regions_are_asked_for_where_a_command_line_can() -> None:
 
 def test_contents_that_are_captured_are_compared_and_others_made_up() -> None:
     image = made()
-    wanted = wanted_of(image, image, kernel())
+    wanted = wanted_of(image, Reference(image), kernel())
 
     assert wanted.expected.files[0, 0] is not None
     assert wanted.expected.files[0, 1] is None
@@ -67,16 +67,16 @@ def test_contents_that_are_captured_are_compared_and_others_made_up() -> None:
 def test_the_kernels_test_counts_where_its_sum_can_be_right() -> None:
     known, empty = made(), made(kho_test={"orders": [0]})
 
-    assert wanted_of(known, known, kernel()).expected.test is KernelTest.UNKNOWN
-    assert wanted_of(empty, empty, kernel()).expected.test is KernelTest.PASSED
+    assert wanted_of(known, Reference(known), kernel()).expected.test is KernelTest.UNKNOWN
+    assert wanted_of(empty, Reference(empty), kernel()).expected.test is KernelTest.PASSED
 
 
 def test_what_the_kernel_has_no_word_for_is_unasked() -> None:
     image = made(flb=[{"name": "someone-else-v1", "data": 1}])
 
-    assert wanted_of(image, image, kernel()).expected.unasked == ["someone-else-v1"]
+    assert wanted_of(image, Reference(image), kernel()).expected.unasked == ["someone-else-v1"]
     asked = kernel(BODY + b"someone-else-v1")
-    assert wanted_of(image, image, asked).expected.unasked == []
+    assert wanted_of(image, Reference(image), asked).expected.unasked == []
 
 
 def test_damage_does_not_change_what_is_asked_for() -> None:
@@ -84,7 +84,7 @@ def test_damage_does_not_change_what_is_asked_for() -> None:
         {"op": "poke", "path": "/memblock/regions[trace]/size", "value": "0x80000"},
         {"op": "poke", "path": "/LUO/sessions[vm]/files[0x2]/token", "value": 1},
     ]
-    wanted = wanted_of(made(mutate=damage), made(), kernel())
+    wanted = wanted_of(made(mutate=damage), Reference(made()), kernel())
 
     assert list(wanted.region_words(4096)) == ["reserve_mem=1048576:4096:trace"]
     assert wanted.expected.twice
@@ -93,9 +93,18 @@ def test_damage_does_not_change_what_is_asked_for() -> None:
 
 def test_a_region_that_damage_moved_is_not_the_region() -> None:
     damage = [{"op": "poke", "path": "/memblock/regions[trace]/start", "value": "0x200000"}]
-    wanted = wanted_of(made(mutate=damage), made(), kernel())
+    wanted = wanted_of(made(mutate=damage), Reference(made()), kernel())
 
     assert wanted.expected.changed_regions == ["trace"]
+
+
+def test_another_layout_tells_contents_but_no_places() -> None:
+    moved = made(memory=[{"start": "64M", "size": "64M"}])
+    wanted = wanted_of(moved, Reference(made(), same_layout=False), kernel())
+
+    assert wanted.expected.files[0, 0] is not None
+    assert wanted.expected.filled[0, 1] is None
+    assert (wanted.filler, wanted.expected.changed_regions) == ([], [])
 
 
 def test_recipe_before_its_damage() -> None:
