@@ -86,7 +86,7 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
     _add_digests(expected, reference.image, contents, original, filler)
     if "kho_test" in contents.entries:
         expected.test = (
-            KernelTest.PASSED if bridge.test_is_captured(reference) else KernelTest.UNKNOWN
+            KernelTest.PASSED if bridge.test_is_captured(reference.image) else KernelTest.UNKNOWN
         )
     expected.unasked = list(_unasked(contents, kernel))
     return Wanted(contents, filler, expected)
