@@ -16,7 +16,7 @@ import pytest
 from tests.contract.repository import ROOT, modules
 
 ROOMS = (
-    ("errors", "absent", "findings", "limits", "version", "plugins"),
+    ("errors", "absent", "findings", "limits", "version", "installed", "plugins"),
     ("structured",),
     ("memory",),
     ("fdt",),
