@@ -112,8 +112,8 @@ def test_no_text_names_a_machine() -> None:
 def test_offsets_of_the_kernel_are_in_formats() -> None:
     """Only the compiler of definitions and readers of containers spell out binary layouts.
 
-    The laboratory spells out boot protocols and kernel files, and authoring BTF and ELF; neither
-    has a structure of a handover.
+    The laboratory spells out boot protocols and kernel files, and authoring reads BTF; neither has
+    a structure of a handover.
     """
     allowed = {"memory", "fdt", "abi", "authoring", "lab"}
     wrong = [
