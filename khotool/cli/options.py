@@ -208,6 +208,15 @@ def add_output_options(
         default="auto",
         help="colours; NO_COLOR and FORCE_COLOR are honoured",
     )
+    group.add_argument(
+        "--ascii", action="store_true", help="draw trees with ASCII characters only"
+    )
+    group.add_argument(
+        "--no-pager",
+        dest="pager",
+        action="store_false",
+        help="do not show long output on a terminal with a pager",
+    )
     group.add_argument("--progress", choices=("auto", "never"), default="auto")
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
     group.add_argument("-v", "--verbose", action="store_true", help="more notes on stderr")
