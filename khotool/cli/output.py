@@ -190,6 +190,15 @@ def write_json(document: object, args: argparse.Namespace) -> None:
     emit(args, chunks)
 
 
+def print_json(document: object, args: argparse.Namespace) -> None:
+    """Write a document to stdout where ``-o`` names what the document is about."""
+    from khotool.render.json import json_chunks
+
+    write = _stdout_writer()
+    for chunk in json_chunks(document, compact=getattr(args, "compact", False)):
+        write(chunk)
+
+
 def note(args: argparse.Namespace, message: str, *, verbose: bool = False) -> None:
     """One line on stderr, unless ``-q``; a verbose one only with ``-v``."""
     from khotool.cli.main import one_line

@@ -172,11 +172,14 @@ class Host(TypedDict):
 class Booted(TypedDict):
     """Whether this boot was a live update."""
 
-    live_update: bool | None
+    live_update: bool
+    handover: Annotated[bool, "anything at all was handed over"]
     liveupdate_number: int | None
     previous_release: str | None
     kexec_count: int | None
-    sessions: Annotated[list[str] | None, "sessions of the handover that nobody has retrieved"]
+    sessions: Annotated[
+        list[str] | None, "sessions that were handed over; null if their records are gone"
+    ]
 
 
 class Live(Dump, total=False):

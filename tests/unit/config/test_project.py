@@ -72,7 +72,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert caught.value.lines == (
         f"{path}:1: selct: unknown key 'selct'; did you mean 'select'?",
         f"{path}:2: fail-on: unknown fail-on 'eror'; did you mean 'error'?",
-        f"{path}:3: ascii: expected true or false, found 1",
+        f"{path}:3: ascii: expected true or false, found an integer 1",
     )
 
 
@@ -109,8 +109,9 @@ def test_command_says_where_from(
     monkeypatch.chdir(tmp_path)
     assert main(["config"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(KEYS)
-    assert lines[2] == f"fail-on   warning  {tmp_path}/khotool.toml:3"
+    assert [line.split()[0] for line in lines if line[0] != " "] == list(KEYS)
+    assert f"{tmp_path}/khotool.toml:3" in " ".join(lines)
+    assert lines[2].startswith("fail-on   warning")
     assert main(["config", "--json"]) == 0
     out = capsys.readouterr().out
     assert validate_output(out) == "settings"

@@ -101,3 +101,40 @@ def test_catalogues_follow_their_schemas(
     """So is what they print about khotool itself."""
     assert main([*words, "--json"]) == 0
     assert validate_output(capsys.readouterr().out) == words[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["encode", IMAGE, "--json"], "encode"),
+        (["convert", IMAGE, "--to", "6.19", "--json"], "convert"),
+        (["pack", IMAGE, "--json"], "pack"),
+        (["extract", IMAGE, "/LUO/sessions", "--all", "--fill", "zero", "--json"], "extract"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_was_written(
+    words: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """``--json`` of a command that writes a file is a document about it on stdout."""
+    monkeypatch.chdir(ROOT)
+    target = tmp_path / "out"
+    assert main([*words, "-q", "-o", str(target)]) == 0
+    out = capsys.readouterr().out
+    document = json.loads(out)
+
+    assert validate_output(out) == name
+    assert document["output"] == str(target)
+    assert target.exists()
+    if name == "convert":
+        assert "/kexec-metadata: set 6.19 has no such entry" in document["lost"]
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rule in full as JSON."""
+    assert main(["explain", "MEM302", "--json"]) == 0
+    assert validate_output(capsys.readouterr().out) == "explain"
