@@ -162,7 +162,7 @@ def booted(found: Survey, args: argparse.Namespace) -> int:
 
     options = options_from(args)
     options.debugfs = None
-    boot = boot_of(found, options)
+    boot = boot_of(found, options, scan=args.scan)
     if args.json:
         write_json(live_document(found) | {"booted": booted_json(boot)}, args)
     else:

@@ -209,9 +209,7 @@ def add_output_options(
         default="auto",
         help="colours; NO_COLOR and FORCE_COLOR are honoured",
     )
-    group.add_argument(
-        "--ascii", action="store_true", help="draw trees with ASCII characters only"
-    )
+    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters only")
     group.add_argument(
         "--no-pager",
         dest="pager",

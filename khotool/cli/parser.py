@@ -77,7 +77,9 @@ def parsers_of(parser: argparse.ArgumentParser, words: Iterable[str]) -> Iterato
     """A parser, and those of the actions that words name."""
     while isinstance(parser, Parser):
         yield parser
-        inner = next((a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None)
+        inner = next(
+            (a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None
+        )
         name = next((w for w in words if inner is not None and w in inner.choices), None)
         if inner is None or name is None:
             return

@@ -37,8 +37,11 @@ class Boot:
     sessions: tuple[str, ...] | None = None
 
 
-def boot_of(survey: Survey, options: OpenOptions) -> Boot:
+def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> Boot:
     """How the running kernel was booted.
+
+    Args:
+        scan: look through all of memory for lists whose head the kernel has reused.
 
     Raises:
         InputError: nothing of the host shows it.
@@ -52,7 +55,7 @@ def boot_of(survey: Survey, options: OpenOptions) -> Boot:
         gone = next((check for check in survey.checks if check.name == "trees"), None)
         text = f"{gone.found}; {gone.remedy}" if gone is not None else "debugfs cannot be read"
         raise InputError(f"whether this boot was a live update is not known: {text}")
-    return _described(open_live(survey, replace(options, root="in")))
+    return _described(open_live(survey, replace(options, root="in"), scan=scan))
 
 
 def _described(image: Image) -> Boot:

@@ -169,7 +169,9 @@ def _reader(path: str, file: IO[bytes], kind: str) -> tuple[Reader, tuple[type[E
     if kind == "bzip2":
         return bz2.BZ2File(file), common
     if kind == "lz4":
-        raise InputError(f"{path}: compressed with lz4, which is not read; run 'lz4 -d' on it first")
+        raise InputError(
+            f"{path}: compressed with lz4, which is not read; run 'lz4 -d' on it first"
+        )
     zstd = zstd_module()
     if zstd is None:
         raise InputError(f"{path}: compressed with zstd; install it: pip install backports-zstd")

@@ -73,4 +73,6 @@ def _line(group: Usage, size: int) -> Line:
     parts = (group.pages, group.payload, group.metadata)
     text = "".join(f"{size_text(pages * size):>9}  " for pages in parts)
     line = Line(hang=" " * 43).add(f"{text}{group.folios:>8}  ")
-    return line.add("(none)", "dim") if group.name is None else line.add(visible(group.name), "entry")
+    return (
+        line.add("(none)", "dim") if group.name is None else line.add(visible(group.name), "entry")
+    )

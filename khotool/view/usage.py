@@ -127,8 +127,6 @@ def _metadata(image: Image, rows: Any) -> Any:
         return counts
     starts, ends = (np.array(column, np.int64) for column in zip(*spans, strict=True))
     first = (rows.start // np.uint64(page)).astype(np.int64)
-    low, high, row, _ = intersect_columns(
-        first, first + rows.pages, *merge_columns(starts, ends)
-    )
+    low, high, row, _ = intersect_columns(first, first + rows.pages, *merge_columns(starts, ends))
     np.add.at(counts, row, high - low)
     return counts

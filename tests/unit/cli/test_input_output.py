@@ -24,9 +24,7 @@ def test_dash_is_standard_input() -> None:
     words = [sys.executable, "-m", "khotool", "dump", "--summary", "-"]
     with IMAGE.open("rb") as file:
         one = subprocess.run(words, stdin=file, capture_output=True, check=True, cwd=ROOT)
-    two = subprocess.run(
-        words, input=IMAGE.read_bytes(), capture_output=True, check=True, cwd=ROOT
-    )
+    two = subprocess.run(words, input=IMAGE.read_bytes(), capture_output=True, check=True, cwd=ROOT)
 
     assert one.stdout == two.stdout
     assert b"7.3.4" in one.stdout
