@@ -6,7 +6,6 @@ import bz2
 import gzip
 import importlib
 import lzma
-import mmap
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
 from khotool.memory import lost
+from khotool.memory.mapped import map_for_reading
 
 Progress = Callable[[int, int | None], None]
 
@@ -284,7 +284,7 @@ def map_file(file: IO[bytes]) -> tuple[memoryview, Callable[[], None]]:
     Raises:
         OSError, ValueError: the file cannot be mapped.
     """
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = map_for_reading(file)
     lost.watch(file.name)
     view = memoryview(mapped)
 
