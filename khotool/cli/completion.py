@@ -33,7 +33,7 @@ _khotool() {
     while IFS=$'\t' read -r line _; do COMPREPLY+=("$line"); done
   } < <("${COMP_WORDS[0]}" completion words -- "${words[@]}" 2>/dev/null)
   case "$kind" in
-    file) compopt -o filenames; mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$word") ;;
+    file) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     folder) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
     path) compopt -o filenames -o nospace ;;
   esac

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LESS = "FRX"
 """Options of less, unless LESS is set: leave when it fits, keep colours, do not clear."""
@@ -74,7 +74,5 @@ def _wait(process: object) -> None:
     finally:
         signal.signal(signal.SIGINT, old)
         if process.stdin is not None:
-            try:
+            with suppress(BrokenPipeError):
                 process.stdin.close()
-            except BrokenPipeError:
-                pass

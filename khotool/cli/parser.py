@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         unknown = next((word for word in extra if word.startswith("-")), None)
         if unknown is not None:
             name = unknown.partition("=")[0]
-            chosen = [part for part in parsers_of(self, words)]
+            chosen = list(parsers_of(self, words))
             known = [o for parser in chosen for o in parser._option_string_actions]
             chosen[-1].error(f"unknown option {name}{nearest(name, known)}")
         if extra:

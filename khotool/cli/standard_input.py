@@ -55,4 +55,4 @@ def _copy() -> None:
         copy.flush()
         os.dup2(copy.fileno(), 0)
     os.lseek(0, 0, os.SEEK_SET)
-    sys.stdin = None  # type: ignore[assignment]
+    sys.stdin = None

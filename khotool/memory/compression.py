@@ -1,4 +1,4 @@
-"""Whole files compressed with gzip, bzip2, xz or zstd, expanded once into a sparse temporary file."""
+"""Files compressed with gzip, bzip2, xz or zstd, expanded once into a sparse temporary file."""
 
 from __future__ import annotations
 
