@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from khotool.config.project import Project
-from khotool.schema import inputs, outputs
+from khotool.schema import image, inputs, outputs
 from khotool.schema.derive import Schema, schema_of
 
 
@@ -33,12 +33,12 @@ def _written(name: str, kind: type) -> Described:
 
 
 DOCUMENTS: dict[str, Described] = {
-    "dump": _written("dump", outputs.Dump),
+    "dump": _written("dump", image.Dump),
     "pages": _written("pages", outputs.Pages),
     "check": _written("check", outputs.Check),
     "diff": _written("diff", outputs.Diff),
     "boot": _written("boot", outputs.Boot),
-    "live": _written("live", outputs.Live),
+    "live": _written("live", image.Live),
     "formats": _written("formats", outputs.Formats),
     "rules": _written("rules", outputs.Rules),
     "explain": _written("explain", outputs.Explain),
