@@ -117,7 +117,7 @@ def _values(action: argparse.Action, typed: str, given: list[str]) -> tuple[str,
         return "", _fit([(str(choice), "") for choice in action.choices], typed)
     name = action.metavar if isinstance(action.metavar, str) else ""
     kind = BY_METAVAR.get(name, "")
-    if action.dest in ("old", "new") and action.help and action.help.startswith("id of"):
+    if action.dest in ("old", "new") and action.help and action.help.startswith("id o"):
         kind = "format"
     if kind in (FILES, FOLDERS):
         return kind, []

@@ -62,8 +62,10 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion, if a known name is near."""
-    near = get_close_matches(name, list(known), 1, 0.7)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    # Dashes are no likeness.
+    names = {word.lstrip("-"): word for word in known}
+    near = get_close_matches(name.lstrip("-"), names, 1, 0.7)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _takes_the_rest(action: argparse.Action) -> bool:
