@@ -132,8 +132,8 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         UsageError: two options contradict each other.
         InputError: a folder does not exist.
     """
-    if args.booted and (args.why or args.summary or args.dts or args.pack or args.root):
-        raise UsageError("--booted is a question of its own; leave out the other option")
+    if args.booted:
+        refuse_beside_booted(args)
     if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
         raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
     if args.anonymize and args.pack is None:
@@ -142,10 +142,29 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
     if isinstance(args.root, str) and args.root not in DIRECTIONS:
         raise UsageError(f"--root {args.root}: expected in, out or a root's address")
+    refuse_missing_folders(args)
+
+
+def refuse_missing_folders(args: argparse.Namespace) -> None:
+    """Refuse folders of a host that do not exist.
+
+    Raises:
+        InputError: there is one.
+    """
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
     if args.debugfs is not None and not Path(args.debugfs).is_dir():
         raise InputError(f"--debugfs {args.debugfs}: no such folder; name the kho folder itself")
+
+
+def refuse_beside_booted(args: argparse.Namespace) -> None:
+    """Refuse options that ask for something else than ``--booted`` does.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if args.path or any((args.why, args.summary, args.dts, args.pack, args.root)):
+        raise UsageError("--booted is a question of its own; leave out the other option")
 
 
 def booted(found: Survey, args: argparse.Namespace) -> int:

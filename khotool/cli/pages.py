@@ -47,8 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Decode the image and list its pages."""
+def refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options that do not fit together.
+
+    Raises:
+        UsageError: two options contradict each other.
+    """
     if args.json and args.csv:
         raise UsageError("--json and --csv are two answers; ask for one of them")
     if args.unowned and (args.owner or args.unpreserved):
@@ -57,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--summary has no CSV form; leave out one of --csv and --summary")
     if args.by and (args.unowned or args.unpreserved or args.owner or args.summary):
         raise UsageError("--by shows all preserved memory; leave out the other selection")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and list its pages."""
+    refuse_contradictions(args)
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
     from khotool.render.pages import Selection, csv_lines, text_lines
