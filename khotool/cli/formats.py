@@ -26,6 +26,8 @@ examples:
   khotool formats show luo-v5
   khotool formats show kho-v4 --page-size 16K
   khotool formats list --formats ./my-formats
+  khotool formats new acme-nic-v1 -o my-formats/acme-nic-v1.toml
+  khotool formats diff old/demo.toml new/demo.toml
   khotool formats check ./my-formats                        file, line and reason of every mistake
   khotool formats import vmlinux demo_ser --kind file -o my-formats/demo.toml
   khotool formats header memfd-v2 -o memfd.h
@@ -36,7 +38,7 @@ Definitions are those that khotool ships, then those of installed packages, of t
 ~/.config/khotool/formats, of folders in KHOTOOL_FORMATS, and of --formats; a later one wins.
 """
 
-FURTHER = ("check", "diff", "btf", "import", "header", "versions")
+FURTHER = ("new", "check", "diff", "btf", "import", "header", "versions")
 """Sub-commands in modules of their own, ``khotool.cli.formats_NAME``, offered where they exist."""
 
 
