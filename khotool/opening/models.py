@@ -170,10 +170,13 @@ def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
     info = inner.get("vmcoreinfo")
     if not isinstance(info, dict) or not all(isinstance(v, str) for v in info.values()):
         raise EncodeError("model.vmcoreinfo", "expected strings")
+    machine = inner.get("machine")
+    if machine is not None and not isinstance(machine, str):
+        raise EncodeError("model.machine", f"expected a name or null, found {machine!r:.40}")
     return Built(
         segments=[*segments, *read_blobs(model.document, folders)],
         root=0 if root is None else word(root, "model.root"),
         geometry=geometry,
         vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
-        machine=inner.get("machine"),
+        machine=machine,
     )
