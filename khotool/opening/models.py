@@ -19,6 +19,7 @@ from khotool.encode.sets import named_set, set_of
 from khotool.errors import EncodeError, InputError, UsageError
 from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
+from khotool.memory.regular import read_regular
 from khotool.model.image import Span
 from khotool.opening.edits import apply_edits
 from khotool.structured import Document, StructuredError, read_document
@@ -59,12 +60,7 @@ def read_model(path: str | Path) -> Model:
         EncodeError: a dump that was written without --full.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_MODEL:
-            raise InputError(f"{path}: larger than {MAX_MODEL >> 30} GiB, which no model is")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a model that exists") from None
+    raw = read_regular(path, limit=MAX_MODEL, advice="name a model that exists")
     is_json = raw.lstrip()[:1] == b"{"
     try:
         # A dump is large, and each of its numbers is checked as it is read.
