@@ -10,6 +10,7 @@ from khotool.errors import InputError
 
 LARGEST = 4 << 30
 """Bytes of a file that is read as a whole."""
+PIECE = 1 << 20
 FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 TRACING = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
@@ -78,11 +79,22 @@ def read_regular(
     name = f"{what} {os.fsdecode(path)}".lstrip()
     try:
         with open_regular(path, what=what) as file:
-            large = os.fstat(file.fileno()).st_size > limit
-            data = b"" if large else file.read(limit + 1)
+            data = _read(file, limit)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{name}: {reason}; {advice}") from None
-    if large or len(data) > limit:
+    if data is None:
         raise InputError(f"{name}: larger than {limit} bytes")
     return data
+
+
+def _read(file: BufferedReader, limit: int) -> bytes | None:
+    """All that is in a file, piece by piece, whatever it says of its size; None beyond a limit."""
+    if os.fstat(file.fileno()).st_size > limit:
+        return None
+    data = bytearray()
+    while piece := file.read(PIECE):
+        data += piece
+        if len(data) > limit:
+            return None
+    return bytes(data)
