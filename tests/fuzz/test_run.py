@@ -166,5 +166,5 @@ def test_a_run_goes_on_where_the_last_one_ended(
     assert seen == [("path", 1)]
     assert "40 inputs of 4 harnesses, 1 faults" in capsys.readouterr().out
     seen.clear()
-    assert run.main(words[:4] + ["--harness", "elf"]) == 0
+    assert run.main([*words[:4], "--harness", "elf"]) == 0
     assert seen == [("elf", 2)]
