@@ -96,7 +96,11 @@ def _run(words: list[str]) -> int:
 
 
 def _tell_problems(*, quiet: bool) -> None:
-    """What is wrong with installed packages and the user's folders, after all other output."""
+    """What is wrong with packages, the user's folders and files that change, after all output."""
+    lost = sys.modules.get("khotool.memory.lost")
+    for line in lost.changes() if lost is not None else ():
+        if not quiet:
+            print(f"khotool: warning: {one_line(line)}", file=sys.stderr)
     plugins = sys.modules.get("khotool.plugins")
     if plugins is None:
         return

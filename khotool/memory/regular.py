@@ -45,7 +45,7 @@ def open_regular(path: str | os.PathLike[str], *, what: str = "") -> BufferedRea
 
 def _refuse(status: os.stat_result, name: str) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{name}: a folder; name a file")
+        raise InputError(f"{name}: Is a directory; name a file")
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{name}: not a regular file; copy it to one first")
     if not status.st_size and status.st_dev in _made_as_read():

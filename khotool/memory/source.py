@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import IO
 
 from khotool.errors import InputError
-from khotool.memory import compression, elf, fdtfile, kdump, lime
+from khotool.memory import compression, elf, fdtfile, kdump, lime, lost
 from khotool.memory.compression import Progress
 from khotool.memory.debugfs import DebugfsCopy, is_tar, open_directory, open_tar
 from khotool.memory.elf import open_elf
@@ -66,6 +66,7 @@ def open_source(
         if _is_live(path, status):
             raise InputError(f"{where}: {_LIVE}")
         with open_regular(path) as file:
+            lost.opened(path, os.fstat(file.fileno()))
             return _open_file(where, file, base, container, limit, progress)
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; check the path") from None

@@ -92,7 +92,7 @@ def test_files_are_for_encode(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for name, why in (
         ("pipe", "not a regular file"),
         ("missing", "No such file"),
-        (".", "a folder"),
+        (".", "Is a directory"),
         ("a\0b", ""),
     ):
         code, told = answer(["encode", with_file(name), *out], capsys)
