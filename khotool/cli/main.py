@@ -65,6 +65,7 @@ def _main(argv: Sequence[str] | None) -> int:
 def _run(words: list[str]) -> int:
     from khotool.cli.parser import command_parser, find_command, split, top_parser
     from khotool.errors import UsageError
+    from khotool.limits import Limits
 
     before, name, rest = split(words)
     top = top_parser()
@@ -89,8 +90,15 @@ def _run(words: list[str]) -> int:
     args = parser.parse_intermixed_args(rest) if _plain(parser) else parser.parse_args(rest)
     from khotool.cli.commands import load
 
+    run = load(command).run
+    chosen = getattr(args, "limit", None)
     try:
-        return load(command).run(args)
+        if isinstance(chosen, Limits) and (chosen.seconds or chosen.memory or chosen.written):
+            from khotool.cli.budget import within
+
+            with within(chosen):
+                return run(args)
+        return run(args)
     finally:
         _tell_problems(quiet=getattr(args, "quiet", False))
 
