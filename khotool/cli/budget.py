@@ -12,7 +12,7 @@ from khotool.errors import KhotoolError
 from khotool.limits import Limits
 
 
-class Stopped(KhotoolError):
+class StoppedError(KhotoolError):
     """A command has used up its seconds."""
 
 
@@ -23,7 +23,7 @@ def within(limits: Limits) -> Iterator[None]:
     Memory that is not to be had is a MemoryError, a file that grows too large an OSError.
 
     Raises:
-        Stopped: the seconds of the processor are over.
+        StoppedError: the seconds of the processor are over.
     """
     with contextlib.ExitStack() as stack:
         if limits.memory:
@@ -49,7 +49,7 @@ def _lowered(kind: int, value: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _timed(seconds: int) -> Iterator[None]:
     def late(_number: int, _frame: FrameType | None) -> None:
-        raise Stopped(
+        raise StoppedError(
             f"stopped after {seconds} s of the processor, and the rest is left out; "
             "raise --limit seconds=N, or ask for less with PATH or --summary"
         )

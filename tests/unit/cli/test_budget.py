@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from khotool.cli.budget import Stopped, within
+from khotool.cli.budget import StoppedError, within
 from khotool.cli.main import main
 from khotool.limits import Limits
 from tests.fuzz.guard import allocated
@@ -57,7 +57,7 @@ def test_seconds() -> None:
         while time.process_time() < end:
             pass
 
-    with pytest.raises(Stopped, match="raise --limit seconds=N"), within(Limits(seconds=1)):
+    with pytest.raises(StoppedError, match="raise --limit seconds=N"), within(Limits(seconds=1)):
         busy()
     assert (signal.getsignal(signal.SIGPROF), resource.getrlimit(resource.RLIMIT_DATA)) == before
 
