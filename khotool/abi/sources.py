@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 
 from khotool.abi.definition import AbiSet, Definition
-from khotool.abi.folder import NAMES_FILE, SETS_FILE, toml_files
+from khotool.abi.folder import NAMES_FILE, SETS_FILE, definition_bytes, toml_files
 from khotool.abi.index import Origin, Registry
-from khotool.errors import DefinitionError
+from khotool.errors import DefinitionError, InputError
 from khotool.plugins import Plugin, plugins, report, said
 
 GROUP = "khotool.formats"
@@ -139,7 +139,9 @@ def _texts(source: Source) -> Iterator[tuple[str, bytes]]:
             if folder.is_dir():
                 yield from sorted(toml_files(folder))
             else:
-                yield folder.name, folder.read_bytes()
+                yield folder.name, definition_bytes(folder)
+        except InputError as error:
+            report(f"{source.name}: {error}; not used")
         except OSError as error:
             report(f"{source.name}: {folder}: {error.strerror or said(error)}; not used")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from khotool.check.catalogue import check_patterns, matches, severity
 from khotool.errors import InputError
 from khotool.findings import Finding, Severity
+from khotool.memory.regular import read_regular
 
+MAX_BASELINE = 64 << 20
 THRESHOLDS = ("error", "warning", "note", "never")
 _LEVEL = {Severity.NOTE: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
@@ -56,15 +57,10 @@ def read_baseline(path: str) -> set[str]:
     Raises:
         InputError: no such file, or not what --write-baseline writes.
     """
+    what, advice = "--baseline", "write it with --write-baseline FILE"
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = json.loads(read_regular(path, limit=MAX_BASELINE, what=what, advice=advice))
         known = document["known"]
         return {str(item) for item in known}
-    except OSError as error:
-        raise InputError(
-            f"--baseline {path}: {error.strerror}; write it with --write-baseline FILE"
-        ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"--baseline {path}: not a baseline; write it with --write-baseline FILE"
-        ) from None
+        raise InputError(f"{what} {path}: not a baseline; {advice}") from None

@@ -25,6 +25,7 @@ examples:
   khotool dump --json vmcore | jq '.luo.sessions[].name'
   khotool dump --json --full --blobs payload vmcore -o model.json
   khotool dump --dts vmcore /memblock | dtc -O dtb -o memblock.dtb
+  khotool dump --fdt board.dtb                    any device tree, with offsets and problems
 
 PATH is a path as dump prints it; put it in quotes, brackets mean something to a shell.
 """
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
     )
+    group.add_argument(
+        "--fdt",
+        action="store_true",
+        help="any flattened device tree as it is: offsets, values, problems; PATH is a node",
+    )
+    group.add_argument("--hex", action="store_true", help="with --fdt: the bytes of its tokens")
     group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
     group.add_argument(
         "--full", action="store_true", help="with --json: everything that encode needs"
@@ -71,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--blobs goes with --json --full: only that document names the files")
     if sum((args.summary, args.dts, args.json)) > 1:
         raise UsageError("--summary, --json and --dts are three answers; ask for one of them")
+    if args.fdt:
+        from khotool.cli import dump_fdt
+
+        return dump_fdt.run(args)
+    if args.hex:
+        raise UsageError("--hex goes with --fdt; khotool hex shows the bytes of an image")
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import geometry_hint, strict_exit
 

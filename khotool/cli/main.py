@@ -65,6 +65,7 @@ def _main(argv: Sequence[str] | None) -> int:
 def _run(words: list[str]) -> int:
     from khotool.cli.parser import command_parser, find_command, split, top_parser
     from khotool.errors import UsageError
+    from khotool.limits import Limits
 
     before, name, rest = split(words)
     top = top_parser()
@@ -92,14 +93,25 @@ def _run(words: list[str]) -> int:
 
     args = parse_with_settings(parser, command.name, rest)
     take_standard_input(args)
+    run = load(command).run
+    chosen = getattr(args, "limit", None)
     try:
-        return load(command).run(args)
+        if isinstance(chosen, Limits) and (chosen.seconds or chosen.memory or chosen.written):
+            from khotool.cli.budget import within
+
+            with within(chosen):
+                return run(args)
+        return run(args)
     finally:
         _tell_problems(quiet=getattr(args, "quiet", False))
 
 
 def _tell_problems(*, quiet: bool) -> None:
-    """What is wrong with installed packages and the user's folders, after all other output."""
+    """What is wrong with packages, the user's folders and files that change, after all output."""
+    lost = sys.modules.get("khotool.memory.lost")
+    for line in lost.changes() if lost is not None else ():
+        if not quiet:
+            print(f"khotool: warning: {one_line(line)}", file=sys.stderr)
     plugins = sys.modules.get("khotool.plugins")
     if plugins is None:
         return

@@ -35,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
     """Pack the image."""
     output = image_output(args)
     image = open_with_progress(args.image, args)
+    from khotool.check.rules.lists import after_list_ends
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
 
-    built = pack_image(image, payload=args.payload, anonymize=args.anonymize)
+    also = after_list_ends(image)
+    built = pack_image(image, payload=args.payload, anonymize=args.anonymize, also=also)
     write_image(output, built)
     for line in built.lost:
         note(args, line)

@@ -9,6 +9,7 @@ import numpy as np
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.decode.phase import phase_lines
 from khotool.document.json_input import take, word
 from khotool.document.regions import region_from_json, region_to_json
 from khotool.errors import EncodeError
@@ -40,7 +41,7 @@ def full_document(image: Image) -> dict[str, Any]:
             "page_size": image.geometry.page_size,
             "endian": image.geometry.byteorder,
             "machine": image.info.machine,
-            "vmcoreinfo": dict(image.info.vmcoreinfo),
+            "vmcoreinfo": image.info.vmcoreinfo | phase_lines(image),
             "root": hex(image.tree.span.address) if image.tree.span else None,
             "abi": _single_choices(image),
             "regions": [

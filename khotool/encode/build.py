@@ -14,7 +14,7 @@ from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
 from khotool.codec.array import written_pages
 from khotool.codec.base import codec_for, codec_of
-from khotool.encode.fdt_build import FdtBuilder, finish
+from khotool.encode.fdt_build import FdtBuilder, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
 from khotool.handover.columns import leaf_fields, pack_columns
@@ -274,7 +274,7 @@ class Builder:
     def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
         """Bytes of a device tree, finished as its writer does."""
         node = FdtBuilder(self).tree(definition, values, path)
-        return finish(node, definition, values, self.geometry)
+        return written(path, finish, node, definition, values, self.geometry)
 
     def elements(
         self,

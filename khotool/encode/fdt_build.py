@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec
 
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
 from khotool.codec.contexts import Builder
 from khotool.errors import EncodeError
-from khotool.fdt.blob import Node, Property
+from khotool.fdt.blob import FdtError, Node, Property
 from khotool.fdt.write import build_open, build_sequential
 from khotool.handover.labels import target_labels
 from khotool.handover.values import Rows
 
 MAX_NODE_NAME = 31
+P = ParamSpec("P")
 
 
 class FdtBuilder:
@@ -216,6 +217,19 @@ def finish(
         return build_sequential(node)
     pages = -(-buffer_size(definition, values, geometry) // geometry.page_size)
     return build_open(node, geometry.page_size << max(0, pages - 1).bit_length())
+
+
+def written(path: str, write: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
+    """The bytes of a tree as ``write`` makes them.
+
+    Raises:
+        EncodeError: no writer makes such a tree: a damaged one can have a name twice.
+    """
+    try:
+        return write(*args, **named)
+    except FdtError as error:
+        text = f"cannot be written as a device tree: {error}"
+        raise EncodeError(path, text) from None
 
 
 def buffer_size(definition: Definition, values: Mapping[str, Any], geometry: Geometry) -> int:

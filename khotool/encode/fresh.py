@@ -10,7 +10,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
+from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
@@ -92,7 +92,7 @@ def _lay_out(
         if progress is not None:
             progress("Laying out", number, len(handover.entries) + 1)
         children.append(made.entry(entry))
-    data = made.tree([child for child in children if child is not None])
+    data = written("/", made.tree, [child for child in children if child is not None])
     if made.definition.segment:
         pages = -(-len(data) // geometry.page_size) * geometry.page_size
         root_page = allocator.take_one(pages, "/", geometry.page_size)
@@ -162,7 +162,7 @@ class _Root:
             return self.fdt.tree(definition, entry.values, path, name)
         if definition.content == "fdt":
             node = self.fdt.tree(definition, entry.values, path)
-            data = finish(node, definition, entry.values, self.builder.geometry)
+            data = written(path, finish, node, definition, entry.values, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))

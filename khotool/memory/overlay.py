@@ -38,7 +38,7 @@ class OverlaySpace(AddressSpace):
     def __init__(
         self,
         base: AddressSpace | None,
-        writes: Mapping[int, bytes] | Iterable[tuple[int, bytes]],
+        writes: Mapping[int, bytes] | Iterable[tuple[int, bytes | bytearray | memoryview]],
         info: SourceInfo | None = None,
     ) -> None:
         pairs = list(writes.items()) if isinstance(writes, Mapping) else list(writes)

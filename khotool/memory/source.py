@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import IO
 
 from khotool.errors import InputError
-from khotool.memory import compression, elf, fdtfile, kdump, lime
+from khotool.memory import compression, elf, fdtfile, kdump, lime, lost
 from khotool.memory.compression import Progress
 from khotool.memory.debugfs import DebugfsCopy, is_tar, open_directory, open_tar
 from khotool.memory.elf import open_elf
@@ -16,6 +16,7 @@ from khotool.memory.fdtfile import BareFdt, open_fdt
 from khotool.memory.kdump import open_kdump
 from khotool.memory.lime import open_lime
 from khotool.memory.raw import open_raw
+from khotool.memory.regular import open_regular
 from khotool.memory.space import AddressSpace, SourceInfo
 
 Source = AddressSpace | DebugfsCopy | BareFdt
@@ -64,9 +65,8 @@ def open_source(
             return open_directory(where)
         if _is_live(path, status):
             raise InputError(f"{where}: {_LIVE}")
-        if not stat.S_ISREG(mode):
-            raise InputError(f"{where}: not a regular file; copy it to one first")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            lost.opened(path, os.fstat(file.fileno()))
             return _open_file(where, file, base, container, limit, progress)
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; check the path") from None

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from khotool.absent import Absent
-from khotool.model.image import Image
 from khotool.document.dump import head
+from khotool.model.image import Image
 from khotool.render.lines import Line
 from khotool.render.text import visible
 from khotool.render.value import absent_segments

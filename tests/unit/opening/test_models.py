@@ -197,3 +197,12 @@ def test_edits_agree() -> None:
     document["luo"]["liveupdate_number"] = 6
     with pytest.raises(EncodeError, match="liveupdate_number: is the same value as"):
         encoded(document)
+
+
+@pytest.mark.parametrize("machine", [[1], 7, True, {}])
+def test_machine_of_a_dump_is_a_name(machine: object, tmp_path: Path) -> None:
+    """Anything else is a mistake of the document with its key."""
+    document = full_document(capture(CAPTURES[0]))
+    document["model"]["machine"] = machine
+    with pytest.raises(EncodeError, match=r"model\.machine: expected a name or null"):
+        build_model(Model.of(tmp_path / "m.json", document), REGISTRY)
