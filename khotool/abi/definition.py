@@ -368,6 +368,8 @@ class Behaviour:
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
+        flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
+            blocks or its devices are not as they should be.
     """
 
     needs_map: bool = True
@@ -375,6 +377,7 @@ class Behaviour:
     keeps_file_errors: bool = True
     restores_root: bool = False
     test_is_silent: bool = False
+    flb_faults_panic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from khotool.check.kernels.asked import AskedKernel, asked_kernel, direction
 from khotool.check.kernels.boot import Boot, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
 from khotool.check.kernels.kernel import kernel_of
+from khotool.check.kernels.losses import losses_of
 from khotool.check.kernels.luo import judge_devices, refuse_sessions
 from khotool.check.kernels.luo_state import judge_luo
 from khotool.check.kernels.map import judge_map, nothing_reserved
@@ -19,24 +21,33 @@ from khotool.model.region import FdtRegion
 EINVAL, ENOENT = -22, -2
 
 
-def verdict_document(image: Image, release: str) -> dict[str, Any]:
-    """The verdict of a kernel as JSON has it.
+def verdict_document(image: Image, kernel: str | AskedKernel) -> dict[str, Any]:
+    """The verdict of a kernel as JSON has it, with what is known of the kernel.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
-    return judge(image, release).document()
+    asked = _asked(kernel, image)
+    found = judge(image, asked).document()
+    about = asked.document()
+    writer = image.info.osrelease or ""
+    move = direction(writer, asked)
+    return {**found, **about, **({"from": writer, "direction": str(move)} if move else {})}
 
 
-def judge(image: Image, release: str) -> Verdict:
+def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
+    return asked_kernel(kernel, image.registry) if isinstance(kernel, str) else kernel
+
+
+def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     """What a kernel does with an image.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
-    kernel = kernel_of(release, image.registry)
-    verdict = Verdict(release)
-    boot = new_boot(image, kernel, verdict)
+    asked = _asked(kernel, image)
+    verdict = Verdict(asked.name)
+    boot = new_boot(image, kernel_of(asked, image.registry), verdict)
     for stage in STAGES:
         stage(boot)
         if verdict.stopped:
@@ -45,7 +56,15 @@ def judge(image: Image, release: str) -> Verdict:
             if verdict.outcome is Outcome.IGNORE:
                 refuse_sessions(image, verdict)
             break
+    verdict.losses = losses_of(image, verdict)
     return verdict
+
+
+def _container(boot: Boot) -> None:
+    """Where the capture lacks a part, the handover that the kernel is given may be in that part."""
+    if boot.image.info.lacks:
+        why = "the capture is incomplete: the root, or what it leads to, may be in what is missing"
+        boot.verdict.not_judged("image", Unseen.TRUNCATED, why)
 
 
 def _root(boot: Boot) -> None:
@@ -119,6 +138,7 @@ def _other_entries(boot: Boot) -> None:
 
 
 STAGES = (
+    _container,
     _root,
     judge_map,
     judge_memblock,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
-from khotool.abi.releases import set_of
+from khotool.check.kernels.asked import AskedKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Kernel:
         sized_entries: an entry without its size is refused.
         needs_flb: live update state without FLBs is refused.
         test_layout: how its own test reads the list of folios.
+        assumed: handlers out of tree that it is taken to have; their files come back.
     """
 
     release: str
@@ -32,6 +33,12 @@ class Kernel:
     sized_entries: bool
     needs_flb: bool
     test_layout: str
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """Strings of the file handlers that it has."""
+        return (*self.abi.files, *self.assumed)
 
     @property
     def does(self) -> Behaviour:
@@ -43,20 +50,16 @@ class Kernel:
         return entry in self.abi.entries
 
 
-def kernel_of(release: str, registry: Registry) -> Kernel:
-    """The kernel of a release such as ``7.3`` or ``6.19.11``.
-
-    Raises:
-        UsageError: no ABI set has the release; names the nearest.
-    """
-    abi = set_of(release, registry.sets)
+def kernel_of(asked: AskedKernel, registry: Registry) -> Kernel:
+    """How the kernel that was asked for behaves."""
+    abi = asked.abi
     root = registry.get(abi.root)
     entry = root.fdt.any_node if root.fdt is not None else None
     luo = abi.entries.get("LUO", "")
     shapes = [p.points_to.shape for p in root.fdt.properties if p.points_to] if root.fdt else []
     form = "map" if Shape.RADIX in shapes else "bitmaps"
     return Kernel(
-        release,
+        asked.name,
         abi,
         root.match["compatible"][0],
         registry.get(luo).match["compatible"][0] if luo else "",
@@ -64,4 +67,5 @@ def kernel_of(release: str, registry: Registry) -> Kernel:
         entry is not None and any(p.label == "size" for p in entry.properties),
         "luo-flb-v1" in abi.nodes,
         abi.layouts.get(abi.entries.get("kho_test", ""), ""),
+        asked.assumed,
     )
