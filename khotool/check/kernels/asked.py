@@ -77,6 +77,8 @@ class AskedKernel:
                 "exact": self.file.exact,
                 "strings_read": self.file.strings_read,
                 "not_registered": list(self.file.not_registered),
+                "machine": self.file.machine or None,
+                "page_size": self.file.page_size or None,
             }
         return found
 
@@ -90,12 +92,16 @@ class FromFile:
         exact: a set has this release; otherwise the nearest set before it was taken.
         strings_read: the strings of its code could be looked for.
         not_registered: entries, handlers and FLBs of the set whose strings it does not have.
+        machine: as ``uname -m`` says it; empty if the file does not tell.
+        page_size: bytes of a page; 0 if the file does not tell.
     """
 
     release: str
     exact: bool
     strings_read: bool
     not_registered: tuple[str, ...]
+    machine: str = ""
+    page_size: int = 0
 
 
 def asked_kernel(name: str, registry: Registry) -> AskedKernel:
@@ -111,12 +117,21 @@ def asked_kernel(name: str, registry: Registry) -> AskedKernel:
     return AskedKernel(name, abi)
 
 
-def asked_file(name: str, release: str, contains: Contains, registry: Registry) -> AskedKernel:
+def asked_file(
+    name: str,
+    release: str,
+    contains: Contains,
+    registry: Registry,
+    *,
+    machine: str = "",
+    page_size: int = 0,
+) -> AskedKernel:
     """A kernel by its file: the set of its release, less what the file does not register.
 
     Args:
         release: as the file has it; empty if it has none, and its root string decides.
         contains: looks for a text in the kernel's code.
+        machine, page_size: see ``FromFile``.
 
     Raises:
         UsageError: the file shows neither a release nor a root string that khotool knows.
@@ -140,7 +155,8 @@ def asked_file(name: str, release: str, contains: Contains, registry: Registry) 
         files=tuple(i for i in abi.files if registered(i, i)),
         flbs=tuple(i for i in abi.flbs if registered(i, i)),
     )
-    return AskedKernel(name, narrowed, FromFile(release, exact, read, tuple(lost)))
+    file = FromFile(release, exact, read, tuple(lost), machine, page_size)
+    return AskedKernel(name, narrowed, file)
 
 
 def _set_of_file(

@@ -11,7 +11,8 @@ from khotool.check.kernels.kernel import kernel_of
 from khotool.check.kernels.losses import losses_of
 from khotool.check.kernels.luo import judge_devices, refuse_sessions
 from khotool.check.kernels.luo_state import judge_luo
-from khotool.check.kernels.map import judge_map, nothing_reserved
+from khotool.check.kernels.map import OTHER_BLOCKS, judge_map, nothing_reserved
+from khotool.check.kernels.policy import Policy
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
@@ -21,18 +22,29 @@ from khotool.model.region import FdtRegion
 EINVAL, ENOENT = -22, -2
 
 
-def verdict_document(image: Image, kernel: str | AskedKernel) -> dict[str, Any]:
+def verdict_document(
+    image: Image, kernel: str | AskedKernel, policy: Policy | None = None
+) -> dict[str, Any]:
     """The verdict of a kernel as JSON has it, with what is known of the kernel.
+
+    Args:
+        policy: adds the verdict by it.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
-    found = judge(image, asked).document()
+    verdict = judge(image, asked)
     about = asked.document()
+    if policy is not None:
+        about["policy"] = policy.judge(verdict)
     writer = image.info.osrelease or ""
     move = direction(writer, asked)
-    return {**found, **about, **({"from": writer, "direction": str(move)} if move else {})}
+    return {
+        **verdict.document(),
+        **about,
+        **({"from": writer, "direction": str(move)} if move else {}),
+    }
 
 
 def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
@@ -60,11 +72,24 @@ def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     return verdict
 
 
-def _container(boot: Boot) -> None:
-    """Where the capture lacks a part, the handover that the kernel is given may be in that part."""
+def _premises(boot: Boot) -> None:
+    """What a verdict rests on: the whole capture, and a kernel for the machine that it is of.
+
+    Where the capture lacks a part, the handover that the kernel is given may be in that part.
+    """
     if boot.image.info.lacks:
         why = "the capture is incomplete: the root, or what it leads to, may be in what is missing"
         boot.verdict.not_judged("image", Unseen.TRUNCATED, why)
+    file = boot.kernel.file
+    if file is None:
+        return
+    machine, page = boot.image.info.machine, boot.image.geometry.page_size
+    if machine and file.machine and machine != file.machine:
+        why = f"the image is of {machine}, the kernel of {file.machine}"
+        boot.verdict.not_judged("image", Unseen.MACHINE, why)
+    if file.page_size and file.page_size != page:
+        why = f"the image has pages of {page} bytes, the kernel of {file.page_size}: {OTHER_BLOCKS}"
+        boot.verdict.add("image", Outcome.CORRUPT, why=why)
 
 
 def _root(boot: Boot) -> None:
@@ -138,7 +163,7 @@ def _other_entries(boot: Boot) -> None:
 
 
 STAGES = (
-    _container,
+    _premises,
     _root,
     judge_map,
     judge_memblock,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
-from khotool.check.kernels.asked import AskedKernel
+from khotool.check.kernels.asked import AskedKernel, FromFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Kernel:
         needs_flb: live update state without FLBs is refused.
         test_layout: how its own test reads the list of folios.
         assumed: handlers out of tree that it is taken to have; their files come back.
+        file: what its file says, if it was asked for by one.
     """
 
     release: str
@@ -34,6 +35,7 @@ class Kernel:
     needs_flb: bool
     test_layout: str
     assumed: tuple[str, ...] = ()
+    file: FromFile | None = None
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -68,4 +70,5 @@ def kernel_of(asked: AskedKernel, registry: Registry) -> Kernel:
         "luo-flb-v1" in abi.nodes,
         abi.layouts.get(abi.entries.get("kho_test", ""), ""),
         asked.assumed,
+        asked.file,
     )

@@ -35,6 +35,7 @@ class Unseen(StrEnum):
     CONTENTS = "contents-not-captured"
     HANDLER = "handler-not-known"
     ASSUMED = "handler-assumed"
+    MACHINE = "other-machine"
 
 
 @dataclass(frozen=True, slots=True)
