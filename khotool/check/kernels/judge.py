@@ -87,7 +87,7 @@ def _premises(boot: Boot) -> None:
     if machine and file.machine and machine != file.machine:
         why = f"the image is of {machine}, the kernel of {file.machine}"
         boot.verdict.not_judged("image", Unseen.MACHINE, why)
-    if file.page_size and file.page_size != page:
+    elif file.page_size and file.page_size != page:
         why = f"the image has pages of {page} bytes, the kernel of {file.page_size}: {OTHER_BLOCKS}"
         boot.verdict.add("image", Outcome.CORRUPT, why=why)
 
