@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 HARM = frozenset({Said.BAD_PAGE, Said.MAP_REFUSED})
-"""Memory is not what it is taken for: a page is in use twice, or preserved ones are not reserved."""
+"""Memory is not what it is taken for: in use twice, or preserved and not reserved."""
 
 
 class Contents(StrEnum):
