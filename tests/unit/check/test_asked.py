@@ -14,6 +14,7 @@ from khotool.check.kernels.policy import Decision, Importance, Policy, read_poli
 from khotool.check.kernels.verdict import Outcome
 from khotool.decode.open import open_image
 from khotool.errors import UsageError
+from khotool.opening.load import load_image
 from khotool.structured import StructuredError
 from tests.unit.check.damage import FIXTURES
 
@@ -165,3 +166,29 @@ def test_a_policy_is_read(tmp_path: Path) -> None:
     path.write_text('mandatry = ["memfd-v2"]\n')
     with pytest.raises(StructuredError, match="mandatry"):
         read_policy(str(path))
+
+
+# -- what is queued --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "panics"),
+    [
+        ("devices = [{ domain = 0, bdf = 0x100, refcount = 1 }, {", "devices = [{", False),
+        ("fields = { devices", "fields = { version = 3, devices", True),
+        ("", "", True),
+    ],
+    ids=["one-device", "version-3", "device-twice"],
+)
+def test_the_pci_core_that_is_queued_panics(
+    tmp_path: Path, old: str, new: str, panics: bool
+) -> None:
+    """On a device that is listed twice and on another version; a release does not ask for it."""
+    recipe = (FIXTURES / "bad" / "REC416-device-twice" / "recipe.toml").read_text()
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.replace(old, new) if old else recipe)
+    image = load_image(path)
+    stages = {step.stage: step.outcome for step in judge(image, "next").steps}
+
+    assert (stages["flbs"] is Outcome.PANIC) == panics
+    assert judge(image, "7.3").outcome is Outcome.PARTIAL
