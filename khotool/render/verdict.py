@@ -18,6 +18,7 @@ UNSEEN = {
     "limit": "not all of it was read",
     "not-captured": "not all of it was captured",
     "other-machine": "the kernel is for another machine",
+    "posting-not-known": "what a posting does is not known any further",
     "truncated": "the file is cut off",
     "unparsable": "not all of it could be read",
     "unreadable": "not all of it could be read",

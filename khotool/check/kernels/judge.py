@@ -13,6 +13,7 @@ from khotool.check.kernels.luo import judge_devices, refuse_sessions
 from khotool.check.kernels.luo_state import judge_luo
 from khotool.check.kernels.map import OTHER_BLOCKS, judge_map, nothing_reserved
 from khotool.check.kernels.policy import Policy
+from khotool.check.kernels.posted import judge_posted
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
@@ -60,7 +61,7 @@ def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     asked = _asked(kernel, image)
     verdict = Verdict(asked.name)
     boot = new_boot(image, kernel_of(asked, image.registry), verdict)
-    for stage in STAGES:
+    for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
             # A kernel that panics gives nothing to anybody; one that gives up opens no session.

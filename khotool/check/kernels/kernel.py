@@ -38,6 +38,11 @@ class Kernel:
     file: FromFile | None = None
 
     @property
+    def posted(self) -> bool:
+        """True for a posting, of whose kernel no more than its formats are known."""
+        return not self.abi.first and self.abi.status != "queued"
+
+    @property
     def handlers(self) -> tuple[str, ...]:
         """Strings of the file handlers that it has."""
         return (*self.abi.files, *self.assumed)

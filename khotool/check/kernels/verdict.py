@@ -36,6 +36,7 @@ class Unseen(StrEnum):
     HANDLER = "handler-not-known"
     ASSUMED = "handler-assumed"
     MACHINE = "other-machine"
+    POSTING = "posting-not-known"
 
 
 @dataclass(frozen=True, slots=True)

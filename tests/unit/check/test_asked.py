@@ -192,3 +192,28 @@ def test_the_pci_core_that_is_queued_panics(
 
     assert (stages["flbs"] is Outcome.PANIC) == panics
     assert judge(image, "7.3").outcome is Outcome.PARTIAL
+
+
+# -- postings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kernel", "outcome", "stage"),
+    [
+        ("luo-posted-v4-sessions", "luo-posted-v4", "not-judged", "sessions"),
+        ("luo-posted-v4-sessions", "luo-posted-v5", "partial", "luo"),
+        ("luo-posted-v5-sessions-and-flbs", "luo-posted-v4", "panic", "luo"),
+        ("luo-rfc-v1-version", "luo-rfc-v1", "not-judged", "sessions"),
+        ("kho-v1-lyu-v5-regions", "kho-v1-lyu-v5", "accept", "entries"),
+        ("kho-v1-lyu-v5-regions", "kho-v1-graf-v1", "ignore", "kho-root"),
+    ],
+)
+def test_a_posting_is_judged_by_its_formats(
+    recipe: str, kernel: str, outcome: str, stage: str
+) -> None:
+    """State of another posting stops the boot, or live update; no line is made up."""
+    verdict = judge(load_image(FIXTURES / "good" / recipe / "recipe.toml"), kernel)
+
+    assert str(verdict.outcome) == outcome
+    assert {step.stage for step in verdict.steps if str(step.outcome) == outcome} >= {stage}
+    assert not any(step.console for step in verdict.steps)
