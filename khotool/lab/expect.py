@@ -63,10 +63,12 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
         reference: the image before its damage; the same image for one that has none.
     """
     own, original = bridge.contents_of(image), bridge.contents_of(reference.image)
+    hidden_flbs = original.flbs if len(own.flbs) < len(original.flbs) else []
     contents = replace(
         own,
         regions=_regions(own.regions, original.regions),
         sessions=_sessions(own.sessions, original.sessions),
+        flbs=list(dict.fromkeys([*own.flbs, *hidden_flbs])),
     )
     # Made-up contents belong to an address, as does a region: another layout says nothing of them.
     same = reference.same_layout
