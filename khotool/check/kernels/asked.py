@@ -28,10 +28,10 @@ def direction(writer: str, asked: AskedKernel) -> Direction | None:
         writer: its release, untrusted text.
     """
     old, new = Release.parse(writer), asked.release
-    if new is None and asked.abi.status == "queued":
-        return Direction.UPGRADE
-    if old is None or new is None:
+    if old is None:
         return None
+    if new is None:
+        return Direction.UPGRADE if asked.abi.status == "queued" else None
     if old == new:
         return Direction.SAME
     return Direction.UPGRADE if old < new else Direction.ROLLBACK
