@@ -373,6 +373,10 @@ class Behaviour:
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
+        flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
+            blocks or its devices are not as they should be.
+        luo_faults_disable: live update state that is refused disables live update; all other
+            kernels stop the boot.
     """
 
     needs_map: bool = True
@@ -380,6 +384,8 @@ class Behaviour:
     keeps_file_errors: bool = True
     restores_root: bool = False
     test_is_silent: bool = False
+    flb_faults_panic: bool = False
+    luo_faults_disable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

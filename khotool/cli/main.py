@@ -180,7 +180,11 @@ def _bug(error: Exception) -> int:
 
 
 def _issues() -> str:
-    """Where to report, as ``[project.urls]`` of pyproject.toml has it."""
+    return project_url("Issues") or "the maintainers of your copy"
+
+
+def project_url(name: str) -> str:
+    """An address of ``[project.urls]`` of pyproject.toml; empty if there is none."""
     from importlib.metadata import PackageNotFoundError, metadata
 
     try:
@@ -188,4 +192,4 @@ def _issues() -> str:
     except PackageNotFoundError:
         urls = []
     known = dict(url.split(", ", 1) for url in urls if ", " in url)
-    return known.get("Issues") or "the maintainers of your copy"
+    return str(known.get(name, ""))

@@ -162,6 +162,7 @@ def _derived(base: AddressSpace | None) -> SourceInfo:
         vmcoreinfo=dict(below.vmcoreinfo),
         machine=below.machine,
         notes=list(below.notes),
+        lacks=list(below.lacks),
     )
 
 

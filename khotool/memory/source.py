@@ -17,7 +17,7 @@ from khotool.memory.kdump import open_kdump
 from khotool.memory.lime import open_lime
 from khotool.memory.raw import open_raw
 from khotool.memory.regular import open_regular
-from khotool.memory.space import AddressSpace, SourceInfo
+from khotool.memory.space import AddressSpace, Part, SourceInfo
 
 Source = AddressSpace | DebugfsCopy | BareFdt
 
@@ -101,7 +101,8 @@ def _open_file(
     if info.compression is not None:
         expanded = compression.expand(where, file, info.compression, size, limit, progress)
         data, release = expanded.data, expanded.release
-        info.notes.extend(expanded.notes)
+        for text in expanded.notes:
+            info.lack(text, Part.STREAM)
         if not data:
             raise InputError(f"{where}: the {info.compression} file expands to nothing")
     elif size > _LARGEST and head.startswith(elf.MAGIC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from khotool.check.catalogue import count_by_severity
 from khotool.check.rules.lists import after_list_ends
 from khotool.check.run import check_image
 from khotool.document.dump import dump_document
@@ -22,7 +23,7 @@ OF_PAYLOAD = ("HND609", "MEM320")
 def told(image: Image) -> dict[str, Any]:
     """What is said of an image: values, and findings but for those about payload."""
     found = [f for f in check_image(image) if f.rule not in OF_PAYLOAD]
-    made = dump_document(image, found)
+    made = dump_document(image, count_by_severity(found))
     said = {key: made[key] for key in HANDOVER if key in made}
     said["findings"] = [[f.rule, f.path, f.address, f.message] for f in found]
     return dict(json.loads("".join(json_chunks(said))))

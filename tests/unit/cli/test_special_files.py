@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def link(folder: Path, target: str) -> Path:
     return made
 
 
-SPECIAL = {
+SPECIAL: dict[str, Callable[[Path], Path]] = {
     "pipe": pipe,
     "device": lambda folder: link(folder, "/dev/zero"),
     "kernel-log": lambda folder: link(folder, "/proc/kmsg"),
