@@ -22,7 +22,7 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits
-from khotool.tui import garbage, work
+from khotool.tui import garbage, terminal, work
 from khotool.tui.keys import Config, load_config
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder
@@ -120,10 +120,11 @@ class Shell(App[int]):
     def on_mount(self) -> None:
         """Open what the command line names."""
         garbage.defer()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        ends = {signal.SIGTERM: self._terminated, signal.SIGHUP: self._hang_up}
+        for number, end in ends.items():
             # An exception in the middle of the event loop would leave the terminal as it is.
             with contextlib.suppress(RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+                asyncio.get_running_loop().add_signal_handler(number, end)
         for problem in self.config.problems:
             self.say(problem, Severity.WARNING)
         if self.source is not None:
@@ -132,6 +133,8 @@ class Shell(App[int]):
             self.open_other(self.other_source)
         self.set_interval(POLL, self._look_at_file)
         self.set_interval(POLL, self._collect)
+        if not self.is_headless:
+            self.set_interval(POLL, self._look_at_terminal)
 
     def on_unmount(self) -> None:
         """Leave the process as it was."""
@@ -371,6 +374,17 @@ class Shell(App[int]):
         if work.stamp_of(source.path) != source.stamp:
             self.changed_on_disk = True
             self.refresh_frames()
+
+    def _look_at_terminal(self) -> None:
+        if terminal.is_gone():
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        terminal.end_soon()
+        self.exit(terminal.HUNG_UP)
+
+    def _terminated(self) -> None:
+        self.exit(128 + signal.SIGTERM)
 
     def _collect(self) -> None:
         if not self.jobs:
