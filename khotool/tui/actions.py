@@ -9,10 +9,12 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import UsageError
 from khotool.findings import Severity
 from khotool.tui import work
+from khotool.tui.byte_facts import ARROWS
 from khotool.tui.describe import page_line, value_line
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
 from khotool.tui.help import help_lines
+from khotool.tui.links import links_of
 from khotool.tui.memory_view import address_text
 from khotool.tui.screens.dialogs import Lookup, Picker, Prompt, Reader
 from khotool.tui.screens.open import OpenDialog
@@ -164,6 +166,24 @@ def open_filter(shell: Shell) -> None:
 
     note = "name, key, value or flag; empty shows all"
     shell.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
+
+
+def open_links(shell: Shell) -> None:
+    """What points here, where this points, its owner, its bit in the map: go to one of them."""
+    session = shell.session
+    if session is None:
+        return
+    links = links_of(session)
+    lines: list[Line] = [
+        [(f" {ARROWS[link.kind]} ", "pointer"), (f"{link.kind:<8} ", "dim"), (link.text, "name")]
+        for link in links
+    ]
+
+    def done(index: int | None) -> None:
+        if index is not None:
+            session.jump(links[index].cursor)
+
+    shell.push_screen(Picker("Links", lines, empty="nothing is linked to this place"), done)
 
 
 # -- bookmarks ---------------------------------------------------------------------------------

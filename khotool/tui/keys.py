@@ -53,6 +53,7 @@ KEYS: tuple[Key, ...] = (
         True,
     ),
     Key("history.forward", "alt+right", "forward", "Forward", "undo Back"),
+    Key("ref.links", "u", "links", "Links", "what points here, owner, bit of the map", "explore"),
     Key("goto.open", "g", "goto", "Goto", "go to an address, page, path or rule", "all", True),
     Key(
         "find.open",

@@ -282,8 +282,7 @@ class Shell(App[int]):
 
         def job(stop: Stop) -> None:
             image = session.image
-            index, paths = work.index_image(image, stop)
-            self.post_message(Done("index", generation, (index, paths)))
+            self.post_message(Done("index", generation, work.index_image(image, stop)))
             if stop():
                 return
             self.post_message(Done("owners", generation, image.ownership()))
@@ -316,8 +315,8 @@ class Shell(App[int]):
         elif session is None:
             return
         elif kind == "index":
-            session.paths = result[1]
-            session.set_index(result[0])
+            index, session.paths, identifier = result
+            session.set_index(index, identifier)
         elif kind == "owners":
             session.set_ownership(result)
         elif kind == "findings":

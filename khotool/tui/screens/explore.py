@@ -11,7 +11,8 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
 from khotool.tui import actions, exports
-from khotool.tui.describe import RADIXES, cell_text, facts
+from khotool.tui.byte_facts import byte_facts
+from khotool.tui.describe import RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
@@ -84,6 +85,8 @@ class ExploreScreen(ModeScreen):
             return
         if change is Change.CURSOR:
             self._follow_cursor()
+        elif change is Change.INDEX:
+            self._inspect()
         elif change is Change.OWNERS:
             self.query_one(HexView).sections_changed()
             self._inspect()
@@ -139,16 +142,17 @@ class ExploreScreen(ModeScreen):
         pane = self.query_one("#field", LineView)
         width = max((pane.size.width or 60) - 1, 20)
         lines: list[Line] = []
+        told: list[Fact] = []
         if place is not None:
             lines.extend(wrap([(visible(place.path), "title")], width))
             found = [item.finding for item in session.badges.of(place)]
-            for label, line in facts(place, session.image, session.view, found, self.radix):
-                room = max(width - 9, 10)
-                for number, part in enumerate(wrap(line, room)):
-                    head = label if not number else ""
-                    lines.append([(f" {head:<7} ", "dim"), *part])
+            told = facts(place, session.image, session.view, found, self.radix)
         elif session.cursor.address is not None:
             lines = self._bare(session.cursor.address)
+        for label, line in [*told, *byte_facts(session)]:
+            for number, part in enumerate(wrap(line, max(width - 9, 10))):
+                head = label if not number else ""
+                lines.append([(f" {head:<7} ", "dim"), *part])
         pane.show_lines(lines)
         pane.scroll_to(y=0, animate=False)
         self._fill_rows(place)
@@ -357,6 +361,10 @@ class ExploreScreen(ModeScreen):
     def copy(self, what: str) -> None:
         """Copy what is under the session's cursor."""
         exports.copy_cursor(self.shell, what)
+
+    def action_links(self) -> None:
+        """List what the place is linked to, and go there."""
+        actions.open_links(self.shell)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""
