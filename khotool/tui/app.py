@@ -20,6 +20,8 @@ from khotool.tui.screens.findings import FindingsScreen
 from khotool.tui.screens.formats import FormatsScreen
 from khotool.tui.screens.mode import WIDE, ModeScreen
 from khotool.tui.screens.pages import PagesScreen
+from khotool.tui.screens.sessions import SessionsScreen
+from khotool.tui.screens.verdict import VerdictScreen
 from khotool.tui.shell import Shell
 from khotool.tui.themes import THEMES, default_theme
 
@@ -35,6 +37,8 @@ class KhotoolApp(Shell):
         "pages": PagesScreen,
         "diff": DiffScreen,
         "formats": FormatsScreen,
+        "verdict": VerdictScreen,
+        "sessions": SessionsScreen,
     }
     DEFAULT_MODE = "explore"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - the base class does not say ClassVar

@@ -42,6 +42,8 @@ KEYS: tuple[Key, ...] = (
     Key("mode.3", "3", "mode('pages')", "Pages", "the map of physical memory"),
     Key("mode.4", "4", "mode('diff')", "Diff", "what changed between two images"),
     Key("mode.5", "5", "mode('formats')", "Formats", "the ABI definitions"),
+    Key("mode.6", "6", "mode('verdict')", "Verdict", "what each kernel would do with the image"),
+    Key("mode.7", "7", "mode('sessions')", "Sessions", "files, bytes and pages of each session"),
     Key("ref.follow", "enter", "follow", "Follow", "open, or follow the pointer", "explore", True),
     Key(
         "history.back",
@@ -109,6 +111,8 @@ KEYS: tuple[Key, ...] = (
     Key("help", "question_mark", "help", "Help", "the keys of this screen", "all", True),
     Key("findings.severity", "s", "severity", "Severity", "least severity", "findings", True),
     Key("findings.show", "enter", "show", "Show", "show it in Explore", "findings", True),
+    Key("sessions.sort", "s", "sort", "Sort", "by the next column", "sessions", True),
+    Key("sessions.show", "enter", "show", "Show", "show it in Explore", "sessions", True),
     Key("pages.show", "enter", "show", "Show", "show the range in Explore", "pages", True),
     Key("pages.fit", "0", "fit", "All", "all of memory on the screen", "pages"),
     Key("diff.show", "enter", "show", "Show", "show the change in Explore", "diff", True),

@@ -112,6 +112,10 @@ class ModeScreen(Follower):
         """Follow a change of the session."""
         self.update_frame()
 
+    def on_title_bar_picked(self, event: TitleBar.Picked) -> None:
+        """A click in the title shows a mode."""
+        self.action_mode(event.mode)
+
     # -- actions of every mode -------------------------------------------------------------
 
     def action_mode(self, name: str) -> None:
