@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from khotool.errors import UsageError
 from khotool.findings import Severity
 from khotool.tui import work
 from khotool.tui.byte_facts import ARROWS
+from khotool.tui.commands import flags_of
 from khotool.tui.describe import page_line, value_line
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
@@ -25,6 +27,10 @@ from khotool.tui.work import Cancelled, Source, Stop
 
 GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   /path   rule"
 FIND_HINT = 'name, value, flag   48 ?? 05   "text"   u64:0x2a'
+OPTIONS_HINT = (
+    "--root ADDR  --page-size N  --endian le|be  --base ADDR  --scratch ADDR+LEN  --debugfs DIR  "
+    "--abi ID[=LAYOUT]  --formats DIR  --limit NAME=N"
+)
 DEBOUNCE = 0.04
 """Seconds that goto waits for the next character before it searches."""
 STEPS = (20, 200, 2000)
@@ -234,6 +240,8 @@ def open_marks(shell: Shell) -> None:
 
 def open_files(shell: Shell) -> None:
     """Open an image in place of the one that is shown."""
+    if shell.refused():
+        return
     now = shell.source.path if shell.source is not None else ""
     dialog = OpenDialog(now)
 
@@ -246,6 +254,8 @@ def open_files(shell: Shell) -> None:
 
 def open_compare(shell: Shell) -> None:
     """Open an image to compare with."""
+    if shell.refused():
+        return
     dialog = OpenDialog("", "Compare with")
 
     def done(index: int | None) -> None:
@@ -253,6 +263,28 @@ def open_compare(shell: Shell) -> None:
             shell.open_other(Source(dialog.chosen))
 
     shell.push_screen(dialog, done)
+
+
+def open_options(shell: Shell) -> None:
+    """Change how the image is read, as flags of the command line, and read it again."""
+    source, parse = shell.opening or shell.source, shell.parse
+    if source is None or parse is None or shell.refused():
+        return
+
+    def ask(text: str, note: str) -> None:
+        shell.push_screen(Prompt("Read the image with", text, note), done)
+
+    def done(text: str | None) -> None:
+        if text is None:
+            return
+        try:
+            options = parse(text)
+        except UsageError as error:
+            ask(text, str(error))
+        else:
+            shell.open_source(Source(source.path, options))
+
+    ask(shlex.join(flags_of(source.options)), OPTIONS_HINT)
 
 
 def reload(shell: Shell) -> None:

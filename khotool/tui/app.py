@@ -22,7 +22,7 @@ from khotool.tui.screens.mode import WIDE, ModeScreen
 from khotool.tui.screens.pages import PagesScreen
 from khotool.tui.screens.sessions import SessionsScreen
 from khotool.tui.screens.verdict import VerdictScreen
-from khotool.tui.shell import Shell
+from khotool.tui.shell import ParseFlags, Shell
 from khotool.tui.themes import THEMES, default_theme
 
 
@@ -61,8 +61,11 @@ class KhotoolApp(Shell):
         other: str | None = None,
         options: OpenOptions | None = None,
         config: Config | None = None,
+        *,
+        parse: ParseFlags | None = None,
+        fixed: bool = False,
     ) -> None:
-        super().__init__(path, other, options, config)
+        super().__init__(path, other, options, config, parse=parse, fixed=fixed)
         for theme in THEMES:
             self.register_theme(theme)
         names = {theme.name for theme in THEMES} | set(self.available_themes)

@@ -112,3 +112,22 @@ def _numbers(session: Session, address: int) -> list[Fact]:
                 line += [(f"u{size * 8} ", "dim"), (f"{value:#x}  ", "value")]
         lines.append((head, line))
     return lines
+
+
+def names_between(session: Session, start: int, end: int) -> str:
+    """Names of the fields and tokens that begin in a range of physical addresses."""
+    names: list[str] = []
+    if session.index is None or end > UNPLACED:
+        return ""
+    for address in range(start, end):
+        place = session.index.find(address)
+        span = session.span(place) if place is not None else None
+        if place is None or place.value is None:
+            found = session.token_at(address)
+            mark = found[1] if found is not None else None
+            if mark is not None and mark.address == address:
+                names.append(visible(mark.text.split(",")[0]))
+        elif span is not None and span.address == address:
+            name = place.label or place.node.name or f"[{place.node.key}]"
+            names.append(visible(f"[{place.row}].{name}" if place.row >= 0 else name))
+    return "  ".join(names)

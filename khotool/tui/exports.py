@@ -14,6 +14,7 @@ from khotool.extract.write import write_plan
 from khotool.findings import Severity
 from khotool.handlers import payload_of
 from khotool.memory.atomic import replacing
+from khotool.tui.commands import command_of
 from khotool.tui.copies import EXPORTS, copy_text, export_chunks
 from khotool.tui.screens.dialogs import Picker, Prompt
 from khotool.tui.session import Session
@@ -29,13 +30,19 @@ COPIES = (
     ("c", "Copy the bytes as a C array"),
     ("json", "Copy as JSON"),
     ("markdown", "Copy as Markdown"),
+    ("command", "Copy the command that prints the same"),
 )
 
 
 def copy_cursor(shell: Shell, what: str) -> None:
     """Copy the cursor of the image."""
-    session = shell.session
-    if session is not None:
+    session, source = shell.session, shell.source
+    if session is None or source is None:
+        return
+    if what == "command":
+        text = command_of(session, source.path, source.options)
+        copy(shell, lambda _: text)
+    else:
         copy(shell, lambda stop: copy_text(session, what, stop), quick=what != "json")
 
 
@@ -72,7 +79,7 @@ def copy_details(shell: Shell) -> None:
 def open_export(shell: Shell) -> None:
     """Write what is under the cursor to a file."""
     session = shell.session
-    if session is None:
+    if session is None or shell.refused():
         return
     place = session.cursor.place
     what = place.path if place is not None else "bytes"

@@ -97,6 +97,15 @@ KEYS: tuple[Key, ...] = (
         "Address",
         "physical, page, or relative to the record; in Diff: compare addresses",
     ),
+    Key("tree.wider", "greater_than_sign", "resize_tree(5)", "Wider", "a larger tree", "explore"),
+    Key(
+        "tree.narrower",
+        "less_than_sign",
+        "resize_tree(-5)",
+        "Narrower",
+        "a smaller tree",
+        "explore",
+    ),
     Key("view.radix", "x", "radix", "Radix", "hexadecimal, decimal, binary", "explore"),
     Key("view.width", "w", "width", "Width", "8, 16, 32 bytes per row, or what fits", "explore"),
     Key("mark.set", "m", "mark", "Mark", "keep the place as a bookmark, or drop it", "explore"),
@@ -105,6 +114,15 @@ KEYS: tuple[Key, ...] = (
     Key("copy.path", "Y", "copy('path')", "Copy path", "copy the path"),
     Key("tree.filter", "f", "filter", "Filter", "show only what matches; in Pages one owner"),
     Key("image.open", "o", "open", "Open", "open an image"),
+    Key("image.options", "O", "options", "Options", "change root, page size, ABI, limits; reopen"),
+    Key(
+        "copy.command",
+        "c",
+        "copy('command')",
+        "Command",
+        "copy the command that prints this",
+        "explore",
+    ),
     Key("image.reload", "r", "reload", "Reload", "read the image again"),
     Key("limit.raise", "L", "raise_limit", "Raise", "read on beyond a limit"),
     Key("export", "X", "export", "Export", "write the current node to a file", "explore"),
@@ -115,6 +133,9 @@ KEYS: tuple[Key, ...] = (
     Key("sessions.show", "enter", "show", "Show", "show it in Explore", "sessions", True),
     Key("pages.show", "enter", "show", "Show", "show the range in Explore", "pages", True),
     Key("pages.fit", "0", "fit", "All", "all of memory on the screen", "pages"),
+    Key(
+        "diff.swap", "S", "swap", "Swap", "explore the second image; again: the first", "diff", True
+    ),
     Key("diff.show", "enter", "show", "Show", "show the change in Explore", "diff", True),
     Key(
         "diff.compare",
@@ -169,6 +190,8 @@ _SPELLED = {
     "}": "right_curly_bracket",
     "{": "left_curly_bracket",
     "+": "plus",
+    "<": "less_than_sign",
+    ">": "greater_than_sign",
     "-": "minus",
     " ": "space",
 }

@@ -32,6 +32,9 @@ from khotool.tui.work import Cancelled, Source, Stop
 POLL = 2.0
 """Seconds between looks at the file."""
 
+ParseFlags = Callable[[str], OpenOptions]
+"""Flags in one string to options; raises UsageError."""
+
 Job = Callable[[Stop], None]
 """Work for a thread; it asks now and then whether it is still wanted."""
 
@@ -89,6 +92,9 @@ class Shell(App[int]):
         other: second image, to compare.
         options: how to read them.
         config: keys and theme; read from the user's file if not given.
+        parse: reads flags as the command line has them; None where they cannot be changed.
+        fixed: the images are those of the start, and no file is written: the user of a browser
+            is not the user of this machine.
 
     Attributes:
         source: where ``session`` comes from, or what is being opened where there is none.
@@ -102,8 +108,12 @@ class Shell(App[int]):
         other: str | None = None,
         options: OpenOptions | None = None,
         config: Config | None = None,
+        *,
+        parse: ParseFlags | None = None,
+        fixed: bool = False,
     ) -> None:
         super().__init__()
+        self.parse, self.fixed = parse, fixed
         self.source = Source(path, options or OpenOptions()) if path is not None else None
         self.opening = self.source
         self.other_source = Source(other, options or OpenOptions()) if other is not None else None
@@ -186,6 +196,12 @@ class Shell(App[int]):
         """Switch to a mode."""
         if self.current_mode != name:
             self.switch_mode(name)
+
+    def refused(self) -> bool:
+        """Whether files may not be chosen; says so."""
+        if self.fixed:
+            self.say("Not in a browser: files are chosen where khotool runs", Severity.WARNING)
+        return self.fixed
 
     def say(self, text: str, severity: Severity = Severity.NOTE) -> None:
         """A note in the corner; text of an image is plain text."""
@@ -276,6 +292,24 @@ class Shell(App[int]):
             self.post_message(Done("other", generation, session))
 
         self.run_job("other", "opening the other image", job)
+
+    def swap(self) -> bool:
+        """The second image becomes the first, and is explored; False if there is none."""
+        first, second = self.session, self.other
+        if first is None or second is None or "open" in self.jobs or "other" in self.jobs:
+            return False
+        self._generation += 1
+        self.workers.cancel_group(self, "analyse")
+        self.jobs.clear()
+        self.session, self.other = second, first
+        self.source, self.other_source = self.other_source, self.source
+        self.opening = self.source
+        first.forget(self._session_changed)
+        second.listen(self._session_changed)
+        self._sync()
+        if not second.checked:
+            self._analyse(second)
+        return True
 
     def _analyse(self, session: Session) -> None:
         generation = self._generation

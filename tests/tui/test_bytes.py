@@ -122,3 +122,40 @@ def test_links_are_listed() -> None:
         assert d.path() == f"{DATA}/size"
 
     drive(story)
+
+
+def test_names_beside_the_bytes() -> None:
+    """Where there is room, each row of bytes has the names of the fields that begin in it."""
+
+    async def story(d: Driver) -> None:
+        await d.goto(f"{DATA}/size")
+        assert "pos  size" in d.text("#hex")
+        await d.goto("0x4de000")
+        assert "magic 0xd00dfeed  totalsize 0x195" in d.text("#hex")
+
+    drive(story, size=(200, 60))
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)], ids=str)
+def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
+    """``>`` and ``<`` change it; a turn of the terminal keeps all panes on the screen."""
+
+    async def story(d: Driver) -> None:
+        def extent() -> int:
+            tree = d.app.screen.query_one("#tree")
+            return tree.size.width if size[0] > 100 else tree.size.height
+
+        before = extent()
+        await d.press("greater_than_sign", "greater_than_sign")
+        assert extent() > before
+        await d.press(*["less_than_sign"] * 4)
+        assert extent() < before
+        await d.pilot.resize_terminal(*((80, 24) if size[0] > 100 else (120, 36)))
+        await d.settle()
+        for name in ("tree", "field"):
+            region = d.app.screen.query_one(f"#{name}").region
+            assert region.width > 20
+            assert region.height > 4
+            assert region.bottom <= d.app.size.height
+
+    drive(story, size=size)

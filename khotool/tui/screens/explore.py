@@ -42,6 +42,7 @@ class ExploreScreen(ModeScreen):
         super().__init__()
         self.tab = "field"
         self.radix = RADIXES[0]
+        self.share = 0
         self._shown: object = None
         self._timer: Timer | None = None
         self._rows_of: Place | None = None
@@ -318,7 +319,8 @@ class ExploreScreen(ModeScreen):
         self.query_one(HexView).show_cursor()
 
     def on_resize(self) -> None:
-        """A new width may mean different tabs."""
+        """A new width may mean different tabs, and panes below each other."""
+        self._arrange()
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
@@ -332,6 +334,22 @@ class ExploreScreen(ModeScreen):
         """Show or hide the lower pane."""
         self.toggle_class("-plain")
         self.call_after_refresh(self.query_one(HexView).show_cursor)
+
+    def action_resize_tree(self, step: int) -> None:
+        """A larger or smaller tree: a share of the width, or, on a narrow one, of the height."""
+        now = self.share or (55 if self.narrow else 35)
+        self.share = min(max(now + step, 20), 70)
+        self._arrange()
+        self.call_after_refresh(self._resized)
+
+    def _arrange(self) -> None:
+        """Give the tree the share that the user chose, if one was chosen."""
+        if self.share:
+            width = "1fr" if self.narrow else f"{self.share}%"
+            self.query_one(ModelTree).styles.width = width
+            self.query_one("#right").styles.height = (
+                f"{100 - self.share}%" if self.narrow else "1fr"
+            )
 
     def action_gutter(self) -> None:
         """Physical address, page and offset, or offset in the record."""

@@ -247,6 +247,10 @@ class ModeScreen(Follower):
         """Open an image."""
         actions.open_files(self.shell)
 
+    def action_options(self) -> None:
+        """Change how the image is read."""
+        actions.open_options(self.shell)
+
     def action_reload(self) -> None:
         """Read the image again."""
         actions.reload(self.shell)

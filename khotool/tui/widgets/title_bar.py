@@ -66,7 +66,7 @@ class TitleBar(Widget):
                 continue
             line.append((f" {number} {name} ", "title hit" if mine else "dim"))
         name = visible(self.file)
-        fit = max(room - len(plain(line)) - 2, 1)
+        fit = max(room - len(plain(line)) - 3, 1)
         line.append((f"  {name if len(name) <= fit else '…' + name[-fit + 1 :]}", "name"))
         if self.session is None:
             return line
