@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from khotool.discovery.options import OpenOptions
 from khotool.tui import actions, exports, garbage
+from khotool.tui.help import key_text
 from khotool.tui.keys import KEYS, Config
 from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.screens.explore import ExploreScreen
@@ -85,7 +86,8 @@ class KhotoolApp(Shell):
             for key in KEYS:
                 if key.works_in(screen.mode):
                     run = partial(screen.run_action, key.action)
-                    yield SystemCommand(f"{key.label}: {key.help}", key.id, run)
+                    shown = key_text(self.config.keys.get(key.id, key.keys))
+                    yield SystemCommand(f"{key.label}: {key.help}", f"{shown}   {key.id}", run)
             for what, text in exports.COPIES:
                 run = partial(screen.run_action, f"copy('{what}')")
                 yield SystemCommand(text, "to the clipboard, by OSC 52", run)

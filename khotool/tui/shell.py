@@ -24,8 +24,9 @@ from khotool.findings import Severity
 from khotool.limits import Limits
 from khotool.tui import garbage, terminal, work
 from khotool.tui.keys import Config, load_config
+from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
-from khotool.tui.state import add_recent, config_folder
+from khotool.tui.state import add_recent, config_folder, load_place, save_place
 from khotool.tui.text import visible
 from khotool.tui.work import Cancelled, Source, Stop
 
@@ -147,8 +148,11 @@ class Shell(App[int]):
             self.set_interval(POLL, self._look_at_terminal)
 
     def on_unmount(self) -> None:
-        """Leave the process as it was."""
+        """Keep the place for the next time, and leave the process as it was."""
         garbage.restore()
+        place = self.session.cursor.place if self.session is not None else None
+        if self.session is not None and place is not None and not self.fixed:
+            save_place(self.session.digest, "" if place.path == "/" else place.path)
 
     # -- what the screens show -------------------------------------------------------------
 
@@ -364,9 +368,17 @@ class Shell(App[int]):
         session.listen(self._session_changed)
         if old is not None and old.cursor.place is not None:
             session.goto_path(old.cursor.place.path)
+        elif old is None:
+            self._restore(session)
         add_recent(self.source.path)
         self._sync()
         self._analyse(session)
+
+    def _restore(self, session: Session) -> None:
+        """Go where this image was left the last time; back is the root."""
+        place = resolve(session.image.tree, load_place(session.digest) or "/")
+        if place is not None and place.node.parent is not None:
+            session.select(place, jump=True)
 
     def _sync(self) -> None:
         for screen in self.followers():
