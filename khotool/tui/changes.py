@@ -122,6 +122,8 @@ def side_lines(images: tuple[Image, Image], path: str, width: int) -> list[Line]
         width: columns; where two sides do not fit, the rows are below each other.
     """
     sides = [_bytes_of(image, path) for image in images]
+    if all(resolve(image.tree, path) is None for image in images):
+        return [[(" about the image as a whole", "dim")]]
     if all(not data for _, data in sides):
         return [
             [(f" {head} ", "title"), (note, "dim")]
@@ -140,6 +142,8 @@ def side_lines(images: tuple[Image, Image], path: str, width: int) -> list[Line]
 
 ADDRESS = 16
 """Columns of the letter and address of a row."""
+OUTSIDE = -1
+"""Where a side has no byte: the other one is longer."""
 Cells = list[int | None]
 
 
@@ -172,11 +176,19 @@ def _row(sides: list[tuple[str, Cells]], side: int, at: int, row: int) -> Line:
         return [*line, (" " * (4 * row + 1 - max(len(where) - ADDRESS + 3, 0)), "")]
     chars: Line = []
     for place in range(at, at + row):
-        byte = data[place] if place < len(data) else -1
-        differs = byte != (other[place] if place < len(other) else -1)
-        token = "added" if differs and other else ("zero" if byte == 0 else "other")
-        text = "  " if byte == -1 else ("··" if byte is None else f"{byte:02x}")
-        line += [(text, f"{token} hit" if differs and other and byte != -1 else token), (" ", "")]
-        shown = chr(byte) if byte is not None and 0x20 <= byte < 0x7F else "."
-        chars.append((" " if byte == -1 else shown, token))
+        byte = data[place] if place < len(data) else OUTSIDE
+        against = other[place] if place < len(other) else OUTSIDE
+        text, char, token = _cell(byte, bool(other) and byte != against)
+        line += [(text, token), (" ", "")]
+        chars.append((char, token.removesuffix(" hit")))
     return [*line, (" ", ""), *chars]
+
+
+def _cell(byte: int | None, differs: bool) -> tuple[str, str, str]:
+    """Two digits, a character, and a token of one byte of a side."""
+    if byte == OUTSIDE:
+        return "  ", " ", ""
+    token = "added hit" if differs else "other" if byte else "zero"
+    if byte is None:
+        return "··", ".", token
+    return f"{byte:02x}", chr(byte) if 0x20 <= byte < 0x7F else ".", token

@@ -103,17 +103,28 @@ def matching(rows: list[Row], text: str) -> list[Row]:
     return [row for row in rows if wanted in row.name.casefold()]
 
 
-HEADER = f" {'session':<32} {'files':>9} {'bytes':>10} {'pages':>12} {'findings':>9}"
+NUMBERS = 45
+"""Columns of the numbers of a row."""
 
 
-def row_line(row: Row) -> Line:
+def name_room(width: int) -> int:
+    """Columns that are left for names."""
+    return min(max(width - NUMBERS, 8), 40)
+
+
+def header(room: int) -> str:
+    """Names of the columns over rows with ``room`` columns for names."""
+    return f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+
+
+def row_line(row: Row, room: int) -> Line:
     """One session in columns."""
     name = visible(row.name)
-    name = name if len(name) <= 32 else name[:31] + "…"
+    name = name if len(name) <= room else name[: room - 1] + "…"
     pages = "…" if row.pages < 0 else count_text(row.pages)
     return [
-        (f" {name:<32} ", "name"),
-        (f"{count_text(row.files):>9} ", "value"),
+        (f" {name:<{room}} ", "name"),
+        (f"{count_text(row.files):>8} ", "value"),
         (f"{size_text(row.bytes):>10} ", "value"),
         (f"{pages:>12} ", "value"),
         (f"{count_text(row.findings):>9}", "error" if row.findings else "dim"),

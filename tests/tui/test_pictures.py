@@ -20,6 +20,7 @@ PICTURES: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
     "tui-goto": (WIDE, "khotool-dark", "", ("g", "f", "o", "l", "i", "o", "s")),
     "tui-pages": (WIDE, "khotool-dark", "0x3300000", ("3",)),
     "tui-diff": (WIDE, "khotool-dark", "", ("4",)),
+    "tui-verdict": (WIDE, "khotool-dark", "", ("6",)),
     "tui-formats": (WIDE, "khotool-dark", f"{DATA}/size", ("5",)),
 }
 

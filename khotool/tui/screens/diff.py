@@ -89,8 +89,8 @@ class DiffScreen(ModeScreen):
             return
         view = self.query_one("#changes", LineView)
         view.empty = "the same handover"
-        narrow = self.narrow
-        view.show(len(found), lambda number: self._line(found[number], narrow), 0)
+        width = self.app.size.width
+        view.show(len(found), lambda number: self._line(found[number], width), 0)
         self._titles()
         self._sides()
 
@@ -115,17 +115,18 @@ class DiffScreen(ModeScreen):
         view.border_title = title
 
     @staticmethod
-    def _line(change: ChangeLine, narrow: bool) -> Line:
+    def _line(change: ChangeLine, width: int) -> Line:
         glyph, token = GLYPHS.get(change.kind, ("?", "dim"))
-        path, room = visible(change.path), 40 if narrow else 58
+        path, room = visible(change.path), min(max(width // 2 - 4, 20), 70)
+        side = min(max(width // 5, 12), 40)
         if len(path) > room:
             path = "…" + path[-room + 1 :]
-        old = plain(change.old)[: 14 if narrow else 26]
+        old = plain(change.old)[:side]
         return [
             (f" {glyph} ", token),
             (path.ljust(room), "name"),
             (" ", ""),
-            (old.ljust(14 if narrow else 26), "removed" if change.kind == "removed" else "dim"),
+            (old.ljust(side), "removed" if change.kind == "removed" else "dim"),
             (" │ ", "dim"),
             *change.new,
         ]
@@ -230,7 +231,7 @@ class DiffScreen(ModeScreen):
         def look(dialog: Lookup, text: str) -> None:
             found[:] = search_changes(changes, text)
             note = f"{len(found)} of {count_text(len(changes), 'change')}"
-            lines = [self._line(changes[number], True) for number in found[:SHOWN]]
+            lines = [self._line(changes[number], 76) for number in found[:SHOWN]]
             dialog.show(lines, note if text.strip() else "")
 
         def done(index: int | None) -> None:

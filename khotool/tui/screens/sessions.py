@@ -11,7 +11,16 @@ from textual.widgets import Static
 from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
-from khotool.tui.session_list import HEADER, SORTS, Row, arranged, matching, row_line, session_rows
+from khotool.tui.session_list import (
+    SORTS,
+    Row,
+    arranged,
+    header,
+    matching,
+    name_room,
+    row_line,
+    session_rows,
+)
 from khotool.tui.text import count_text, visible
 from khotool.tui.widgets.line_view import LineView
 
@@ -35,7 +44,7 @@ class SessionsScreen(ModeScreen):
 
     def body(self) -> ComposeResult:
         """Header and table."""
-        yield Static(HEADER, id="columns", markup=False)
+        yield Static("", id="columns", markup=False)
         yield LineView(id="sessions", classes="pane", empty="no session")
 
     def on_mount(self) -> None:
@@ -55,12 +64,18 @@ class SessionsScreen(ModeScreen):
     def _fill(self) -> None:
         self.rows = arranged(matching(self._all, self.text), self.sort)
         view = self.query_one("#sessions", LineView)
-        view.show(len(self.rows), lambda number: row_line(self.rows[number]))
+        room = name_room(view.size.width or 80)
+        self.query_one("#columns", Static).update(header(room))
+        view.show(len(self.rows), lambda number: row_line(self.rows[number], room))
         shown = f"{count_text(len(self.rows))} of {count_text(len(self._all))}"
         title = f"Sessions  {shown}  by {SORTS[self.sort][0]}"
         if self.text:
             title += f"  with {visible(self.text)}"
         view.border_title = title.replace("[", "\\[")
+
+    def on_resize(self) -> None:
+        """As much of the names as fits."""
+        self.call_after_refresh(self._fill)
 
     def session_changed(self, change: Change) -> None:
         """Owners and findings come later."""
@@ -92,7 +107,7 @@ class SessionsScreen(ModeScreen):
             self.text = text
             self._fill()
             note = f"{count_text(len(self.rows))} of {count_text(len(self._all), 'session')}"
-            dialog.show([row_line(row)[:1] for row in self.rows[:SHOWN]], note)
+            dialog.show([row_line(row, 60)[:1] for row in self.rows[:SHOWN]], note)
 
         def done(index: int | None) -> None:
             if index is None:

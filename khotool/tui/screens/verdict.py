@@ -16,6 +16,9 @@ from khotool.tui.verdicts import Ruled, command_line, judge_all, kernel_line, ve
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.tokens import wrap
 
+HANG = 5
+"""Columns by which the rest of a long line is indented."""
+
 
 class VerdictScreen(ModeScreen):
     """Kernels on the left, the stages of one on the right."""
@@ -65,9 +68,11 @@ class VerdictScreen(ModeScreen):
         if self.is_mounted:
             lines = [kernel_line(ruled) for ruled in found]
             self.query_one("#kernels", LineView).show_lines(lines, 0)
-            self._stages()
+            self.call_after_refresh(self._stages)
 
     def _stages(self) -> None:
+        if not self.is_mounted:
+            return
         pane = self.query_one("#stages", LineView)
         at = self.query_one("#kernels", LineView).cursor
         self._paths = []
@@ -76,10 +81,10 @@ class VerdictScreen(ModeScreen):
             return
         ruled = self.ruled[at]
         pane.border_title = f"Linux {ruled.releases}  {ruled.verdict.outcome}"
-        width, lines = max((pane.size.width or 80) - 1, 30), []
+        width, lines = max((pane.size.width or 80) - 1, 45), []
         for line, path in verdict_lines(ruled.verdict):
-            for part in wrap(line, width):
-                lines.append(part)
+            for number, part in enumerate(wrap(line, width - HANG)):
+                lines.append([(" " * HANG, ""), *part] if number else part)
                 self._paths.append(path)
         pane.show_lines(lines, 0)
 
