@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.maps.nodes import leaf_bits
 from khotool.maps.preserved import Chunk, MapPage, PageKind, PreservedMap
-from khotool.maps.radix import block_of_key, key_of
+from khotool.maps.radix import key_of
 from khotool.model.image import Image
 from khotool.tui.memory_view import address_text
 from khotool.tui.text import Line, count_text
@@ -85,11 +85,19 @@ def _block(image: Image, found: PreservedMap, page: MapPage, bit: int) -> tuple[
     """Physical address in bytes and order of the block of a bit; None where that is not known."""
     shift = image.geometry.page_shift
     if found.layout == "radix":
-        return block_of_key((page.prefix << leaf_bits(shift)) + bit, shift)
+        return _block_of_key((page.prefix << leaf_bits(shift)) + bit, shift)
     for chunk in found.chunks:
         for element in _elements(chunk, page.address):
             return int(element["phys_start"]) + (bit << (shift + chunk.order)), chunk.order
     return None
+
+
+def _block_of_key(key: int, page_shift: int) -> tuple[int, int] | None:
+    """What ``key_of`` made a key of: physical address in bytes and order; None for a bad key."""
+    order = 64 - page_shift - (key.bit_length() - 1)
+    if key <= 0 or not 0 <= order <= 63 - page_shift:
+        return None
+    return (key << (page_shift + order)) % (1 << 64), order
 
 
 def _elements(chunk: Chunk, bitmap: int) -> Any:
