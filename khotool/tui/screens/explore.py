@@ -346,7 +346,8 @@ class ExploreScreen(ModeScreen):
         """Give the tree the share that the user chose, if one was chosen."""
         if self.share:
             width = "1fr" if self.narrow else f"{self.share}%"
-            self.query_one(ModelTree).styles.width = width
+            tree = self.query_one(ModelTree)
+            tree.styles.width, tree.styles.max_width = width, "100%"
             self.query_one("#right").styles.height = (
                 f"{100 - self.share}%" if self.narrow else "1fr"
             )
