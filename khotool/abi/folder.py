@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 SETS_FILE = "sets.toml"
 NAMES_FILE = "names.toml"
 NOT_DEFINITIONS = (SETS_FILE, NAMES_FILE)
-"""Files at the top of a folder that hold something else than a definition."""
+"""Files at the top of a folder that are not definitions."""
 
 
 def builtin_formats() -> Traversable:
