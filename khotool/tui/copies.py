@@ -27,8 +27,8 @@ PIECES = 512
 """Pieces of JSON that are written at once."""
 RAW_PIECE = 1 << 20
 """Bytes of an image that are written at once."""
-EXPORTS = ("json", "dts", "raw")
-"""Forms of a file."""
+EXPORTS = ("json", "dts", "raw", "payload")
+"""Forms of a file; the last one is not made here."""
 
 
 def copy_text(session: Session, what: str, stop: Stop = lambda: False) -> str:
