@@ -22,7 +22,7 @@ OLD = ROOT / "fixtures" / "real" / "linux-6.17.8" / "image.elf.xz"
 
 
 def session_of(path: object = CAPTURE) -> Session:
-    image = opened(path)  # type: ignore[arg-type]
+    image = opened(path)
     session = Session(image)
     index, session.paths, identifier = index_image(image, lambda: False)
     session.set_index(index, identifier)
