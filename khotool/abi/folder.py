@@ -14,7 +14,7 @@ SETS_FILE = "sets.toml"
 NAMES_FILE = "names.toml"
 MAX_DEFINITION = 16 << 20
 NOT_DEFINITIONS = (SETS_FILE, NAMES_FILE)
-"""Files at the top of a folder that hold something else than a definition."""
+"""Files at the top of a folder that are not definitions."""
 
 
 def builtin_formats() -> Traversable:

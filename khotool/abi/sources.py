@@ -77,7 +77,7 @@ def _sources(folders: Iterable[str]) -> Iterator[Source]:
 
 
 def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
-    """Folders and files that an entry point stands for."""
+    """Folders and files that an entry point names."""
     if isinstance(loaded, ModuleType):
         package = loaded.__name__ if hasattr(loaded, "__path__") else loaded.__package__
         if package:

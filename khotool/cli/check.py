@@ -139,7 +139,7 @@ def show(args: argparse.Namespace, checked: list[Checked]) -> None:
 
     style = "json" if args.json else args.output_format
     if style == "json":
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         if len(checked) == 1:
             write_json({**head("check"), **render.checked_json(checked[0])}, args)

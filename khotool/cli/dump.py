@@ -115,12 +115,13 @@ def select(image: Image, path: str | None) -> Node | None:
 
 def document(image: Image, node: Node | None, args: argparse.Namespace) -> object:
     """The JSON document that the flags ask for."""
-    from khotool.render.document import dump_document, path_document
-    from khotool.render.severity import findings_of
+    from khotool.check.catalogue import count_by_severity
+    from khotool.check.run import check_image
+    from khotool.document.dump import dump_document, path_document
 
     if node is not None:
         return path_document(image, node)
-    made = dump_document(image, findings_of(image))
+    made = dump_document(image, count_by_severity(check_image(image)))
     if args.full:
         from khotool.document.digest import seal
         from khotool.document.full import full_document
@@ -135,13 +136,13 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> objec
 
 def lines(image: Image, node: Node | None, args: argparse.Namespace) -> Iterator[Line]:
     """The text that the flags ask for."""
+    from khotool.check.run import check_image
     from khotool.render.lines import Line
     from khotool.render.overview import finding_lines, header_lines, summary_lines
-    from khotool.render.severity import findings_of
     from khotool.render.tree import TreeOptions, tree_lines
 
     if args.summary:
-        yield from summary_lines(image, findings_of(image))
+        yield from summary_lines(image, check_image(image))
         return
     rows = args.rows if args.rows is not None else 16 if args.depth is not None else 0
     options = TreeOptions(args.depth, rows, args.verbose)
@@ -152,4 +153,4 @@ def lines(image: Image, node: Node | None, args: argparse.Namespace) -> Iterator
     yield Line()
     yield from tree_lines(image, image.tree, options)
     yield Line()
-    yield from finding_lines(findings_of(image))
+    yield from finding_lines(check_image(image))

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--dts with --fdt shows the whole tree; leave out PATH")
         write_text(to_dts(blob), args)
     elif args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         write_json({**head("dump-fdt"), "path": args.image, **flat_document(blob, top)}, args)
     else:

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
     )
     add_memory_option(parser)
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about the image on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,5 +86,5 @@ def run(args: argparse.Namespace) -> int:
         write_image(output, built)
     for line in built.lost:
         note(args, f"not taken over: {line}")
-    describe_written(args, output, built)
+    describe_written(args, output, built, "encode")
     return 0

@@ -87,9 +87,12 @@ def _run(words: list[str]) -> int:
         return 0
     command = find_command(name)
     parser = command_parser(command)
-    args = parser.parse_intermixed_args(rest) if _plain(parser) else parser.parse_args(rest)
     from khotool.cli.commands import load
+    from khotool.cli.settings import parse_with_settings
+    from khotool.cli.standard_input import take_standard_input
 
+    args = parse_with_settings(parser, command.name, rest)
+    take_standard_input(args)
     run = load(command).run
     chosen = getattr(args, "limit", None)
     try:
@@ -115,18 +118,6 @@ def _tell_problems(*, quiet: bool) -> None:
     for problem in plugins.take_problems():
         if not quiet:
             print(f"khotool: warning: {one_line(problem)}", file=sys.stderr)
-
-
-def _plain(parser: object) -> bool:
-    """True if options may be between positional arguments: not with sub-commands."""
-    import argparse
-
-    actions = getattr(parser, "_actions", [])
-    return not any(
-        isinstance(action, argparse._SubParsersAction)
-        or action.nargs in (argparse.REMAINDER, argparse.PARSER)
-        for action in actions
-    )
 
 
 def _quiet_flush(code: int) -> int:

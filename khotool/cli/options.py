@@ -217,12 +217,13 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
 
 
 def add_output_options(
-    parser: argparse.ArgumentParser, *, json: bool = True, output: bool = True
+    parser: argparse.ArgumentParser, *, json: bool | str = True, output: bool = True
 ) -> None:
     """Flags that say where the answer goes and how it looks."""
     group = parser.add_argument_group("output")
     if json:
-        group.add_argument("--json", action="store_true", help="JSON instead of text")
+        text = json if isinstance(json, str) else "JSON instead of text"
+        group.add_argument("--json", action="store_true", help=text)
     if output:
         group.add_argument("-o", "--output", metavar="FILE", help="write to FILE, all or nothing")
     group.add_argument(
@@ -230,6 +231,13 @@ def add_output_options(
         choices=("auto", "always", "never"),
         default="auto",
         help="colours; NO_COLOR and FORCE_COLOR are honoured",
+    )
+    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters only")
+    group.add_argument(
+        "--no-pager",
+        dest="pager",
+        action="store_false",
+        help="do not show long output on a terminal with a pager",
     )
     group.add_argument("--progress", choices=("auto", "never"), default="auto")
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anonymize", action="store_true", help="replace session and region names by hashes"
     )
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about the image on stdout")
     add_image_options(parser)
 
 
@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
     write_image(output, built)
     for line in built.lost:
         note(args, line)
-    describe_written(args, output, built)
+    describe_written(args, output, built, "pack")
     return 0

@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         raise UsageError("a report is a page for a browser: give -o report.html")
     image = open_with_progress(args.image, args)
+    from khotool.check.run import check_image
     from khotool.render.report_html import report_page
-    from khotool.render.severity import findings_of
 
-    findings = findings_of(image)
+    findings = check_image(image)
     write_text(report_page(image, findings, verdict_of(image, args.kernel)), args)
     note(args, f"wrote {args.output}; open it in a browser")
     return 0

@@ -32,6 +32,7 @@ from khotool.memory.space import AddressSpace
 from khotool.model.image import Image, Phase, Role, Root, Scratch
 from khotool.model.names import text_property
 from khotool.model.node import Span
+from khotool.view.luo import Luo
 
 
 def open_image(
@@ -80,10 +81,7 @@ def load_definitions(options: OpenOptions) -> Registry:
 
 
 def open_memory(
-    space: AddressSpace,
-    registry: Registry,
-    options: OpenOptions,
-    progress: Progress | None = None,
+    space: AddressSpace, registry: Registry, options: OpenOptions, progress: Progress | None = None
 ) -> Image:
     """Decode the handover in captured memory.
 
@@ -245,9 +243,7 @@ def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]
 
 def named(image: Image) -> Image:
     """The image with what handlers say of the files of its sessions."""
-    entry = image.entry("LUO")
-    sessions = None if entry is None else entry.get("sessions")
-    if sessions is not None and sessions.elements():
+    if Luo(image).sessions:
         # Loaded only for images that have a session.
         from khotool.handlers import ask_all
 
@@ -265,7 +261,7 @@ def anchors(found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
     for item in roots:
         tree = item.tree
         spans.append(Span(item.address, len(tree.blob.data)))
-        # Pages of a map that no longer covers its root hold somebody else's data by now.
+        # Pages of a map that no longer covers its root have been reused.
         if tree.covers_itself and isinstance(tree.scene.map, PreservedMap):
             pages = tree.scene.map.pages
             sizes = zip(pages.address.tolist(), pages.size.tolist(), strict=True)

@@ -145,7 +145,7 @@ def only_loops(found: PreservedMap) -> bool:
 
 
 def pointer_is_wrong(decoded: Decoded) -> bool:
-    """True if the map is said to be where no map ever was: inside a page, or in another record."""
+    """True if the map is said to be where no map can be: inside a page, or in a record."""
     address = decoded.tree.value_of(MAP)
     page = decoded.scene.geometry.page_size
     if not isinstance(address, int) or address % page:

@@ -101,7 +101,7 @@ class Builder:
 
     def preserved(self) -> Blocks:
         """Everything preserved so far."""
-        # A handover may preserve nothing: the empty arrays stand for it.
+        # A handover may preserve nothing.
         starts = [np.zeros(0, np.uint64), *(addresses for addresses, _ in self._preserved)]
         orders = [np.zeros(0, np.uint8)] + [
             np.full(len(addresses), order, np.uint8) for addresses, order in self._preserved
@@ -202,11 +202,7 @@ class Builder:
         }
 
     def resolve(
-        self,
-        definition: Definition,
-        fields: Sequence[Field],
-        values: Mapping[str, Any],
-        path: str,
+        self, definition: Definition, fields: Sequence[Field], values: Mapping[str, Any], path: str
     ) -> dict[str, Any]:
         """Values of fields as they are stored: pointers built, counts counted, defaults set."""
         numbers: dict[str, Any] = {}

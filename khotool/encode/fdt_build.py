@@ -103,12 +103,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed(
-        self,
-        node: Node,
-        definition: Definition,
-        kind: NodeType,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, kind: NodeType, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many children, named by the value that the definition says."""
         label = kind.name.label if kind.name is not None else "name"
@@ -136,12 +131,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed_property(
-        self,
-        node: Node,
-        definition: Definition,
-        field: Field,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, field: Field, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many properties, named by the value ``name``."""
         name = item.get("name", "")
@@ -186,7 +176,7 @@ class FdtBuilder:
         if field.optional and not field.value and not number and derived:
             return None
         if kind.kind in ("struct", "array"):
-            # A table can be what counts another list, so that its number is not its rows.
+            # A table can count a different list, so that its number is not that of its rows.
             rows = number if isinstance(number, Rows) else values.get(field.label)
             given = rows if kind.kind == "array" else number
             return self.structs(definition, field, given, here)
@@ -210,8 +200,8 @@ class FdtBuilder:
 
 
 def listed(definition: Definition, items: list[Any] | None) -> list[Any]:
-    """What stands in a tree in a given order, in the order in which it is added."""
-    # What is added to an open tree stands in front of what is there.
+    """Items of a tree in a given order, in the order in which they are added."""
+    # Items are added to an open tree before those that are there.
     return list(items or ())[:: -1 if definition.packed_tree == "open" else 1]
 
 

@@ -71,11 +71,7 @@ def build_fresh(
 
 
 def _lay_out(
-    handover: Handover,
-    abi: AbiSet,
-    registry: Registry,
-    places: Places,
-    progress: Progress | None,
+    handover: Handover, abi: AbiSet, registry: Registry, places: Places, progress: Progress | None
 ) -> Built:
     """One layout, with what the one before knows of places."""
     geometry = handover.geometry
@@ -116,7 +112,7 @@ def _lay_out(
 
 
 def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
-    """The note that tells readers release and page size."""
+    """The note with release and page size."""
     release = handover.osrelease or first_release(abi)
     return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)} | NO_PAGE_TABLES
 
@@ -174,7 +170,7 @@ class _Root:
 
     @property
     def inline(self) -> bool:
-        """True if entries stand in the root itself."""
+        """True if entries are in the root itself."""
         kind = self.definition.fdt
         return kind is not None and kind.any_node is not None and kind.any_node.kind == INLINE
 

@@ -14,16 +14,7 @@ from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
 from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels, inner_nodes
-from khotool.handover.values import (
-    Array,
-    Block,
-    Buffer,
-    Contents,
-    Handle,
-    Link,
-    Payload,
-    Rows,
-)
+from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
@@ -271,7 +262,7 @@ def joined(parts: list[Contents | None]) -> Contents:
 
 
 def is_number(raw: Any) -> bool:
-    """True for what stands for the number of a pointer itself: no path, table or list."""
+    """True for the number of the pointer itself: not a path, table or list."""
     if isinstance(raw, str):
         return not raw.startswith("/")
     return isinstance(raw, int) and not isinstance(raw, bool)

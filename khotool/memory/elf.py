@@ -148,10 +148,7 @@ def _read_notes(info: SourceInfo, data: memoryview, headers: dict[str, U64]) -> 
 
 
 def _load(
-    info: SourceInfo,
-    data: memoryview,
-    headers: dict[str, U64],
-    release: Callable[[], None] | None,
+    info: SourceInfo, data: memoryview, headers: dict[str, U64], release: Callable[[], None] | None
 ) -> SegmentedSpace:
     wanted = headers["type"] == PT_LOAD
     if np.count_nonzero(wanted) > 1 and not headers["paddr"][wanted].any():

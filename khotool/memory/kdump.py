@@ -155,7 +155,7 @@ def _pages(
     at, size = bitmap
     needed = -(-max_mapnr // (8 * block_size)) * block_size
     if size >= 2 * needed:
-        # The first bitmap tells which pages exist, the second which ones are in the file.
+        # The first bitmap has the pages that exist, the second those in the file.
         size //= 2
         at += size
     if size * 8 < max_mapnr:

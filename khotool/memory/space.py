@@ -62,7 +62,7 @@ class SourceInfo:
     Args:
         path: as the user gave it.
         container: ``elf``, ``kdump``, ``raw``, ``lime``, ``debugfs``, ``fdt`` or ``overlay``.
-        compression: of the whole file: ``gzip``, ``xz`` or ``zstd``; None for none.
+        compression: of the whole file: ``gzip``, ``bzip2``, ``xz`` or ``zstd``; None for none.
         page_size: bytes per page as the file declares it, a power of two; None where it does not.
         endian: byte order as the container declares it.
         osrelease: kernel release, untrusted text.

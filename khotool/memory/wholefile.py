@@ -18,7 +18,7 @@ SMALL = 64 << 20
 
 @contextmanager
 def whole_file(path: str, limit: int = LIMIT) -> Iterator[memoryview]:
-    """The bytes of a file, decompressed if it is compressed with gzip, xz or zstd.
+    """The bytes of a file, decompressed if it is compressed with gzip, bzip2, xz or zstd.
 
     Args:
         limit: bytes allowed, expanded.

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from khotool.absent import Absent
+from khotool.check.catalogue import count_by_severity, severity
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node
 from khotool.render.memory_cells import (
@@ -20,7 +21,6 @@ from khotool.render.memory_cells import (
     cells_of,
 )
 from khotool.render.report_style import STYLE
-from khotool.render.severity import count_by_severity, severity_of
 from khotool.render.text import visible
 from khotool.view.notation import size_text
 
@@ -304,9 +304,9 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     columns = (("Severity", False), ("Rule", False), ("Where", False), ("What", False))
 
     def row(finding: Finding) -> Sequence[str]:
-        severity = severity_of(finding.rule)
+        level = severity(finding.rule)
         return (
-            f'<span class="{TONE[severity]}">{severity}</span>',
+            f'<span class="{TONE[level]}">{level}</span>',
             f"<code>{text(finding.rule)}</code>",
             f"<code>{text(finding.path)}</code>",
             text(finding.message),

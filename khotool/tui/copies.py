@@ -134,7 +134,7 @@ def json_text(place: Place, stop: Stop) -> Iterator[str]:
     Raises:
         Cancelled: ``stop`` said so.
     """
-    from khotool.render.document import node_json, row_json
+    from khotool.document.dump import node_json, row_json
     from khotool.render.json import Rows, json_chunks
 
     def checked(elements: Iterable[object]) -> Iterator[object]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from khotool.check.rules.lists import after_list_ends
 from khotool.check.run import check_image
+from khotool.document.dump import dump_document
 from khotool.encode.pack import pack_image
 from khotool.encode.reopen import image_of
 from khotool.model.image import Image, Phase
-from khotool.render.document import dump_document
 from khotool.render.json import json_chunks
 
 #: Keys of a dump about the handover; the others are about the file.
