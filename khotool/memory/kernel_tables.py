@@ -15,10 +15,11 @@ X86_KERNEL_MAP = 0xFFFFFFFF80000000
 """__START_KERNEL_map of x86-64: where the kernel's image is mapped, less ``phys_base``."""
 X86_PRESENT, X86_LARGE = 1 << 0, 1 << 7
 ARM_VALID, ARM_TABLE = 1 << 0, 1 << 1
+ARM_PAGES = (4096, 16384, 65536)
+ARM_ADDRESS_BITS = 50
+"""Bits of a physical address that are in their place; those above are used otherwise."""
 ENTRY = 8
 """Bytes of an entry of a page table, on both machines."""
-MOST_PAGES = 1 << 26
-"""Mapped pieces that one scan follows; a linear map of 256 GiB in pages of 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class KernelTables:
 
     Args:
         root: physical address of the top table.
+        bits: bits of a virtual address that select entries; those above are all ones.
         levels: tables on the way to a page.
         page_shift: log2 of the bytes of a page and of a table.
         valid: bits that an entry must have to be followed.
@@ -51,6 +53,7 @@ class KernelTables:
 
     space: AddressSpace
     root: int
+    bits: int
     levels: int
     page_shift: int
     valid: int
@@ -59,15 +62,18 @@ class KernelTables:
     address: int
     order: str = "<"
 
-    def pieces(self, start: int, end: int) -> Iterator[Piece]:
+    def pieces(self, start: int, end: int, steps: int) -> Iterator[Piece]:
         """What is mapped in ``[start, end)`` of virtual addresses, ascending; the rest is left out.
 
         A range that a whole entry maps is one piece, however large it is.
+
+        Args:
+            steps: entries to look at before giving up silently.
         """
-        budget = MOST_PAGES
         at = start
-        while at < end and budget > 0:
-            budget -= 1
+        for _ in range(steps):
+            if at >= end:
+                return
             step = self._entry(at)
             stop = min(end, (at // step.size + 1) * step.size)
             if step.physical >= 0:
@@ -80,7 +86,7 @@ class KernelTables:
         table = self.root
         for level in range(self.levels - 1, -1, -1):
             shift = self.page_shift + level * bits
-            index = virtual >> shift & ((1 << bits) - 1)
+            index = (virtual & ((1 << self.bits) - 1)) >> shift & ((1 << bits) - 1)
             word = self._word(table + index * ENTRY)
             if not word & self.valid:
                 return Piece(virtual, -1, 1 << shift)
@@ -128,10 +134,12 @@ def _x86(space: AddressSpace, info: SourceInfo) -> KernelTables | None:
     if base is None or top is None or top < X86_KERNEL_MAP:
         return None
     secret = number(info, "NUMBER(sme_mask)") or 0
+    levels = 5 if number(info, "NUMBER(pgtable_l5_enabled)") else 4
     return KernelTables(
         space,
         top - X86_KERNEL_MAP + base,
-        5 if number(info, "NUMBER(pgtable_l5_enabled)") else 4,
+        levels * 9 + 12,
+        levels,
         12,
         X86_PRESENT,
         0,
@@ -145,17 +153,26 @@ def _arm64(space: AddressSpace, info: SourceInfo) -> KernelTables | None:
     top = number(info, "SYMBOL(swapper_pg_dir)")
     bits = number(info, "NUMBER(VA_BITS)")
     page = info.page_size
-    if offset is None or top is None or bits is None or page is None or not 36 <= bits <= 48:
+    if offset is None or top is None or bits is None or page is None:
         return None
+    # A kernel built for 52 bits may run on a machine that has 48.
+    unused = number(info, "NUMBER(TCR_EL1_T1SZ)")
+    actual = 64 - unused if unused is not None else bits
     shift = page.bit_length() - 1
+    if not shift < actual <= bits <= 52 or page not in ARM_PAGES:
+        return None
+    levels = -(-(actual - shift) // (shift - 3))
+    # Where both have as many levels, the top table is that of the larger one.
+    same = levels == -(-(bits - shift) // (shift - 3))
     return KernelTables(
         space,
         (top - offset) & ((1 << 64) - 1),
-        -(-(bits - shift) // (shift - 3)),
+        bits if same else actual,
+        levels,
         shift,
         ARM_VALID,
         ARM_TABLE,
         0,
-        ((1 << 48) - 1) & ~(page - 1),
+        ((1 << ARM_ADDRESS_BITS) - 1) & ~(page - 1),
         "<" if info.endian != "big" else ">",
     )

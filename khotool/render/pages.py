@@ -53,11 +53,23 @@ class Selection:
         unowned: preserved pages without an owner only.
         unpreserved: claimed pages that are not preserved, instead of preserved ones.
         owner: only pages of this path and of what is below it.
+        unclaimed: what the running kernel was handed and has not claimed yet, instead of the map.
     """
 
     unowned: bool = False
     unpreserved: bool = False
     owner: str | None = None
+    unclaimed: bool = False
+
+
+def ownership_of(image: Image, selection: Selection) -> Ownership | Absent:
+    """The pages that a selection is made from, with their owners, or why there are none."""
+    found = image.unclaimed if selection.unclaimed else image.map
+    if isinstance(found, Absent):
+        return found
+    owned = image.unclaimed_ownership if selection.unclaimed else image.ownership()
+    assert owned is not None
+    return owned
 
 
 def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
@@ -102,6 +114,15 @@ def summary(ownership: Ownership) -> dict[str, int]:
     return {name: int(getattr(ownership, name)) for name in SUMMARY}
 
 
+def unclaimed_summary(ownership: Ownership) -> dict[str, int]:
+    """Totals of the pages that nobody has claimed yet."""
+    return {
+        "unclaimed_pages": ownership.preserved_pages,
+        "owned_pages": ownership.owned_pages,
+        "unowned_pages": ownership.unowned_pages,
+    }
+
+
 def row_json(row: Row) -> dict[str, object]:
     """A row as an object."""
     return {
@@ -132,16 +153,18 @@ def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
 
 def text_lines(image: Image, selection: Selection, *, ranges: bool) -> Iterator[Line]:
     """Ranges as columns, and the totals below."""
-    ownership = image.ownership()
-    if ownership is None:
-        assert isinstance(image.map, Absent)
-        yield Line([("memory  ", "key"), *absent_segments(image.map)])
+    ownership = ownership_of(image, selection)
+    if isinstance(ownership, Absent):
+        yield Line([("memory  ", "key"), *absent_segments(ownership)])
         return
     page_size = image.geometry.page_size
     if ranges:
         yield from range_lines(ownership, selection, page_size)
         yield Line()
-    yield from summary_lines(ownership, page_size)
+    if selection.unclaimed:
+        yield from unclaimed_lines(ownership, page_size)
+    else:
+        yield from summary_lines(ownership, page_size)
 
 
 def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> Iterator[Line]:
@@ -181,3 +204,11 @@ def summary_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
         bad = count and name in ("unowned_pages", "unpreserved_pages", "double_owned_pages")
         text = f"{plural(count, 'page')}, {size_text(count * page_size)}"
         yield Line([(f"{words[name]:<24}", "key"), (text, "warning" if bad else "")])
+
+
+def unclaimed_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
+    """One line per total of the pages that nobody has claimed yet, with bytes."""
+    words = ("not claimed yet", "with an owner", "without an owner")
+    for word, count in zip(words, unclaimed_summary(ownership).values(), strict=True):
+        text = f"{plural(count, 'page')}, {size_text(count * page_size)}"
+        yield Line([(f"{word:<24}", "key"), (text, "")])
