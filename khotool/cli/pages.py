@@ -94,6 +94,7 @@ def document(image: Image, selection: Selection, *, ranges: bool) -> object:
     from khotool.render.document import head
     from khotool.render.json import Rows
     from khotool.render.pages import ownership_of, row_json, rows, summary, unclaimed_summary
+    from khotool.view.luo import Luo
     from khotool.view.notation import absent_json
 
     made = head("pages")
@@ -104,6 +105,7 @@ def document(image: Image, selection: Selection, *, ranges: bool) -> object:
         made["summary"] = absent_json(ownership)
         return made
     if ranges:
-        made["ranges"] = Rows(row_json(row) for row in rows(ownership, selection))
+        names = Luo(image).names
+        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
     made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
     return made

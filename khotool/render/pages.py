@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from khotool.pages.owners import Ownership
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
+from khotool.view.luo import Luo
 from khotool.view.notation import size_text
 
 SLICE = 8192
@@ -123,14 +124,15 @@ def unclaimed_summary(ownership: Ownership) -> dict[str, int]:
     }
 
 
-def row_json(row: Row) -> dict[str, object]:
-    """A row as an object."""
-    return {
+def row_json(row: Row, names: Mapping[str, str]) -> dict[str, object]:
+    """A row as an object; with what a program calls the owner, where that is known."""
+    made: dict[str, object] = {
         "start": f"{row.start:#x}",
         "pages": row.pages,
         "order": row.order,
         "owner": row.owner,
     }
+    return made | {"name": names[row.owner]} if row.owner in names else made
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
@@ -159,7 +161,7 @@ def text_lines(image: Image, selection: Selection, *, ranges: bool) -> Iterator[
         return
     page_size = image.geometry.page_size
     if ranges:
-        yield from range_lines(ownership, selection, page_size)
+        yield from range_lines(ownership, selection, page_size, Luo(image).names)
         yield Line()
     if selection.unclaimed:
         yield from unclaimed_lines(ownership, page_size)
@@ -167,8 +169,14 @@ def text_lines(image: Image, selection: Selection, *, ranges: bool) -> Iterator[
         yield from summary_lines(ownership, page_size)
 
 
-def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> Iterator[Line]:
-    """A heading, and a line for each range; the columns fit the largest number."""
+def range_lines(
+    ownership: Ownership, selection: Selection, page_size: int, names: Mapping[str, str]
+) -> Iterator[Line]:
+    """A heading, and a line for each range; the columns fit the largest number.
+
+    Args:
+        names: what programs call files and sessions, by path.
+    """
     found: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
     if not len(chosen(ownership, found.owner, selection)):
         yield Line([("no such pages", "dim")])
@@ -188,6 +196,8 @@ def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> I
             line.add("(none)", "warning")
         else:
             line.add(visible(row.owner), "entry")
+            if row.owner in names:
+                line.add(f"  ({visible(names[row.owner])})", "note")
         yield line
 
 
