@@ -132,7 +132,8 @@ def row_json(row: Row, names: Mapping[str, str]) -> dict[str, object]:
         "order": row.order,
         "owner": row.owner,
     }
-    return made | {"name": names[row.owner]} if row.owner in names else made
+    name = names.get(row.owner or "")
+    return made | {"name": name} if name is not None else made
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:

@@ -65,6 +65,6 @@ def _check_tokens(context: Context, luo: Luo, found: UnitMap) -> None:
             text = f"token {token:#x} is that of {count} descriptors: {units[:400]}"
             context.report("HND625", found.file.node, text, token=token)
     for file in luo.sessions[SESSION].files:
-        token = file.token
-        if isinstance(token, int) and token != MAP_TOKEN and token not in used:
-            context.report("HND623", file.node, f"no unit has token {token:#x}", token=token)
+        own = file.token
+        if isinstance(own, int) and own != MAP_TOKEN and own not in used:
+            context.report("HND623", file.node, f"no unit has token {own:#x}", token=own)
