@@ -11,7 +11,7 @@ from khotool.view.luo import Luo
 from tests.contract.repository import ROOT
 from tests.unit.decode.fixture_images import good
 
-RECIPE = ROOT / "fixtures/good/7.3-systemd-units/recipe.toml"
+RECIPE = ROOT / "fixtures/good/7.2-systemd-units/recipe.toml"
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The recipe, and a copy with another size of the guest's memory."""
     folder: Path = tmp_path_factory.mktemp("names")
     text = RECIPE.read_text(encoding="utf-8")
-    (folder / "map.json").write_bytes((RECIPE.parent / "map.json").read_bytes())
+    (folder / "map.txt").write_bytes((RECIPE.parent / "map.txt").read_bytes())
     paths = []
     for name, size in (("old", "4096"), ("new", "8192")):
         manifest = folder / f"{name}.toml"
@@ -51,7 +51,7 @@ def test_diff(images: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_nearest_name_counts() -> None:
     """A path below a file has the file's name, one below a session that of the session."""
-    luo = Luo(good("7.3-systemd-units"))
+    luo = Luo(good("7.2-systemd-units"))
 
     assert luo.name_of("/LUO/sessions[vm-7]/files[0x1]/data") == "vm@7.service: state"
     assert luo.name_of("/LUO/sessions[systemd]/files[0x2]") == "db.service: cache"
