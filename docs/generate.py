@@ -17,6 +17,7 @@ from pathlib import Path
 from khotool.abi.registry import Registry, shipped_registry
 from khotool.cli.commands import Command, available, load
 from khotool.cli.parser import command_parser
+from khotool.fleet.tables import TABLES
 from khotool.render.reference import (
     code,
     definition_page,
@@ -121,6 +122,9 @@ def generated() -> dict[str, str]:
     for definition in registry:
         pages[f"docs/reference/formats/{definition.id}.md"] = definition_page(registry, definition)
     pages.update({f"docs/reference/rules/{name}": text for name, text in rule_pages().items()})
+    pages["docs/reference/fleet.md"] = between(
+        "docs/reference/fleet.md", "tables", "\n".join(fleet_text())
+    )
     pages["docs/reference/cli.md"] = between(
         "docs/reference/cli.md", "commands", "\n".join(commands_text())
     )
@@ -128,6 +132,16 @@ def generated() -> dict[str, str]:
     kernels = kernel_table(registry, "docs/reference/formats/", tested_kernels(registry))
     pages["README.md"] = between("README.md", "kernels", "\n".join(kernels))
     return pages
+
+
+def fleet_text() -> Iterator[str]:
+    """The tables of a scan, column by column."""
+    for name, columns in TABLES.items():
+        yield f"### {name}"
+        yield ""
+        rows = [(code(column.name), column.type, column.doc) for column in columns]
+        yield from table(("column", "type", "holds"), rows)
+        yield ""
 
 
 def between(path: str, name: str, text: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from khotool.installed import may_offer
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -47,6 +49,8 @@ class Plugin:
 @cache
 def plugins(group: str) -> tuple[Plugin, ...]:
     """Entry points of a group, by package and name, so that the order is always the same."""
+    if not may_offer(group):
+        return ()
     from importlib.metadata import entry_points
 
     try:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from khotool import handlers, plugins
 from khotool.abi import registry
+from khotool.installed import folders
 
 
 def forget() -> None:
     """What khotool has found out about installed packages and folders is found out again."""
     plugins.plugins.cache_clear()
+    folders.cache_clear()
     registry._installed_registry.cache_clear()
     handlers.installed_handlers.cache_clear()
     plugins.take_problems()

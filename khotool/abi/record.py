@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.abi.unpack import plan_of
 from khotool.errors import EncodeError
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[st
         raise ValueError(f"{compiled.struct.name} needs {compiled.size} bytes, has {len(data)}")
     if compiled.has_fill:
         return decode_records(compiled, data, 1)[0]
+    plan = plan_of(compiled)
+    if plan is not None:
+        return plan.values(plan.layout.unpack_from(data), _chars)
+    return decode_by_construct(compiled, data)
+
+
+def decode_by_construct(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
+    """As :func:`decode_record`, always through construct."""
     return _values(compiled, compiled.construct.parse(bytes(data[: compiled.size])))
 
 

@@ -115,9 +115,12 @@ def boot_one(args: argparse.Namespace, path: str, kernel: KernelFile, request: R
     """Boot a kernel on an image."""
     from khotool.lab import bridge
     from khotool.lab.boot import boot
+    from khotool.lab.expect import Reference
 
     image = bridge.open_handover(path, options_from(args))
     image.info.path = path
     if args.against is not None:
-        return boot(image, kernel, request, bridge.open_handover(args.against, options_from(args)))
-    return boot(image, kernel, request, bridge.reference_of(path))
+        other = bridge.open_handover(args.against, options_from(args))
+        return boot(image, kernel, request, Reference(other, same_layout=False))
+    before = bridge.reference_of(path)
+    return boot(image, kernel, request, None if before is None else Reference(before))

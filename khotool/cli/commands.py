@@ -63,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("boot", "boot real kernels on images, and say what came back"),
     _command("test-kernel", "test the live update of a kernel, with KTAP output"),
     _command("report", "write a report on an image as one HTML page"),
+    _command("fleet", "scan many images into tables, and ask about all of them"),
     _command("tui", "explore an image in the terminal"),
     _command("live", "look at the running host"),
     _command("formats", "list and show the ABI definitions"),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.guests import add_guest_options
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress
 from khotool.cli.streams import Terminated
@@ -24,10 +25,13 @@ examples:
   khotool fuzz image.elf.xz -n 100 --seed 1 -o mutants/
   khotool fuzz manifest.toml -n 20 -o mutants/
   khotool fuzz --abi 7.2 -n 20 --kernel 7.3 -o mutants/
+  khotool fuzz image.elf.xz -n 100 --boot bzImage -o found/
 
 mutants/manifest.json lists for each image the mutations, as a recipe has them, the rules of
 khotool check that fire on it and not on the original, and the verdict of a kernel. The same seed
 gives the same images. Without IMAGE, --abi names the ABI set of an image that is made up.
+With --boot each image is booted on a real kernel under QEMU; only those are written that harm the
+kernel or end otherwise than predicted, each with the smallest change that does it.
 """
 
 
@@ -44,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel", metavar="RELEASE", help="whose verdict is listed (that of the image)"
     )
+    parser.add_argument("--boot", metavar="FILE", help="boot each on this kernel, and compare")
+    add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
     add_image_options(parser)
 
@@ -58,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.segments import write_image
     from khotool.fixture.fuzz import mutants, release_of
 
+    if args.boot is not None:
+        from khotool.cli.fuzz_boot import run_boots
+
+        return run_boots(args, image_to_damage)
     folder = Path(args.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows = []
     with progress(args) as report:
-        image = _image(args, report)
+        image = image_to_damage(args, report)
         base = pack_image(image)
         kernel = args.kernel or release_of(image)
         made = mutants(base, image.registry, args.count, args.seed, args.most, kernel)
@@ -113,7 +123,7 @@ def _write_manifest(
         file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
-def _image(args: argparse.Namespace, report: Progress | None) -> Image:
+def image_to_damage(args: argparse.Namespace, report: Progress | None) -> Image:
     """The image that is given, or one made up for the set that ``--abi`` names."""
     from khotool.decode.open import load_definitions
     from khotool.encode.reopen import image_of

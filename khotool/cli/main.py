@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from khotool.errors import KhotoolError
 
+# Before numpy is imported: no command multiplies matrices, and the threads take time to start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run khotool.

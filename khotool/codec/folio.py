@@ -13,7 +13,9 @@ from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import build_payload, one_block, read_payload
 from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Block, Payload, Rows
+from khotool.memory.mapped import row_releaser
 from khotool.model.node import Node, Span, Table
+from khotool.pages.claims import Column
 from khotool.structured import Table as Written
 
 ROW_ORDER = 18
@@ -23,6 +25,22 @@ MAX_ORDER = 36
 """Orders above this are larger than any physical memory."""
 LARGEST_ORDER = 48
 """Orders from here on are not believed at all."""
+
+
+def _page_column(table: Table, field: Field, page_shift: int) -> Column | None:
+    """The pages that a column names, left where they are; None where it has no plain words."""
+    if table.position is not None and field.label == table.position.label:
+        return None
+    placed = table.compiled.by_label(field.label)
+    values = table.records[placed.field.name]
+    if values.ndim != 1 or values.dtype.kind != "u" or values.dtype.itemsize != 8:
+        return None
+    up = page_shift if field.role == "pfn" else 0
+    for part in placed.parts:
+        if part.field.label == field.label:
+            return Column(values, part.mask, part.shift, up, row_releaser(values))
+    return Column(values, up=up, release=row_releaser(values))
+
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -57,6 +75,10 @@ class FolioCodec(Codec):
         """Each row has its block."""
         assert field.points_to is not None
         geometry = walk.scene.geometry
+        lazy = None if field.points_to.order else _page_column(table, field, geometry.page_shift)
+        if lazy is not None:
+            walk.recorder.claim_column(owner_path(node), lazy)
+            return
         column = table.column(field.label)
         used = column != 0
         starts = column[used]

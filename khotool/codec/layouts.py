@@ -98,7 +98,7 @@ def _best_bitmaps(
     strange: dict[str, int] = {}
     for layout in definition.layouts:
         found = decode_map(scene, address, Shape.BITMAP_CHUNKS, definition, layout)
-        covered[layout] = int((found.blocks.find(points) >= 0).sum()) if len(points) else 0
+        covered[layout] = int(found.blocks.holds(points).sum()) if len(points) else 0
         overlaps = found.blocks.overlaps()
         strange[layout] = len(found.problems) + len(overlaps)
         if strange[layout] and any(p.code == "unaligned-start" for p in found.problems):

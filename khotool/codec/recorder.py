@@ -11,7 +11,7 @@ from khotool.findings import Finding
 from khotool.limits import Budget, Limits
 from khotool.model.image import Choice
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState
-from khotool.pages.claims import ClaimsBuilder
+from khotool.pages.claims import ClaimsBuilder, Column
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition, Shape
@@ -148,6 +148,10 @@ class Recorder:
         owner = self.claims.owner(path, expected_outside)
         ends = starts + np.asarray(size, np.uint64)
         self.claims.add_many(owner, starts, np.maximum(ends, starts))
+
+    def claim_column(self, path: str, column: Column) -> None:
+        """Claim the pages that a column of records names."""
+        self.claims.add_column(self.claims.owner(path), column)
 
     def spend(self, node: Node, count: int = 1, size: int = 0) -> bool:
         """Charge the budget; False, and one finding, once it is used up."""

@@ -87,7 +87,7 @@ def fit(
             found = read_map(scene, definition, tree, layout or "")
             if found is not None:
                 points = np.array(known_pages(candidate, geometry), np.uint64)
-                hits = int((found.blocks.find(points) >= 0).sum()) if len(points) else 0
+                hits = int(found.blocks.holds(points).sum()) if len(points) else 0
                 results.append((hits, -len(found.problems)))
         hits, problems = max(results, default=(0, 0))
         covered += hits

@@ -11,7 +11,7 @@ from khotool.errors import InputError
 from khotool.lab import bridge
 from khotool.lab.console import Said, read_lines
 from khotool.lab.cpio import Member
-from khotool.lab.expect import can_ask, wanted_of
+from khotool.lab.expect import Reference, can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import Layout, beside
@@ -90,19 +90,19 @@ class Booted:
 
 
 def boot(
-    image: Image, kernel: KernelFile, request: Request, reference: Image | None = None
+    image: Image, kernel: KernelFile, request: Request, reference: Reference | None = None
 ) -> Booted:
     """Boot a kernel on an image.
 
     Args:
-        reference: image whose contents are those that should come back; the image itself if None.
+        reference: whose contents should come back; the image's own if None.
 
     Raises:
         InputError: the kernel cannot be used, the image does not fit, QEMU does not run.
     """
     require(kernel)
     refuse_other_machine(image, kernel)
-    wanted = wanted_of(image, reference or image, kernel)
+    wanted = wanted_of(image, reference or Reference(image), kernel)
     memory = bridge.memory_of(image)
     sessions = wanted.contents.sessions
     scenario = request.scenario or retrieving(sessions, scrub=request.scrub, finish=True)
@@ -122,7 +122,7 @@ def boot(
             _write(ram, address, data)
 
     def after(ram: Ram, _run: Run) -> None:
-        expected.changed_regions = list(changed_regions(image, ram, wanted.contents))
+        expected.changed_regions += changed_regions(image, ram, wanted.contents)
 
     run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
     return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)

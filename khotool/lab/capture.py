@@ -214,27 +214,33 @@ def refuse(kernel: KernelFile, wish: Wish, run: Run, lines: list[Line], facts: F
     path = kernel.path
     if not run.console:
         raise silent(kernel)
+    why = complaint(run, lines, facts, wish.settings.timeout)
+    if why:
+        raise InputError(f"{path}: {why}")
+
+
+def complaint(run: Run, lines: list[Line], facts: Facts, timeout: float) -> str:
+    """What kept a guest from handing over, and what to do; empty if nothing did."""
+    said = {item.said for item in lines}
     fault = next((item for item in lines if item.said in FATAL), None)
-    if fault is None and facts.load:
-        raise InputError(f"{path}: {load_advice(facts.load)}")
-    if any(item.said is Said.NO_INIT for item in lines):
-        raise InputError(
-            f"{path}: does not run the program in its initrd; build it with "
-            "CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y"
-        )
     if fault is not None:
-        raise InputError(f"{path}: stopped before it handed over: {fault.text}")
-    if any(item.said is Said.KHO_OFF for item in lines):
-        raise InputError(f"{path}: had no memory for its scratch areas; raise --memory")
-    if run.end is End.TIMEOUT:
-        raise InputError(
-            f"{path}: did not hand over in {wish.settings.timeout:.0f} s; raise --timeout, or see "
-            "--console FILE"
+        return f"stopped before it handed over: {fault.text}"
+    if facts.load:
+        return load_advice(facts.load)
+    if Said.NO_INIT in said:
+        return (
+            "does not run the program in its initrd; build it with CONFIG_BLK_DEV_INITRD=y and "
+            "CONFIG_BINFMT_ELF=y"
         )
+    if Said.KHO_OFF in said:
+        return "had no memory for its scratch areas; raise --memory"
+    if run.end is End.TIMEOUT:
+        return f"did not hand over in {timeout:.0f} s; raise --timeout, or see --console FILE"
     if facts.ended:
         code = next((number for name, number in facts.errors if name == "reboot"), 0)
-        why = f": {error_name(code)}" if code else ""
-        raise InputError(f"{path}: refused to start the stop kernel{why}; see --console FILE")
+        cause = f": {error_name(code)}" if code else ""
+        return f"refused to start the stop kernel{cause}; see --console FILE"
+    return ""
 
 
 def load_advice(error: int) -> str:

@@ -14,6 +14,7 @@ from khotool.lab.boot import Booted, Request, boot
 from khotool.lab.btf import kernel_btf
 from khotool.lab.capture import DEFAULT, Captured, Wish, capture
 from khotool.lab.console import FATAL, Said
+from khotool.lab.expect import Reference
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.machines import board
 from khotool.lab.outcome import Contents, Outcome
@@ -223,7 +224,7 @@ class Conformance:
                 if wanted is None or bridge.set_of_release(str(document.get("abi"))) != wanted:
                     continue
                 image = bridge.open_handover(path)
-                done = boot(image, self.kernel, self.request(), bridge.reference_of(path))
+                done = boot(image, self.kernel, self.request(), before_damage(path))
             except KhotoolError as error:
                 yield Result("recipes", Path(path).parent.name, State.SKIP, str(error))
                 continue
@@ -237,7 +238,7 @@ class Conformance:
         for number, item in enumerate(made):
             name = f"seed-{self.plan.seed}-{number}"
             try:
-                done = boot(item.image, self.kernel, self.request(), self.image)
+                done = boot(item.image, self.kernel, self.request(), Reference(self.image))
             except KhotoolError as error:
                 yield Result("mutants", name, State.SKIP, str(error))
                 continue
@@ -342,6 +343,12 @@ def with_choices(image: Image, release: str, page_size: int) -> dict[str, Any]:
     document["abi"] = bridge.set_of_release(release) or release
     document["osrelease"] = release
     return document | bridge.choices_of(image, document)
+
+
+def before_damage(path: str) -> Reference | None:
+    """What a recipe is without its damage; None for one that has none."""
+    found = bridge.reference_of(path)
+    return None if found is None else Reference(found)
 
 
 def recipes_in(folder: str) -> Iterator[str]:

@@ -44,19 +44,36 @@ class Wanted:
                 yield f"reserve_mem={region.size}:{page_size}:{region.name}"
 
 
-def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image whose contents should come back.
+
+    Args:
+        same_layout: everything is where it is in the image that is booted, as before its damage.
+    """
+
+    image: Image
+    same_layout: bool = True
+
+
+def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
     """What a kernel is asked for, and what should come of it.
 
     Args:
         reference: the image before its damage; the same image for one that has none.
     """
-    own, original = bridge.contents_of(image), bridge.contents_of(reference)
+    own, original = bridge.contents_of(image), bridge.contents_of(reference.image)
+    hidden_flbs = original.flbs if len(own.flbs) < len(original.flbs) else []
     contents = replace(
         own,
         regions=_regions(own.regions, original.regions),
         sessions=_sessions(own.sessions, original.sessions),
+        flbs=list(dict.fromkeys([*own.flbs, *hidden_flbs])),
     )
-    filler = list(_filler(reference, original))
+    # Made-up contents belong to an address, as does a region: another layout says nothing of them.
+    same = reference.same_layout
+    filler = list(_filler(reference.image, original)) if same else []
+    starts = {region.name: region.start for region in original.regions if same}
     expected = Expected(
         regions=[region.name for region in contents.regions if can_ask(region)],
         sessions=[
@@ -66,15 +83,14 @@ def wanted_of(image: Image, reference: Image, kernel: KernelFile) -> Wanted:
         luo="LUO" in contents.entries,
         has_test=kernel.contains(b"test_kho") is not False,
         twice=_twice(own),
+        changed_regions=[r.name for r in own.regions if starts.get(r.name, r.start) != r.start],
     )
-    _add_digests(expected, reference, contents, original, filler)
+    _add_digests(expected, reference.image, contents, original, filler)
     if "kho_test" in contents.entries:
         expected.test = (
-            KernelTest.PASSED if bridge.test_is_captured(reference) else KernelTest.UNKNOWN
+            KernelTest.PASSED if bridge.test_is_captured(reference.image) else KernelTest.UNKNOWN
         )
-    for name in (*contents.entries, *contents.flbs):
-        if name not in KNOWN and kernel.contains(name.encode("utf-8", "surrogateescape")) is False:
-            expected.unasked.append(name)
+    expected.unasked = list(_unasked(contents, kernel))
     return Wanted(contents, filler, expected)
 
 
@@ -111,6 +127,14 @@ def _sessions(own: list[HandedSession], original: list[HandedSession]) -> list[H
         for session in original:
             found.setdefault(session.name, session)
     return list(found.values())
+
+
+def _unasked(contents: Contents, kernel: KernelFile) -> Iterator[str]:
+    """Entries and objects whose names the kernel does not even have."""
+    for name in (*contents.entries, *contents.flbs):
+        raw = name.encode("utf-8", "surrogateescape")
+        if name not in KNOWN and kernel.contains(raw) is False:
+            yield name
 
 
 def _twice(own: Contents) -> bool:

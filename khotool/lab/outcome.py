@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 HARM = frozenset({Said.BAD_PAGE, Said.MAP_REFUSED})
-"""Memory is not what it is taken for: a page is in use twice, or preserved ones are not reserved."""
+"""Memory is not what it is taken for: in use twice, or preserved and not reserved."""
 
 
 class Contents(StrEnum):
@@ -109,7 +109,6 @@ class Expected:
     sessions: list[tuple[str, list[int]]] = field(default_factory=list)
     test: KernelTest = KernelTest.NOT_ASKED
     has_test: bool = True
-    has_objects: bool = True
     objects: list[str] = field(default_factory=list)
     luo: bool = False
     unasked: list[str] = field(default_factory=list)
@@ -189,11 +188,12 @@ def _test(said: set[Said], expected: Expected) -> KernelTest:
 
 
 def _objects(lines: list[Line], expected: Expected) -> dict[str, Object]:
+    """The kernel's test asks for its objects as it comes up, by name."""
     found = {line.name for line in lines if line.said is Said.FLB_FOUND}
     refused = {line.name for line in lines if line.said is Said.FLB_REFUSED}
     result = {}
     for name in expected.objects:
-        lost = Object.LOST if name in refused else Object.NOT_ASKED
+        lost = Object.NOT_ASKED if name in expected.unasked else Object.LOST
         result[name] = Object.FOUND if name in found - refused else lost
     return result
 

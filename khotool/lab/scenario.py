@@ -12,6 +12,8 @@ from khotool.lab.kernelfile import Machine
 
 LEAVE = 24 << 20
 """Bytes of free memory that scrubbing leaves, beside a part of all memory."""
+MOST = 1 << 30
+"""Bytes that scrubbing overwrites; more would take minutes without KVM."""
 RESERVE = ("/proc/sys/vm/min_free_kbytes", 2048)
 """The kernel keeps less memory for itself than it would, so that scrubbing reaches more."""
 FOLDER = "khotool"
@@ -53,7 +55,7 @@ def retrieving(sessions: Iterable[HandedSession], *, scrub: bool, finish: bool) 
     scenario = Scenario()
     if scrub:
         scenario.add("write", *RESERVE)
-        scenario.add("scrub", LEAVE)
+        scenario.add("scrub", LEAVE, MOST)
     for session in sessions:
         scenario.add("retrieve", hexadecimal(session.name))
         for file in session.files:

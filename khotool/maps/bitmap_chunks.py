@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.maps.bits import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
 from khotool.maps.preserved import (
     Chunk,
     MapPages,
@@ -23,6 +22,14 @@ from khotool.maps.preserved import (
     PreservedMap,
     ProblemLog,
     ReadPages,
+)
+from khotool.pages.bitmaps import (
+    Runs,
+    bits_of_runs,
+    image_bytes,
+    lay_out,
+    native_words,
+    runs_of_bits,
 )
 from khotool.pages.blocks import Blocks
 
@@ -237,9 +244,11 @@ class _Walk:
     def _blocks(self, words: NDArray[np.uint64], start: NDArray[np.uint64], order: int) -> Blocks:
         """Blocks of one order from bitmaps whose bit 0 is at ``start``."""
         index = (start >> np.uint64(self.page_shift + order)).astype(np.int64)
+        last = np.int64(1) << (64 - self.page_shift - order)
+        if not order and int(index.max()) + words.shape[1] * 64 <= last:
+            return Blocks.from_words(index, words, self.page_shift)
         runs = runs_of_bits(*lay_out(words, index))
         # An index past the last block of the address space counts as clipped, never wraps.
-        last = np.int64(1) << (64 - self.page_shift - order)
         past = runs[:, 0] >= last
         lost = int((runs[past, 1] - runs[past, 0]).sum())
         runs = runs[~past]

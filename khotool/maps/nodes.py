@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.maps.bits import Runs, native_words
 from khotool.maps.preserved import MapPages, PageKind, ProblemLog, ReadPages
+from khotool.pages.bitmaps import Runs, native_words
 from khotool.pages.blocks import Blocks
+from khotool.pages.runs import distinct
 
 # Nodes are read in batches of this many bytes.
 _BATCH_BYTES = 16 << 20
@@ -95,8 +96,8 @@ class NodeWalk:
         self, nodes: NDArray[np.uint64], prefix: NDArray[np.uint64], parent: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
         """The nodes that were not reached before, each once, within the limits."""
-        distinct, first = np.unique(nodes, return_index=True)
-        first = first[~np.isin(distinct, self.seen, assume_unique=True)]
+        new, first = np.unique(nodes, return_index=True)
+        first = first[~np.isin(new, self.seen, assume_unique=True)]
         if first.size < nodes.size:
             again = np.ones(nodes.size, bool)
             again[first] = False
@@ -107,7 +108,7 @@ class NodeWalk:
                 shared.size,
                 lambda i: (int(shared[i]), f"node {int(shared[i]):#x} is reached a second time"),
             )
-        self.seen = np.union1d(self.seen, distinct)
+        self.seen = distinct(np.concatenate([self.seen, new]))
         first.sort()
         allowed = min(
             self.budget.limits.nodes - self.budget.nodes,

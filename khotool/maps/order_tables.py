@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.bits import Runs, bits_of_runs, image_bytes, lay_out, native_words, runs_of_bits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PageKind, PreservedMap, ReadPages
+from khotool.pages.bitmaps import (
+    Runs,
+    bits_of_runs,
+    image_bytes,
+    lay_out,
+    native_words,
+    runs_of_bits,
+)
 from khotool.pages.blocks import Blocks
+from khotool.pages.runs import distinct
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -155,9 +163,14 @@ class _Walk(NodeWalk):
     ) -> None:
         """Decode leaves of one tree, in ascending order of prefix."""
         first = (prefix.astype(np.int64) - self.above) << leaf_bits(self.page_shift)
-        runs = runs_of_bits(*lay_out(words, first))
+        if not first.size:
+            return
         shift = self.page_shift + self.order
         last = np.int64(1) << (64 - shift)
+        if not self.order and int(first.max()) + words.shape[1] * 64 <= last:
+            self.parts.append(Blocks.from_words(first, words, self.page_shift))
+            return
+        runs = runs_of_bits(*lay_out(words, first))
         # An index past the last block of the address space is counted and left out.
         past = np.maximum(runs[:, 1] - np.maximum(runs[:, 0], last), 0).sum()
         runs = np.minimum(runs, last)
@@ -266,7 +279,7 @@ def _tree(
     leaf = leaves_of(runs, bits, most)
     prefixes = [leaf]
     for _ in range(depth - 1):
-        prefixes.append(np.unique(prefixes[-1] >> fan))
+        prefixes.append(distinct(prefixes[-1] >> fan))
     total = sum(level.size for level in prefixes)
     if total > most:
         raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")

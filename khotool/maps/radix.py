@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.bits import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
 from khotool.maps.preserved import MapPages, PreservedMap, ReadPages
+from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
 from khotool.pages.blocks import Blocks
-from khotool.pages.runs import merge_columns
+from khotool.pages.runs import distinct, merge_columns
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -45,14 +45,6 @@ def key_width(page_shift: int, depth: int) -> int:
 def key_of(address: int, order: int, page_shift: int) -> int:
     """Key of the block of ``order`` at physical ``address`` in bytes."""
     return 1 << (64 - page_shift - order) | address >> (page_shift + order)
-
-
-def block_of_key(key: int, page_shift: int) -> tuple[int, int] | None:
-    """Physical address in bytes and order of the block of ``key``; None where there is none."""
-    order = 64 - page_shift - (key.bit_length() - 1)
-    if key <= 0 or not 0 <= order <= 63 - page_shift:
-        return None
-    return (key << (page_shift + order)) % (1 << 64), order
 
 
 def walk(
@@ -136,6 +128,14 @@ class _Walk(NodeWalk):
             first[0, 0] &= ~np.uint64(3)
             self._add(_split_at_powers(runs_of_bits(first[0])))
             words, key = words[1:], key[1:]
+        if not self.marker_lost:
+            # From the marker bit of order 0 on, a key is a page frame.
+            single = np.int64(1) << (64 - self.page_shift)
+            larger = int(np.searchsorted(key, single))
+            if larger < key.size:
+                pages = Blocks.from_words(key[larger:] - single, words[larger:], self.page_shift)
+                self.parts.append(pages)
+            words, key = words[:larger], key[:larger]
         if key.size:
             self._add(_split_at_powers(runs_of_bits(*lay_out(words, key))))
 
@@ -229,7 +229,7 @@ def build(
     leaf = leaves_of(keys, bits, most)
     prefixes = [leaf]
     for _ in range(levels - 1):
-        prefixes.append(np.unique(prefixes[-1] >> fan))
+        prefixes.append(distinct(prefixes[-1] >> fan))
     prefixes[-1] = np.zeros(1, np.int64)
     total = sum(level.size for level in prefixes)
     if total > most:

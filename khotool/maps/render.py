@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
-from khotool.maps.bits import bits_of_runs, image_bytes
 from khotool.maps.nodes import leaf_bits, table_bits
 from khotool.maps.order_tables import indexes
 from khotool.maps.preserved import Chunk, MapPages, PageKind, PreservedMap
 from khotool.maps.radix import key_width
+from khotool.pages.bitmaps import bits_of_runs, image_bytes
 
 Write = tuple[int, bytes]
 Runs = NDArray[np.int64]

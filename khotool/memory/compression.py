@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import lzma
-import mmap
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
 from khotool.memory import lost
+from khotool.memory.mapped import map_for_reading
 
 Progress = Callable[[int, int | None], None]
 
@@ -271,7 +271,7 @@ def map_file(file: IO[bytes]) -> tuple[memoryview, Callable[[], None]]:
     Raises:
         OSError, ValueError: the file cannot be mapped.
     """
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = map_for_reading(file)
     lost.watch(file.name)
     view = memoryview(mapped)
 

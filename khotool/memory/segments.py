@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from khotool.absent import Reason
+from khotool.memory.mapped import Mapping, give_back, mapping_of
 from khotool.memory.overlap import disjoint, merged
 from khotool.memory.space import (
     ADDRESS_LIMIT,
@@ -29,6 +30,19 @@ from khotool.memory.space import (
     too_long,
     u64_array,
 )
+
+
+def _until_hole(
+    mapped: Mapping | None, offset: int, pages: int, page_size: int
+) -> tuple[int, bool]:
+    """How many of the pages at a file offset to take together, and whether the file has none."""
+    if mapped is None or not mapped.holes:
+        return pages, False
+    start, end = mapped.next_hole(offset)
+    if start <= offset:
+        inside = min((end - offset) // page_size, pages)
+        return (inside, True) if inside else (1, False)
+    return max(min(pages, -(-(start - offset) // page_size)), 1), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +286,17 @@ class SegmentedSpace(AddressSpace):
         for index in range(len(self._starts)):
             start, end = self._starts[index], self._ends[index]
             page = max(-(-start // page_size) * page_size, following)
+            mapped = mapping_of(self._buffers[self._which[index]])
             while end - page >= page_size:
                 pages = min((end - page) // page_size, WORDS_CHUNK)
-                yield page, self._words(index, page, pages, page_size, words)
+                offset = self._offsets[index] + page - start
+                pages, empty = _until_hole(mapped, offset, pages, page_size)
+                if empty:
+                    yield page, np.broadcast_to(np.zeros((1, words), dtype="<u8"), (pages, words))
+                else:
+                    yield page, self._words(index, page, pages, page_size, words)
+                    if pages == WORDS_CHUNK:
+                        give_back(mapped, offset, pages * page_size)
                 page += pages * page_size
             # A page that begins here and continues in the segments that follow without a gap.
             if page < end and self.contains(page, page_size):
@@ -287,6 +309,20 @@ class SegmentedSpace(AddressSpace):
             return np.broadcast_to(np.zeros((1, words), dtype="<u8"), (pages, words))
         offset = self._offsets[index] + page - self._starts[index]
         return np.ndarray((pages, words), "<u8", buffer, offset, (page_size, 8))
+
+    def next_data(self, address: int) -> int:
+        """See ``AddressSpace.next_data``; jumps over a hole of the file, to its end at most."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0 or address >= self._ends[index]:
+            return address
+        mapped = mapping_of(self._buffers[self._which[index]])
+        if mapped is None or not mapped.holes:
+            return address
+        offset = self._offsets[index] + address - self._starts[index]
+        start, end = mapped.next_hole(offset)
+        if not start <= offset < end:
+            return address
+        return min(address + end - offset, int(self._ends[index]))
 
     def gather(self, addresses: U64, length: int) -> tuple[Bytes2D, Flags]:
         """See ``AddressSpace.gather``."""

@@ -159,6 +159,10 @@ class AddressSpace(ABC):
             ok[index] = True
         return rows, ok
 
+    def next_data(self, address: int) -> int:
+        """First physical address from ``address`` on that may hold anything but zeros."""
+        return address
+
     def find(self, needle: bytes, start: int, end: int, limit: int) -> Iterator[int]:
         """Search ``[start, end)`` for a byte string.
 
@@ -175,6 +179,7 @@ class AddressSpace(ABC):
         if not needle:
             raise ValueError("an empty byte string is everywhere")
         keep = len(needle) - 1
+        sought = any(needle)
         table = self.extents()
         start = min(max(start, 0), ADDRESS_LIMIT - 1)
         row = int(np.searchsorted(table[:, 1], np.uint64(start), side="right"))
@@ -185,6 +190,9 @@ class AddressSpace(ABC):
             if position >= end:
                 return
             while stop - position > keep and limit > 0:
+                position = max(self.next_data(position) - keep, position) if sought else position
+                if stop - position <= keep:
+                    break
                 size = min(_FIND_CHUNK + keep, stop - position, limit + keep)
                 following = position + size - keep
                 try:

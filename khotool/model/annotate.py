@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from khotool.absent import Absent
 from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.model.lookup import table_row
 from khotool.model.places import Places, Spans
@@ -198,10 +199,9 @@ def page_facts(image: Image, address: int) -> dict[str, Any]:
     """What the page at a physical address is: its frame, preserved block and owners."""
     frame = address >> image.geometry.page_shift
     facts: dict[str, Any] = {"pfn": frame, "order": None, "block": None, "owners": []}
-    ownership = image.ownership()
-    if ownership is not None:
-        block = ownership.blocks.block_of(address)
+    if not isinstance(image.map, Absent):
+        block = image.map.blocks.block_of(address)
         if block is not None:
             facts["block"], facts["order"] = block
-        facts["owners"] = [ownership.owners[i] for i in ownership.owners_of(address)]
+        facts["owners"] = image.owners_of(address)
     return facts

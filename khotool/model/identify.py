@@ -206,11 +206,8 @@ class Identifier:
             )
 
     def _owners(self, address: int) -> Iterator[Fact]:
-        ownership = self.image.ownership()
-        if ownership is None:
-            return
-        for owner in ownership.owners_of(address):
-            yield Fact("owner", "owns the page", ownership.owners[owner])
+        for path in self.image.owners_of(address):
+            yield Fact("owner", "owns the page", path)
 
     def _block(self, address: int) -> Iterator[Fact]:
         found = self.image.map

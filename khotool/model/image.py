@@ -157,6 +157,24 @@ class Image:
         """Who owns every preserved page; None where the map is absent. Computed once."""
         return self._ownership
 
+    def owners_of(self, address: int) -> list[str]:
+        """Paths of the owners of the page at a physical address; none where the map is absent.
+
+        Looks at the one page: it costs one pass over the claims, unless all owners are known.
+        """
+        if isinstance(self.map, Absent) or not 0 <= address < 1 << 64:
+            return []
+        known = self.__dict__.get("_ownership")
+        if known is not None:
+            return [known.owners[index] for index in known.owners_of(address)]
+        shift = self.map.blocks.page_shift
+        start, order = self.map.blocks.block_of(address) or (address, 0)
+        claims = self.claims.build()
+        first = start >> shift
+        return [
+            claims.owners[index] for index in claims.owners_of(first, first + (1 << order), shift)
+        ]
+
     @cached_property
     def _ownership(self) -> Ownership | None:
         if isinstance(self.map, Absent):

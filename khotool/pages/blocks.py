@@ -9,7 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from khotool.pages.runs import TOP, Index, Number, Ranges, merge_columns
+from khotool.pages.bitmaps import lay_out, runs_of_bits
+from khotool.pages.bits import PageBits
+from khotool.pages.frames import FrameIndex, Runs
+from khotool.pages.runs import TOP, Index, Number, Ranges, distinct, merge_columns
 
 # Block indices and counts reach 2**52 at most, orders 51: both fit one int64 sort key.
 _INDEX_BITS = 57
@@ -49,13 +52,17 @@ class Overlaps:
             yield start, end, [order for order in range(64) if mask >> order & 1]
 
 
-@dataclass(frozen=True, eq=False)
+Columns = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]
+
+
 class Blocks:
     """Naturally aligned blocks of 2**order pages, as maximal runs of equal order.
 
-    Made by :meth:`from_runs`, which brings any runs to this form: sorted by start, then order;
-    runs of one order neither overlap nor touch. Blocks of different orders may overlap; being
-    aligned to their own size, one then lies inside the other.
+    The runs are sorted by start, then order; runs of one order neither overlap nor touch. Blocks of
+    different orders may overlap; being aligned to their own size, one then lies inside the other.
+
+    Made by :meth:`from_runs`, which brings any runs to this form, or by :meth:`from_words`, which
+    keeps the bitmaps of single pages as they are: their runs are made when somebody asks for them.
 
     Args:
         start: uint64 (n,), physical address in bytes of the first block.
@@ -65,11 +72,86 @@ class Blocks:
         clipped: number of blocks that would lie past 2**64 and were left out.
     """
 
-    start: NDArray[np.uint64]
-    count: NDArray[np.int64]
-    order: NDArray[np.uint8]
-    page_shift: int
-    clipped: int = 0
+    def __init__(
+        self,
+        start: NDArray[np.uint64],
+        count: NDArray[np.int64],
+        order: NDArray[np.uint8],
+        page_shift: int,
+        clipped: int = 0,
+    ) -> None:
+        """Take runs that are in order."""
+        self.page_shift = page_shift
+        self.clipped = clipped
+        self.bits: PageBits | None = None
+        # Runs of the blocks that the bitmaps do not have.
+        self._loose: Columns = (start, count, order)
+
+    @classmethod
+    def from_words(
+        cls,
+        base: NDArray[np.int64],
+        words: NDArray[np.uint64],
+        page_shift: int,
+        loose: Blocks | None = None,
+    ) -> Blocks:
+        """Single pages by bitmaps, and other blocks beside them.
+
+        Args:
+            base: int64 (n,), page frame number of bit 0 of each bitmap, in any order.
+            words: uint64 (n, width), native values.
+            page_shift: log2 of the page size in bytes.
+            loose: blocks of these that are runs.
+        """
+        _check_page_shift(page_shift)
+        made = cls.empty(page_shift)
+        if loose is not None:
+            made._loose, made.clipped = loose._loose, loose.clipped
+        if PageBits.fits(base, words) and not bool((made._loose[2] == 0).any()):
+            made.bits = PageBits.of(base, words)
+            return made
+        runs = runs_of_bits(*lay_out(words, base))
+        count = runs[:, 1] - runs[:, 0]
+        single = cls._from_frames(runs[:, 0], count, np.zeros_like(count), page_shift)
+        return cls.join([made, single], page_shift)
+
+    @cached_property
+    def _columns(self) -> Columns:
+        """All runs."""
+        if self.bits is None:
+            return self._loose
+        runs = self.bits.runs()
+        shift = np.uint64(self.page_shift)
+        start, count, order = self._loose
+        starts = runs[:, 0].astype(np.uint64) << shift
+        if not start.size:
+            return starts, runs[:, 1] - runs[:, 0], np.zeros(len(runs), np.uint8)
+        start = np.concatenate([starts, start])
+        count = np.concatenate([runs[:, 1] - runs[:, 0], count])
+        order = np.concatenate([np.zeros(len(runs), np.uint8), order])
+        # Single pages stand before larger blocks at the same place: a stable sort keeps them so.
+        row = np.argsort(start, kind="stable")
+        return start[row], count[row], order[row]
+
+    @property
+    def start(self) -> NDArray[np.uint64]:
+        """Physical address in bytes of the first block of each run."""
+        return self._columns[0]
+
+    @property
+    def count(self) -> NDArray[np.int64]:
+        """Number of blocks of each run."""
+        return self._columns[1]
+
+    @property
+    def order(self) -> NDArray[np.uint8]:
+        """Page order of the blocks of each run."""
+        return self._columns[2]
+
+    @cached_property
+    def loose(self) -> Blocks:
+        """The blocks that no bitmap of single pages has."""
+        return self if self.bits is None else Blocks(*self._loose, self.page_shift, self.clipped)
 
     @classmethod
     def from_runs(
@@ -147,6 +229,15 @@ class Blocks:
         """All blocks of all parts, which have this page size."""
         if len(parts) == 1:
             return parts[0]
+        bits = [part.bits for part in parts if part.bits is not None]
+        if bits and len({each.words.shape[1] for each in bits}) == 1:
+            loose = cls.join([part.loose for part in parts], page_shift)
+            return cls.from_words(
+                np.concatenate([each.base for each in bits]),
+                np.concatenate([each.words for each in bits]),
+                page_shift,
+                loose,
+            )
         none = cls.empty(page_shift)
         joined = cls.from_runs(
             np.concatenate([none.start, *(part.start for part in parts)]),
@@ -159,12 +250,15 @@ class Blocks:
 
     def __len__(self) -> int:
         """Number of runs."""
-        return int(self.start.size)
+        loose = int(self._loose[0].size)
+        return loose if self.bits is None else loose + self.bits.run_count
 
     def __eq__(self, other: object) -> bool:
         """Whether the same blocks are preserved."""
         if not isinstance(other, Blocks):
             return NotImplemented
+        if self.bits is not None and other.bits is not None and self.bits.equals(other.bits):
+            return self.page_shift == other.page_shift and self.loose == other.loose
         return (
             self.page_shift == other.page_shift
             and np.array_equal(self.start, other.start)
@@ -192,13 +286,18 @@ class Blocks:
     @cached_property
     def pages(self) -> int:
         """Number of distinct pages preserved."""
+        if self.bits is not None and not self.overlapping:
+            return self.bits.pages + self.loose.pages
         start, end = merge_columns(self.first_frame, self.last_frame)
         return int((end - start).sum())
 
     def orders(self) -> dict[int, int]:
         """Order -> number of blocks, ascending."""
-        found = np.unique(self.order).tolist()
-        return {order: int(self.count[self.order == order].sum()) for order in found}
+        _, count, order = self._loose
+        found = {each: int(count[order == each].sum()) for each in distinct_bytes(order)}
+        if self.bits is not None and self.bits.pages:
+            found[0] = found.get(0, 0) + self.bits.pages
+        return dict(sorted(found.items()))
 
     def ranges(self) -> Ranges:
         """Physical byte ranges uint64 (n, 2), merged regardless of order; ``TOP`` for 2**64."""
@@ -206,17 +305,34 @@ class Blocks:
         shift = self.page_shift
         return np.stack([byte_addresses(start, shift), byte_addresses(end, shift)], axis=1)
 
-    def iter_ranges(self) -> Iterator[tuple[int, int, int]]:
-        """Maximal ranges of equal order: physical address in bytes, pages, order; ascending."""
-        step = 65536
-        for low in range(0, len(self), step):
-            part = slice(low, low + step)
-            pages = (self.last_frame[part] - self.first_frame[part]).tolist()
-            yield from zip(self.start[part].tolist(), pages, self.order[part].tolist(), strict=True)
+    def near(self, areas: Ranges) -> Blocks:
+        """Blocks among which are all that touch some areas, physical byte ranges uint64 (n, 2)."""
+        if self.bits is None:
+            return self
+        bits, shift = self.bits, np.uint64(self.page_shift)
+        first = (areas[:, 0] >> shift).astype(np.int64)
+        last = (areas[:, 1] >> shift).astype(np.int64)
+        touched = np.zeros(bits.base.size, bool)
+        for low, high in zip(first.tolist(), last.tolist(), strict=True):
+            touched |= (bits.base <= high) & (bits.base + bits.width >= low)
+        return Blocks.from_words(
+            bits.base[touched], bits.words[touched], self.page_shift, self.loose
+        )
+
+    @cached_property
+    def range_count(self) -> int:
+        """Number of ranges, merged regardless of order."""
+        if self.bits is not None and not len(self.loose):
+            return self.bits.run_count
+        return len(merge_columns(self.first_frame, self.last_frame)[0])
 
     @cached_property
     def overlapping(self) -> bool:
         """Whether any page lies in blocks of two orders."""
+        if self.bits is not None:
+            loose = self.loose
+            low, high = merge_columns(loose.first_frame, loose.last_frame)
+            return loose.overlapping or bool((self.bits.rank(high) > self.bits.rank(low)).any())
         if len(self) < 2:
             return False
         reach = np.maximum.accumulate(self.last_frame)
@@ -236,7 +352,7 @@ class Blocks:
     @property
     def _cover(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
         """Frames between any two edges of runs, and the set of orders that cover them."""
-        edges = np.unique(np.concatenate([self.first_frame, self.last_frame]))
+        edges = distinct(np.concatenate([self.first_frame, self.last_frame]))
         bit = np.uint64(1) << self.order.astype(np.uint64)
         change = np.zeros(edges.size, np.uint64)
         # Runs of one order are disjoint, so the sum of their bits is the set of orders.
@@ -262,7 +378,7 @@ class Blocks:
 
         Where blocks overlap, the run of the largest block is meant.
         """
-        points = (np.asarray(addresses, np.uint64) >> np.uint64(self.page_shift)).astype(np.int64)
+        points = self._frames(addresses)
         if not self.overlapping:
             return self._find_in(np.arange(len(self)), points)
         result = np.full(points.shape, -1, np.intp)
@@ -286,21 +402,52 @@ class Blocks:
             Physical start address in bytes and order of the blocks; 0 and -1 where there is none.
         """
         points = np.asarray(addresses, np.uint64)
-        row = self.find(points)
-        if len(self) == 0:
-            return np.zeros(points.shape, np.uint64), np.full(points.shape, -1, np.int16)
-        found = row >= 0
-        order = np.where(found, self.order[row], 0).astype(np.uint64)
-        size_shift = order + np.uint64(self.page_shift)
-        start = np.where(found, (points >> size_shift) << size_shift, np.uint64(0))
-        return start, np.where(found, self.order[row].astype(np.int16), np.int16(-1))
+        if self.bits is None:
+            row = self.find(points)
+            if len(self) == 0:
+                return np.zeros(points.shape, np.uint64), np.full(points.shape, -1, np.int16)
+            orders = np.where(row >= 0, self.order[row].astype(np.int16), np.int16(-1))
+        else:
+            orders = self.index.orders_at(self._frames(points))
+        size_shift = np.maximum(orders, 0).astype(np.uint64) + np.uint64(self.page_shift)
+        start = np.where(orders >= 0, (points >> size_shift) << size_shift, np.uint64(0))
+        return start, orders
+
+    def _frames(self, addresses: ArrayLike) -> NDArray[np.int64]:
+        """Page frames of physical addresses in bytes."""
+        return (np.asarray(addresses, np.uint64) >> np.uint64(self.page_shift)).astype(np.int64)
+
+    def holds(self, addresses: ArrayLike) -> NDArray[np.bool_]:
+        """For each physical address in bytes (m,), whether its page is preserved."""
+        held: NDArray[np.bool_] = self.blocks_of(addresses)[1] >= 0
+        return held
 
     def block_of(self, address: int) -> tuple[int, int] | None:
         """Physical start in bytes and order of the largest block that contains ``address``."""
         if not 0 <= address <= TOP:
             return None
-        start, order = self.blocks_of(np.array([address], np.uint64))
-        return None if order[0] < 0 else (int(start[0]), int(order[0]))
+        if self.bits is not None and not len(self.loose):
+            start = address >> self.page_shift << self.page_shift
+            return (start, 0) if self.bits.has(address >> self.page_shift) else None
+        starts, order = self.blocks_of(np.array([address], np.uint64))
+        return None if order[0] < 0 else (int(starts[0]), int(order[0]))
+
+    @cached_property
+    def index(self) -> FrameIndex:
+        """Slots for the outermost blocks."""
+        if self.bits is not None and not self.overlapping:
+            loose = self.loose
+            runs = Runs(loose.first_frame, loose.last_frame, loose.order.astype(np.int64))
+            return FrameIndex(self.bits.base, self.bits.words, runs)
+        outer = self.outermost
+        runs = Runs(outer.first_frame, outer.last_frame, outer.order.astype(np.int64))
+        return FrameIndex(np.zeros(0, np.int64), np.zeros((0, 8), np.uint64), runs)
+
+
+def distinct_bytes(values: NDArray[np.uint8]) -> list[int]:
+    """Every value once, ascending."""
+    found: list[int] = np.flatnonzero(np.bincount(values, minlength=1)).tolist()
+    return found
 
 
 def _check_page_shift(page_shift: int) -> None:

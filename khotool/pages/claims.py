@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from khotool.pages.runs import ascending, merge_columns
+from khotool.pages.runs import ascending, distinct, merge_columns
 
 Frames = NDArray[np.int64]
+CHUNK = 1 << 16
+"""Rows of a column that are read together; their frames stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """Claims of one page each, as a column of records that stays where it is.
+
+    A value of 0 claims nothing, and neither does the last page of the address space.
+
+    Args:
+        values: unsigned 64-bit (n,) of any stride and byte order.
+        mask: bits of a value that count.
+        shift: bits of these to drop at the low end.
+        release: called with the first row that was read, and the one past the last, when they may
+            leave memory.
+        up: log2 of the bytes that a unit of the result stands for: 0 for physical addresses, the
+            page shift for page frame numbers.
+    """
+
+    values: NDArray[np.uint64]
+    mask: int = (1 << 64) - 1
+    shift: int = 0
+    up: int = 0
+    release: Callable[[int, int], None] | None = None
+
+    def __len__(self) -> int:
+        return int(self.values.size)
+
+    def addresses(self, rows: slice) -> NDArray[np.uint64]:
+        """Physical addresses in bytes of the rows that claim something, fewer than the rows."""
+        used = self._used(rows)
+        used <<= np.uint64(self.up)
+        return used
+
+    def frames(self, rows: slice, page_shift: int) -> tuple[Frames, Frames | None]:
+        """Page frames that rows claim: the first, and the one past the end.
+
+        Returns:
+            int64 (m,) each, m at most the number of rows; None where each is one page.
+        """
+        if self.up == page_shift:
+            frames = self._used(rows)
+            top = (1 << (64 - page_shift)) - 1
+            if int(frames.max(initial=0)) >= top:
+                frames &= np.uint64(top)
+                frames = frames[frames != np.uint64(top)]
+            return frames.view(np.int64), None
+        start = self.addresses(rows)
+        end = start + np.uint64(1 << page_shift)
+        if start.size and int(start.max()) > int(end.max()):
+            start, end = start[end > start], end[end > start]
+        low = np.uint64((1 << page_shift) - 1)
+        first = (start >> np.uint64(page_shift)).view(np.int64)
+        if not bool((start & low).any()):
+            return first, None
+        return first, ((end - np.uint64(1)) >> np.uint64(page_shift)).view(np.int64) + 1
+
+    def _used(self, rows: slice) -> NDArray[np.uint64]:
+        """Values that are not 0, a fresh array."""
+        values = np.bitwise_and(self.values[rows], np.uint64(self.mask))
+        values = values.astype(np.uint64, copy=False)
+        if self.shift:
+            values >>= np.uint64(self.shift)
+        return values if bool(values.all()) else values[values != 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claims:
-    """Claimed byte ranges as columns of one length, in any order.
+    """Claimed byte ranges as columns of one length, in any order, and pages in records beside them.
 
     Args:
         start: uint64 (n,), physical address in bytes.
@@ -22,6 +88,7 @@ class Claims:
         owner: int32 (n,), index into ``owners``.
         owners: paths of the owners; equal paths are one owner, that of the lowest index.
         expected_outside: bool, one per owner: the format keeps its pages outside the map.
+        columns: more claims, with the index of their owner.
 
     Raises:
         ValueError: columns differ in length, or an index names no owner.
@@ -32,6 +99,7 @@ class Claims:
     owner: NDArray[np.int32]
     owners: list[str]
     expected_outside: NDArray[np.bool_]
+    columns: tuple[tuple[int, Column], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.start.shape == self.end.shape == self.owner.shape or self.start.ndim != 1:
@@ -44,7 +112,59 @@ class Claims:
             raise ValueError("every owner is an index into owners")
 
     def __len__(self) -> int:
-        return int(self.start.size)
+        return int(self.start.size) + sum(len(column) for _, column in self.columns)
+
+    def flat(self, page_shift: int) -> Claims:
+        """The same claims without columns."""
+        if not self.columns:
+            return self
+        starts = [column.addresses(slice(None)) for _, column in self.columns]
+        start = np.concatenate([self.start, *starts])
+        size = np.uint64(1 << page_shift)
+        ends = [np.maximum(part + size, part) for part in starts]
+        owners = [
+            np.full(part.size, owner, np.int32)
+            for part, (owner, _) in zip(starts, self.columns, strict=True)
+        ]
+        return Claims(
+            start,
+            np.concatenate([self.end, *ends]),
+            np.concatenate([self.owner, *owners]),
+            self.owners,
+            self.expected_outside,
+        )
+
+    def expected_outside_by_path(self) -> NDArray[np.bool_]:
+        """Per owner; one that is named twice is expected outside if any of its entries says so."""
+        named = zip(self.owners, self.expected_outside.tolist(), strict=True)
+        paths = {path for path, outside in named if outside}
+        return np.array([path in paths for path in self.owners], bool)
+
+    def owners_of(self, first: int, past: int, page_shift: int) -> list[int]:
+        """Indices of the owners that claim a byte of page frames ``first..past``, ascending.
+
+        Reads every claim once and keeps nothing.
+        """
+        low, high = first << page_shift, min(past << page_shift, (1 << 64) - 1)
+        meets = (self.start <= np.uint64(high - 1)) & (self.end > np.uint64(low))
+        meets &= self.start < self.end
+        found = set(self.owner[meets].tolist())
+        for owner, column in self.columns:
+            if owner not in found and _claims(column, first, past, page_shift):
+                found.add(owner)
+        index = one_index_per_path(self.owners)
+        return sorted({int(index[owner]) for owner in found})
+
+
+def _claims(column: Column, first: int, past: int, page_shift: int) -> bool:
+    for low in range(0, len(column), CHUNK):
+        start, end = column.frames(slice(low, low + CHUNK), page_shift)
+        reach = start if end is None else end - 1
+        if bool(((start < past) & (reach >= first)).any()):
+            return True
+        if column.release is not None:
+            column.release(low, low + CHUNK)
+    return False
 
 
 @dataclass(slots=True)
@@ -56,6 +176,7 @@ class ClaimsBuilder:
     _index: dict[str, int] = field(default_factory=dict)
     _parts: list[tuple[NDArray[np.uint64], NDArray[np.uint64], int]] = field(default_factory=list)
     _single: list[tuple[int, int, int]] = field(default_factory=list)
+    _columns: list[tuple[int, Column]] = field(default_factory=list)
 
     def owner(self, path: str, expected_outside: bool = False) -> int:
         """Index of the owner ``path``; ``expected_outside`` counts where it is first named."""
@@ -78,11 +199,10 @@ class ClaimsBuilder:
         starts, ends = np.asarray(start, np.uint64), np.asarray(end, np.uint64)
         self._parts.append((starts, np.broadcast_to(ends, starts.shape), owner))
 
-    def add_pages(self, owner: int, address: ArrayLike, size: int) -> None:
-        """Claim ``size`` bytes at each physical address uint64 (n,)."""
-        starts = np.asarray(address, np.uint64)
-        room = np.uint64((1 << 64) - 1) - starts
-        self._parts.append((starts, starts + np.minimum(room, np.uint64(size)), owner))
+    def add_column(self, owner: int, column: Column) -> None:
+        """Claim the pages that a column of records names."""
+        if len(column):
+            self._columns.append((owner, column))
 
     def build(self) -> Claims:
         """All claims so far."""
@@ -91,50 +211,41 @@ class ClaimsBuilder:
         start = np.array([one[0] for one in single], np.uint64)
         end = np.array([one[1] for one in single], np.uint64)
         owner = np.array([one[2] for one in single], np.int32)
+        sizes = [part[0].size for part in parts]
+        owners = np.repeat(np.array([part[2] for part in parts], np.int32), sizes)
         return Claims(
             np.concatenate([start, *(part[0] for part in parts)]),
             np.concatenate([end, *(part[1] for part in parts)]),
-            np.concatenate([owner, *(np.full(part[0].size, part[2], np.int32) for part in parts)]),
+            np.concatenate([owner, owners]),
             list(self.owners),
             np.array(self._outside, bool),
+            tuple(self._columns),
         )
 
 
-def per_owner(claims: Claims, page_shift: int) -> tuple[Frames, Frames, Frames]:
-    """Pages of each owner: maximal ranges sorted by owner, then start.
+def union_per_owner(owner: Frames, first: Frames, past: Frames) -> tuple[Frames, Frames, Frames]:
+    """Maximal ranges of each owner, sorted by owner, then start.
 
     Args:
-        claims: byte ranges; each is widened to whole pages.
-        page_shift: log2 of the page size in bytes.
+        owner: int64 (n,), index of the owner of each range.
+        first: int64 (n,), first page frame number.
+        past: int64 (n,), page frame number past the end, above ``first``.
 
     Returns:
-        owner, first page frame number, page frame number past the end; int64 (m,).
+        The same three columns, int64 (m,).
     """
-    kept = claims.start < claims.end
-    whole = bool(kept.all())
-    shift = np.uint64(page_shift)
-    start = claims.start if whole else claims.start[kept]
-    first = (start >> shift).astype(np.int64)
-    last = ((claims.end if whole else claims.end[kept]) - np.uint64(1)) >> shift
-    past = last.astype(np.int64)
-    past += 1
-    owner = _one_index_per_path(claims.owners)[claims.owner if whole else claims.owner[kept]]
     if first.size == 0:
         return owner, first, past
     coordinates = None
     frame_bits = int(past.max()).bit_length()
-    if frame_bits + len(claims.owners).bit_length() > 63:
+    if frame_bits + int(owner.max() + 1).bit_length() > 63:
         # Ranks stand for frame numbers too large to share a word with the owner.
-        coordinates = np.unique(np.concatenate([first, past]))
+        coordinates = distinct(np.concatenate([first, past]))
         first = np.searchsorted(coordinates, first)
         past = np.searchsorted(coordinates, past)
         frame_bits = coordinates.size.bit_length()
     key = owner << frame_bits
-    del owner
-    first += key
-    past += key
-    del key
-    first, past = _union_by_key(first, past)
+    first, past = _union_by_key(first + key, past + key)
     owner = first >> frame_bits
     mask = np.int64((1 << frame_bits) - 1)
     first &= mask
@@ -144,7 +255,8 @@ def per_owner(claims: Claims, page_shift: int) -> tuple[Frames, Frames, Frames]:
     return owner, first, past
 
 
-def _one_index_per_path(owners: list[str]) -> Frames:
+def one_index_per_path(owners: list[str]) -> Frames:
+    """For each owner, the lowest index with its path, int64."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(path, index) for index, path in enumerate(owners)], np.int64)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from khotool.pages.runs import Index
+from khotool.pages.runs import Index, distinct
 
 Frames = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ def segments(owner: Frames, start: Frames, end: Frames) -> Segments:
 
 
 def _sweep(owner: Frames, start: Frames, end: Frames) -> Segments:
-    edges = np.unique(np.concatenate([start, end]))
+    edges = distinct(np.concatenate([start, end]))
     low, high = np.searchsorted(edges, start), np.searchsorted(edges, end)
     count = np.cumsum(_changes(low, high, np.ones(owner.size, np.int64), edges.size))
     # Where one owner is left, the sum of the indices of all owners is its index.

@@ -28,6 +28,13 @@ def ascending(values: NDArray[Number]) -> NDArray[Number]:
     return values if is_sorted(values) else np.sort(values)
 
 
+def distinct(values: NDArray[Number]) -> NDArray[Number]:
+    """Every value once, ascending."""
+    values = ascending(values)
+    once: NDArray[Number] = values[np.append(True, values[1:] != values[:-1])[: values.size]]
+    return once
+
+
 def merge_columns(
     starts: NDArray[Number], ends: NDArray[Number]
 ) -> tuple[NDArray[Number], NDArray[Number]]:
@@ -93,11 +100,6 @@ def normalise(ranges: Ranges) -> Ranges:
     kept = ranges[ranges[:, 0] < ranges[:, 1]]
     start, end = merge_columns(kept[:, 0], kept[:, 1])
     return np.stack([start, end], axis=1)
-
-
-def union(a: Ranges, b: Ranges) -> Ranges:
-    """Bytes in ``a`` or ``b``; the operands may be in any order."""
-    return normalise(np.concatenate([a, b]))
 
 
 def intersect(a: Ranges, b: Ranges) -> Ranges:

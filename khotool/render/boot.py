@@ -179,7 +179,10 @@ def matrix_lines(done: Sequence[Done]) -> Iterator[Line]:
     cells = {(item.image, _kernel_of(item)): item for item in done}
     names = [visible(os.path.basename(kernel)) for kernel in kernels]
     first = max(width_of(visible(image)) for image in images)
-    widths = [max(len(name), 20) for name in names]
+    widths = [
+        max(width_of(name), *(len(_cell(cells.get((image, kernel)))[0]) for image in images))
+        for name, kernel in zip(names, kernels, strict=True)
+    ]
     top = Line().add(" " * first)
     for name, width in zip(names, widths, strict=True):
         top.add(f"  {name:<{width}}", "name")
@@ -187,7 +190,7 @@ def matrix_lines(done: Sequence[Done]) -> Iterator[Line]:
     for image in images:
         line = Line().add(visible(image) + " " * (first - width_of(visible(image))))
         for kernel, width in zip(kernels, widths, strict=True):
-            text, style = _cell(cells[image, kernel])
+            text, style = _cell(cells.get((image, kernel)))
             line.add(f"  {text:<{width}}", style)
         yield line
     yield _summary(done)
@@ -197,7 +200,9 @@ def _kernel_of(item: Done) -> str:
     return item.kernel if isinstance(item, NotBooted) else item.kernel.path
 
 
-def _cell(item: Done) -> tuple[str, str]:
+def _cell(item: Done | None) -> tuple[str, str]:
+    if item is None:
+        return "", ""
     if isinstance(item, NotBooted):
         return "not booted", "error"
     text = str(item.judged.outcome)

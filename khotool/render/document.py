@@ -129,7 +129,7 @@ def memory_json(image: Image) -> Document:
         "orders": {str(order): count for order, count in found.blocks.orders().items()},
         "preserved_pages": pages,
         "preserved_bytes": pages * image.geometry.page_size,
-        "ranges": len(found.blocks.ranges()),
+        "ranges": found.blocks.range_count,
         "layout": found.layout,
     }
 

@@ -136,7 +136,7 @@ def memory_lines(image: Image) -> Iterator[Line]:
     size = size_text(pages * image.geometry.page_size)
     segments: list[Segment] = [
         (f"{plural(pages, 'page')} ({size})", "name"),
-        (f" preserved in {plural(len(found.blocks.ranges()), 'range')}", ""),
+        (f" preserved in {plural(found.blocks.range_count, 'range')}", ""),
     ]
     ownership = image.ownership()
     if ownership is not None:

@@ -75,7 +75,13 @@ def ownership_of(image: Image, selection: Selection) -> Ownership | Absent:
 
 def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
     """The rows of a selection, ascending."""
-    ranges: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
+    parts: Any = [ownership.unpreserved] if selection.unpreserved else ownership.pieces()
+    for ranges in parts:
+        yield from _rows_of(ownership, ranges, selection)
+
+
+def _rows_of(ownership: Ownership, ranges: Any, selection: Selection) -> Iterator[Row]:
+    """The rows of a part of the ranges."""
     keep = chosen(ownership, ranges.owner, selection)
     owners = ownership.owners
     order: Any = None if selection.unpreserved else ranges.order

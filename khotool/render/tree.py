@@ -91,12 +91,17 @@ def _format(node: Node) -> str:
     if not node.format or is_leaf(node) or node.kind is NodeKind.TABLE:
         return ""
     above = node.parent.format if node.parent is not None else ""
-    if node.parent is not None and any(node.format == c.value for c in node.parent.children):
-        # The handler beside a handle has named it.
+    if node.kind not in (NodeKind.ENTRY, NodeKind.IMAGE) and node.format == above:
         return ""
-    if node.kind in (NodeKind.ENTRY, NodeKind.IMAGE) or node.format != above:
-        return f"{node.format}, {node.layout}" if node.layout else node.format
-    return ""
+    if node.key is None and _named_beside(node):
+        return ""
+    return f"{node.format}, {node.layout}" if node.layout else node.format
+
+
+def _named_beside(node: Node) -> bool:
+    """True if the handler beside a handle names the format; elements of lists have none beside."""
+    fields = node.parent.children if node.parent is not None else []
+    return any(field.value == node.format for field in fields)
 
 
 def _place(node: Node) -> list[Segment]:

@@ -61,7 +61,7 @@ def test_bitmap_runs(density: float, results: Results, tmp_path: Path) -> None:
     source.write_text(EDGE_WALK)
     library = tmp_path / "edges.so"
     subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
-    from khotool.maps.bits import runs_of_bits
+    from khotool.pages.bitmaps import runs_of_bits
 
     random = np.random.default_rng(7)
     if density == 0.5:

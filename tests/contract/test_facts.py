@@ -15,6 +15,7 @@ ALLOWED: dict[str, str] = {
     "khotool/abi/validate.py:_check_meaning": "a mistake becomes one of the file",
     "khotool/authoring/c_header.py:_made": "a problem of the C text becomes an error",
     "khotool/check/rules/versions.py:check_headers": "a problem becomes a finding",
+    "khotool/fleet/examine.py:_finding": "a column of a table has the text of a finding",
     "khotool/findings.py:sort_key": "the last of the keys by which findings are ordered",
     "khotool/fixture/recipe.py:_check_rules": "what a recipe did not expect is shown",
     "khotool/structured/mistake.py:__str__": "the text of an error",

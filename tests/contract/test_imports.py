@@ -16,7 +16,7 @@ import pytest
 from tests.contract.repository import ROOT, modules
 
 ROOMS = (
-    ("errors", "absent", "findings", "limits", "version", "plugins"),
+    ("errors", "absent", "findings", "limits", "version", "installed", "plugins"),
     ("structured",),
     ("memory",),
     ("fdt",),
@@ -37,9 +37,8 @@ ROOMS = (
     ("opening",),
     ("check", "diff"),
     ("fixture", "authoring", "api"),
-    ("lab",),
+    ("lab", "fleet"),
     ("render",),
-    ("fleet",),
     ("tui",),
     ("cli",),
     ("__main__",),

@@ -129,7 +129,7 @@ def check_poison(context: Context) -> None:
             frames = node.table.column(field.label)
             shift = context.image.geometry.page_shift
             sound = frames < np.uint64(1 << (64 - shift))
-            hit = sound & (found.blocks.find(frames << np.uint64(shift)) >= 0)
+            hit = sound & found.blocks.holds(frames << np.uint64(shift))
             if bool(hit.any()):
                 row = int(hit.argmax())
                 address = int(frames[row]) << shift

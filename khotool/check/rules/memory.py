@@ -11,7 +11,7 @@ from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Image
 from khotool.pages.owners import DoubleOwned
-from khotool.pages.runs import intersect
+from khotool.pages.runs import TOP, intersect
 
 PHYSICAL_END = 1 << 52
 MAX_PAGE_ORDER = {4096: 10, 16384: 11, 65536: 13}
@@ -69,7 +69,7 @@ def ranges_are_bytes(image: Image) -> bool:
 
 def shared_bytes(image: Image) -> bool:
     """True if two owners claim the same byte."""
-    claims = image.claims.build()
+    claims = image.claims.build().flat(image.geometry.page_shift)
     order = np.argsort(claims.start, kind="stable")
     start, end, owner = claims.start[order], claims.end[order], claims.owner[order]
     reach = np.maximum.accumulate(end)
@@ -96,6 +96,8 @@ def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
 def _leaks(context: Context) -> None:
     owned = context.image.ownership()
     assert owned is not None
+    if not owned.unowned_pages:
+        return
     ranges = owned.ranges
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
@@ -125,13 +127,16 @@ def check_blocks(context: Context) -> None:
     if blocks.overlapping:
         text = "blocks of different orders cover the same pages"
         context.report("MEM308", "/memory_map", text)
+    if not blocks.clipped:
+        # Single pages beyond the end are the bitmaps near it; any other need not be listed.
+        blocks = blocks.near(np.array([[PHYSICAL_END, TOP]], np.uint64))
     end = blocks.end
     if (len(blocks) and bool((end > np.uint64(PHYSICAL_END)).any())) or blocks.clipped:
         at = int(blocks.start[np.argmax(end)]) if len(blocks) else 0
         text = f"a block ends beyond {PHYSICAL_END:#x}, the end of physical addresses"
         context.report("MEM318", "/memory_map", text, at)
     most = MAX_PAGE_ORDER.get(context.image.geometry.page_size, 10)
-    large = [order for order in blocks.orders() if order > most]
+    large = [order for order in found.blocks.orders() if order > most]
     if large:
         text = f"blocks of order {max(large)} exceed the kernel's largest, {most}"
         context.report("MEM309", "/memory_map", text)
@@ -157,7 +162,7 @@ def check_inside_scratch(context: Context) -> None:
     image = context.image
     assert not isinstance(image.map, Absent)
     areas = np.array(scratch_spans(image), np.uint64).reshape(-1, 2)
-    inside = intersect(image.map.blocks.ranges(), areas)
+    inside = intersect(image.map.blocks.near(areas).ranges(), areas)
     for start, end in inside.tolist():
         text = f"{start:#x}-{end - 1:#x} is preserved inside scratch"
         context.report("MEM304", "/memory_map", text, start, bytes=end - start)

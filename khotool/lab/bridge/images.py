@@ -282,7 +282,7 @@ def predict(image: Image, release: str) -> dict[str, Any] | None:
 
 
 def test_is_captured(image: Image) -> bool:
-    """True if the sum of the kernel's own test can be right: all its folios are captured, or empty."""
+    """True if the sum of the kernel's own test can be right: its folios are captured, or empty."""
     from khotool.extract.select import payload_plan
 
     entry = image.entry("kho_test")
@@ -317,7 +317,7 @@ def reference_of(path: str) -> Image | None:
     Raises:
         KhotoolError: the recipe does not build.
     """
-    from khotool.opening.models import build_model, read_model
+    from khotool.opening.models import Model, build_model, read_model
     from khotool.opening.recognise import looks_like_model
 
     if not os.path.isfile(path) or not looks_like_model(path):
@@ -325,8 +325,8 @@ def reference_of(path: str) -> Image | None:
     model = read_model(path)
     if model.is_dump or not model.document.get("mutate"):
         return None
-    model.document = {key: value for key, value in model.document.items() if key != "mutate"}
-    return decode(build_model(model, registry()))
+    whole = {key: value for key, value in model.document.items() if key != "mutate"}
+    return decode(build_model(Model.of(model.path, whole), registry()))
 
 
 def pages_of(ranges: list[Range], page: int) -> list[Range]:

@@ -116,6 +116,7 @@ def handover_of(document: dict[str, Any], release: str, name: str, folder: Path)
         EncodeError: a mistake in it, or something that the set does not carry.
     """
     from khotool.manifest.read import Manifest
+    from khotool.structured import Document
 
     known = registry()
     wanted = dict(document)
@@ -124,7 +125,7 @@ def handover_of(document: dict[str, Any], release: str, name: str, folder: Path)
         wanted["abi"] = found.id
     elif "abi" not in wanted:
         raise EncodeError(name, f"no ABI set has release {release}; say which with 'abi'")
-    return Manifest(wanted, name, folder, known).handover()
+    return Manifest(Document(name, wanted), folder, known).handover()
 
 
 def build(document: dict[str, Any], name: str = "sample.toml") -> Built:
@@ -135,7 +136,7 @@ def build(document: dict[str, Any], name: str = "sample.toml") -> Built:
     """
     from khotool.opening.models import Model, build_model
 
-    return build_model(Model(Path(name), document, False), registry())
+    return build_model(Model.of(Path(name), document), registry())
 
 
 def decode(built: Built) -> Image:

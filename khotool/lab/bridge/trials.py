@@ -89,10 +89,19 @@ def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:
     Raises:
         KhotoolError: it cannot be applied, or nothing opens any more.
     """
-    import copy
+    from khotool.manifest.mutate import apply_mutations
+    from khotool.structured import Document
 
-    from khotool.fixture.mutate import apply_mutations
+    document = Document("damage", {"mutate": mutations})
+    return decode(apply_mutations(base, document, registry()))
 
-    changed = copy.copy(base)
-    changed.segments = list(base.segments)
-    return decode(apply_mutations(changed, mutations, registry(), "damage"))
+
+def number_at(image: Image, path: str) -> int | None:
+    """The number at a path; None where there is none."""
+    from khotool.model.lookup import find_node
+
+    try:
+        value = find_node(image, path).value
+    except UsageError:
+        return None
+    return value if isinstance(value, int) else None

@@ -350,17 +350,20 @@ static void restart(u32 how)
 }
 
 /*
- * scrub LEAVE: overwrite all free memory but LEAVE bytes and a sixteenth of all, and give it back.
+ * scrub LEAVE MOST: overwrite free memory, but LEAVE bytes and a sixteenth of all, and at most MOST
+ * bytes, and give it back.
  * What the kernel should have kept and did not is then no longer what it was.
  */
 static void do_scrub(void)
 {
 	struct { long up; u64 loads[3], total, free, rest[16]; } info;
-	u64 leave = parse(1), done = 0, step = 1 << 21;
+	u64 leave = parse(1), most = parse(2), done = 0, step = 1 << 21;
 
 	CALL(sysinfo, &info, 0, 0, 0, 0, 0);
 	leave += info.total / 16;
 	u64 size = info.free > leave ? (info.free - leave) & ~(step - 1) : 0;
+
+	size = size < most ? size : most;
 	u8 *p = size ? (u8 *)CALL(mmap, 0, size, 3, 0x4022, -1, 0) : (u8 *)-1;
 
 	if ((long)p > 0 || (long)p < -4095) {

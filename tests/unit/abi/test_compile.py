@@ -14,7 +14,13 @@ from khotool.abi.c_text import declared
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.load import load_definition
-from khotool.abi.record import column, decode_record, decode_records, encode_record
+from khotool.abi.record import (
+    column,
+    decode_by_construct,
+    decode_record,
+    decode_records,
+    encode_record,
+)
 from khotool.abi.registry import Registry
 from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
@@ -89,6 +95,8 @@ def test_construct_and_numpy_are_equal(drawn: tuple[CompiledStruct, bytes]) -> N
     compiled, data = drawn
     assert by_construct(compiled, data) == by_numpy(compiled, data)
     assert decode_records(compiled, data * 2, 2) == [decode_record(compiled, data)] * 2
+    if not compiled.has_fill:
+        assert decode_by_construct(compiled, data) == decode_record(compiled, data)
 
 
 @given(structs())

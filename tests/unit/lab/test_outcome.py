@@ -88,6 +88,14 @@ def test_a_guest_that_does_not_end_hangs() -> None:
     assert judged(GOOD + "Oops: 1\n", End.TIMEOUT).outcome is Outcome.PANIC
 
 
+def test_an_object_that_is_not_found_is_lost() -> None:
+    console = GOOD.replace("flb-v0: found", "flb-v1: found")
+
+    assert judged(console).objects == {"flb-v0": Object.LOST}
+    assert judged(console).outcome is Outcome.PARTIAL
+    assert judged(console, unasked=["flb-v0"]).objects == {"flb-v0": Object.NOT_ASKED}
+
+
 def test_contents_that_are_not_captured_are_not_judged() -> None:
     found = judged(GOOD, files={}, filled={})
 

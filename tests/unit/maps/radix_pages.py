@@ -17,6 +17,14 @@ ORDERS = st.sampled_from(["<", ">"])
 Triples = list[tuple[int, int, int]]
 
 
+def block_of_key(key: int, page_shift: int) -> tuple[int, int] | None:
+    """Physical address in bytes and order of the block of ``key``; None where there is none."""
+    order = 64 - page_shift - (key.bit_length() - 1)
+    if key <= 0 or not 0 <= order <= 63 - page_shift:
+        return None
+    return (key << (page_shift + order)) % (1 << 64), order
+
+
 class Memory:
     """Pages by address; counts how many were asked for."""
 

@@ -9,7 +9,15 @@ from khotool.errors import EncodeError
 from khotool.maps import radix
 from khotool.maps.preserved import KEPT_PROBLEMS, PageKind
 from khotool.pages.blocks import Blocks
-from tests.unit.maps.radix_pages import ORDERS, SHIFTS, Memory, block_sets, store, walk
+from tests.unit.maps.radix_pages import (
+    ORDERS,
+    SHIFTS,
+    Memory,
+    block_of_key,
+    block_sets,
+    store,
+    walk,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,9 +48,9 @@ def test_keys_agree_with_the_kernel_formula(shift: int, data: st.DataObject) -> 
     index = data.draw(st.integers(0, (1 << (64 - shift - order)) - 1))
     address = index << (shift + order)
     key = radix.key_of(address, order, shift)
-    assert radix.block_of_key(key, shift) == (address, order)
-    assert radix.block_of_key(1 << (65 - shift), shift) is None
-    assert radix.block_of_key(0, shift) is radix.block_of_key(1, shift) is None
+    assert block_of_key(key, shift) == (address, order)
+    assert block_of_key(1 << (65 - shift), shift) is None
+    assert block_of_key(0, shift) is block_of_key(1, shift) is None
 
 
 def test_single_keys_lie_where_the_kernel_puts_them() -> None:

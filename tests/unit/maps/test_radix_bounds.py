@@ -13,7 +13,7 @@ from khotool.limits import Limits
 from khotool.maps import nodes, radix
 from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.pages.blocks import Blocks
-from tests.unit.maps.radix_pages import U64, Memory, block_sets, store, walk
+from tests.unit.maps.radix_pages import U64, Memory, block_of_key, block_sets, store, walk
 
 PAGE = 4096
 
@@ -57,7 +57,7 @@ def taken(blocks: Blocks) -> list[tuple[int, int, int]]:
 )
 def test_first_and_last_keys(key: int, block: tuple[int, int] | None) -> None:
     """Keys 2 to 2**53 - 1 are blocks of 4 KiB pages; no other is."""
-    assert radix.block_of_key(key, 12) == block
+    assert block_of_key(key, 12) == block
     if block is not None:
         assert radix.key_of(*block, 12) == key
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.maps import bits
+from khotool.pages import bitmaps as bits
 
 WORD = st.one_of(
     st.sampled_from([0, (1 << 64) - 1, 1, 1 << 63, 0x5555555555555555, 0xFF00FF00FF00FF00]),

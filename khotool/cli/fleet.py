@@ -1,0 +1,332 @@
+"""``khotool fleet``: many images as tables, and questions about all of them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from khotool.cli.options import add_output_options, number
+from khotool.cli.output import note, write_json, write_text
+from khotool.errors import UsageError
+
+if TYPE_CHECKING:
+    from khotool.fleet.query import Answer
+    from khotool.fleet.scan import Progress
+    from khotool.fleet.settings import Settings
+
+NAME = "fleet"
+HELP = "scan many images into tables, and ask about all of them"
+EPILOG = """\
+examples:
+  khotool fleet scan /srv/images -o scan --kernel 7.3 --label 'host=([^/]+)/[^/]+$'
+  khotool fleet ask scan refused-by
+  khotool fleet query scan "SELECT release, count(*) AS images FROM images GROUP BY release"
+  khotool fleet report scan -o report.html
+  khotool fleet compare scan-tuesday scan-friday
+
+A second scan into the same folder examines only what is new or changed. The tables are Parquet
+files, described in docs/reference/fleet.md. Needs: pip install 'khotool[fleet]'
+"""
+
+LIMITS = ("seconds", "memory")
+REDRAW = 0.2
+"""Seconds between two drawings of the progress line."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_scan(actions.add_parser("scan", help="examine images into tables", allow_abbrev=False))
+    query = actions.add_parser("query", help="SQL over the tables of a scan", allow_abbrev=False)
+    query.add_argument("folder", metavar="DIR", help="folder of a scan")
+    query.add_argument("sql", metavar="SQL", help="a query; every table is a view of its name")
+    ask = actions.add_parser("ask", help="a named question", allow_abbrev=False)
+    ask.add_argument("folder", metavar="DIR", help="folder of a scan")
+    ask.add_argument("question", metavar="QUESTION", nargs="?", help="without: list them")
+    report = actions.add_parser("report", help="a scan as one HTML page", allow_abbrev=False)
+    report.add_argument("folder", metavar="DIR", help="folder of a scan")
+    compare = actions.add_parser("compare", help="what changed between scans", allow_abbrev=False)
+    compare.add_argument("old", metavar="OLD", help="folder of the older scan")
+    compare.add_argument("new", metavar="NEW", help="folder of the newer scan")
+    for sub in (query, ask):
+        sub.add_argument("--csv", action="store_true", help="comma-separated values")
+    for sub in (query, ask, compare):
+        add_output_options(sub)
+    add_output_options(report, json=False)
+
+
+def _add_scan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="files, folders, patterns, tars, URLs"
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the tables")
+    parser.add_argument(
+        "--kernel",
+        metavar="RELEASE",
+        action="append",
+        default=[],
+        help="judge every image for this kernel (repeat)",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME=REGEX",
+        action="append",
+        default=[],
+        help="a label found in the image's name: the first group, else the match (repeat)",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, metavar="N", help="processes (one for each processor)"
+    )
+    where.add_argument("--cluster", metavar="ADDRESS", help="a running dask.distributed scheduler")
+    parser.add_argument(
+        "--limit",
+        type=limits,
+        metavar="NAME=N,...",
+        default={},
+        help="seconds and memory for one image (seconds=60,memory=4G)",
+    )
+    parser.add_argument(
+        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+    )
+    parser.add_argument("--json", action="store_true", help="the totals as JSON")
+    parser.add_argument("--progress", choices=("auto", "never"), default="auto")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
+
+
+def limits(text: str) -> dict[str, int]:
+    """``seconds=N,memory=N``, either of them.
+
+    Raises:
+        argparse.ArgumentTypeError: another name, or not a number.
+    """
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name] = number(value)
+        except ValueError:
+            found[name] = 0
+        if name not in LIMITS or found[name] <= 0:
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: expected seconds=N or memory=N with a number above 0"
+            )
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the sub-command says."""
+    actions = {
+        "scan": run_scan,
+        "query": run_query,
+        "ask": run_ask,
+        "report": run_report,
+        "compare": run_compare,
+    }
+    return actions[args.action](args)
+
+
+# -- scan --------------------------------------------------------------------------------
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """What the flags of a scan say.
+
+    Raises:
+        UsageError: a kernel that khotool does not know.
+    """
+    from khotool.abi.registry import load_registry
+    from khotool.abi.releases import set_of
+    from khotool.fleet.settings import Settings
+
+    # Here too, so that what is wrong with definitions or kernels is said, and once.
+    sets = load_registry(args.formats).sets
+    for kernel in args.kernel:
+        set_of(kernel, sets)
+    if args.workers is not None and args.workers < 1:
+        raise UsageError(f"--workers {args.workers}: expected a number of at least 1")
+    given: dict[str, Any] = dict(args.limit)
+    return Settings(tuple(args.kernel), tuple(args.formats), **given)
+
+
+def run_scan(args: argparse.Namespace) -> int:
+    """Scan; exit code 1 where an image could not be examined."""
+    from khotool.fleet.extra import require
+    from khotool.fleet.inputs import Label, expand
+    from khotool.fleet.scan import open_engine, scan
+    from khotool.fleet.store import Store, require_folder
+
+    for module in ("pyarrow", "dask", *(["distributed"] if args.cluster else [])):
+        require(module)
+    settings = settings_from(args)
+    labels = [Label.parse(text) for text in args.label]
+    require_folder(args.output)
+    store = Store.at(args.output, create=True)
+    begin = time.monotonic()
+    with ProgressLine(args) as line:
+        done = scan(
+            expand(args.inputs, labels),
+            store,
+            settings,
+            lambda found: open_engine(found, args.workers, args.cluster),
+            line.show,
+        )
+    seconds = time.monotonic() - begin
+    if args.json:
+        from khotool.render.document import head
+
+        totals = {
+            "folder": args.output,
+            "images": done.total,
+            "examined": done.done - done.unchanged,
+            "unchanged": done.unchanged,
+            "errors": done.failed,
+            "seconds": round(seconds, 3),
+        }
+        args.output = None
+        write_json({**head("fleet"), "scan": totals}, args)
+    else:
+        note(
+            args,
+            f"{done.total} images in {seconds:.1f} s: {done.done - done.unchanged} examined, "
+            f"{done.unchanged} unchanged, {done.failed} with an error; ask: khotool fleet ask "
+            f"{args.output}",
+        )
+    return 1 if done.failed else 0
+
+
+class ProgressLine:
+    """One line on a terminal: how many, how fast, how long; drawn anew, and gone at the end."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.shown = 0.0
+        self.wanted = args.progress == "auto" and not args.quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def show(self, progress: Progress) -> None:
+        """Draw it, unless it was drawn just now."""
+        now = time.monotonic()
+        if not self.wanted or (now - self.shown < REDRAW and progress.done < progress.total):
+            return
+        self.shown = now
+        minutes, seconds = divmod(round(progress.left), 60)
+        print(
+            f"\r\x1b[K{progress.done} of {progress.total} images, {progress.rate:.1f}/s, "
+            f"{minutes}:{seconds:02} left, {progress.failed} with an error",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def __exit__(self, *error: object) -> None:
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+# -- questions ---------------------------------------------------------------------------
+
+
+def run_query(args: argparse.Namespace) -> int:
+    """Answer SQL."""
+    from khotool.fleet.query import ask
+    from khotool.fleet.store import Store
+
+    store = Store.at(args.folder)
+    _tell_journals(args, store)
+    write_answer(ask(store, args.sql), args)
+    return 0
+
+
+def run_ask(args: argparse.Namespace) -> int:
+    """Answer a named question, or list them."""
+    from khotool.fleet.query import ask
+    from khotool.fleet.questions import QUESTIONS
+    from khotool.fleet.store import Store
+
+    store = Store.at(args.folder)
+    if args.question is None:
+        width = max(map(len, QUESTIONS))
+        write_text(
+            "".join(f"{name:{width}}  {question.help}\n" for name, question in QUESTIONS.items()),
+            args,
+        )
+        return 0
+    if args.question not in QUESTIONS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(args.question, QUESTIONS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(QUESTIONS)}"
+        raise UsageError(f"unknown question {args.question!r}; {hint}")
+    _tell_journals(args, store)
+    write_answer(ask(store, QUESTIONS[args.question].sql), args)
+    return 0
+
+
+def _tell_journals(args: argparse.Namespace, store: Any) -> None:
+    if store.journals():
+        note(
+            args,
+            "a scan into this folder is running or was interrupted; run it again to see all of it",
+        )
+
+
+def write_answer(answer: Answer, args: argparse.Namespace) -> None:
+    """An answer as JSON, CSV or an aligned table."""
+    if args.json and args.csv:
+        raise UsageError("--json and --csv: give one of them")
+    if args.json:
+        from khotool.render.document import head
+
+        document = {"columns": answer.columns, "rows": list(answer.records())}
+        write_json({**head("fleet"), **document}, args)
+    elif args.csv:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+        write_text(out.getvalue(), args)
+    else:
+        from khotool.render.fleet import answer_text
+
+        write_text(answer_text(answer), args)
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Write the page."""
+    from khotool.fleet.store import Store
+    from khotool.fleet.summary import summarise
+    from khotool.render.fleet_html import fleet_html
+
+    if args.output is None:
+        raise UsageError("give -o FILE, such as -o report.html")
+    store = Store.at(args.folder)
+    _tell_journals(args, store)
+    write_text(fleet_html(args.folder, summarise(store)), args)
+    return 0
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Compare two scans; exit code 1 where they differ."""
+    from khotool.fleet.compare import compare
+    from khotool.fleet.store import Store
+
+    found = compare(Store.at(args.old), Store.at(args.new))
+    if args.json:
+        from khotool.render.document import head
+
+        parts = {
+            name: {"columns": answer.columns, "rows": list(answer.records())}
+            for name, answer in found.answers.items()
+        }
+        write_json({**head("fleet"), "equal": found.equal, **parts}, args)
+    else:
+        from khotool.render.fleet import comparison_text
+
+        write_text(comparison_text(found), args)
+    return 0 if found.equal else 1

@@ -1,0 +1,117 @@
+"""A whole scan: what is new or changed is examined, what is known stays as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from khotool.fleet.engine import ClusterEngine, Engine, LocalEngine, local_workers
+from khotool.fleet.inputs import Item
+from khotool.fleet.settings import Settings
+from khotool.fleet.store import Journal, Known, Store
+from khotool.version import version
+
+Report = Callable[["Progress"], None]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a scan is.
+
+    Args:
+        total: images to look at, as far as they are listed.
+        done: images that are done; of these ``unchanged`` were known and ``failed`` have an error.
+        began: ``time.monotonic`` at the begin.
+    """
+
+    total: int = 0
+    done: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    began: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.done / max(time.monotonic() - self.began, 1e-6)
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest will take at this rate."""
+        return (self.total - self.done) / max(self.rate, 1e-6)
+
+
+def settings_digest(settings: Settings) -> str:
+    """Digest of what changes the rows of an image: khotool, the kernels, the definitions."""
+    words = [version(), sorted(settings.kernels), sorted(settings.formats)]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+
+
+def open_engine(settings: Settings, workers: int | None, cluster: str | None) -> Engine:
+    """The engine that the user asks for.
+
+    Raises:
+        InputError: no scheduler answers; UsageError: a package is missing.
+    """
+    if cluster is not None:
+        return ClusterEngine.connect(settings, cluster)
+    return LocalEngine(settings, local_workers(workers))
+
+
+def scan(
+    items: Iterable[Item],
+    store: Store,
+    settings: Settings,
+    engine: Callable[[Settings], Engine],
+    report: Report,
+) -> Progress:
+    """Examine what is new or changed, and fold the results into the tables.
+
+    What an earlier scan left in its journal is folded first. When this one is interrupted, what it
+    has found so far is in the tables, or, if the process is killed, in the journal.
+
+    Raises:
+        KhotoolError: the results cannot be written.
+    """
+    store.fold()
+    settings = replace(settings, scan=settings_digest(settings))
+    known = store.known()
+    listed = list(items)
+    progress = Progress(len(listed), began=time.monotonic())
+    running = engine(settings)
+    try:
+        with store.journal() as journal:
+            _examine(running, _work(listed, known, settings), journal, progress, report)
+    finally:
+        running.close()
+        store.fold()
+    return progress
+
+
+def _work(
+    items: Iterable[Item], known: dict[str, Known], settings: Settings
+) -> Iterator[tuple[Item, str | None]]:
+    for item in items:
+        before = known.get(item.name)
+        same = before is not None and before.settings == settings.scan
+        yield item, before.digest if before is not None and same else None
+
+
+def _examine(
+    engine: Engine,
+    work: Iterable[tuple[Item, str | None]],
+    journal: Journal,
+    progress: Progress,
+    report: Report,
+) -> None:
+    for examined in engine.run(work):
+        progress.done += 1
+        if examined.rows is None:
+            progress.unchanged += 1
+        else:
+            progress.failed += examined.rows["images"][0].get("error") is not None
+            journal.add(examined.rows)
+        report(progress)
