@@ -121,7 +121,7 @@ def memory_json(image: Image) -> Document:
     found = image.map
     if isinstance(found, Absent):
         gone: Document = {**absent_json(found)}
-        if image.phase is Phase.CONSUMED:
+        if image.phase is Phase.CONSUMED and image.info.vmcoreinfo:
             gone["unclaimed"] = unclaimed_json(image)
         return gone
     pages = found.blocks.pages

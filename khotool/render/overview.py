@@ -154,7 +154,7 @@ def memory_lines(image: Image) -> Iterator[Line]:
 
 def unclaimed_lines(image: Image) -> Iterator[Line]:
     """What the kernel that has used up a handover has not claimed of it."""
-    if image.phase is not Phase.CONSUMED:
+    if image.phase is not Phase.CONSUMED or not image.info.vmcoreinfo:
         return
     found, owned = image.unclaimed, image.unclaimed_ownership
     if isinstance(found, Absent) or owned is None:
