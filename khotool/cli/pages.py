@@ -22,6 +22,7 @@ examples:
   khotool pages --unowned vmcore            preserved pages that nothing reaches: leaks
   khotool pages --unpreserved vmcore        reached pages that are not preserved: corruption
   khotool pages --by session vmcore         how much each session keeps, contents and records
+  khotool pages --unclaimed vmcore          after a boot: what nobody has claimed yet
   khotool pages --owner '/LUO/sessions[vm-alpha]' --csv vmcore
 """
 
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unpreserved", action="store_true", help="what is claimed and not preserved, instead"
     )
+    group.add_argument(
+        "--unclaimed",
+        action="store_true",
+        help="instead: what the running kernel was handed and has not claimed yet",
+    )
     group.add_argument("--owner", metavar="PATH", help="only what belongs to PATH or below it")
     group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
     add_output_options(parser)
@@ -57,9 +63,11 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--json and --csv are two answers; ask for one of them")
     if args.unowned and (args.owner or args.unpreserved):
         raise UsageError("--unowned does not go with --owner or --unpreserved")
+    if args.unclaimed and args.unpreserved:
+        raise UsageError("--unclaimed does not go with --unpreserved")
     if args.csv and args.summary:
         raise UsageError("--summary has no CSV form; leave out one of --csv and --summary")
-    if args.by and (args.unowned or args.unpreserved or args.owner or args.summary):
+    if args.by and any((args.unowned, args.unpreserved, args.unclaimed, args.owner, args.summary)):
         raise UsageError("--by shows all preserved memory; leave out the other selection")
 
 
@@ -67,19 +75,22 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and list its pages."""
     refuse_contradictions(args)
     image = open_with_progress(args.image, args)
+    from khotool.absent import Absent
     from khotool.cli.notes import strict_exit
-    from khotool.render.pages import Selection, csv_lines, text_lines
+    from khotool.render.pages import Selection, csv_lines, ownership_of, text_lines
 
     if args.by:
         show_groups(image, args)
         return strict_exit(image, args)
-    selection = Selection(args.unowned, args.unpreserved, owner_path(image, args.owner))
-    ownership = image.ownership()
+    owner = owner_path(image, args.owner)
+    selection = Selection(args.unowned, args.unpreserved, owner, args.unclaimed)
+    ownership = ownership_of(image, selection)
     if args.json:
         write_json(document(image, selection, ranges=not args.summary), args)
     elif args.csv:
-        if ownership is None:
-            note(args, f"no ranges: the preserved-page map is absent ({absent_reason(image)})")
+        if isinstance(ownership, Absent):
+            what = "list of unclaimed blocks" if args.unclaimed else "preserved-page map"
+            note(args, f"no ranges: the {what} is absent ({ownership.reason})")
             emit(args, lambda write: write("start,pages,order,owner\n"))
         else:
             emit(args, lambda write: [write(text) for text in csv_lines(ownership, selection)])
@@ -112,30 +123,24 @@ def owner_path(image: Image, path: str | None) -> str | None:
     return find_node(image, path).path
 
 
-def absent_reason(image: Image) -> str:
-    """Why there is no map."""
-    from khotool.absent import Absent
-
-    return str(image.map.reason) if isinstance(image.map, Absent) else ""
-
-
 def document(image: Image, selection: Selection, *, ranges: bool) -> object:
     """``khotool.pages/1``."""
     from khotool.absent import Absent
     from khotool.document.dump import head
     from khotool.render.json import Rows
-    from khotool.render.pages import row_json, rows, summary
+    from khotool.render.pages import ownership_of, row_json, rows, summary, unclaimed_summary
+    from khotool.view.luo import Luo
     from khotool.view.notation import absent_json
 
     made = head("pages")
-    ownership = image.ownership()
-    if ownership is None:
-        assert isinstance(image.map, Absent)
+    ownership = ownership_of(image, selection)
+    if isinstance(ownership, Absent):
         if ranges:
-            made["ranges"] = absent_json(image.map)
-        made["summary"] = absent_json(image.map)
+            made["ranges"] = absent_json(ownership)
+        made["summary"] = absent_json(ownership)
         return made
     if ranges:
-        made["ranges"] = Rows(row_json(row) for row in rows(ownership, selection))
-    made["summary"] = summary(ownership)
+        names = Luo(image).names
+        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
+    made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
     return made

@@ -75,7 +75,9 @@ def _tree(walk: Walk, node: Node, address: int, size: int | None) -> None:
         text = f"totalsize {blob.totalsize} is more than blob-size {size}"
         recorder.report("KHO207", node, text, address, totalsize=blob.totalsize, size=size)
     compatible = text_property(blob.root, "compatible") or ""
-    candidates = walk.scene.registry.candidates(Kind.ENTRY, "compatible", compatible)
+    found = walk.scene.registry.candidates(Kind.ENTRY, "compatible", compatible)
+    # Some strings are those of a tree and of a record.
+    candidates = tuple(one for one in found if one.fdt is not None)
     evidence = Evidence(blob.root, size=size)
     definition = entry_format(walk, node, compatible, candidates, evidence)
     if definition is None or definition.fdt is None:

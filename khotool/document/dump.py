@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from khotool.abi.definition import Kind
 from khotool.absent import Absent, Reason
 from khotool.findings import Severity
-from khotool.model.image import Image, Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind, Phase
 from khotool.model.lookup import table_row
 from khotool.version import version
 from khotool.view.entries import Entry
@@ -132,7 +132,10 @@ def memory_json(image: Image) -> Document:
     """Totals of the preserved pages, or the absent object."""
     found = image.map
     if isinstance(found, Absent):
-        return {**absent_json(found)}
+        gone: Document = {**absent_json(found)}
+        if image.phase is Phase.CONSUMED and image.info.vmcoreinfo:
+            gone["unclaimed"] = unclaimed_json(image)
+        return gone
     pages = found.blocks.pages
     return {
         "orders": {str(order): count for order, count in found.blocks.orders().items()},
@@ -140,6 +143,25 @@ def memory_json(image: Image) -> Document:
         "preserved_bytes": pages * image.geometry.page_size,
         "ranges": found.blocks.range_count,
         "layout": found.layout,
+    }
+
+
+def unclaimed_json(image: Image) -> Document:
+    """Totals of the pages that the running kernel has not claimed yet, or the absent object."""
+    found, owned = image.unclaimed, image.unclaimed_ownership
+    if isinstance(found, Absent) or owned is None:
+        assert isinstance(found, Absent)
+        return {**absent_json(found)}
+    pages = dict.fromkeys(owned.owners, 0)
+    for owner, count in zip(owned.ranges.owner.tolist(), owned.ranges.pages.tolist(), strict=True):
+        if owner >= 0:
+            pages[owned.owners[owner]] += count
+    return {
+        "orders": {str(order): count for order, count in found.orders().items()},
+        "pages": owned.preserved_pages,
+        "bytes": owned.preserved_pages * image.geometry.page_size,
+        "unowned_pages": owned.unowned_pages,
+        "owners": {path: count for path, count in pages.items() if count},
     }
 
 

@@ -49,7 +49,8 @@ def _part_bytes(image: Image, node: Node, number: int, where: str) -> bytes:
     compiled = image.registry.compile(image.registry.get(node.format), name, image.geometry)
     placed = compiled.by_label(node.field.label)
     part = next(p for p in placed.parts if p.field.label == node.field.label)
-    order = image.geometry.byteorder
+    kind = placed.field.type
+    order = "big" if kind is not None and kind.big else image.geometry.byteorder
     if (number << part.shift) & ~part.mask:
         raise EncodeError(where, f"{number:#x} does not fit {node.path}")
     try:

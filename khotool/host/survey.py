@@ -133,9 +133,12 @@ def _switch(words: list[str] | None, options: dict[str, str]) -> Check:
 def _live_update(host: Host, words: list[str] | None) -> Check:
     """Whether there is a live update orchestrator."""
     # The device is not opened: whoever has it open is the one agent that may change sessions.
-    there = host.exists("dev/liveupdate") or host.exists("sys/kernel/liveupdate")
+    device = host.exists("dev/liveupdate")
+    there = device or host.exists("sys/kernel/liveupdate")
     luo = None if words is None else switched_on(words, "liveupdate")
-    found = "/dev/liveupdate is there" if there else "no /dev/liveupdate"
+    found = "/dev/liveupdate is there" if device else "no /dev/liveupdate"
+    if there and not device:
+        found += ", but /sys/kernel/liveupdate is there"
     if not there and luo:
         found += ", although the command line has liveupdate=on"
     return _check(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from khotool.abi.definition import Definition
 from khotool.abi.geometry import Geometry
-from khotool.absent import Absent
+from khotool.absent import Absent, Reason
 from khotool.findings import Finding
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState, Span, Table, entries_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from khotool.maps.preserved import PreservedMap
     from khotool.memory.space import AddressSpace, SourceInfo
     from khotool.model.region import Region
+    from khotool.pages.blocks import Blocks
     from khotool.pages.claims import ClaimsBuilder
     from khotool.pages.owners import Ownership
 
@@ -181,3 +182,24 @@ class Image:
         from khotool.pages.owners import find_owners
 
         return find_owners(self.map.blocks, self.claims.build())
+
+    @cached_property
+    def unclaimed(self) -> Blocks | Absent:
+        """Blocks that were handed over and that the running kernel has not claimed yet.
+
+        That kernel marks them in its ``struct page``. Read once, on first use.
+        """
+        if self.phase is not Phase.CONSUMED:
+            return Absent(Reason.NOT_CAPTURED, "no kernel has used up this handover")
+        from khotool.maps.marks import unclaimed_blocks
+
+        return unclaimed_blocks(self.space, self.registry, self.geometry)
+
+    @cached_property
+    def unclaimed_ownership(self) -> Ownership | None:
+        """Who owns every unclaimed page, as far as claims are readable; None for no marks."""
+        if isinstance(self.unclaimed, Absent):
+            return None
+        from khotool.pages.owners import find_owners
+
+        return find_owners(self.unclaimed, self.claims.build())

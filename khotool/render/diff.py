@@ -22,6 +22,7 @@ from khotool.document.dump import Document, head
 from khotool.model.image import Image
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
+from khotool.view.luo import Luo
 from khotool.view.notation import size_text
 
 SIGNS = {
@@ -116,7 +117,7 @@ def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> It
         yield line.add(f"  {', '.join([*facts, str(image.phase)])}", "dim")
     groups = list(grouped(result.changes))
     for group in groups[:MOST_LINES]:
-        yield _change_line(group)
+        yield _change_line(group, name_of(group[0], old, new) if len(group) == 1 else "")
     if len(groups) > MOST_LINES:
         left = sum(len(group) for group in groups[MOST_LINES:])
         yield Line().add(f"... {left} more changes: --stat counts them, --json lists them", "dim")
@@ -157,11 +158,18 @@ def _owner_lines(result: Comparison, page_size: int) -> Iterator[Line]:
         yield Line().add(f"  ... {len(ordered) - OWNERS} more owners", "dim")
 
 
-def _change_line(group: list[Change]) -> Line:
+def name_of(change: Change, old: Image, new: Image) -> str:
+    """What a program calls the file or session that a change is in; untrusted text."""
+    return Luo(new if change.kind is ChangeKind.ADDED else old).name_of(change.path)
+
+
+def _change_line(group: list[Change], name: str) -> Line:
     change = group[0]
     sign, style = SIGNS[change.kind]
     line = Line(hang="    ").add(f"{sign} ", style)
     line.add(visible(change.path if len(group) == 1 else _stars(group)), "entry")
+    if name:
+        line.add(f" ({visible(name)})", "note")
     old, new = (visible(text) for text in change.text)
     if change.kind in (ChangeKind.ADDED, ChangeKind.REMOVED):
         if old or new:

@@ -8,7 +8,7 @@ from khotool.absent import Absent
 from khotool.check.catalogue import count_by_severity, severity
 from khotool.document.dump import abi_ids
 from khotool.findings import Finding, Severity
-from khotool.model.image import Image, Node, NodeKind, Root
+from khotool.model.image import Image, Node, NodeKind, Phase, Root
 from khotool.render.lines import Line, Segment
 from khotool.render.text import plural, range_text, visible
 from khotool.render.value import absent_segments
@@ -121,6 +121,7 @@ def memory_lines(image: Image) -> Iterator[Line]:
     found = image.map
     if isinstance(found, Absent):
         yield row("memory", absent_segments(found))
+        yield from unclaimed_lines(image)
         return
     pages = found.blocks.pages
     size = size_text(pages * image.geometry.page_size)
@@ -140,6 +141,25 @@ def memory_lines(image: Image) -> Iterator[Line]:
     if orders:
         text = ", ".join(f"{order}: {count}" for order, count in orders.items())
         yield row("", [("blocks by order  ", "dim"), (text, "")])
+
+
+def unclaimed_lines(image: Image) -> Iterator[Line]:
+    """What the kernel that has used up a handover has not claimed of it."""
+    if image.phase is not Phase.CONSUMED or not image.info.vmcoreinfo:
+        return
+    found, owned = image.unclaimed, image.unclaimed_ownership
+    if isinstance(found, Absent) or owned is None:
+        yield row("unclaimed", absent_segments(found) if isinstance(found, Absent) else [])
+        return
+    pages = owned.preserved_pages
+    size = size_text(pages * image.geometry.page_size)
+    segments: list[Segment] = [(f"{plural(pages, 'page')} ({size})", "name")]
+    segments.append(
+        (f" in {plural(int(found.count.sum()), 'block')} are marked by this kernel", "")
+    )
+    unowned = plural(owned.unowned_pages, "page")
+    segments.append((f", {unowned} without owner", "" if owned.unowned_pages else "dim"))
+    yield row("unclaimed", segments)
 
 
 def summary_lines(image: Image, findings: list[Finding]) -> Iterator[Line]:

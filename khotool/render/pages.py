@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from khotool.pages.owners import Ownership
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
+from khotool.view.luo import Luo
 from khotool.view.notation import size_text
 
 SLICE = 8192
@@ -53,11 +54,23 @@ class Selection:
         unowned: preserved pages without an owner only.
         unpreserved: claimed pages that are not preserved, instead of preserved ones.
         owner: only pages of this path and of what is below it.
+        unclaimed: what the running kernel was handed and has not claimed yet, instead of the map.
     """
 
     unowned: bool = False
     unpreserved: bool = False
     owner: str | None = None
+    unclaimed: bool = False
+
+
+def ownership_of(image: Image, selection: Selection) -> Ownership | Absent:
+    """The pages that a selection is made from, with their owners, or why there are none."""
+    found = image.unclaimed if selection.unclaimed else image.map
+    if isinstance(found, Absent):
+        return found
+    owned = image.unclaimed_ownership if selection.unclaimed else image.ownership()
+    assert owned is not None
+    return owned
 
 
 def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
@@ -108,14 +121,25 @@ def summary(ownership: Ownership) -> dict[str, int]:
     return {name: int(getattr(ownership, name)) for name in SUMMARY}
 
 
-def row_json(row: Row) -> dict[str, object]:
-    """A row as an object."""
+def unclaimed_summary(ownership: Ownership) -> dict[str, int]:
+    """Totals of the pages that nobody has claimed yet."""
     return {
+        "unclaimed_pages": ownership.preserved_pages,
+        "owned_pages": ownership.owned_pages,
+        "unowned_pages": ownership.unowned_pages,
+    }
+
+
+def row_json(row: Row, names: Mapping[str, str]) -> dict[str, object]:
+    """A row as an object; with what a program calls the owner, where that is known."""
+    made: dict[str, object] = {
         "start": f"{row.start:#x}",
         "pages": row.pages,
         "order": row.order,
         "owner": row.owner,
     }
+    name = names.get(row.owner or "")
+    return made | {"name": name} if name is not None else made
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
@@ -138,20 +162,28 @@ def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
 
 def text_lines(image: Image, selection: Selection, *, ranges: bool) -> Iterator[Line]:
     """Ranges as columns, and the totals below."""
-    ownership = image.ownership()
-    if ownership is None:
-        assert isinstance(image.map, Absent)
-        yield Line([("memory  ", "key"), *absent_segments(image.map)])
+    ownership = ownership_of(image, selection)
+    if isinstance(ownership, Absent):
+        yield Line([("memory  ", "key"), *absent_segments(ownership)])
         return
     page_size = image.geometry.page_size
     if ranges:
-        yield from range_lines(ownership, selection, page_size)
+        yield from range_lines(ownership, selection, page_size, Luo(image).names)
         yield Line()
-    yield from summary_lines(ownership, page_size)
+    if selection.unclaimed:
+        yield from unclaimed_lines(ownership, page_size)
+    else:
+        yield from summary_lines(ownership, page_size)
 
 
-def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> Iterator[Line]:
-    """A heading, and a line for each range; the columns fit the largest number."""
+def range_lines(
+    ownership: Ownership, selection: Selection, page_size: int, names: Mapping[str, str]
+) -> Iterator[Line]:
+    """A heading, and a line for each range; the columns fit the largest number.
+
+    Args:
+        names: what programs call files and sessions, by path.
+    """
     found: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
     if not len(chosen(ownership, found.owner, selection)):
         yield Line([("no such pages", "dim")])
@@ -171,6 +203,8 @@ def range_lines(ownership: Ownership, selection: Selection, page_size: int) -> I
             line.add("(none)", "warning")
         else:
             line.add(visible(row.owner), "entry")
+            if row.owner in names:
+                line.add(f"  ({visible(names[row.owner])})", "note")
         yield line
 
 
@@ -187,3 +221,11 @@ def summary_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
         bad = count and name in ("unowned_pages", "unpreserved_pages", "double_owned_pages")
         text = f"{plural(count, 'page')}, {size_text(count * page_size)}"
         yield Line([(f"{words[name]:<24}", "key"), (text, "warning" if bad else "")])
+
+
+def unclaimed_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
+    """One line per total of the pages that nobody has claimed yet, with bytes."""
+    words = ("not claimed yet", "with an owner", "without an owner")
+    for word, count in zip(words, unclaimed_summary(ownership).values(), strict=True):
+        text = f"{plural(count, 'page')}, {size_text(count * page_size)}"
+        yield Line([(f"{word:<24}", "key"), (text, "")])

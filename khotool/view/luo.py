@@ -6,6 +6,7 @@ the postings before, the same things are kept in different layouts; here they re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from khotool.view.values import Record, number_in, text_in
 
 ENTRY = "LUO"
 """Name of the orchestrator's entry in the KHO root."""
+PART_END = re.compile(r"\]")
+"""Where the key of an element ends; one in quotes may hold it too, and then names nothing."""
 HANDLED = frozenset({Kind.FILE, Kind.FLB})
 
 
@@ -81,6 +84,22 @@ class Luo:
         for session in self.sessions:
             yield from session.files
         yield from self.files
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What the program that made them calls sessions and files, by path; untrusted text.
+
+        systemd's map says which unit a file belongs to; see ``khotool.handlers``.
+        """
+        nodes = [session.node for session in self.sessions]
+        nodes += [file.node for file in self.all_files()]
+        return {node.path: node.annotation for node in nodes if node.annotation}
+
+    def name_of(self, path: str) -> str:
+        """The name of the file or session that a path is of, or is below of; else nothing."""
+        above = [*PART_END.finditer(path)] if self.names else []
+        found = [path[: end.start() + 1] for end in above]
+        return next((self.names[one] for one in reversed(found) if one in self.names), "")
 
     def _list(self, name: str) -> Node | None:
         return None if self.node is None else self.node.get(name)

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "chosen": "only in a memory image of arm64 after boot; tests build one",
     "setup_data": "only in a memory image of x86 after boot; tests build one",
     "kho_scratch": "only in a memory image after boot; tests build one",
+    "kho_page_info": "only in the struct pages of the next kernel; tests build one",
 }
 """Definitions of boot data that no small capture holds, and why."""
 

@@ -57,13 +57,16 @@ def test_every_set_has_a_recipe() -> None:
 
 
 def test_every_format_is_used() -> None:
-    """Every definition of a merged format decodes a part of a good recipe or is boot data."""
+    """Every definition of a merged format decodes a part of a good recipe or is boot data.
+
+    The mark of a preserved block is in the memory of the next kernel, which no recipe has.
+    """
     used: set[str] = set()
     for fixture in FIXTURES:
         image = image_of(build_fixture(fixture, REGISTRY), REGISTRY)
         used |= {definition.id for definition in image.used}
     named = {d.id for d in REGISTRY if d.kind != "boot" and d.status == "merged"}
-    assert named <= used
+    assert named - {"kho_page_info"} <= used
 
 
 def test_no_image_is_stored() -> None:

@@ -6,12 +6,25 @@ from pathlib import Path
 import pytest
 
 from khotool.abi.registry import load_registry
+from khotool.check.run import check_image
 from khotool.encode.reopen import image_of
-from khotool.handlers.systemd import names_of
+from khotool.handlers.systemd import map_of, names_of
 from khotool.model.image import Image
 from khotool.model.lookup import find_node
 from khotool.opening.models import build_model, read_model
 
+RELEASED = {
+    "version": 1,
+    "state": {"kexecsCount": 3},
+    "units": {
+        "foo.service": {
+            "fdstore": [
+                {"type": "fd", "name": "guest-ram", "token": 1},
+                {"type": "luo_session", "name": "state", "sessionName": "vm-7"},
+            ]
+        }
+    },
+}
 GOOD = {
     "/system.slice/foo.service": [
         {"type": "fd", "name": "guest-ram", "fd_index": 1},
@@ -43,9 +56,10 @@ size = 4096
     return image_of(build_model(read_model(str(path)), registry), registry)
 
 
-def test_units_and_names_beside_tokens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", [GOOD, RELEASED], ids=["as first posted", "v261"])
+def test_units_and_names_beside_tokens(tmp_path: Path, document: object) -> None:
     """Files get unit and name, a nested session its own, other sessions nothing."""
-    image = image_with(tmp_path, json.dumps(GOOD).encode())
+    image = image_with(tmp_path, json.dumps(document).encode())
     assert names_of(image) == {
         ("systemd", 1): "foo.service: guest-ram",
         ("vm-7", None): "foo.service: state",
@@ -56,9 +70,47 @@ def test_units_and_names_beside_tokens(tmp_path: Path) -> None:
     assert find_node(image, "/LUO/sessions[vm-7]/files[0x1]").note == ""
 
 
+def test_version_and_kexecs(tmp_path: Path) -> None:
+    """The released layout says its version, and how often the host was updated before."""
+    found = map_of(image_with(tmp_path, json.dumps(RELEASED).encode()))
+
+    assert found is not None
+    assert (found.layout, found.version, found.kexecs) == ("units", 1, 3)
+    assert found.usable
+
+
+def test_first_layout_has_no_version(tmp_path: Path) -> None:
+    """The layout by control group is told by what it lacks."""
+    found = map_of(image_with(tmp_path, json.dumps(GOOD).encode()))
+
+    assert found is not None
+    assert (found.layout, found.version, found.usable) == ("cgroups", None, True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": 2, "units": RELEASED["units"]},
+        {"version": "1", "units": RELEASED["units"]},
+        {"units": RELEASED["units"]},
+        [],
+    ],
+)
+def test_maps_that_systemd_does_not_use(tmp_path: Path, document: object) -> None:
+    """One of a later version, of none, or that is no object: HND621 and nothing else."""
+    image = image_with(tmp_path, json.dumps(document).encode())
+
+    assert [f.rule for f in check_image(image) if f.rule.startswith("HND62")] == ["HND621"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        b'{"version": 1, "units": []}',
+        b'{"version": 1, "units": {"a": []}}',
+        b'{"version": 1, "units": {"a": {"fdstore": {}}}}',
+        b'{"version": 1, "units": {"a": {"fdstore": [1, {"type": "fd", "token": "1"}]}}}',
+        b'{"version": 1, "state": 3, "units": {"a": {"fdstore": [{"type": "luo_session"}]}}}',
         b"[]",
         b"{",
         b"\xff{}",
