@@ -4,49 +4,14 @@
 package loads nothing but itself: a name is looked up when it is first used.
 """
 
+# ruff: noqa: F403, F405 -- __all__ has the names of khotool.api, which are looked up late
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khotool.api import (
-        Absent,
-        Change,
-        Comparison,
-        DefinitionError,
-        EncodeError,
-        Entry,
-        File,
-        Finding,
-        Flb,
-        Folios,
-        InputError,
-        Keyed,
-        KhotoolError,
-        Limits,
-        Luo,
-        Memory,
-        MissingError,
-        OpenImage,
-        Outcome,
-        PageRange,
-        Phase,
-        Plan,
-        Reason,
-        Record,
-        Region,
-        Rows,
-        Rule,
-        Session,
-        Severity,
-        Subsystem,
-        UsageError,
-        Value,
-        Verdict,
-        Written,
-        open,
-        rule,
-    )
+    from khotool.api import *
 
 __all__ = [
     "Absent",

@@ -264,9 +264,10 @@ class OpenImage(ImageView):
 
     def document(self) -> dict[str, Any]:
         """The document ``khotool.dump/1``, as ``khotool dump --json`` prints it."""
-        from khotool.render.document import dump_document
+        from khotool.check.catalogue import count_by_severity
+        from khotool.document.dump import dump_document
 
-        return dump_document(self.model, list(self.findings))
+        return dump_document(self.model, count_by_severity(list(self.findings)))
 
     def _node(self, thing: HasPath | str) -> Node:
         node = None if isinstance(thing, str) else getattr(thing, "node", None)

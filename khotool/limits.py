@@ -19,6 +19,9 @@ class Limits:
         chain: links followed in one linked list (the kernel stops at 10000 blocks).
         bytes: bytes of metadata copied or viewed.
         scan: bytes searched for boot data that no pointer names.
+        seconds: of the processor that a command may take; 0 for any number.
+        memory: bytes of data that the process may have; 0 for any number.
+        written: bytes of each file that a command writes; 0 for any number.
     """
 
     nodes: int = 4_000_000
@@ -26,6 +29,9 @@ class Limits:
     chain: int = 1_000_000
     bytes: int = 8 << 30
     scan: int = 1 << 30
+    seconds: int = 0
+    memory: int = 0
+    written: int = 0
 
     def within(self, captured: int) -> Limits:
         """Limits for an image of so many bytes.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import load_registry
+from khotool.check.catalogue import severity
 from khotool.decode.open import open_image, open_memory
 from khotool.discovery.options import OpenOptions
 from khotool.encode.fresh import Built
@@ -16,7 +17,6 @@ from khotool.findings import Severity
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from khotool.opening.models import Model, build_model
-from khotool.render.severity import severity_of
 
 REGISTRY = load_registry()
 ALL_SETS = tuple(REGISTRY.sets)
@@ -56,5 +56,5 @@ def worst(image: Image) -> list[str]:
     return [
         f"{finding.rule} {finding.path}: {finding.message}"
         for finding in image.findings
-        if severity_of(finding.rule) is not Severity.NOTE
+        if severity(finding.rule) is not Severity.NOTE
     ]

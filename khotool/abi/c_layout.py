@@ -9,6 +9,7 @@ lines and columns stay those of the text.
 from __future__ import annotations
 
 import bisect
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -160,7 +161,7 @@ class _Reader:
         self.constants = constants
         self.layout = Layout()
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
-        self.comments = [(m.start(), m.end(), m[0]) for m in _COMMENT.finditer(text)]
+        self.comments = [(m.start(), m[0]) for m in _COMMENT.finditer(text)]
         self.code = self._blanked()
         self.statements: list[tuple[int, int]] = []
         self.docs: dict[int, str] = {}
@@ -228,7 +229,7 @@ class _Reader:
     def _attach(self, begin: int) -> None:
         """Give each comment to its declaration."""
         ends = [end for _, end in self.statements]
-        for start, end, text in self.comments:
+        for start, text in self.comments:
             if start < begin:
                 self._kernel_doc(text)
                 continue
@@ -239,7 +240,6 @@ class _Reader:
             if number < len(self.statements):
                 line = _comment_text(text)
                 self.docs[number] = f"{self.docs[number]} {line}" if number in self.docs else line
-            del end
 
     def _kernel_doc(self, text: str) -> None:
         """Members' meanings from the comment above a struct, as kernel-doc has them."""
@@ -347,15 +347,11 @@ class _Reader:
                 raise _RefusedError("an array that fills the page has one dimension")
             return base, True
         if lengths[0] is None:
-            if len(lengths) > 1 or base == "char" or (base in _INTEGERS and base != "u8"):
-                raise _RefusedError("an array of open length is of u8, or of structs")
-            return ("bytes[]" if base == "u8" else f"{base}[]"), False
+            return _open_array(base, len(lengths)), False
         sizes = [self._evaluate(length) for length in lengths]
         if base == "char" and len(sizes) > 1:
             raise _RefusedError("an array of strings; make a struct of the string")
-        count = 1
-        for size in sizes:
-            count *= size
+        count = math.prod(sizes)
         if count < 1:
             raise _RefusedError("an array has at least one element")
         return f"{'bytes' if base == 'u8' else base}[{count}]", False
@@ -487,6 +483,14 @@ def _integer_name(node: Any) -> str:
     if kind == "Union":
         raise _RefusedError("a union; declare the member that is used")
     raise _RefusedError("expected an integer, an array or a struct")
+
+
+def _open_array(base: str, dimensions: int) -> str:
+    if base == "u8" and dimensions == 1:
+        return "bytes[]"
+    if dimensions > 1 or base in _INTEGERS | {"char"}:
+        raise _RefusedError("an array of open length is of u8, or of structs")
+    return f"{base}[]"
 
 
 def _mentions(node: Any, name: str) -> bool:

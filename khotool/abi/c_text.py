@@ -95,7 +95,7 @@ def _width(parts: tuple[Field, ...], number: int, bits: int, page: str) -> str:
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Declarations with their comments: beside them in one column where they fit, else above."""
+    """Declarations with their comments: in a column to the right where they fit, else above."""
     rows = list(rows)
     column = max((len(code) for code, _ in rows if len(code) < MAX_COLUMN), default=0) + 2
     lines = []

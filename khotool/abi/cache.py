@@ -2,7 +2,7 @@
 
 Reading all definitions takes a tenth of a second and more: TOML, then C. The result is kept as a
 file, made when the wheel is built or, from a source tree, on first use in the user's cache. It is
-used only if it was made from exactly the definitions and the modules that are there now, told by
+used only if it was made from exactly the definitions and the modules that are there now, by
 one hash over all of them; an edited definition is read anew. Folders of users and packages are
 always read.
 

@@ -95,7 +95,7 @@ class CompiledStruct:
     def _tail(
         self, find: Callable[[str], CompiledStruct]
     ) -> tuple[Field, CompiledStruct | None] | None:
-        """The array of open length behind the fields, with the struct of its elements.
+        """The array of open length after the fields, with the struct of its elements.
 
         There is no struct where the elements are bytes.
         """

@@ -1,6 +1,6 @@
 """Strings of several parts, such as ``luo-v5;block-v1``: a version, then those of what it uses.
 
-A record that begins with such a string is as long as the string makes it; what stands behind the
+A record that begins with such a string is as long as the string makes it; what follows the
 string is that of the first part.
 """
 

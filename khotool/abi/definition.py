@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 class Shape(StrEnum):
-    """What a pointer leads to; each but ``record`` needs an algorithm of ``khotool/shapes``."""
+    """What a pointer leads to; ``khotool.codec`` has a codec for each."""
 
     RECORD = "record"
     TREE = "tree"
@@ -41,8 +41,13 @@ class Shape(StrEnum):
     FILE = "file"
 
 
+RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE))
+"""Shapes that need ``of``, the struct of their records."""
+INLINE_SHAPES = frozenset((Shape.TREE, Shape.RECORD))
+"""Shapes whose values may be shown among the fields of the pointer's own record."""
+
 HEX_ROLES = frozenset({"address", "handle", "token", "checksum", "magic", "kernel-pointer"})
-"""Roles whose numbers stand as hexadecimal strings in JSON."""
+"""Roles whose numbers are hexadecimal strings in JSON."""
 
 Null = Literal["error", "empty", "allowed", "handler"]
 """What 0 in a pointer means: a fault, an empty list, nothing yet, or as the handler says."""
@@ -72,7 +77,7 @@ class Reference:
         level: label of the sibling that holds the level of a page table's first table; level 0
             has no tables below it.
         levels: that level, where it is fixed.
-        inline: the values of the target, a tree or a record, stand beside the pointer.
+        inline: the values of the target, a tree or a record, are siblings of the pointer.
     """
 
     shape: Shape
@@ -237,7 +242,7 @@ class NodeType:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One sign by which a format is told from others of the same string.
+    """A condition that distinguishes a format from others of the same string.
 
     Args:
         has: path of nodes and a property or node below the tree's root that is there; with
@@ -308,9 +313,9 @@ class Definition:
             or their strings), ``flbs`` of which a file needs one; strings with blanks between.
         allocate: what the writer allocates for the blob beyond its bytes: ``pages``, ``bytes``,
             and ``bytes_each`` element of the list ``of``.
-        probe: signs that all have to be there where several definitions have one string.
+        probe: conditions that must all hold where several definitions have one string.
         segment: the blob is a kexec segment, which no map preserves.
-        ranges: property that lists preserved ranges wherever it stands in the tree; the map.
+        ranges: property that lists preserved ranges anywhere in the tree; the map.
         scratch: the kernel hands over an ``array`` of scratch areas, or one ``region`` alone.
         packed_tree: how the writer finishes a tree: ``sequential``, ``read-write``, or ``open``
             (as long as its buffer).
@@ -368,6 +373,10 @@ class Behaviour:
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
+        flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
+            blocks or its devices are not as they should be.
+        luo_faults_disable: live update state that is refused disables live update; all other
+            kernels stop the boot.
     """
 
     needs_map: bool = True
@@ -375,6 +384,8 @@ class Behaviour:
     keeps_file_errors: bool = True
     restores_root: bool = False
     test_is_silent: bool = False
+    flb_faults_panic: bool = False
+    luo_faults_disable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

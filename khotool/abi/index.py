@@ -59,7 +59,7 @@ class Registry:
                 for value in values:
                     self._matches.setdefault((definition.kind, key, value), []).append(definition)
         for found in self._matches.values():
-            # One without a probe is what the string means where nothing says otherwise.
+            # One without a probe is what the string means by default.
             found.sort(key=lambda d: (bool(d.probe), d.status != "merged"))
         self._stretched: dict[str, Definition] = {}
         self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
@@ -106,7 +106,7 @@ class Registry:
     def match(self, kind: Kind, key: str, value: str) -> Definition | None:
         """The definition of a kind whose ``match`` has this value under this key.
 
-        Of several, the one that the string means where nothing tells them apart.
+        Of several, the one that the string means by default.
         """
         found = self.candidates(kind, key, value)
         return found[0] if found else None

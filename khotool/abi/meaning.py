@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from khotool.abi.consistency import nodes_of, parts_of
-from khotool.abi.definition import Definition, Field, Reference, Shape, Struct
+from khotool.abi.definition import (
+    INLINE_SHAPES,
+    RECORD_SHAPES,
+    Definition,
+    Field,
+    Reference,
+    Shape,
+    Struct,
+)
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.index import Registry
 from khotool.errors import DefinitionError
@@ -36,7 +44,7 @@ def meaning_mistakes(
 
 
 def _fields(definition: Definition) -> Iterator[tuple[Path, Field, set[str]]]:
-    """Every field and property with its path and the labels of those beside it."""
+    """Every field and property with its path and the labels of its siblings."""
     for name, struct in definition.structs.items():
         labels = {part.label for part in parts_of(struct)}
         for part in parts_of(struct):
@@ -67,7 +75,7 @@ def _structs(definition: Definition, registry: Registry, field: Field) -> Iterat
     reference = field.points_to
     named = [field.type.struct] if field.type is not None else []
     if reference is not None and reference.shape is not Shape.ELEMENT:
-        # The record of an element is of a list elsewhere, maybe of another definition.
+        # An element's record is in a list elsewhere, possibly of a different definition.
         named += [reference.of, reference.header]
     if field.holds is not None:
         named.append(field.holds.of)
@@ -81,9 +89,9 @@ def _field(
 ) -> Iterator[str]:
     reference = field.points_to
     if field.holds is not None and field.holds.count and field.holds.count not in labels:
-        yield f"holds.count {field.holds.count!r} is not a field beside it"
+        yield f"holds.count {field.holds.count!r} is not a sibling field"
     if field.counts and field.counts not in labels:
-        yield f"counts {field.counts!r}, which is not a field beside it"
+        yield f"counts {field.counts!r}, which is not a sibling field"
     if reference is not None:
         yield from _target(registry, reference)
         yield from _siblings(definition, registry, reference, labels)
@@ -92,37 +100,37 @@ def _field(
 def _target(registry: Registry, reference: Reference) -> Iterator[str]:
     """What a pointer leads to is named, and exists."""
     shape = reference.shape
-    if shape in (Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE) and not reference.of:
+    if shape in RECORD_SHAPES and not reference.of:
         yield f"points_to of shape {shape} needs 'of', the struct that it leads to"
     if shape is Shape.TREE and reference.format not in registry.definitions:
         yield f"points_to names the format {reference.format!r}, which is not defined"
     if shape is Shape.ELEMENT and not any(reference.of in d.structs for d in registry):
         yield f"points_to names {reference.of!r}, which is not a struct of any definition"
-    if reference.inline and shape not in (Shape.TREE, Shape.RECORD):
+    if reference.inline and shape not in INLINE_SHAPES:
         yield "inline is for pointers to a tree or to a record"
 
 
 def _siblings(
     definition: Definition, registry: Registry, reference: Reference, labels: set[str]
 ) -> Iterator[str]:
-    """The labels that a pointer names are fields beside it, or of the header it leads to."""
-    siblings = [reference.size, reference.order, reference.by, reference.level]
+    """The labels that a pointer names are sibling fields, or fields of its header."""
     header = _find_struct(definition, registry, reference.header) if reference.header else None
-    if header is not None and reference.shape is Shape.BLOCKS:
-        links = {field.label for field in header.fields}
-        for label in ("next", "count"):
-            if label not in links:
-                yield f"header {reference.header} has no field labelled {label!r}"
-    elif header is not None:
-        counts = {part.label for part in parts_of(header)}
-        for name in (reference.count, reference.pgcnt):
-            if name and name not in counts:
-                yield f"points_to names {name!r}, which is not a field of {reference.header}"
-    elif not reference.header:
-        siblings += [reference.count, reference.pgcnt]
-    for name in siblings:
+    counts = (reference.count, reference.pgcnt)
+    siblings = (reference.size, reference.order, reference.by, reference.level)
+    for name in siblings if reference.header else siblings + counts:
         if name and name not in labels:
-            yield f"points_to names {name!r}, which is not a field beside it"
+            yield f"points_to names {name!r}, which is not a sibling field"
+    if header is None:
+        return
+    known = {part.label for part in parts_of(header)}
+    if reference.shape is Shape.BLOCKS:
+        for label in ("next", "count"):
+            if label not in known:
+                yield f"header {reference.header} has no field labelled {label!r}"
+        return
+    for name in counts:
+        if name and name not in known:
+            yield f"points_to names {name!r}, which is not a field of {reference.header}"
 
 
 def _find_struct(definition: Definition, registry: Registry, name: str) -> Struct | None:

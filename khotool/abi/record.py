@@ -26,7 +26,7 @@ def encode_text(text: str, path: str = "text") -> bytes:
     """The bytes of ``decode_text``'s result.
 
     Raises:
-        EncodeError: a surrogate that stands for no byte; names ``path``.
+        EncodeError: a surrogate that encodes no byte; names ``path``.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -87,7 +87,7 @@ def _chars(placed: PlacedField, raw: bytes) -> str | bytes:
 def decode_records(
     compiled: CompiledStruct, data: bytes | memoryview, count: int
 ) -> list[dict[str, Value]]:
-    """Values of ``count`` records that stand one after another, through numpy.
+    """Values of ``count`` consecutive records, through numpy.
 
     Args:
         data: at least ``count * compiled.size`` bytes.
@@ -169,19 +169,7 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
     kind = field.type
     assert kind is not None
     if placed.parts:
-        word = 0
-        for part in placed.parts:
-            value = check_int(values.get(part.field.label, 0), f"{path}/{part.field.label}")
-            placed_value = value << part.shift
-            if placed_value & ~part.mask:
-                bits = (part.mask >> part.shift).bit_length()
-                what = f"a multiple of {part.mask & -part.mask:#x}" if part.field.in_place else ""
-                raise EncodeError(
-                    f"{path}/{part.field.label}",
-                    f"{value:#x} does not fit; expected {what or f'at most {bits} bits'}",
-                )
-            word |= placed_value
-        return word
+        return _word(placed, values, path)
     here = f"{path}/{field.label}"
     if placed.nested and placed.many:
         given = _list(placed, values, here)
@@ -203,6 +191,21 @@ def _stored(placed: PlacedField, values: Mapping[str, Value], path: str) -> Any:
                 fit_int(item, kind.size, kind.signed, f"{here}[{index}]")
         return items + [0] * (placed.count - len(items))
     return fit_int(values.get(field.label, 0), kind.size, kind.signed, here)
+
+
+def _word(placed: PlacedField, values: Mapping[str, Value], path: str) -> int:
+    """A word from the values of its bit-fields."""
+    word = 0
+    for part in placed.parts:
+        here = f"{path}/{part.field.label}"
+        value = check_int(values.get(part.field.label, 0), here)
+        if value << part.shift & ~part.mask:
+            bits = (part.mask >> part.shift).bit_length()
+            what = f"a multiple of {part.mask & -part.mask:#x}" if part.field.in_place else ""
+            text = f"{value:#x} does not fit; expected {what or f'at most {bits} bits'}"
+            raise EncodeError(here, text)
+        word |= value << part.shift
+    return word
 
 
 def _list(placed: PlacedField, values: Mapping[str, Value], path: str) -> list[Any]:
@@ -284,7 +287,7 @@ def encode_chars(text: object, size: int, path: str) -> bytes:
         raise EncodeError(path, f"expected a string, found {text!r:.60}")
     raw = encode_text(text, path)
     if b"\0" in raw:
-        raise EncodeError(path, "a NUL cannot stand inside a string")
+        raise EncodeError(path, "a string cannot contain NUL")
     if len(raw) > size:
         raise EncodeError(path, f"{len(raw)} bytes; at most {size} fit")
     return raw.ljust(size, b"\0")

@@ -95,7 +95,7 @@ def set_of(name: str, sets: Mapping[str, AbiSet]) -> AbiSet:
 
 
 def unknown_release(name: str, sets: Mapping[str, AbiSet]) -> str:
-    """What every command says of a kernel release that no set has, or of another unknown name."""
+    """The message of every command for a release that no set has, or any unknown name."""
     ends = sorted(
         (release, text)
         for abi in sets.values()

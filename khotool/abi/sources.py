@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 
 from khotool.abi.definition import AbiSet, Definition
-from khotool.abi.folder import NAMES_FILE, SETS_FILE, toml_files
+from khotool.abi.folder import NAMES_FILE, SETS_FILE, definition_bytes, toml_files
 from khotool.abi.index import Origin, Registry
-from khotool.errors import DefinitionError
+from khotool.errors import DefinitionError, InputError
 from khotool.plugins import Plugin, plugins, report, said
 
 GROUP = "khotool.formats"
@@ -77,7 +77,7 @@ def _sources(folders: Iterable[str]) -> Iterator[Source]:
 
 
 def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
-    """Folders and files that an entry point stands for."""
+    """Folders and files that an entry point names."""
     if isinstance(loaded, ModuleType):
         package = loaded.__name__ if hasattr(loaded, "__path__") else loaded.__package__
         if package:
@@ -139,7 +139,9 @@ def _texts(source: Source) -> Iterator[tuple[str, bytes]]:
             if folder.is_dir():
                 yield from sorted(toml_files(folder))
             else:
-                yield folder.name, folder.read_bytes()
+                yield folder.name, definition_bytes(folder)
+        except InputError as error:
+            report(f"{source.name}: {error}; not used")
         except OSError as error:
             report(f"{source.name}: {folder}: {error.strerror or said(error)}; not used")
 

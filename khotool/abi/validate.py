@@ -6,7 +6,13 @@ from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from khotool.abi.definition import AbiSet, Definition
-from khotool.abi.folder import NAMES_FILE, SETS_FILE, toml_files
+from khotool.abi.folder import (
+    NAMES_FILE,
+    NOT_DEFINITIONS,
+    SETS_FILE,
+    definition_bytes,
+    toml_files,
+)
 from khotool.abi.index import Registry
 from khotool.abi.load import MAX_BYTES, DefinitionFile, read_definition
 from khotool.abi.meaning import meaning_mistakes
@@ -26,12 +32,12 @@ def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Mistak
     Returns:
         Number of definition files, and all mistakes, file by file in the order of their lines.
     """
-    found = toml_files(folder) if folder.is_dir() else [(folder.name, folder.read_bytes())]
+    found = toml_files(folder) if folder.is_dir() else [(folder.name, definition_bytes(folder))]
     documents: dict[str, Document] = {}
     mistakes: dict[str, list[Mistake]] = {}
     definitions = 0
     for source, raw in sorted(found):
-        definitions += source not in (SETS_FILE, NAMES_FILE)
+        definitions += source not in NOT_DEFINITIONS
         try:
             documents[source] = read_document(raw, source, limit=MAX_BYTES)
         except StructuredError as error:
@@ -39,7 +45,7 @@ def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Mistak
     files = [
         read_definition(document)
         for source, document in documents.items()
-        if source not in (SETS_FILE, NAMES_FILE)
+        if source not in NOT_DEFINITIONS
     ]
     ids = known.definitions.keys() | {file.definition.id for file in files}
     _check_definitions(files, known, ids)

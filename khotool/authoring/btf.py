@@ -110,7 +110,7 @@ class Btf:
         return name.decode("utf-8", "replace")
 
     def head(self, number: int) -> tuple[int, int, int, int, int]:
-        """Kind, member count, flag, size or type, and position behind the head of a type."""
+        """Kind, member count, flag, size or type, and position after the head of a type."""
         if not 0 < number < len(self.offsets):
             return 0, 0, 0, 0, 0
         at = self.offsets[number]
@@ -161,7 +161,7 @@ class Btf:
                 yield Member(text, path, offset, bits, width or self.element(resolved, depth))
 
     def resolve(self, number: int) -> int:
-        """The type behind typedefs and qualifiers."""
+        """The type without typedefs and qualifiers."""
         for _ in range(MAX_DEPTH):
             kind, _, _, target, _ = self.head(number)
             if kind not in _MODIFIERS:

@@ -30,9 +30,18 @@ class AbiChange:
 
 
 def compare_definitions(
-    old: Definition, new: Definition, registry: Registry, geometry: Geometry
+    old: Definition,
+    new: Definition,
+    registry: Registry,
+    geometry: Geometry,
+    new_registry: Registry | None = None,
 ) -> list[AbiChange]:
-    """Differences field by field, in the order of the old definition."""
+    """Differences field by field, in the order of the old definition.
+
+    Args:
+        new_registry: that of the new one, if it is not the same: of two files with one id.
+    """
+    later = registry if new_registry is None else new_registry
     changes: list[AbiChange] = []
     if old.content != new.content and "fdt" in (old.content, new.content):
         text = f"{old.content} became {new.content}"
@@ -44,7 +53,7 @@ def compare_definitions(
             changes.append(AbiChange(Impact.COMPATIBLE, name, "struct is new"))
         else:
             changes += _structs(
-                registry.compile(old, name, geometry), registry.compile(new, name, geometry)
+                registry.compile(old, name, geometry), later.compile(new, name, geometry)
             )
     for name in dict.fromkeys([*old.literals, *new.literals]):
         numbers = [_number(literals.get(name)) for literals in (old.literals, new.literals)]

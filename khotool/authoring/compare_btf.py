@@ -1,4 +1,4 @@
-"""Hold definitions against the layouts a kernel was built with."""
+"""Compare definitions with the layouts that a kernel was built with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from khotool.abi.registry import Registry
 from khotool.abi.releases import span
 from khotool.authoring.btf import Btf, BtfStruct
 
-NOT_IN_BTF = {
-    "kho_test_folio": "a number with an order in its low bits, not a struct",
-}
+NOT_IN_BTF = {"kho_test_folio": "a number with an order in its low bits, not a struct"}
 """Structs that the kernel does not declare, and why."""
 
 
@@ -69,8 +67,8 @@ def compare_set(
 def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
     """The set of released kernels whose structs this BTF has, as far as it has them.
 
-    A struct that differs counts once, however much of it does: one wrong definition does not
-    make its set another.
+    A struct that differs counts once, however much of it does: one wrong definition must
+    not rule out its set.
     """
     released = [abi for abi in registry.sets.values() if abi.first and abi.status == "merged"]
 
@@ -83,37 +81,41 @@ def nearest_set(btf: Btf, registry: Registry, geometry: Geometry) -> AbiSet:
 
 
 def _optional(name: str, btf: Btf) -> bool:
-    """x86 boot data is not part of a kernel of another architecture."""
+    """x86 boot data is not part of kernels of other architectures."""
     return name in ("setup_data", "kho_data") and "setup_data" not in btf.structs
 
 
 def _compare(identifier: str, compiled: CompiledStruct, found: BtfStruct) -> list[Difference]:
-    name = compiled.struct.name
-    differences = []
-    open_ended = any(member.size == 0 for member in found.members)
-    page = compiled.struct.size == "page"
-    if found.size != compiled.size and not (open_ended or page):
-        text = f"{compiled.size} bytes here, {found.size} in the kernel"
-        differences.append(Difference(identifier, name, "", text))
-    leaves = {(member.offset, member.name): member for member in found.members}
-    by_offset = {member.offset: member for member in found.members}
-    for field, offset, size in _fields(compiled):
-        member = leaves.get((offset, field)) or by_offset.get(offset)
-        if member is None:
-            text = f"nothing starts at bit {offset} in the kernel"
-            differences.append(Difference(identifier, name, field, text))
-        elif member.name != field:
-            text = f"the kernel calls it {member.path}"
-            differences.append(Difference(identifier, name, field, text))
-        elif size not in (member.size, member.element):
-            text = f"{size} bits here, {member.size} in the kernel"
-            differences.append(Difference(identifier, name, field, text))
-    known = {offset for _, offset, _ in _fields(compiled)}
+    rows = _fields(compiled)
+    texts = [("", _size_text(compiled, found))]
+    texts += [(field, _field_text(found, field, offset, size)) for field, offset, size in rows]
+    known = {offset for _, offset, _ in rows}
     for member in found.members:
         if member.offset not in known and member.size:
             text = f"the kernel has {member.path} at byte {member.offset // 8}"
-            differences.append(Difference(identifier, name, member.name, text))
-    return differences
+            texts.append((member.name, text))
+    name = compiled.struct.name
+    return [Difference(identifier, name, field, text) for field, text in texts if text]
+
+
+def _size_text(compiled: CompiledStruct, found: BtfStruct) -> str:
+    open_ended = any(member.size == 0 for member in found.members)
+    if found.size == compiled.size or open_ended or compiled.struct.size == "page":
+        return ""
+    return f"{compiled.size} bytes here, {found.size} in the kernel"
+
+
+def _field_text(found: BtfStruct, field: str, offset: int, size: int) -> str:
+    """How a field, at an offset and of a size in bits, differs; empty if it does not."""
+    there = [member for member in found.members if member.offset == offset]
+    if not there:
+        return f"nothing starts at bit {offset} in the kernel"
+    member = next((member for member in there if member.name == field), there[-1])
+    if member.name != field:
+        return f"the kernel calls it {member.path}"
+    if size not in (member.size, member.element):
+        return f"{size} bits here, {member.size} in the kernel"
+    return ""
 
 
 def _fields(compiled: CompiledStruct) -> list[tuple[str, int, int]]:

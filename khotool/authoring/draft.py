@@ -92,7 +92,7 @@ class Drafter:
         return made
 
     def _members(self, number: int, base: int, depth: int) -> Iterator[_Member]:
-        """Members in order; those of anonymous structs stand in the place of these."""
+        """Members in order; those of anonymous structs in place of the structs."""
         _, count, flag, _, at = self.btf.head(number)
         for index in range(count):
             self._left -= 1
@@ -209,7 +209,7 @@ class Drafter:
         if made is None or many > MOST_ELEMENTS:
             size = self.btf.bits(element) // 8 * many
             if not 0 < size < 1 << 20:
-                notes.append(f"{name} at +{offset:#x} has no size that can be told: left out")
+                notes.append(f"{name} at +{offset:#x} has an unknown size: left out")
                 return None
             return DraftField(
                 identifier(name),
@@ -248,10 +248,10 @@ class Drafter:
         self, name: str, number: int, declared: int, outer: str, depth: int
     ) -> DraftField | None:
         """One element, at offset 0; None for what a definition cannot say."""
-        kind, count, flag, size, at = self.btf.head(number)
+        kind, _, _, size, _ = self.btf.head(number)
         if kind == KIND_PTR:
-            note = f"a pointer of the kernel to {self._target(size)}: it means nothing to the next "
-            note += "kernel"
+            target = self._target(size)
+            note = f"a kernel pointer to {target}: of no use to the next kernel"
             return DraftField(name, "u64", 0, 8, 8, notes=(note,))
         if kind == KIND_UNION:
             return self._union(name, number, outer, depth)
@@ -263,6 +263,11 @@ class Drafter:
             return DraftField(name, inner.name, 0, inner.size, inner.align, struct=number)
         if kind not in (KIND_INT, KIND_ENUM, KIND_ENUM64) or size not in WORDS:
             return None
+        return self._integer(name, number, declared)
+
+    def _integer(self, name: str, number: int, declared: int) -> DraftField:
+        """An integer or an enum, with the role that its name or its type suggests."""
+        kind, count, flag, size, at = self.btf.head(number)
         names = self._typedefs(declared)
         if kind == KIND_INT:
             (word,) = struct.unpack_from(f"{self.btf.order}I", self.btf.data, at)
@@ -349,5 +354,5 @@ class Drafter:
 
 
 def _end(member: _Member) -> int:
-    """The bit behind a bit-field."""
+    """The bit after a bit-field."""
     return member.bit + member.width

@@ -79,7 +79,7 @@ class Names:
         self._taken = dict.fromkeys(taken, 1)
 
     def take(self, name: str) -> str:
-        """The name, with a number behind it if it is taken."""
+        """The name, with a number appended if it is taken."""
         text = base = identifier(name)
         while text in self._taken:
             self._taken[base] += 1

@@ -115,7 +115,7 @@ def read_versions(where: str, section: memoryview, big: bool) -> list[str]:
     that is not UTF-8 becomes a lone surrogate.
 
     Raises:
-        InputError: cut short, another magic or version, or a rest that is no string.
+        InputError: cut short, wrong magic or version, or trailing bytes that are not strings.
     """
     if len(section) < 8:
         raise InputError(f"{where}: section {VERSIONS} has {len(section)} bytes, expected 8 + 48*N")

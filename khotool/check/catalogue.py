@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from khotool.errors import UsageError
-from khotool.findings import Severity
+from khotool.findings import Finding, Severity
 
 FAMILIES = {
     "FDT": "device tree containers",
@@ -80,6 +80,14 @@ def find_rule(name: str) -> Rule:
 def severity(identifier: str) -> Severity:
     """Severity of a rule."""
     return rules()[identifier].severity
+
+
+def count_by_severity(findings: list[Finding]) -> dict[str, int]:
+    """Number of findings of each severity, worst first."""
+    counts = {str(level): 0 for level in Severity}
+    for finding in findings:
+        counts[str(severity(finding.rule))] += 1
+    return counts
 
 
 def matches(identifier: str, pattern: str) -> bool:

@@ -69,4 +69,5 @@ class Context:
         for rule, count in self.counts.items():
             if count > MAX_PER_RULE:
                 message = f"{count - MAX_PER_RULE} more findings of this rule"
-                self.findings.append(Finding(rule, "/", message))
+                more: dict[str, int | str] = {"more": count - MAX_PER_RULE}
+                self.findings.append(Finding(rule, "/", message, None, more))

@@ -56,9 +56,9 @@ class Check:
 
     def run(self, context: Context) -> None:
         """Apply the rules, or note why not."""
-        if context.image.phase is Phase.CONSUMED and not self.when_consumed:
-            return
         why = next((text for need in self.needs if (text := need.lacking(context.image))), "")
+        if context.image.phase is Phase.CONSUMED and not self.when_consumed:
+            why = "a boot has used the handover up"
         if why:
             for identifier in self.rules:
                 context.skip(identifier, "/", why)

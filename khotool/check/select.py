@@ -1,15 +1,11 @@
-"""Which findings count: --select, --ignore, --fail-on, --baseline."""
+"""Which findings count: --select, --ignore, --fail-on."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 from khotool.check.catalogue import check_patterns, matches, severity
-from khotool.errors import InputError
 from khotool.findings import Finding, Severity
 
+MAX_BASELINE = 64 << 20
 THRESHOLDS = ("error", "warning", "note", "never")
 _LEVEL = {Severity.NOTE: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
@@ -35,36 +31,3 @@ def fails(findings: list[Finding], threshold: str) -> bool:
         return False
     level = _LEVEL[Severity(threshold)]
     return any(_LEVEL[severity(finding.rule)] >= level for finding in findings)
-
-
-def fingerprint(finding: Finding) -> str:
-    """What makes a finding the same in two runs: rule and place, not numbers."""
-    return f"{finding.rule} {finding.path}"
-
-
-def baseline_document(findings: list[Finding]) -> dict[str, Any]:
-    """Known findings, to be left out from now on."""
-    return {
-        "schema": "khotool.baseline/1",
-        "known": sorted({fingerprint(finding) for finding in findings}),
-    }
-
-
-def read_baseline(path: str) -> set[str]:
-    """Fingerprints of known findings.
-
-    Raises:
-        InputError: no such file, or not what --write-baseline writes.
-    """
-    try:
-        document = json.loads(Path(path).read_bytes())
-        known = document["known"]
-        return {str(item) for item in known}
-    except OSError as error:
-        raise InputError(
-            f"--baseline {path}: {error.strerror}; write it with --write-baseline FILE"
-        ) from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"--baseline {path}: not a baseline; write it with --write-baseline FILE"
-        ) from None

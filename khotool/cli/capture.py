@@ -115,7 +115,7 @@ LOST = {
 
 def truth_document(taken: Captured) -> dict[str, Any]:
     """What the guest saw, as JSON."""
-    from khotool.render.document import head
+    from khotool.document.dump import head
 
     return {
         **head("truth"),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
+from khotool.cli.kernels import add_kernel_options, asked_kernels
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
-from khotool.errors import UsageError
+from khotool.errors import KhotoolError, UsageError
 
 if TYPE_CHECKING:
+    from khotool.check.kernels.asked import AskedKernel
+    from khotool.check.kernels.policy import Policy
+    from khotool.check.known import Suppression
     from khotool.discovery.options import Progress
     from khotool.render.findings import Checked
+    from khotool.render.lines import Line
 
 NAME = "check"
 HELP = "look for faults, and say what a kernel would do"
@@ -21,22 +29,26 @@ EPILOG = """\
 examples:
   khotool check image.elf.xz
   khotool check vmcore --kernel 7.3               will 7.3 take it, and what is lost?
+  khotool check vmcore --kernel 7.1 --kernel 7.3 --kernel next      upgrade and rollback
+  khotool check vmcore --kernel arch/x86/boot/bzImage --assume-handler acme-nic-v1
+  khotool check vmcore --kernel 7.3 --policy policy.toml
   khotool check *.elf --output-format sarif -o findings.sarif
   khotool check vmcore --ignore MEM305 --fail-on warning
   khotool check vmcore --write-baseline known.json; khotool check vmcore --baseline known.json
 
-'khotool explain RULE' says what a rule means. Exit code 1: a finding at or above --fail-on, or a
-verdict that is not accept.
+'khotool explain RULE' says what a rule means. Exit code 0: nothing at or above --fail-on, and
+every verdict is accept, or as --policy wants it. 1: a finding or a verdict that is not so.
+3: an image could not be read; the others of the batch are checked all the same.
 """
 
-FORMATS = ("text", "concise", "json", "sarif", "github", "junit")
+FORMATS = ("text", "concise", "json", "sarif", "github", "junit", "markdown")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="captures, dumps or manifests")
     group = parser.add_argument_group("what counts")
-    group.add_argument("--kernel", metavar="RELEASE", help="add the verdict of this kernel")
+    add_kernel_options(group)
     group.add_argument(
         "--select",
         action="append",
@@ -51,10 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         choices=("error", "warning", "note", "never"),
         default="error",
-        help="lowest severity that gives exit code 1 (error)",
+        help="lowest severity that gives exit code 1 (error); never: verdicts do not, either",
     )
     group.add_argument("--baseline", metavar="FILE", help="leave out findings that it lists")
     group.add_argument("--write-baseline", metavar="FILE", help="list today's findings in FILE")
+    group.add_argument(
+        "--suppress",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="leave out findings that FILE (TOML) gives a reason and an end date for (repeat)",
+    )
     group.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="images checked at the same time (1)"
     )
@@ -70,27 +89,86 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, args.images)
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")
-    from khotool.abi.registry import load_registry
-    from khotool.abi.releases import set_of
-    from khotool.check.catalogue import check_patterns
-    from khotool.check.select import baseline_document, fails
+    from khotool.check.known import baseline_document
     from khotool.memory.atomic import replacing
 
-    args.select, args.ignore = patterns(args.select), patterns(args.ignore)
-    check_patterns([*args.select, *args.ignore])
-    if args.kernel is not None:
-        # Before images are read, which takes a while.
-        set_of(args.kernel, load_registry(args.formats).sets)
-    checked = list(check_all(args))
+    plan = plan_of(args)
+    checked = list(check_all(args, plan))
+    for one in checked:
+        for text in one.error:
+            note(args, f"error: {text}")
     if args.write_baseline is not None:
-        document = baseline_document([f for one in checked for f in one.findings])
+        document = baseline_document(one.findings for one in checked)
         with replacing(args.write_baseline) as file:
             file.write(json.dumps(document, indent=1).encode() + b"\n")
         note(args, f"wrote {args.write_baseline}")
     show(args, checked)
-    failed = any(fails(one.findings, args.fail_on) for one in checked)
-    refused = any(one.verdict is not None and one.verdict["outcome"] != "accept" for one in checked)
+    return exit_code(args, checked)
+
+
+def exit_code(args: argparse.Namespace, checked: list[Checked]) -> int:
+    """The worst of all images: one that could not be read, then findings and verdicts."""
+    from khotool.check.select import fails
+
+    unread = max((one.exit_code for one in checked), default=0)
+    if unread or args.fail_on == "never":
+        return unread
+    level = "warning" if args.strict and args.fail_on == "error" else args.fail_on
+    failed = any(fails(one.findings, level) for one in checked)
+    refused = any(not acceptable(verdict) for one in checked for verdict in one.verdicts)
     return 1 if (failed and args.write_baseline is None) or refused else 0
+
+
+def acceptable(verdict: dict[str, Any]) -> bool:
+    """True if a policy allows it; without one, if everything is accepted."""
+    if "policy" in verdict:
+        return bool(verdict["policy"]["decision"] == "proceed")
+    return bool(verdict["outcome"] == "accept")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every image is checked for; read before any of them, which take a while.
+
+    Args:
+        alone: an image that cannot be read ends the command, as it is the only one.
+    """
+
+    kernels: tuple[AskedKernel, ...]
+    policy: Policy | None
+    known: Counter[str]
+    suppressions: list[Suppression]
+    today: date
+    alone: bool
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """Read all that the flags name.
+
+    Raises:
+        KhotoolError: an unknown rule or kernel, a file that is missing or has mistakes.
+    """
+    from khotool.abi.registry import load_registry
+    from khotool.check.catalogue import check_patterns
+    from khotool.check.kernels.policy import read_policy
+    from khotool.check.known import read_baseline, read_suppressions
+
+    args.select, args.ignore = patterns(args.select), patterns(args.ignore)
+    check_patterns([*args.select, *args.ignore])
+    today = date.today()
+    suppressions = [item for path in args.suppress for item in read_suppressions(path)]
+    for item in suppressions:
+        if item.until < today:
+            text = f"a suppression of {item.rule} ended on {item.until}: {item.reason}"
+            note(args, f"warning: {text}")
+    return Plan(
+        asked_kernels(args, load_registry(args.formats)) if args.kernel else (),
+        read_policy(args.policy) if args.policy is not None else None,
+        read_baseline(args.baseline) if args.baseline is not None else Counter(),
+        suppressions,
+        today,
+        len(args.images) == 1 and (args.json or args.output_format in ("text", "json")),
+    )
 
 
 def patterns(values: list[str]) -> list[str]:
@@ -98,71 +176,112 @@ def patterns(values: list[str]) -> list[str]:
     return [item.strip() for value in values for item in value.split(",") if item.strip()]
 
 
-def check_all(args: argparse.Namespace) -> Iterator[Checked]:
+def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
     """Results of all images, in the order of the command line."""
-    if args.jobs == 1 or len(args.images) == 1:
-        with progress(args) as report:
-            for path in args.images:
-                yield check_one(path, args, report)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from functools import partial
-
     from khotool.abi.registry import load_registry
 
     # Here too, so that what is wrong with definitions is said, and once.
     load_registry(args.formats)
+    if args.jobs == 1 or len(args.images) == 1:
+        with progress(args) as report:
+            for path in args.images:
+                yield check_one(path, args, plan, report)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+
     with ProcessPoolExecutor(min(args.jobs, len(args.images))) as pool:
-        yield from pool.map(partial(check_one, args=args), args.images)
+        yield from pool.map(partial(check_one, args=args, plan=plan), args.images)
 
 
-def check_one(path: str, args: argparse.Namespace, report: Progress | None = None) -> Checked:
-    """Check one image."""
+def check_one(
+    path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
+) -> Checked:
+    """Check one image; one of several that cannot be read is an error of its own.
+
+    Raises:
+        KhotoolError: the only image cannot be read.
+    """
     from khotool.check.kernels import verdict_document
+    from khotool.check.known import new_findings, suppress
     from khotool.check.run import check_with_skips
-    from khotool.check.select import chosen, fingerprint, read_baseline
+    from khotool.check.select import chosen
     from khotool.opening.load import load_image
     from khotool.render.findings import Checked
 
-    image = load_image(path, options_from(args), report)
+    try:
+        image = load_image(path, options_from(args), report)
+    except KhotoolError as error:
+        if plan.alone:
+            raise
+        return Checked(path, error=error.lines, exit_code=error.exit_code)
     findings, skipped = check_with_skips(image)
     findings = chosen(findings, args.select, args.ignore)
-    known = read_baseline(args.baseline) if args.baseline is not None else set()
-    left = [finding for finding in findings if fingerprint(finding) not in known]
-    verdict = verdict_document(image, args.kernel) if args.kernel is not None else None
-    return Checked(path, left, skipped, verdict, len(findings) - len(left))
+    left, suppressed = suppress(findings, plan.suppressions, plan.today)
+    new = new_findings(left, plan.known)
+    verdicts = [verdict_document(image, kernel, plan.policy) for kernel in plan.kernels]
+    return Checked(path, new, skipped, verdicts, len(left) - len(new), suppressed)
 
 
 def show(args: argparse.Namespace, checked: list[Checked]) -> None:
     """Write the results in the wanted form."""
+    style = "json" if args.json else args.output_format
+    {
+        "json": _show_json,
+        "sarif": _show_sarif,
+        "junit": _show_junit,
+        "text": _show_text,
+    }.get(style, _show_lines)(args, checked)
+
+
+def _show_json(args: argparse.Namespace, checked: list[Checked]) -> None:
+    from khotool.document.dump import head
     from khotool.render import findings as render
 
-    style = "json" if args.json else args.output_format
-    if style == "json":
-        from khotool.render.document import head
+    if len(checked) == 1:
+        write_json({**head("check"), **render.checked_json(checked[0])}, args)
+        return
+    images = [render.checked_json(one) for one in checked]
+    totals = render.totals_json(checked)
+    write_json({**head("check"), "images": images, "totals": totals}, args)
 
-        if len(checked) == 1:
-            write_json({**head("check"), **render.checked_json(checked[0])}, args)
-        else:
-            images = [render.checked_json(one) for one in checked]
-            write_json({**head("check"), "images": images}, args)
-    elif style == "sarif":
-        write_json(render.sarif_document(checked), args)
-    elif style == "junit":
-        from khotool.findings import Severity
 
-        level = None if args.fail_on == "never" else Severity(args.fail_on)
-        write_text(render.junit_text(checked, level), args)
-    elif style == "github":
-        write_text("\n".join(line for one in checked for line in render.github_lines(one)), args)
+def _show_sarif(args: argparse.Namespace, checked: list[Checked]) -> None:
+    from khotool.cli.main import project_url
+    from khotool.render.sarif import sarif_document
+
+    write_json(sarif_document(checked, project_url("Homepage")), args)
+
+
+def _show_junit(args: argparse.Namespace, checked: list[Checked]) -> None:
+    from khotool.findings import Severity
+    from khotool.render.junit import junit_text
+
+    level = None if args.fail_on == "never" else Severity(args.fail_on)
+    write_text(junit_text(checked, level), args)
+
+
+def _show_text(args: argparse.Namespace, checked: list[Checked]) -> None:
+    from khotool.render.findings import text_lines, totals_line
+
+    verbose = getattr(args, "verbose", False)
+
+    def lines() -> Iterator[Line]:
+        for one in checked:
+            yield from text_lines(one, verbose=verbose)
+        if len(checked) > 1:
+            yield totals_line(checked)
+
+    write_lines(lines(), args)
+
+
+def _show_lines(args: argparse.Namespace, checked: list[Checked]) -> None:
+    from khotool.render import annotations
+
+    if args.output_format == "markdown":
+        lines = annotations.markdown_lines(checked)
+    elif args.output_format == "github":
+        lines = (line for one in checked for line in annotations.github_lines(one))
     else:
-        write_lines(
-            (
-                line
-                for one in checked
-                for line in render.text_lines(
-                    one, concise=style == "concise", verbose=getattr(args, "verbose", False)
-                )
-            ),
-            args,
-        )
+        lines = (line for one in checked for line in annotations.concise_lines(one))
+    write_text("\n".join(lines), args)

@@ -69,6 +69,10 @@ COMMANDS: tuple[Command, ...] = (
     _command("formats", "list and show the ABI definitions"),
     _command("rules", "list the rules of check"),
     _command("explain", "explain one rule"),
+    _command("graph", "show what files, devices and FLBs need of each other"),
+    _command("schema", "print the JSON Schema of a document"),
+    _command("config", "show the settings that apply, and where they come from"),
+    _command("man", "write manual pages"),
     _command("completion", "print a completion script for a shell"),
 )
 

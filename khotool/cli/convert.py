@@ -15,7 +15,7 @@ examples:
   khotool convert linux-6.19.elf --to 7.3 -o as-7.3.elf
   khotool convert vmcore --to kho-v3 -o as-7.1.elf
 
-What the other version cannot express is listed on standard error.
+What the other version cannot express is listed on standard error, and with --json in `lost`.
 """
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", required=True, metavar="ABI", help="kernel release or root string, such as 7.3"
     )
     add_memory_option(parser)
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about the image on stdout")
     add_image_options(parser)
 
 
@@ -42,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
         write_image(output, built)
     for line in built.lost:
         note(args, f"lost: {line}")
-    describe_written(args, output, built)
+    describe_written(args, output, built, "convert")
     return 0

@@ -25,6 +25,7 @@ examples:
   khotool dump --json vmcore | jq '.luo.sessions[].name'
   khotool dump --json --full --blobs payload vmcore -o model.json
   khotool dump --dts vmcore /memblock | dtc -O dtb -o memblock.dtb
+  khotool dump --fdt board.dtb                    any device tree, with offsets and problems
 
 PATH is a path as dump prints it; put it in quotes, brackets mean something to a shell.
 """
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
     )
+    group.add_argument(
+        "--fdt",
+        action="store_true",
+        help="any flattened device tree as it is: offsets, values, problems; PATH is a node",
+    )
+    group.add_argument("--hex", action="store_true", help="with --fdt: the bytes of its tokens")
     group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
     group.add_argument(
         "--full", action="store_true", help="with --json: everything that encode needs"
@@ -71,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--blobs goes with --json --full: only that document names the files")
     if sum((args.summary, args.dts, args.json)) > 1:
         raise UsageError("--summary, --json and --dts are three answers; ask for one of them")
+    if args.fdt:
+        from khotool.cli import dump_fdt
+
+        return dump_fdt.run(args)
+    if args.hex:
+        raise UsageError("--hex goes with --fdt; khotool hex shows the bytes of an image")
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import geometry_hint, strict_exit
 
@@ -102,12 +115,13 @@ def select(image: Image, path: str | None) -> Node | None:
 
 def document(image: Image, node: Node | None, args: argparse.Namespace) -> object:
     """The JSON document that the flags ask for."""
-    from khotool.render.document import dump_document, path_document
-    from khotool.render.severity import findings_of
+    from khotool.check.catalogue import count_by_severity
+    from khotool.check.run import check_image
+    from khotool.document.dump import dump_document, path_document
 
     if node is not None:
         return path_document(image, node)
-    made = dump_document(image, findings_of(image))
+    made = dump_document(image, count_by_severity(check_image(image)))
     if args.full:
         from khotool.document.digest import seal
         from khotool.document.full import full_document
@@ -122,13 +136,13 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> objec
 
 def lines(image: Image, node: Node | None, args: argparse.Namespace) -> Iterator[Line]:
     """The text that the flags ask for."""
+    from khotool.check.run import check_image
     from khotool.render.lines import Line
     from khotool.render.overview import finding_lines, header_lines, summary_lines
-    from khotool.render.severity import findings_of
     from khotool.render.tree import TreeOptions, tree_lines
 
     if args.summary:
-        yield from summary_lines(image, findings_of(image))
+        yield from summary_lines(image, check_image(image))
         return
     rows = args.rows if args.rows is not None else 16 if args.depth is not None else 0
     options = TreeOptions(args.depth, rows, args.verbose)
@@ -139,4 +153,4 @@ def lines(image: Image, node: Node | None, args: argparse.Namespace) -> Iterator
     yield Line()
     yield from tree_lines(image, image.tree, options)
     yield Line()
-    yield from finding_lines(findings_of(image))
+    yield from finding_lines(check_image(image))

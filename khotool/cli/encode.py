@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, progress, refuse_same_file
@@ -47,10 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="payload that dump --blobs wrote (default: as the model says)",
     )
     parser.add_argument(
+        "--contents",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder from which a manifest may take contents, beside its own (repeat)",
+    )
+    parser.add_argument(
         "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
     )
     add_memory_option(parser)
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about the image on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,9 +67,11 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, [args.model])
     from khotool.abi.registry import load_registry
     from khotool.encode.segments import write_image
+    from khotool.manifest.making import Making
     from khotool.opening.models import build_model, read_model
 
     registry = load_registry(args.formats)
+    making = Making.of_author(Path(args.model).parent, [Path(name) for name in args.contents])
     with progress(args) as report:
         built = build_model(
             read_model(args.model),
@@ -71,9 +81,10 @@ def run(args: argparse.Namespace) -> int:
             blobs=args.blobs,
             memory=memory_ranges(args),
             progress=report,
+            making=making,
         )
         write_image(output, built)
     for line in built.lost:
         note(args, f"not taken over: {line}")
-    describe_written(args, output, built)
+    describe_written(args, output, built, "encode")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from khotool.cli.options import add_output_options
-from khotool.cli.output import write_lines
+from khotool.cli.output import write_json, write_lines
 
 NAME = "explain"
 HELP = "explain one rule"
@@ -19,7 +19,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("rule", metavar="RULE", help="id or slug, as khotool rules lists them")
-    add_output_options(parser, json=False)
+    add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +28,12 @@ def run(args: argparse.Namespace) -> int:
     from khotool.render.lines import Line
 
     rule = find_rule(args.rule)
+    if args.json:
+        from khotool.cli.rules import rule_json
+        from khotool.document.dump import head
+
+        write_json({**head("explain"), **rule_json(rule)}, args)
+        return 0
     lines = [Line().add(f"{rule.id} {rule.slug}", "name").add(f"  {rule.severity}", "dim")]
     rows = (("what", rule.what), ("why", rule.why), ("example", rule.example), ("do", rule.do))
     for label, text in rows:

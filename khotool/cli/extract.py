@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, progress, refuse_same_file
+from khotool.cli.output import note, print_json, progress, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", type=sha256, metavar="SHA256", help="exit 1, and keep nothing, on a mismatch"
     )
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about what was written on stdout")
     add_image_options(parser)
 
 
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     """Extract."""
     if args.output is None:
         raise UsageError("give -o FILE, or -o - for standard output")
+    if args.json and args.output == "-":
+        raise UsageError("--json and -o - both write to standard output; name a file with -o")
     if args.all and (args.raw or args.verify or args.output == "-"):
         raise UsageError("--all writes a folder: it goes neither with --raw nor --verify nor -o -")
     refuse_same_file(args, [args.image])
@@ -102,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(args) as report:
         done = _write_file(image, plan, args, _teller(report, plan.size))
     _describe(args, args.output, done)
+    _print_document(args, done, plan.notes)
     return 0
 
 
@@ -159,7 +163,26 @@ def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     _say(args, [f"note: {text}" for text in result.notes])
     files = [row for row in result.manifest["files"] if "file" in row]
     _describe(args, f"{args.output}: {len(files)} files", result.total)
+    _print_document(args, result.total, [*result.notes, *result.failed])
     return _failed(args, result)
+
+
+def _print_document(args: argparse.Namespace, done: Written, notes: Iterable[str]) -> None:
+    if not args.json:
+        return
+    from khotool.document.dump import head
+
+    document = {
+        **head("extract"),
+        "output": args.output,
+        "path": args.path,
+        "bytes": done.size,
+        "data": done.data,
+        "holes": done.holes,
+        "missing": done.missing,
+        "notes": list(notes),
+    }
+    print_json(document, args)
 
 
 def _failed(args: argparse.Namespace, result: Folder) -> int:

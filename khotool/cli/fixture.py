@@ -84,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
 
 def dump_text(image: Image) -> str:
     """The dump of an image as JSON text, without what depends on the program."""
-    from khotool.render.document import dump_document
+    from khotool.document.dump import dump_document
     from khotool.render.json import json_chunks
 
-    document: dict[str, Any] = dump_document(image, [])
+    document: dict[str, Any] = dump_document(image)
     for part in (document, document["image"]):
         for key in VOLATILE:
             part.pop(key, None)

@@ -177,7 +177,7 @@ def run_scan(args: argparse.Namespace) -> int:
         )
     seconds = time.monotonic() - begin
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         totals = {
             "folder": args.output,
@@ -281,7 +281,7 @@ def write_answer(answer: Answer, args: argparse.Namespace) -> None:
     if args.json and args.csv:
         raise UsageError("--json and --csv: give one of them")
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         document = {"columns": answer.columns, "rows": list(answer.records())}
         write_json({**head("fleet"), **document}, args)
@@ -318,7 +318,7 @@ def run_compare(args: argparse.Namespace) -> int:
 
     found = compare(Store.at(args.old), Store.at(args.new))
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         parts = {
             name: {"columns": answer.columns, "rows": list(answer.records())}

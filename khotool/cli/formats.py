@@ -26,6 +26,8 @@ examples:
   khotool formats show luo-v5
   khotool formats show kho-v4 --page-size 16K
   khotool formats list --formats ./my-formats
+  khotool formats new acme-nic-v1 -o my-formats/acme-nic-v1.toml
+  khotool formats diff old/demo.toml new/demo.toml
   khotool formats check ./my-formats                        file, line and reason of every mistake
   khotool formats import vmlinux demo_ser --kind file -o my-formats/demo.toml
   khotool formats header memfd-v2 -o memfd.h
@@ -36,7 +38,7 @@ Definitions are those that khotool ships, then those of installed packages, of t
 ~/.config/khotool/formats, of folders in KHOTOOL_FORMATS, and of --formats; a later one wins.
 """
 
-FURTHER = ("check", "diff", "btf", "import", "header", "versions")
+FURTHER = ("new", "check", "diff", "btf", "import", "header", "versions")
 """Sub-commands in modules of their own, ``khotool.cli.formats_NAME``, offered where they exist."""
 
 
@@ -106,7 +108,7 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
     # What kernels speak comes first; postings and plans behind it.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
         from khotool.render.formats import list_json
 
         write_json({**head("formats"), "formats": [list_json(registry, d) for d in found]}, args)

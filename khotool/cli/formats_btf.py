@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         why = "has hardly a struct of KHO; was it built with CONFIG_KEXEC_HANDOVER?"
         raise InputError(f"{args.file}: this kernel {why} --kernel RELEASE compares it anyway")
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         rows = [
             {"format": d.definition, "struct": d.struct, "field": d.field, "message": d.message}

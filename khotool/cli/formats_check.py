@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         folder = name if Path(name).is_dir() else os.path.dirname(name)
         mistakes += [replace(one, file=os.path.join(folder, one.file)) for one in found]
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         rows = [
             {

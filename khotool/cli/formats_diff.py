@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_output_options, page_size
 from khotool.cli.output import write_json, write_text
+
+if TYPE_CHECKING:
+    from khotool.abi.definition import Definition
+    from khotool.abi.registry import Registry
 
 HELP = "compare two definitions: breaking, compatible, cosmetic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("old", metavar="A", help="id of a definition, such as memfd-v1")
-    parser.add_argument("new", metavar="B", help="id of another, such as memfd-v2")
+    parser.add_argument(
+        "old", metavar="A", help="id of a definition, such as memfd-v1, or a TOML file"
+    )
+    parser.add_argument("new", metavar="B", help="id or file of another, such as memfd-v2")
     parser.add_argument(
         "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
     )
@@ -23,18 +31,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
+def named(name: str, known: Registry) -> tuple[Definition, Registry]:
+    """A definition by id or file, and a registry in which it is the one of its id.
+
+    Raises:
+        UsageError: no such id.
+        InputError: the file cannot be read.
+        DefinitionError: the file has mistakes.
+    """
+    from khotool.abi.load import load_definition
+    from khotool.abi.registry import Registry
+    from khotool.errors import InputError
+
+    if not name.endswith(".toml"):
+        return known.get(name), known
+    try:
+        raw = Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}; name a definition that exists") from None
+    definition = load_definition(raw, name)
+    return definition, Registry([*known, definition])
+
+
 def run(args: argparse.Namespace) -> int:
     """Compare; 1 if a change is breaking."""
     from khotool.abi.geometry import Geometry
     from khotool.abi.registry import load_registry
     from khotool.authoring.compare import Impact, compare_definitions
 
-    registry = load_registry(args.formats)
-    changes = compare_definitions(
-        registry.get(args.old), registry.get(args.new), registry, Geometry(args.page_size)
-    )
+    known = load_registry(args.formats)
+    (old, before), (new, after) = named(args.old, known), named(args.new, known)
+    changes = compare_definitions(old, new, before, Geometry(args.page_size), after)
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         rows = [{"impact": c.impact, "where": c.where, "message": c.message} for c in changes]
         write_json(

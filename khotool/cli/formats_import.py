@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
-from khotool.errors import InputError, UsageError
+from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
@@ -98,15 +98,10 @@ def _from_header(
     """As ``_from_btf``."""
     from khotool.abi.definition import Kind
     from khotool.authoring.c_header import MAX_HEADER, HeaderDrafter
+    from khotool.memory.regular import read_regular
     from khotool.render.draft import header_draft_text
 
-    try:
-        with open(file, "rb") as opened:
-            raw = opened.read(MAX_HEADER + 1)
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}; name a header that exists") from None
-    if len(raw) > MAX_HEADER:
-        raise InputError(f"{file}: more than {MAX_HEADER >> 20} MiB; this is not a header")
+    raw = read_regular(file, limit=MAX_HEADER, advice="name a header that exists")
     drafter = HeaderDrafter(raw.decode("utf-8", "replace"), os.path.basename(file), registry)
     for name in names:
         drafter.draft(name)

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         found = versions_of(kernel, args.kernel, registry)
         del kernel
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         write_json(
             {

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     places = Places(image)
     pieces = read(image, places, spans)
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
         from khotool.render.hex import piece_json
         from khotool.render.json import Rows
 

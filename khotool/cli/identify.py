@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     identifier = Identifier(image)
     found = [(address, identifier.identify(address)) for address in addresses]
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
         document = head("identify")
         document["addresses"] = [

@@ -29,6 +29,7 @@ HELP = "look at the running host"
 EPILOG = """\
 examples:
   khotool live --why                  what this host lets khotool read, and what is missing
+  sudo khotool live --booted && echo "this boot was a live update"
   sudo khotool live --summary         what it hands over, or was handed, in ten lines
   sudo khotool live --root out        the handover that is being prepared
   sudo khotool live '/LUO/sessions[vm-alpha]'
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is shown")
     group.add_argument(
         "--why", action="store_true", help="list what reading needs, and what this host has of it"
+    )
+    group.add_argument(
+        "--booted", action="store_true", help="was this boot a live update? exit code 0 if it was"
     )
     group.add_argument("--summary", action="store_true", help="about ten lines")
     group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree, with rows")
@@ -103,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             write_lines(why_lines(found), args)
         return 0
+    if args.booted:
+        return booted(found, args)
     from khotool.cli.notes import strict_exit
     from khotool.host.live import open_live
 
@@ -126,6 +132,8 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         UsageError: two options contradict each other.
         InputError: a folder does not exist.
     """
+    if args.booted:
+        refuse_beside_booted(args)
     if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
         raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
     if args.anonymize and args.pack is None:
@@ -134,10 +142,51 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
     if isinstance(args.root, str) and args.root not in DIRECTIONS:
         raise UsageError(f"--root {args.root}: expected in, out or a root's address")
+    refuse_missing_folders(args)
+
+
+def refuse_missing_folders(args: argparse.Namespace) -> None:
+    """Refuse folders of a host that do not exist.
+
+    Raises:
+        InputError: there is one.
+    """
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
     if args.debugfs is not None and not Path(args.debugfs).is_dir():
         raise InputError(f"--debugfs {args.debugfs}: no such folder; name the kho folder itself")
+
+
+def refuse_beside_booted(args: argparse.Namespace) -> None:
+    """Refuse options that ask for something else than ``--booted`` does.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if args.path or any((args.why, args.summary, args.dts, args.pack, args.root)):
+        raise UsageError("--booted is a question of its own; leave out the other option")
+
+
+def booted(found: Survey, args: argparse.Namespace) -> int:
+    """Say whether this boot was a live update, and what it took over.
+
+    Returns:
+        0 if it was, 1 if not.
+
+    Raises:
+        InputError: the host does not let us see; names what is missing.
+    """
+    from khotool.host.booted import boot_of
+    from khotool.render.booted import booted_json, booted_lines
+
+    options = options_from(args)
+    options.debugfs = None
+    boot = boot_of(found, options, scan=args.scan)
+    if args.json:
+        write_json(live_document(found) | {"booted": booted_json(boot)}, args)
+    else:
+        write_lines(booted_lines(boot), args)
+    return 0 if boot.live_update else 1
 
 
 def show(image: Image, found: Survey, args: argparse.Namespace) -> None:
@@ -215,7 +264,7 @@ def pack(image: Image, args: argparse.Namespace) -> int:
 
 def live_document(found: Survey, made: object = None) -> dict[str, Any]:
     """The answer as JSON: the host, then what ``khotool dump --json`` says."""
-    from khotool.render.document import head
+    from khotool.document.dump import head
 
     result = head("live")
     result["host"] = {

@@ -65,6 +65,7 @@ def _main(argv: Sequence[str] | None) -> int:
 def _run(words: list[str]) -> int:
     from khotool.cli.parser import command_parser, find_command, split, top_parser
     from khotool.errors import UsageError
+    from khotool.limits import Limits
 
     before, name, rest = split(words)
     top = top_parser()
@@ -86,35 +87,37 @@ def _run(words: list[str]) -> int:
         return 0
     command = find_command(name)
     parser = command_parser(command)
-    args = parser.parse_intermixed_args(rest) if _plain(parser) else parser.parse_args(rest)
     from khotool.cli.commands import load
+    from khotool.cli.settings import parse_with_settings
+    from khotool.cli.standard_input import take_standard_input
 
+    args = parse_with_settings(parser, command.name, rest)
+    take_standard_input(args)
+    run = load(command).run
+    chosen = getattr(args, "limit", None)
     try:
-        return load(command).run(args)
+        if isinstance(chosen, Limits) and (chosen.seconds or chosen.memory or chosen.written):
+            from khotool.cli.budget import within
+
+            with within(chosen):
+                return run(args)
+        return run(args)
     finally:
         _tell_problems(quiet=getattr(args, "quiet", False))
 
 
 def _tell_problems(*, quiet: bool) -> None:
-    """What is wrong with installed packages and the user's folders, after all other output."""
+    """What is wrong with packages, the user's folders and files that change, after all output."""
+    lost = sys.modules.get("khotool.memory.lost")
+    for line in lost.changes() if lost is not None else ():
+        if not quiet:
+            print(f"khotool: warning: {one_line(line)}", file=sys.stderr)
     plugins = sys.modules.get("khotool.plugins")
     if plugins is None:
         return
     for problem in plugins.take_problems():
         if not quiet:
             print(f"khotool: warning: {one_line(problem)}", file=sys.stderr)
-
-
-def _plain(parser: object) -> bool:
-    """True if options may be between positional arguments: not with sub-commands."""
-    import argparse
-
-    actions = getattr(parser, "_actions", [])
-    return not any(
-        isinstance(action, argparse._SubParsersAction)
-        or action.nargs in (argparse.REMAINDER, argparse.PARSER)
-        for action in actions
-    )
 
 
 def _quiet_flush(code: int) -> int:
@@ -177,7 +180,11 @@ def _bug(error: Exception) -> int:
 
 
 def _issues() -> str:
-    """Where to report, as ``[project.urls]`` of pyproject.toml has it."""
+    return project_url("Issues") or "the maintainers of your copy"
+
+
+def project_url(name: str) -> str:
+    """An address of ``[project.urls]`` of pyproject.toml; empty if there is none."""
     from importlib.metadata import PackageNotFoundError, metadata
 
     try:
@@ -185,4 +192,4 @@ def _issues() -> str:
     except PackageNotFoundError:
         urls = []
     known = dict(url.split(", ", 1) for url in urls if ", " in url)
-    return known.get("Issues") or "the maintainers of your copy"
+    return str(known.get(name, ""))

@@ -13,10 +13,11 @@ def strict_exit(image: Image, args: argparse.Namespace) -> int:
     """0; with ``--strict`` 1 if there is a finding of severity warning or error."""
     if not args.strict:
         return 0
+    from khotool.check.catalogue import severity
+    from khotool.check.run import check_image
     from khotool.findings import Severity
-    from khotool.render.severity import findings_of, severity_of
 
-    loud = [f for f in findings_of(image) if severity_of(f.rule) is not Severity.NOTE]
+    loud = [f for f in check_image(image) if severity(f.rule) is not Severity.NOTE]
     return 1 if loud else 0
 
 

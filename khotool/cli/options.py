@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from khotool.limits import Limits
@@ -99,13 +100,15 @@ def abi(text: str) -> tuple[str, str | None]:
     return identifier, layout if equals else None
 
 
-def limits(text: str) -> Limits:
-    """``nodes=N,depth=N,bytes=N,chain=N,scan=N``, any of them.
+def limits(text: str) -> Limits | None:
+    """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``.
 
     Raises:
         argparse.ArgumentTypeError: an unknown name, or no number.
     """
-    names = ("nodes", "depth", "bytes", "chain", "scan")
+    names = [field.name for field in fields(Limits)]
+    if text == "show":
+        return None
     chosen: dict[str, int] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
@@ -120,6 +123,24 @@ def limits(text: str) -> Limits:
                 f"{part!r}: expected one of {', '.join(names)} with a number above 0"
             )
     return Limits(**chosen)
+
+
+class LimitAction(argparse.Action):
+    """Keep the limits, or print those that hold by default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Print and leave for ``show``."""
+        if values is None:
+            for field in fields(Limits):
+                print(f"{field.name:8} {getattr(Limits(), field.name) or 'no limit'}")
+            parser.exit()
+        setattr(namespace, self.dest, values)
 
 
 def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
@@ -184,9 +205,11 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--limit",
         type=limits,
+        action=LimitAction,
         metavar="NAME=N,...",
         default=Limits(),
-        help="nodes, depth, bytes, chain, scan; K, M, G allowed",
+        help="nodes, depth, chain, bytes, scan; seconds, memory, written of the command; "
+        "'show' prints them all",
     )
     group.add_argument(
         "--strict", action="store_true", help="exit 1 if there is a warning or an ambiguity"
@@ -194,12 +217,13 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
 
 
 def add_output_options(
-    parser: argparse.ArgumentParser, *, json: bool = True, output: bool = True
+    parser: argparse.ArgumentParser, *, json: bool | str = True, output: bool = True
 ) -> None:
     """Flags that say where the answer goes and how it looks."""
     group = parser.add_argument_group("output")
     if json:
-        group.add_argument("--json", action="store_true", help="JSON instead of text")
+        text = json if isinstance(json, str) else "JSON instead of text"
+        group.add_argument("--json", action="store_true", help=text)
     if output:
         group.add_argument("-o", "--output", metavar="FILE", help="write to FILE, all or nothing")
     group.add_argument(
@@ -207,6 +231,13 @@ def add_output_options(
         choices=("auto", "always", "never"),
         default="auto",
         help="colours; NO_COLOR and FORCE_COLOR are honoured",
+    )
+    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters only")
+    group.add_argument(
+        "--no-pager",
+        dest="pager",
+        action="store_false",
+        help="do not show long output on a terminal with a pager",
     )
     group.add_argument("--progress", choices=("auto", "never"), default="auto")
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 100
 """Columns of text that does not go to a terminal."""
+ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "→": ">"})
+"""Lines of trees without a character beyond ASCII."""
 PATIENCE = 0.5
 """Seconds of work before progress is shown."""
 
@@ -127,12 +129,19 @@ def write_lines(lines: Iterable[Line], args: argparse.Namespace) -> None:
     from khotool.render.lines import coloured, plain
 
     style = coloured if wants_color(args) else plain
+    ascii_only = getattr(args, "ascii", False)
 
     def chunks(write: Callable[[str], object]) -> None:
         for text in style(lines, width()):
-            write(text)
+            write(text.translate(ASCII) if ascii_only else text)
 
-    emit(args, chunks)
+    from khotool.cli.pager import paged
+
+    with paged(args) as write:
+        if write is None:
+            emit(args, chunks)
+        else:
+            chunks(write)
 
 
 def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], object]) -> None:
@@ -179,6 +188,15 @@ def write_json(document: object, args: argparse.Namespace) -> None:
             write(chunk)
 
     emit(args, chunks)
+
+
+def print_json(document: object, args: argparse.Namespace) -> None:
+    """Write a document to stdout where ``-o`` names what the document is about."""
+    from khotool.render.json import json_chunks
+
+    write = _stdout_writer()
+    for chunk in json_chunks(document, compact=getattr(args, "compact", False)):
+        write(chunk)
 
 
 def note(args: argparse.Namespace, message: str, *, verbose: bool = False) -> None:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anonymize", action="store_true", help="replace session and region names by hashes"
     )
-    add_output_options(parser, json=False)
+    add_output_options(parser, json="a document about the image on stdout")
     add_image_options(parser)
 
 
@@ -35,12 +35,14 @@ def run(args: argparse.Namespace) -> int:
     """Pack the image."""
     output = image_output(args)
     image = open_with_progress(args.image, args)
+    from khotool.check.rules.lists import after_list_ends
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
 
-    built = pack_image(image, payload=args.payload, anonymize=args.anonymize)
+    also = after_list_ends(image)
+    built = pack_image(image, payload=args.payload, anonymize=args.anonymize, also=also)
     write_image(output, built)
     for line in built.lost:
         note(args, line)
-    describe_written(args, output, built)
+    describe_written(args, output, built, "pack")
     return 0

@@ -22,6 +22,7 @@ examples:
   khotool pages --unowned vmcore            preserved pages that nothing reaches: leaks
   khotool pages --unpreserved vmcore        reached pages that are not preserved: corruption
   khotool pages --unclaimed vmcore          after a boot: what nobody has claimed yet
+  khotool pages --by session vmcore         how much each session keeps, contents and records
   khotool pages --owner '/LUO/sessions[vm-alpha]' --csv vmcore
 """
 
@@ -31,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     group = parser.add_argument_group("what is shown")
     group.add_argument("--summary", action="store_true", help="totals only, no ranges")
+    group.add_argument(
+        "--by",
+        choices=("session", "handler", "owner", "entry"),
+        help="sizes in groups instead of ranges",
+    )
     group.add_argument("--csv", action="store_true", help="CSV instead of text")
     group.add_argument("--unowned", action="store_true", help="only what has no owner")
     group.add_argument(
@@ -47,8 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Decode the image and list its pages."""
+def refuse_contradictions(args: argparse.Namespace) -> None:
+    """Refuse options that do not fit together.
+
+    Raises:
+        UsageError: two options contradict each other.
+    """
     if args.json and args.csv:
         raise UsageError("--json and --csv are two answers; ask for one of them")
     if args.unowned and (args.owner or args.unpreserved):
@@ -57,11 +67,23 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--unclaimed does not go with --unpreserved")
     if args.csv and args.summary:
         raise UsageError("--summary has no CSV form; leave out one of --csv and --summary")
+    if args.by and (
+        args.unowned or args.unclaimed or args.unpreserved or args.owner or args.summary
+    ):
+        raise UsageError("--by shows all preserved memory; leave out the other selection")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and list its pages."""
+    refuse_contradictions(args)
     image = open_with_progress(args.image, args)
     from khotool.absent import Absent
     from khotool.cli.notes import strict_exit
     from khotool.render.pages import Selection, csv_lines, ownership_of, text_lines
 
+    if args.by:
+        show_groups(image, args)
+        return strict_exit(image, args)
     owner = owner_path(image, args.owner)
     selection = Selection(args.unowned, args.unpreserved, owner, args.unclaimed)
     ownership = ownership_of(image, selection)
@@ -79,6 +101,21 @@ def run(args: argparse.Namespace) -> int:
     return strict_exit(image, args)
 
 
+def show_groups(image: Image, args: argparse.Namespace) -> None:
+    """Sizes by session, handler, owner or entry."""
+    from khotool.render.usage import usage_csv, usage_document, usage_lines
+    from khotool.view.usage import By, usage
+
+    by = By(args.by)
+    groups = usage(image, by)
+    if args.json:
+        write_json(usage_document(image, by, groups), args)
+    elif args.csv:
+        emit(args, lambda write: write(usage_csv(image, groups)))
+    else:
+        write_lines(usage_lines(image, by, groups), args)
+
+
 def owner_path(image: Image, path: str | None) -> str | None:
     """``--owner`` as the model spells it; a path that names nothing is an error."""
     if path is None:
@@ -91,7 +128,7 @@ def owner_path(image: Image, path: str | None) -> str | None:
 def document(image: Image, selection: Selection, *, ranges: bool) -> object:
     """``khotool.pages/1``."""
     from khotool.absent import Absent
-    from khotool.render.document import head
+    from khotool.document.dump import head
     from khotool.render.json import Rows
     from khotool.render.pages import ownership_of, row_json, rows, summary, unclaimed_summary
     from khotool.view.luo import Luo

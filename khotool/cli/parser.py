@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import NoReturn
 
 from khotool.cli.commands import COMMANDS, Command, available, load
@@ -28,8 +30,62 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing usage and leaving."""
-        name = self.prog if self.prog != "khotool" else "khotool"
-        raise UsageError(f"{message}; see '{name} --help'")
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """Parse the words of a command; options may be between positional arguments.
+
+        Raises:
+            UsageError: with the nearest option for one that is not known.
+        """
+        if any(_takes_the_rest(action) for action in self._actions):
+            args, extra = self.parse_known_args(words)
+        else:
+            args, extra = self.parse_known_intermixed_args(words)
+        unknown = next((word for word in extra if word.startswith("-")), None)
+        if unknown is not None:
+            name = unknown.partition("=")[0]
+            chosen = list(parsers_of(self, words))
+            known = [o for parser in chosen for o in parser._option_string_actions]
+            chosen[-1].error(f"unknown option {name}{nearest(name, known)}")
+        if extra:
+            self.error(f"unexpected argument {extra[0]!r}")
+        return args
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        hint = nearest(str(value), names) or f"; expected one of {', '.join(names)}"
+        raise argparse.ArgumentError(action, f"unknown value {value!r}{hint}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A suggestion, if a known name is near."""
+    # Dashes are no likeness.
+    names = {word.lstrip("-"): word for word in known}
+    near = get_close_matches(name.lstrip("-"), names, 1, 0.7)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def _takes_the_rest(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._SubParsersAction) or action.nargs in (
+        argparse.REMAINDER,
+        argparse.PARSER,
+    )
+
+
+def parsers_of(parser: argparse.ArgumentParser, words: Iterable[str]) -> Iterator[Parser]:
+    """A parser, and those of the actions that words name."""
+    while isinstance(parser, Parser):
+        yield parser
+        inner = next(
+            (a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None
+        )
+        name = next((w for w in words if inner is not None and w in inner.choices), None)
+        if inner is None or name is None:
+            return
+        parser = inner.choices[name]
 
 
 def make_parser(prog: str, description: str, epilog: str = "") -> Parser:
@@ -76,8 +132,6 @@ def find_command(name: str) -> Command:
             return command
     if any(command.name == name for command in COMMANDS):
         raise UsageError(f"command {name}: not part of this version; see 'khotool --help'")
-    from difflib import get_close_matches
-
     near = get_close_matches(name, [command.name for command in here], n=1)
     if near:
         hint = f"did you mean '{near[0]}'?"

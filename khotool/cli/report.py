@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
+from khotool.cli.kernels import add_kernel_options, asked_kernels
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_text
 from khotool.errors import UsageError
@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   khotool report vmcore -o report.html
   khotool report vmcore --kernel 7.3 -o report.html      and what that kernel would do
+  khotool report vmcore --kernel 7.1 --kernel next -o report.html       several, as a matrix
 
 The page is complete in itself: it loads nothing, and can be mailed or attached.
 """
@@ -23,7 +24,7 @@ The page is complete in itself: it loads nothing, and can be mailed or attached.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument("--kernel", metavar="RELEASE", help="add the verdict of this kernel")
+    add_kernel_options(parser.add_argument_group("verdicts"))
     add_output_options(parser, json=False)
     add_image_options(parser)
 
@@ -33,20 +34,14 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         raise UsageError("a report is a page for a browser: give -o report.html")
     image = open_with_progress(args.image, args)
+    from khotool.check.kernels import verdict_document
+    from khotool.check.kernels.policy import read_policy
+    from khotool.check.run import check_image
     from khotool.render.report_html import report_page
-    from khotool.render.severity import findings_of
 
-    findings = findings_of(image)
-    write_text(report_page(image, findings, verdict_of(image, args.kernel)), args)
+    policy = read_policy(args.policy) if args.policy is not None else None
+    kernels = asked_kernels(args, image.registry)
+    verdicts = [verdict_document(image, kernel, policy) for kernel in kernels]
+    write_text(report_page(image, check_image(image), verdicts), args)
     note(args, f"wrote {args.output}; open it in a browser")
     return 0
-
-
-def verdict_of(image: Any, kernel: str | None) -> dict[str, Any] | None:
-    """The verdict of a kernel, as ``check --kernel`` has it in JSON."""
-    if kernel is None:
-        return None
-    from khotool.check.kernels import verdict_document
-
-    document: dict[str, Any] = verdict_document(image, kernel)
-    return document

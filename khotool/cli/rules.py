@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json, write_lines
+
+if TYPE_CHECKING:
+    from khotool.check.catalogue import Rule
 
 NAME = "rules"
 HELP = "list the rules of check"
@@ -22,26 +26,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
+def rule_json(rule: Rule) -> dict[str, str]:
+    """One rule."""
+    return {
+        "id": rule.id,
+        "slug": rule.slug,
+        "severity": str(rule.severity),
+        "what": rule.what,
+        "why": rule.why,
+        "example": rule.example,
+        "do": rule.do,
+    }
+
+
 def run(args: argparse.Namespace) -> int:
     """List the rules by family."""
     from khotool.check.catalogue import FAMILIES, rules
     from khotool.render.lines import Line
 
     if args.json:
-        from khotool.render.document import head
+        from khotool.document.dump import head
 
-        rows = [
-            {
-                "id": r.id,
-                "slug": r.slug,
-                "severity": str(r.severity),
-                "what": r.what,
-                "why": r.why,
-                "example": r.example,
-                "do": r.do,
-            }
-            for r in rules().values()
-        ]
+        rows = [rule_json(rule) for rule in rules().values()]
         write_json({**head("rules"), "rules": rows}, args)
         return 0
     lines = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import area
-from khotool.cli.output import note
+from khotool.cli.output import note, print_json
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,23 @@ def image_output(args: argparse.Namespace) -> str:
     return str(output)
 
 
-def describe_written(args: argparse.Namespace, output: str, built: Built) -> None:
-    """Say on stderr what was written, and the obvious next step."""
+def describe_written(
+    args: argparse.Namespace, output: str, built: Built, command: str = ""
+) -> None:
+    """Say on stderr what was written, and the obvious next step; with --json, also on stdout.
+
+    Args:
+        command: whose document that is; empty for one that has none.
+    """
     size = os.path.getsize(output)
-    note(args, f"wrote {output}: {size} bytes, root at {built.root:#x}; khotool dump {output}")
+    formats = "".join(f" --formats {shlex.quote(folder)}" for folder in args.formats)
+    again = f"khotool dump {shlex.quote(output)}{formats}"
+    note(args, f"wrote {output}: {size} bytes, root at {built.root:#x}; {again}")
+    if command and args.json:
+        from khotool.document.dump import head
+
+        document = {"output": output, "bytes": size, "root": hex(built.root), "lost": built.lost}
+        print_json({**head(command), **document}, args)
 
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:

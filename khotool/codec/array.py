@@ -1,22 +1,21 @@
-"""Records one after another, after a header or counted by a sibling."""
+"""Consecutive records, after a header or counted by a sibling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, pointer, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import pointer, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import ListCodec, elements
 from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.model.node import Node, NodeKind, Span
-from khotool.structured import Table as Written
 
 MAX_PAGES = 1 << 16
 """Pages of one array that are believed; the kernel's largest blocks have 2^13."""
@@ -26,21 +25,12 @@ MAX_PAGES = 1 << 16
 
 @register(Shape.ARRAY)
 class ArrayCodec(ListCodec):
-    """Records one after another, after a header or counted by a sibling."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """Its records have a struct, and what counts them is a field."""
-        reference = use.reference
-        yield from use.needs_struct("its records")
-        if reference.header:
-            yield from use.in_header(reference.count, reference.pgcnt)
-        else:
-            yield from use.beside(reference.count, reference.pgcnt)
+    """Consecutive records, after a header or counted by a sibling."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """A list of its records; its header, where it has one, beside them."""
+        """A list of its records, and its header where it has one."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -106,20 +96,6 @@ class ArrayCodec(ListCodec):
         return isinstance(rest, Absent) or not any(rest)
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of each record."""
-        return [lifter.fields(element) for element in node.elements()]
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label])
 
     def build(
         self,

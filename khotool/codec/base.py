@@ -1,8 +1,7 @@
 """What every codec can do, and how one is found by the shape that a definition names.
 
-A codec is one shape in all its directions: is a definition's use of it sound (``validate``), bytes
-to nodes (``walk``), nodes to a handover without addresses (``lift``), a manifest or JSON to the
-same (``read``), and a handover to bytes (``build``).
+A codec is one shape in all its directions: bytes to nodes (``walk``), nodes to a handover without
+addresses (``lift``), a manifest or JSON to the same (``read``), a handover to bytes (``build``).
 
 A module of this package that registers a codec is found by itself: a new shape is its file here,
 and its name in ``Shape``.
@@ -12,15 +11,13 @@ from __future__ import annotations
 
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from khotool.abi.definition import Definition, Field, Reference, Shape, Struct
+from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import fit_int
-from khotool.errors import DefinitionError
 from khotool.handover.values import Rows
 
 if TYPE_CHECKING:
@@ -43,13 +40,9 @@ class Codec(ABC):
     embedded: ClassVar[bool] = False
     """The pointer is a field of a descriptor, and is followed from the field that embeds that."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """Keys of a manifest that qualify a pointer of this shape, beside it."""
+    """Sibling keys in a manifest that qualify a pointer of this shape."""
 
     # -- bytes to nodes ------------------------------------------------------------------
-
-    @abstractmethod
-    def validate(self, use: Use) -> Iterator[str]:
-        """Why a pointer of this shape is not sound in a definition; nothing if it is."""
 
     @abstractmethod
     def walk(
@@ -59,7 +52,7 @@ class Codec(ABC):
 
         Args:
             definition: the format that the pointer belongs to.
-            siblings: values of the fields beside it, by label.
+            siblings: values of the sibling fields, by label.
         """
 
     def leads(self, node: Node) -> bool:
@@ -84,13 +77,7 @@ class Codec(ABC):
         """The value of a decoded pointer without addresses, as ``build`` takes it."""
 
     @abstractmethod
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The value that somebody wrote by hand, as ``build`` takes it.
 
         Args:
@@ -141,47 +128,27 @@ class Codec(ABC):
         """Lay out what a column of pointers leads to; ``columns`` are uint64 (n,) by label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A pointer in a definition, as ``validate`` is asked about it.
+class NumberCodec(Codec):
+    """A shape whose pointers stay the numbers that they are."""
 
-    Args:
-        labels: of the fields beside the pointer, its own among them.
-    """
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The number."""
+        return node.value
 
-    registry: Registry
-    definition: Definition
-    field: Field
-    reference: Reference
-    labels: frozenset[str]
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
+        """The number."""
+        return reader.number(field, table[field.label])
 
-    def struct(self, name: str) -> Struct | None:
-        """A struct of the definition, or of one that it uses; None if neither has it."""
-        try:
-            return self.registry.owner_of_struct(self.definition, name).structs[name]
-        except DefinitionError:
-            return None
-
-    def needs_struct(self, what: str) -> Iterator[str]:
-        """The pointer names no struct where it has to."""
-        if not self.reference.of:
-            yield f"points_to of shape {self.reference.shape} needs the struct of {what}, 'of'"
-
-    def beside(self, *names: str) -> Iterator[str]:
-        """Labels, those that are not empty, that are not those of fields beside the pointer."""
-        for name in names:
-            if name and name not in self.labels:
-                yield f"points_to names {name!r}, which is not a field beside it"
-
-    def in_header(self, *names: str) -> Iterator[str]:
-        """Labels that are not those of fields of the header."""
-        header = self.struct(self.reference.header)
-        if header is None:
-            return
-        labels = {part.label for field in header.fields for part in field.parts or (field,)}
-        for name in names:
-            if name and name not in labels:
-                yield f"points_to names {name!r}, which is not a field of {header.name}"
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> Stored:
+        """The number."""
+        return as_number(field, values, path)
 
 
 _CODECS: dict[Shape, Codec] = {}
@@ -192,7 +159,7 @@ def register(*shapes: Shape) -> Callable[[type[Codec]], type[Codec]]:
 
     def add(cls: type[Codec]) -> type[Codec]:
         for shape in shapes:
-            # A class made for the shape; the shape is all that tells it from its siblings.
+            # A class made for the shape, which is all that distinguishes it from its siblings.
             _CODECS[shape] = type(cls.__name__, (cls,), {"shape": shape})()
         return cls
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records, encode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Use, pointer, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import pointer, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import Glance, ListCodec, elements
 from khotool.codec.problems import Read, ShapeProblem
@@ -21,7 +21,6 @@ from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
-from khotool.structured import Table as Written
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
@@ -77,7 +76,7 @@ def walk_blocks(
         read: physical address and length in bytes to bytes; raises MemoryFault.
         first: physical address of the first block, 0 for an empty list.
         header: compiled struct in front of each block, with fields labelled ``next`` (physical
-            address of the block behind it, or 0) and ``count`` (records used).
+            address of the next block, or 0) and ``count`` (records used).
         record: compiled struct of the records.
         max_blocks: links followed at most; the kernel stops at 10000.
         pages: pages of a block.
@@ -128,23 +127,10 @@ class BlocksCodec(ListCodec):
 
     linked = True
 
-    def validate(self, use: Use) -> Iterator[str]:
-        """Its records have a struct, and a header of its own has a link and a count."""
-        reference = use.reference
-        yield from use.needs_struct("its records")
-        header = use.struct(reference.header) if reference.header else None
-        if header is None:
-            yield from use.beside(reference.count, reference.pgcnt)
-            return
-        labels = {field.label for field in header.fields}
-        for label in ("next", "count"):
-            if label not in labels:
-                yield f"header {header.name} has no field labelled {label!r}"
-
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """A list of its records; each of its blocks beside them."""
+        """A list of its records, and its blocks."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference, scene = node.field.points_to, walk.scene
@@ -214,20 +200,6 @@ class BlocksCodec(ListCodec):
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
 
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of each record."""
-        return [lifter.fields(element) for element in node.elements()]
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label])
-
     def build(
         self,
         builder: Builder,
@@ -269,7 +241,7 @@ class BlocksCodec(ListCodec):
 def list_header(
     registry: Registry, definition: Definition, reference: Reference, geometry: Geometry
 ) -> tuple[Definition, CompiledStruct]:
-    """What stands in front of each block of a list, and the definition that says so."""
+    """The header of each block of a list, and its definition."""
     if reference.header:
         return definition, registry.compile(definition, reference.header, geometry)
     lists = registry.get(BLOCK_LIST)

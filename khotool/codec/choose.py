@@ -85,7 +85,7 @@ def _best(
     fitting = [definition for definition in ranked if _fits(scene, definition, evidence)]
     if not fitting:
         usual = min(candidates, key=lambda d: (len(d.probe), d.id != string))
-        why = f"no sign of any layout is there; others are {_others(candidates, usual)}"
+        why = f"no layout's probe conditions hold; others are {_others(candidates, usual)}"
         return Choice(string, usual.id, why, False, "format")
     most = len(fitting[0].probe)
     ending = [d for d in fitting if len(d.probe) == most and _ends(scene, d, evidence)]
@@ -96,7 +96,13 @@ def _best(
         why += f"; {others} would fit as well; --abi decides" if others else ""
         return Choice(string, best.id, why, False, "format")
     if not best.probe:
-        return Choice(string, best.id, f"no sign of {_others(candidates, best)}", True, "format")
+        return Choice(
+            string,
+            best.id,
+            f"no probe condition of {_others(candidates, best)} holds",
+            True,
+            "format",
+        )
     return Choice(string, best.id, _conditions(best), True, "format")
 
 

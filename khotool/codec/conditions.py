@@ -25,7 +25,7 @@ class Evidence:
         tree: root node of a device tree.
         data: first bytes of a record.
         size: bytes of the whole blob, where its place says them.
-        handle: physical address of the blob, or the literal that stands in its place.
+        handle: physical address of the blob, or the literal in its place.
     """
 
     tree: FdtNode | None = None
@@ -60,7 +60,7 @@ def _of_tree(condition: Condition) -> Iterator[str]:
         value += ", and only zeros follow its array" if condition.ends else ""
         yield f"the tree has {condition.has}{size}{value}"
     if condition.asked:
-        yield "only --abi tells it"
+        yield "only chosen with --abi"
     if condition.lacks:
         yield f"the tree has no {condition.lacks}"
     if condition.anywhere:
@@ -173,10 +173,7 @@ def _arrays_end(
 
 
 def _row(
-    scene: Scene,
-    condition: Condition,
-    row: Mapping[str, Any],
-    inside: frozenset[int] = frozenset(),
+    scene: Scene, condition: Condition, row: Mapping[str, Any], inside: frozenset[int] = frozenset()
 ) -> bool:
     """True if the field of a condition has the right value in a record."""
     value = _value(row, condition.field)

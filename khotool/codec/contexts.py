@@ -189,11 +189,7 @@ class Builder(Protocol):
         ...
 
     def resolve(
-        self,
-        definition: Definition,
-        fields: Sequence[Field],
-        values: Mapping[str, Any],
-        path: str,
+        self, definition: Definition, fields: Sequence[Field], values: Mapping[str, Any], path: str
     ) -> dict[str, Any]:
         """Values of fields as they are stored: pointers built, counts counted, defaults set."""
         ...

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Reference, Shape
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.handover.values import Array, Link, Rows
 from khotool.model.node import Node, NodeKind, Table
@@ -25,12 +25,6 @@ Places = dict[str, dict[int, Node]]
 @register(Shape.ELEMENT)
 class ElementCodec(Codec):
     """A record of a list elsewhere, by its address; what it names may be read only later."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """Some definition has the struct."""
-        # The record is of a list elsewhere, maybe of another definition.
-        if not any(use.reference.of in definition.structs for definition in use.registry):
-            yield f"points_to names {use.reference.of!r}, which is not a struct of any definition"
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -59,13 +53,7 @@ class ElementCodec(Codec):
         """The path of the record; a number that names none stays."""
         return Link(node.reference) if node.reference else node.value
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The path of a record, as dump prints it."""
         return link_or_number(reader, field, table[field.label])
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.composite import MAX_LENGTH
-from khotool.abi.definition import Definition, Field, Kind, Shape
+from khotool.abi.definition import Definition, Kind, Shape
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.base import NumberCodec, register
 from khotool.codec.choose import by_first_part, partly
 from khotool.codec.conditions import Evidence
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.contexts import Walk
 from khotool.codec.fdt_nodes import entry_format, forced_entry, read_node, unknown_entry
 from khotool.codec.fields import record
 from khotool.codec.properties import raw_tree
@@ -22,7 +22,6 @@ from khotool.codec.tree import read_fdt
 from khotool.model.names import text_property
 from khotool.model.node import Node, NodeKind, Span
 from khotool.model.region import RawRegion
-from khotool.structured import Table as Written
 
 RAW_LIMIT = 1 << 20
 """Bytes of an unknown blob that are kept."""
@@ -31,49 +30,18 @@ RAW_LIMIT = 1 << 20
 
 
 @register(Shape.ENTRY)
-class EntryCodec(Codec):
+class EntryCodec(NumberCodec):
     """The blob of an entry: what it is, its own bytes or the entry's name say."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The length of the blob is a field beside its address."""
-        return use.beside(use.reference.size)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The values of the blob stand in the entry itself."""
+        """The values of the blob become children of the entry."""
         assert node.parent is not None
         assert node.field is not None
         assert node.field.points_to is not None
         size = siblings.get(node.field.points_to.size)
         entry_blob(walk, node.parent, node.value, size if isinstance(size, int) else None)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The number."""
-        return node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The number."""
-        return reader.number(field, table[field.label])
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The number."""
-        return as_number(field, values, path)
 
 
 def entry_blob(walk: Walk, node: Node, address: int, size: int | None) -> None:
@@ -145,12 +113,7 @@ def _raw_or_record(walk: Walk, node: Node, address: int, size: int | None) -> No
 
 
 def _record(
-    walk: Walk,
-    node: Node,
-    definition: Definition,
-    address: int,
-    data: memoryview,
-    size: int | None,
+    walk: Walk, node: Node, definition: Definition, address: int, data: memoryview, size: int | None
 ) -> None:
     recorder = walk.recorder
     compiled = walk.scene.content(definition)
@@ -227,7 +190,7 @@ def _unknown(walk: Walk, node: Node, address: int, data: memoryview, size: int |
     ]
     if own:
         near = " or ".join(f"--abi {d.id}" for d in own)
-        text += f"; {near} reads it by its string, though other signs are not there"
+        text += f"; {near} reads it by its string, though its probe conditions do not hold"
     unknown_entry(walk, node, text, address)
     raw_blob(walk, node, address, data if size else data[:0])
 

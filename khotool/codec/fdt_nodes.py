@@ -151,7 +151,7 @@ def entry_node(walk: Walk, parent: Node, fdt: FdtNode, base: int) -> Node:
 
 
 def inline_entry(walk: Walk, node: Node, fdt: FdtNode, base: int) -> None:
-    """One entry that stands in the root itself, without a blob of its own."""
+    """An entry in the root itself, without a blob of its own."""
     node.target = Span(base + fdt.tag_offset, fdt.size)
     compatible = text_property(fdt, "compatible")
     registry = walk.scene.registry

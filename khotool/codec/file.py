@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from khotool.abi.definition import Definition, Field, Kind, Shape
-from khotool.codec.base import Codec, Use, as_number, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.abi.definition import Definition, Kind, Shape
+from khotool.codec.base import NumberCodec, register
+from khotool.codec.contexts import Walk
 from khotool.model.node import Node
-from khotool.structured import Table as Written
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
 
 @register(Shape.FILE)
-class FileCodec(Codec):
+class FileCodec(NumberCodec):
     """Another file of the same session, by its token; it may be read only later."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """A token needs nothing beside it."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -39,33 +34,6 @@ class FileCodec(Codec):
             if files is None:
                 files = sessions[id(own.parent)] = files_by_token(own.parent)
             _resolve(walk, node, files)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The number."""
-        return node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The number."""
-        return reader.number(field, table[field.label])
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The number."""
-        return as_number(field, values, path)
 
 
 def files_by_token(files: Node) -> dict[int, Node]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.base import pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.codec.opaque import PayloadCodec, one_block
 from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Block, Payload, Rows
 from khotool.memory.mapped import row_releaser
@@ -46,12 +46,8 @@ def _page_column(table: Table, field: Field, page_shift: int) -> Column | None:
 
 
 @register(Shape.FOLIO)
-class FolioCodec(Codec):
+class FolioCodec(PayloadCodec):
     """A block of payload, by its address or its page frame number."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The page order is a field beside it."""
-        return use.beside(use.reference.order)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -98,16 +94,6 @@ class FolioCodec(Codec):
             return node.value
         return one_block(lifter, node.target.address, node.target.size)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A block of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label].table())
-
     def build(
         self,
         builder: Builder,
@@ -117,12 +103,12 @@ class FolioCodec(Codec):
         path: str,
     ) -> int:
         """The address or page frame number of the block at its new place."""
-        number = build_payload(builder, field, values, path)
+        number = super().build(builder, definition, field, values, path)
         placed = isinstance(values.get(field.label), Payload)
         return number >> builder.geometry.page_shift if placed and is_frame(field) else number
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
-        """A block for each row that has one; its order beside it, or as it was preserved."""
+        """A block for each row that has one; its order from a column, or as preserved."""
         values = table.column(field.label)
         rows.used = values != 0
         addresses = values[rows.used]

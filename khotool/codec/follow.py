@@ -22,7 +22,7 @@ def follow(
         node: the value's node.
         field: its definition.
         definition: the format that the field belongs to.
-        siblings: values of the fields beside it, by label.
+        siblings: values of the sibling fields, by label.
     """
     if isinstance(node.value, Absent):
         return

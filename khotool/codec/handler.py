@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import WORD, Codec, Use, as_number, pointer, register
+from khotool.codec.base import WORD, Codec, as_number, pointer, register
 from khotool.codec.choose import by_first_part, choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
@@ -28,10 +28,6 @@ class HandlerCodec(Codec):
     """A handle that only its handler's definition can read."""
 
     beside = ("format",)
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The string that selects the handler is a field beside the handle."""
-        return use.beside(use.reference.by)
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -92,13 +88,7 @@ class HandlerCodec(Codec):
             lifter.lose(node.path, "unknown handler; its handle stays as it is")
         return Handle(None, int(node.value), node.format)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of what the handle leads to."""
         return reader.handle(pointer(field), table, table[field.label])
 
@@ -128,7 +118,7 @@ class HandlerCodec(Codec):
 
 
 def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> Definition | None:
-    """The definition of a handle: forced by --abi, or by the string beside it."""
+    """The definition of a handle: forced by --abi, or by its sibling string."""
     scene = walk.scene
     candidates = scene.registry.handlers(reference.kind, name)
     evidence = Evidence(handle=int(node.value))
@@ -151,7 +141,7 @@ def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> D
 
 
 def evidence_at(scene: Scene, address: int, candidates: Sequence[Definition]) -> Evidence:
-    """What stands at an address, to tell formats apart: a tree, or the first bytes."""
+    """What is at an address, to distinguish formats: a tree, or the first bytes."""
     sizes = [
         scene.content(definition).size
         for definition in candidates

@@ -11,26 +11,21 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, Use, as_number, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import Stored, as_number, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
-from khotool.codec.tables import claim_rows, page_region
+from khotool.codec.tables import TableCodec, claim_rows, page_region
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
-from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
 PAGE = "kho_array_page"
 """Struct of a page of words."""
 POSITION = Field(
-    "index",
-    FieldType("int", "u64", 8),
-    role="page-index",
-    unique=True,
-    doc="position in the array",
+    "index", FieldType("int", "u64", 8), role="page-index", unique=True, doc="position in the array"
 )
 
 
@@ -108,7 +103,7 @@ def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) 
 
 
 def extents_of(address: U64, size: int) -> U64:
-    """Runs of words that stand one behind the other.
+    """Runs of consecutive words.
 
     Args:
         address: (n,) uint64, physical address of each word; size: its bytes.
@@ -125,19 +120,13 @@ def extents_of(address: U64, size: int) -> U64:
 
 
 @register(Shape.KHO_ARRAY)
-class KhoArrayCodec(Codec):
+class KhoArrayCodec(TableCodec):
     """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
-
-    embedded = True
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The descriptor's own fields say all."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The words that are not 0 as a table; the pages that hold them beside it."""
+        """The words that are not 0 as a table, and the pages that hold them."""
         assert node.field is not None
         assert node.field.holds is not None
         scene, recorder = walk.scene, walk.recorder
@@ -170,24 +159,6 @@ class KhoArrayCodec(Codec):
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
 
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The words and their positions as rows."""
-        if node.table is not None:
-            return lifter.rows(node)
-        return lifter.fields(node) if node.value is None else node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The rows of the table."""
-        if field.holds is None:
-            return reader.number(field, table[field.label])
-        return reader.table_rows(definition, field.holds.of, table[field.label])
-
     def build(
         self,
         builder: Builder,
@@ -198,7 +169,7 @@ class KhoArrayCodec(Codec):
     ) -> Stored:
         """The pages of words, in ascending order."""
         if field.holds is None or field.type is None:
-            # The pointer of a descriptor that nothing says the meaning of.
+            # The pointer of a descriptor without a declared meaning.
             return as_number(field, values, path)
         registry, rows = builder.registry, values.get(field.label)
         owner = registry.owner_of_struct(definition, field.type.struct)

@@ -36,7 +36,7 @@ def choose_layout(scene: Scene, definition: Definition, fdt: FdtNode, base: int)
     if choice is not None:
         return choice
     last = list(definition.layouts)[-1]
-    return Choice(definition.id, last, "nothing tells the layouts apart; this is the newest", False)
+    return Choice(definition.id, last, "not distinguished by any probe; the newest", False)
 
 
 def _by_release(scene: Scene, definition: Definition) -> Choice | None:

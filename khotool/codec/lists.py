@@ -1,20 +1,22 @@
-"""What the shapes that lead to a list of records share."""
+"""What shapes of lists have in common."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Reference, Struct
+from khotool.abi.definition import Definition, Field, Reference, Struct
 from khotool.abi.record import decode_records
-from khotool.codec.base import Codec
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, pointer
+from khotool.codec.contexts import Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.scene import Scene
 from khotool.model.node import Node, NodeKind, Span
+from khotool.structured import Table as Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Glance:
         pages: physical address of each page that holds them.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    pages: list[int] = field(default_factory=list)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    pages: list[int] = dataclasses.field(default_factory=list)
 
 
 class ListCodec(Codec):
@@ -40,7 +42,7 @@ class ListCodec(Codec):
     def header(
         self, scene: Scene, definition: Definition, reference: Reference
     ) -> CompiledStruct | None:
-        """What stands in front of the records; None where nothing does."""
+        """The header before the records; None where there is none."""
 
     def glance(
         self, scene: Scene, definition: Definition, reference: Reference, address: int
@@ -64,6 +66,14 @@ class ListCodec(Codec):
         """
         return False
 
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of each record."""
+        return [lifter.fields(element) for element in node.elements()]
+
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
+        """A list of records."""
+        return reader.records(definition, pointer(field).of, table[field.label])
+
 
 def elements(
     walk: Walk,
@@ -75,7 +85,7 @@ def elements(
     definition: Definition,
     first: int = 0,
 ) -> None:
-    """Records as keyed children of a list, of which ``first`` stand before them."""
+    """Records as keyed children of a list, after the ``first`` ones."""
     rows = decode_records(compiled, body, count)
     for number, values in enumerate(rows):
         if not walk.recorder.spend(node):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from khotool.abi.definition import Definition, Shape
+from khotool.abi.definition import Definition
 from khotool.abi.geometry import Geometry
 from khotool.maps import order_tables, radix
 
 CHUNK_HEADER = "khoser_mem_chunk_hdr"
 CHUNK_ELEMENT = "khoser_mem_bitmap_ptr"
-MAPS = frozenset({Shape.RADIX, Shape.BITMAP_CHUNKS, Shape.ORDER_TABLES})
-"""Shapes of maps that a pointer leads to."""
 BUDDY_ORDERS = {4096: 11, 16384: 12, 65536: 14}
 """NR_PAGE_ORDERS by page size, as kernels are configured by default."""
 

@@ -1,29 +1,46 @@
-"""A preserved block whose contents nothing describes."""
+"""A preserved block whose contents no definition describes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, as_number, register
+from khotool.codec.base import Codec, as_number, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.handover.values import Array, Payload
 from khotool.model.node import Node, Span
 from khotool.structured import Table as Written
 
-# -- bytes to nodes ----------------------------------------------------------------------
+
+class PayloadCodec(Codec):
+    """A shape that leads to memory which is handed over as it is."""
+
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
+        """A range of memory: its size, and what it holds."""
+        return read_payload(reader, table[field.label].table())
+
+    def build(
+        self,
+        builder: Builder,
+        definition: Definition,
+        field: Field,
+        values: Mapping[str, Any],
+        path: str,
+    ) -> int:
+        """The physical address of the memory at its new place; a number stays."""
+        value = values.get(field.label)
+        if not isinstance(value, Payload):
+            return as_number(field, values, path)
+        addresses: Array = builder.place_payload(value, path)
+        return int(addresses[0])
 
 
 @register(Shape.OPAQUE)
-class OpaqueCodec(Codec):
-    """The preserved block around an address; nothing says what is in it."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """An address is all that is known."""
-        return iter(())
+class OpaqueCodec(PayloadCodec):
+    """The preserved block around an address; its contents are unknown."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -44,30 +61,6 @@ class OpaqueCodec(Codec):
             return node.value
         return one_block(lifter, int(node.value), node.target.size)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A block of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label].table())
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The address of the block at its new place."""
-        return build_payload(builder, field, values, path)
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
 
 def one_block(lifter: Lifter, address: int, size: int) -> Payload:
     """One block of payload, at a physical address, of ``size`` bytes."""
@@ -81,12 +74,3 @@ def read_payload(reader: Reader, table: Written) -> Payload:
     align = table.integer("align", 0, sizes=True) or None
     contents = reader.memory(table, size)
     return Payload(np.array([size], np.uint64), contents, start, align)
-
-
-def build_payload(builder: Builder, field: Field, values: Mapping[str, Any], path: str) -> int:
-    """Place one block of payload, or keep the number of a pointer; its physical address."""
-    value = values.get(field.label)
-    if not isinstance(value, Payload):
-        return as_number(field, values, path)
-    addresses: Array = builder.place_payload(value, path)
-    return int(addresses[0])

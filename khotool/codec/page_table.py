@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.geometry import Geometry
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import plural
@@ -185,11 +185,6 @@ def _note(found: PageTable, problem: ShapeProblem) -> None:
 class PageTableCodec(Codec):
     """Page tables from the first one down: memory of the node's owner, one array of entries."""
 
-    def validate(self, use: Use) -> Iterator[str]:
-        """Its entries have a struct, and the level is a field beside it."""
-        yield from use.needs_struct("its entries")
-        yield from use.beside(use.reference.level)
-
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
@@ -251,13 +246,7 @@ class PageTableCodec(Codec):
             fixed=not reference.level,
         )
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """A list of what is mapped."""
         return PageTables([read_mapped(item) for item in table[field.label].tables()])
 

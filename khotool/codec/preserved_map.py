@@ -9,7 +9,7 @@ import numpy as np
 
 from khotool.abi.definition import Definition, Field, NodeType, Shape
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Codec, Stored, Use, codec_of, pointer, register
+from khotool.codec.base import Codec, Stored, codec_of, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.map_layout import (
     CHUNK_ELEMENT,
@@ -49,10 +49,6 @@ Place = int | Sequence[int]
 @register(Shape.RADIX, Shape.BITMAP_CHUNKS, Shape.ORDER_TABLES)
 class PreservedMapCodec(Codec):
     """The map of preserved pages; it is read before the walk, which only records it."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The map's own pages say all."""
-        return iter(())
 
     def leads(self, node: Node) -> bool:
         """One address, or of trees by order a table of them."""
@@ -104,13 +100,7 @@ class PreservedMapCodec(Codec):
         """Nothing: what is preserved follows from everything else."""
         return 0
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """Nothing: as ``lift``."""
         table[field.label].mistake("the map is made of everything preserved; leave it out")
         return 0
@@ -328,12 +318,7 @@ def _chunks(
 
 
 def _trees(
-    builder: Builder,
-    definition: Definition,
-    field: Field,
-    blocks: Blocks,
-    layout: str,
-    path: str,
+    builder: Builder, definition: Definition, field: Field, blocks: Blocks, layout: str, path: str
 ) -> int | Rows:
     geometry = builder.geometry
     listed = field.type is not None and field.type.kind == "array"

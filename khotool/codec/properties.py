@@ -109,7 +109,7 @@ def listed(
     definition: Definition,
     base: int,
 ) -> None:
-    """Properties that are a list: the name of each is its key, and a value beside it."""
+    """Properties that are a list: the name of each is its key."""
     holder = parent.add(Node(field.label, NodeKind.LIST, format=definition.id))
     inner = replace(field, alias="")
     for prop in properties:
@@ -117,7 +117,7 @@ def listed(
             return
         name = latin1_text(prop.name)
         node = holder.add(Node("", NodeKind.RECORD, key=walk.recorder.unique_key(holder, name)))
-        # The name stands in the block of strings; what this node owns is the property.
+        # The name is in the strings block; what this node owns is the property.
         node.span = Span(base + prop.value_offset, len(prop.value))
         node.add(Node("name", NodeKind.VALUE, value=name))
         value = property_node(walk, node, prop, inner, definition, base)
@@ -198,7 +198,7 @@ def raw_property(parent: Node, prop: Property, base: int) -> None:
 
 
 def raw_tree(walk: Walk, parent: Node, fdt: FdtNode, base: int) -> None:
-    """A tree that no definition explains, as it stands."""
+    """A tree that no definition explains, property by property."""
     stack = [(parent, fdt)]
     while stack:
         node, source = stack.pop()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, Use, pointer, register
+from khotool.codec.base import pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-from khotool.codec.opaque import build_payload, one_block, read_payload
+from khotool.codec.opaque import PayloadCodec, one_block
 from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Block, Rows
 from khotool.model.node import UNPLACED, Node, Span, Table
@@ -20,12 +20,8 @@ from khotool.structured import Table as Written
 
 
 @register(Shape.RANGE)
-class RangeCodec(Codec):
-    """Payload whose length in bytes stands beside its address."""
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The length is a field beside the address."""
-        return use.beside(use.reference.size)
+class RangeCodec(PayloadCodec):
+    """Payload whose length in bytes is a sibling of its address."""
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
@@ -51,27 +47,6 @@ class RangeCodec(Codec):
         """The range; 0 where there is none."""
         size = node.parent.value_of(pointer(node.field).size) if node.parent and node.field else 0
         return one_block(lifter, int(node.value), size or 0) if node.value else node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """A range of memory: its size, and what it holds."""
-        return read_payload(reader, table[field.label].table())
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The address of the range at its new place."""
-        return build_payload(builder, field, values, path)
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """A range for each row that has one."""

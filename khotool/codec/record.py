@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.tables import tail
@@ -23,14 +23,10 @@ from khotool.structured import Table as Written
 class RecordCodec(Codec):
     """A struct at an address, with an array of open length after its fields where it has one."""
 
-    def validate(self, use: Use) -> Iterator[str]:
-        """The record has a struct."""
-        return use.needs_struct("the record")
-
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The fields of the record, below its pointer or beside it."""
+        """The fields of the record, below its pointer or among its siblings."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -43,13 +39,7 @@ class RecordCodec(Codec):
         """The fields of the record; the number where it leads nowhere."""
         return node.value if node.target is None else lifter.fields(node)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of the record."""
         inner = table if pointer(field).inline else table[field.label].table()
         return reader.record(definition, pointer(field).of, inner)
@@ -70,7 +60,7 @@ class RecordCodec(Codec):
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
-    """Where the values of a target stand: beside its pointer, or, None, below it."""
+    """The node that gets a target's values: the pointer's parent, or None for the pointer."""
     return node.parent if reference.inline else None
 
 
@@ -102,7 +92,7 @@ def record_at(
 def target_values(
     builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
 ) -> tuple[Any, str]:
-    """Values of what a pointer leads to, and their path; of an inline one they are beside it.
+    """Values of what a pointer leads to, and their path; of an inline one they are siblings.
 
     None where none of them says anything and the pointer may be 0.
     """

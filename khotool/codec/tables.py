@@ -10,12 +10,31 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import codec_of
-from khotool.codec.contexts import Walk
+from khotool.codec.base import Codec, codec_of
+from khotool.codec.contexts import Lifter, Reader, Walk
 from khotool.model.node import Node, NodeKind, NodeState, Span, Table
 from khotool.model.region import RawRegion, RecordRegion, TableRegion
+from khotool.structured import Table as Written
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+class TableCodec(Codec):
+    """A shape whose descriptor leads to a table."""
+
+    embedded = True
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The rows of the table."""
+        if node.table is not None:
+            return lifter.rows(node)
+        return lifter.fields(node) if node.value is None else node.value
+
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
+        """The rows of the table."""
+        if field.holds is None:
+            return reader.number(field, table[field.label])
+        return reader.table_rows(definition, field.holds.of, table[field.label])
 
 
 def empty_table(compiled: CompiledStruct, declared: int) -> Table:
@@ -44,11 +63,7 @@ def not_captured(node: Node, count: int) -> None:
 
 
 def tail(
-    walk: Walk,
-    node: Node,
-    compiled: CompiledStruct,
-    definition: Definition,
-    values: dict[str, Any],
+    walk: Walk, node: Node, compiled: CompiledStruct, definition: Definition, values: dict[str, Any]
 ) -> None:
     """The array of open length after the fields of the record that ``node`` leads to."""
     assert compiled.tail is not None
@@ -157,7 +172,7 @@ def page_region(
 def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | bytes, U64]:
     """The bytes of an array, up to the first that is not there, and the extents they fill.
 
-    The same page may stand in an array any number of times, so that every piece is paid for.
+    An array may list the same page any number of times, so every piece is charged.
     """
     parts: list[memoryview] = []
     kept: list[tuple[int, int]] = []

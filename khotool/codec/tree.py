@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, Use, as_number, pointer, register
+from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.problems import FDT_RULES, with_limit_hint
@@ -31,15 +31,10 @@ NAMED_ROOT = "named-root"
 class TreeCodec(Codec):
     """A flattened device tree at an address."""
 
-    def validate(self, use: Use) -> Iterator[str]:
-        """The format of the tree is defined."""
-        if use.reference.format not in use.registry.definitions:
-            yield f"points_to names the format {use.reference.format!r}, which is not defined"
-
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The values of the tree, below its pointer or beside it."""
+        """The values of the tree, below its pointer or among its siblings."""
         assert node.field is not None
         assert node.field.points_to is not None
         reference = node.field.points_to
@@ -52,13 +47,7 @@ class TreeCodec(Codec):
         """The values of the tree; the number where it leads nowhere."""
         return node.value if node.target is None else lifter.fields(node)
 
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
+    def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The values of the tree."""
         inner = table if pointer(field).inline else table[field.label].table()
         return reader.tree(pointer(field).format, inner)

@@ -1,4 +1,4 @@
-"""Probe conditions on a device tree, by which formats of one string are told apart."""
+"""Probe conditions on a device tree, which distinguish formats of one string."""
 
 from __future__ import annotations
 

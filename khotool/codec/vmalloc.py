@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,23 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Codec, Stored, Use, as_number, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import Stored, as_number, register
+from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
-from khotool.codec.tables import claim_rows, empty_table, not_captured, page_region, read_extents
+from khotool.codec.tables import (
+    TableCodec,
+    claim_rows,
+    empty_table,
+    not_captured,
+    page_region,
+    read_extents,
+)
 from khotool.codec.walk import owner_path
 from khotool.errors import EncodeError
 from khotool.handover.values import Array, Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
-from khotool.structured import Table as Written
 
 DESCRIPTOR = "kho_vmalloc"
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
@@ -104,19 +110,13 @@ def walk_vmalloc(
 
 
 @register(Shape.VMALLOC)
-class VmallocCodec(Codec):
+class VmallocCodec(TableCodec):
     """The array in a vmalloc area, of which the node is the descriptor."""
-
-    embedded = True
-
-    def validate(self, use: Use) -> Iterator[str]:
-        """The descriptor's own fields say all."""
-        return iter(())
 
     def walk(
         self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
     ) -> None:
-        """The records of the area as a table; its chunks beside it."""
+        """The records of the area as a table, and its chunks."""
         assert node.field is not None
         assert node.field.holds is not None
         holds, scene = node.field.holds, walk.scene
@@ -155,24 +155,6 @@ class VmallocCodec(Codec):
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
 
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The rows of the table."""
-        if node.table is not None:
-            return lifter.rows(node)
-        return lifter.fields(node) if node.value is None else node.value
-
-    def read(
-        self,
-        reader: Reader,
-        definition: Definition,
-        field: Field,
-        table: Written,
-    ) -> Any:
-        """The rows of the table."""
-        if field.holds is None:
-            return reader.number(field, table[field.label])
-        return reader.table_rows(definition, field.holds.of, table[field.label])
-
     def build(
         self,
         builder: Builder,
@@ -184,7 +166,7 @@ class VmallocCodec(Codec):
         """Pages and chunks; a table without rows has no area."""
         rows = values.get(field.label)
         if field.holds is None:
-            # The pointer of a descriptor that nothing says the meaning of.
+            # The pointer of a descriptor without a declared meaning.
             return as_number(field, values, path)
         if rows is None or not len(rows):
             return {}

@@ -134,7 +134,7 @@ def resolve(walk: Walk) -> None:
 
 
 def resumed(decoded: Decoded) -> Walk:
-    """A walk that goes on where another ended, over a copy of what that found."""
+    """A walk that continues a finished one, over a copy of its findings."""
     copies = copy_tree(decoded.tree)
     recorder = Recorder(
         decoded.scene.limits, tree=copies[decoded.tree], claims=deepcopy(decoded.claims)
@@ -176,7 +176,7 @@ def image_of_parts(
     """The image of a handover whose phase is known.
 
     Args:
-        anchors: bytes outside the handover that told where it is.
+        anchors: bytes outside the handover that say where it is.
         findings: about the image as a whole, which no walk has met.
     """
     decoded = phased.decoded

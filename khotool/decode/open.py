@@ -13,6 +13,7 @@ from khotool.absent import Absent, Reason
 from khotool.codec.scene import Scene, read_tree
 from khotool.decode.blobs import open_blob, open_debugfs
 from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
+from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
 from khotool.discovery.bootdata import BootPointer, cache_differs
 from khotool.discovery.geometry import probe_geometry
@@ -25,11 +26,13 @@ from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt
+from khotool.memory.seen import SeenSpace
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace
-from khotool.model.image import Image, Role, Root, Scratch
+from khotool.model.image import Image, Phase, Role, Root, Scratch
 from khotool.model.names import text_property
 from khotool.model.node import Span
+from khotool.view.luo import Luo
 
 
 def open_image(
@@ -78,10 +81,7 @@ def load_definitions(options: OpenOptions) -> Registry:
 
 
 def open_memory(
-    space: AddressSpace,
-    registry: Registry,
-    options: OpenOptions,
-    progress: Progress | None = None,
+    space: AddressSpace, registry: Registry, options: OpenOptions, progress: Progress | None = None
 ) -> Image:
     """Decode the handover in captured memory.
 
@@ -163,22 +163,27 @@ def decode_found(
     Raises:
         InputError: none was; says what was tried.
     """
-    source = source_of(space, registry, options, found)
+    seen = SeenSpace(space)
+    source = source_of(seen, registry, options, found)
     decode = cache(decode_root)
     candidates = candidates_of(source, decode)
     chosen = candidates.chosen
     decoded = decode(chosen.tree)
     inference = infer_phase(decoded, chosen.role, [item.role for item in candidates.roots])
+    reads = seen.reads()
     handover = phased(decoded, inference, search=search)
-    return named(
-        image_of_parts(
-            handover,
-            candidates.shown(handover),
-            find_scratch(source, chosen),
-            anchors=anchors(found, candidates.roots),
-            findings=list(source_findings(source, candidates)),
-        )
+    image = image_of_parts(
+        handover,
+        candidates.shown(handover),
+        find_scratch(source, chosen),
+        anchors=anchors(found, candidates.roots),
+        findings=list(source_findings(source, candidates)),
     )
+    image = replace(image, space=space)
+    if image.phase is not Phase.CONSUMED:
+        # What a booted kernel has in the place of metadata is not part of the handover.
+        image.anchors.extend(looked_at(image, reads))
+    return named(image)
 
 
 def source_of(space: AddressSpace, registry: Registry, options: OpenOptions, found: Scan) -> Source:
@@ -238,9 +243,7 @@ def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]
 
 def named(image: Image) -> Image:
     """The image with what handlers say of the files of its sessions."""
-    entry = image.entry("LUO")
-    sessions = None if entry is None else entry.get("sessions")
-    if sessions is not None and sessions.elements():
+    if Luo(image).sessions:
         # Loaded only for images that have a session.
         from khotool.handlers import ask_all
 
@@ -258,7 +261,7 @@ def anchors(found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
     for item in roots:
         tree = item.tree
         spans.append(Span(item.address, len(tree.blob.data)))
-        # Pages of a map that no longer covers its root hold somebody else's data by now.
+        # Pages of a map that no longer covers its root have been reused.
         if tree.covers_itself and isinstance(tree.scene.map, PreservedMap):
             pages = tree.scene.map.pages
             sizes = zip(pages.address.tolist(), pages.size.tolist(), strict=True)

@@ -10,14 +10,14 @@ from khotool.codec.recorder import Recorder
 from khotool.decode.decoded import Decoded, Phased, decoded_of, resumed
 from khotool.decode.salvage import salvage
 from khotool.maps.preserved import PreservedMap
-from khotool.model.image import Phase, Role
+from khotool.model.image import Image, Phase, Role
 from khotool.model.node import Node, NodeKind, NodeState, entries_of
 from khotool.model.region import MapRegion
 
 FIRST = "kho-v1"
 """String of the roots that are written when user space says so."""
 PHASE_NOTE = "KHOTOOL_PHASE"
-"""Line of VMCOREINFO by which a packed image says that it was taken of a running kernel."""
+"""Line of VMCOREINFO by which a copy says what only the whole memory shows of its phase."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
 MAP = "memory_map"
@@ -57,9 +57,10 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
         return BOOTED
     if role is Role.STALE and not whole and may_be_misplaced(decoded):
         return MISPLACED
-    if not whole and map_is_garbage(decoded):
+    noted = decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE)
+    if not whole and (noted == Phase.CONSUMED or map_is_garbage(decoded)):
         return BOOTED
-    if decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
+    if noted == Phase.LIVE:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")
     if map_may_wait(decoded):
         return Inference(Phase.LIVE, "the map is not written yet")
@@ -81,6 +82,11 @@ def phased(decoded: Decoded, inference: Inference, *, search: bool) -> Phased:
         return Phased(decoded, inference.phase, inference.why, decoded.scene.map)
     consumed = consume(decoded, search=search)
     return Phased(consumed, inference.phase, inference.why, GONE, booted=True)
+
+
+def phase_lines(image: Image) -> dict[str, str]:
+    """Lines of VMCOREINFO that a copy without the map of a booted kernel needs."""
+    return {PHASE_NOTE: image.phase.value} if image.phase is Phase.CONSUMED else {}
 
 
 # -- what the map shows ----------------------------------------------------------------------
@@ -139,7 +145,7 @@ def only_loops(found: PreservedMap) -> bool:
 
 
 def pointer_is_wrong(decoded: Decoded) -> bool:
-    """True if the map is said to be where no map ever was: inside a page, or in another record."""
+    """True if the map is said to be where no map can be: inside a page, or in a record."""
     address = decoded.tree.value_of(MAP)
     page = decoded.scene.geometry.page_size
     if not isinstance(address, int) or address % page:

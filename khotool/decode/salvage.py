@@ -263,11 +263,7 @@ def _clean_text(record: CompiledStruct, data: bytes) -> bool:
 
 
 def _row_score(
-    scene: Scene,
-    definition: Definition,
-    record: CompiledStruct,
-    row: dict[str, Any],
-    known: Scores,
+    scene: Scene, definition: Definition, record: CompiledStruct, row: dict[str, Any], known: Scores
 ) -> int | None:
     """Records below one record; None if a pointer or a count cannot be right."""
     total = 0

@@ -9,15 +9,7 @@ from typing import Any
 from khotool.abi.definition import Kind, Shape
 from khotool.absent import Absent, Reason
 from khotool.diff.align import moved, paired
-from khotool.diff.changes import (
-    Change,
-    ChangeKind,
-    Comparison,
-    DiffOptions,
-    NotCompared,
-    Side,
-    Why,
-)
+from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, NotCompared, Side, Why
 from khotool.diff.fields import (
     KEY_FIELDS,
     changed,

@@ -20,7 +20,7 @@ PARTIAL = frozenset({"debugfs", "fdt"})
 """Containers that hold some blobs and none of the memory that they point to."""
 SHOWN = 60
 KEY_FIELDS = ("name", "token")
-"""Fields that elements of lists are told apart by."""
+"""Fields that identify elements of lists."""
 
 
 def is_layout(child: Node, image: Image) -> bool:
@@ -167,7 +167,7 @@ def length_of(node: Node | None) -> int:
 
 
 def plain_key(node: Node) -> str | None:
-    """The key without the number that tells it from an earlier element with the same key."""
+    """The key without the number that sets it apart from an earlier one."""
     if node.key is None or "~" not in node.key:
         return node.key
     value = next((node.value_of(name) for name in KEY_FIELDS if node.get(name)), node.key)

@@ -15,12 +15,7 @@ STOPPED = "LIM001"
 
 
 def not_compared(
-    path: str,
-    old: Reason | None,
-    new: Reason | None,
-    *,
-    contents: bool = False,
-    size: int = 0,
+    path: str, old: Reason | None, new: Reason | None, *, contents: bool = False, size: int = 0
 ) -> NotCompared:
     """A part that is missing in the first image, the second, or both, for a reason each."""
     side = Side.BOTH if old and new else Side.FIRST if old else Side.SECOND

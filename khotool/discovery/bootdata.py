@@ -34,7 +34,7 @@ RANGE = 16
 
 @dataclass(frozen=True, slots=True)
 class BootPointer:
-    """What told a kernel as it booted where the handover is: setup_data, or /chosen.
+    """The boot data that led a kernel to the handover: setup_data, or /chosen.
 
     Args:
         fdt: physical address of the KHO root.
@@ -42,7 +42,7 @@ class BootPointer:
         why: one sentence.
         where: the node or device tree itself.
         region: ``scratch`` is an area, not an array of them.
-        mem_cache: array of all preserved ranges, which such kernels are told of as well.
+        mem_cache: array of all preserved ranges, which such kernels get as well.
     """
 
     fdt: int

@@ -28,7 +28,7 @@ def probe_geometry(
     those of its entries with the fewest contradictions.
 
     Raises:
-        UsageError: --page-size is not a power of two, or another size fits and this one cannot.
+        UsageError: --page-size is not a power of two, or it cannot fit and a different size does.
     """
     size = known_size(space, options)
     order_known = options.byteorder is not None or space.info.endian is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from khotool.abi.definition import Definition, Kind
-from khotool.absent import Absent
 from khotool.codec.choose import NOTHING, Chosen, choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.layouts import choose_layout
@@ -53,11 +52,6 @@ class RootTree:
         places = map_places(self.scene, self.definition, self.blob.root)
         return not any(place if isinstance(place, int) else any(place) for _, _, place in places)
 
-    @property
-    def map_is_captured(self) -> bool:
-        """True if the map could be read."""
-        return not isinstance(self.scene.map, Absent)
-
 
 def read_root(scene: Scene, blob: Blob, address: int) -> RootTree:
     """Read the definition and the map of a root whose device tree is parsed.
@@ -79,7 +73,7 @@ def read_root(scene: Scene, blob: Blob, address: int) -> RootTree:
 
 
 def root_format(scene: Scene, blob: Blob, address: int) -> Chosen:
-    """The definition of a root: by its string, by what tells it from others, or as forced."""
+    """The definition of a root: by its string, by probe conditions, or as forced."""
     assert blob.root is not None
     chosen = NOTHING
     definition = root_definition(blob, scene.registry)

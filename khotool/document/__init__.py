@@ -1,5 +1,5 @@
-"""The full dump: regions, pages and slack as JSON, from which every byte of metadata comes back.
+"""An image as JSON: the readable dump, and the full dump from which every byte comes back.
 
-``digest`` tells which half of a dump somebody edited. The readable half is made in ``render``, and
-its edits are applied in ``opening``.
+``dump`` writes values for people and scripts. ``full`` adds regions, pages and slack; ``digest``
+tells which half of a full dump somebody edited, and ``khotool.opening`` applies the edits.
 """

@@ -9,6 +9,7 @@ import numpy as np
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.decode.phase import phase_lines
 from khotool.document.json_input import take, word
 from khotool.document.regions import region_from_json, region_to_json
 from khotool.errors import EncodeError
@@ -22,7 +23,7 @@ SLACK_GAP = 16
 """Runs of unexplained bytes closer than this are one run."""
 PIECE = 1 << 20
 ROOM = 1 << 20
-"""Bytes of pages that nothing has to stand in."""
+"""Bytes of pages that may be empty."""
 
 Write = tuple[int, bytes]
 
@@ -40,7 +41,7 @@ def full_document(image: Image) -> dict[str, Any]:
             "page_size": image.geometry.page_size,
             "endian": image.geometry.byteorder,
             "machine": image.info.machine,
-            "vmcoreinfo": dict(image.info.vmcoreinfo),
+            "vmcoreinfo": image.info.vmcoreinfo | phase_lines(image),
             "root": hex(image.tree.span.address) if image.tree.span else None,
             "abi": _single_choices(image),
             "regions": [
@@ -194,11 +195,11 @@ def preserved_segments(
 def _refuse_empty_pages(
     pages: np.ndarray[Any, Any], regions: list[Region], slack_items: int, page: int
 ) -> None:
-    """Memory for pages is made only as far as something in the document stands in them."""
+    """Memory for pages is allocated only as far as the document fills them."""
     described = ROOM + slack_items * 2 * page
     for region in regions:
         sizes = [size for _, size in region.extents()]
-        # The extents of a table are as large as somebody wrote them down.
+        # The extents of a table may claim any size.
         filled = region.records.nbytes if isinstance(region, TableRegion) else sum(sizes)
         described += filled + 2 * page * len(sizes)
     listed = int((pages[:, 1] - pages[:, 0]).sum())

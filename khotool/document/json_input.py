@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from khotool.abi.record import fit_int
-from khotool.abi.toml import parse_number
 from khotool.errors import EncodeError
+from khotool.structured.numbers import parse_integer
 
 
 def take(data: Any, key: str, kind: type[Any], where: str) -> Any:
@@ -33,7 +33,7 @@ def number(value: Any, where: str) -> int:
     """
     if isinstance(value, str):
         try:
-            return parse_number(value)
+            return parse_integer(value)
         except ValueError:
             raise EncodeError(where, f"{value!r:.60} is not a number") from None
     if not isinstance(value, int) or isinstance(value, bool):

@@ -89,12 +89,7 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
         for index, item in enumerate(take(data, "chunks", list, where))
     ]
     return PreservedMap(
-        layout=layout,
-        blocks=made,
-        pages=pages,
-        problems=[],
-        complete=True,
-        chunks=chunks,
+        layout=layout, blocks=made, pages=pages, problems=[], complete=True, chunks=chunks
     )
 
 

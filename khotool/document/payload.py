@@ -13,6 +13,7 @@ from khotool.document.full import metadata_pages
 from khotool.document.json_input import address_of, take
 from khotool.errors import EncodeError, InputError
 from khotool.memory.atomic import replacing
+from khotool.memory.regular import read_regular
 from khotool.model.image import Image
 from khotool.pages.runs import intersect, subtract
 
@@ -73,7 +74,7 @@ def read_blobs(document: dict[str, Any], folders: list[Path]) -> Iterator[tuple[
         for folder in folders:
             path = folder / name
             if path.is_file():
-                data = path.read_bytes()
+                data = read_regular(path, limit=max(size, 0))
                 break
         else:
             looked = ", ".join(str(folder) for folder in folders)

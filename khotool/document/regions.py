@@ -18,14 +18,7 @@ from khotool.document.tree import blob_from_json, blob_to_json
 from khotool.errors import EncodeError, UsageError
 from khotool.handover.columns import pack_columns
 from khotool.model.image import Image, Node
-from khotool.model.region import (
-    FdtRegion,
-    MapRegion,
-    RawRegion,
-    RecordRegion,
-    Region,
-    TableRegion,
-)
+from khotool.model.region import FdtRegion, MapRegion, RawRegion, RecordRegion, Region, TableRegion
 
 
 def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> dict[str, Any]:

@@ -10,20 +10,11 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_text, encode_text, fit_int
 from khotool.document.json_input import number, take, word
 from khotool.errors import EncodeError
-from khotool.fdt.blob import Blob, Node, Nop, Property
+from khotool.fdt.blob import HEADER_WORDS, Blob, Node, Nop, Property
 from khotool.model.image import Node as ModelNode
 
-HEADER = (
-    "totalsize",
-    "off_dt_struct",
-    "off_dt_strings",
-    "off_mem_rsvmap",
-    "version",
-    "last_comp_version",
-    "boot_cpuid_phys",
-    "size_dt_strings",
-    "size_dt_struct",
-)
+HEADER = HEADER_WORDS[1:]
+"""The words of the header that are written; the magic is not one of them."""
 INTEGER = re.compile(r"^(?P<big>be)?(?P<sign>[us])(?P<bits>8|16|32|64)$")
 """Key of a number: its type."""
 MAX_DEPTH = 64

@@ -1,4 +1,4 @@
-"""Bytes from a handover: at fresh addresses, in another ABI version, or of metadata alone.
+"""Bytes from a handover: at fresh addresses, in a different ABI version, or of metadata alone.
 
 ``lift`` takes a decoded image off its addresses, ``fresh`` lays a handover out, ``convert`` and
 ``pack`` are made of them, ``segments`` writes an ELF core, and ``reopen`` decodes an image that was

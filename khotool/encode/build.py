@@ -14,7 +14,7 @@ from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
 from khotool.codec.array import written_pages
 from khotool.codec.base import codec_for, codec_of
-from khotool.encode.fdt_build import FdtBuilder, finish
+from khotool.encode.fdt_build import FdtBuilder, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
 from khotool.handover.columns import leaf_fields, pack_columns
@@ -101,7 +101,7 @@ class Builder:
 
     def preserved(self) -> Blocks:
         """Everything preserved so far."""
-        # A handover may preserve nothing: the empty arrays stand for it.
+        # A handover may preserve nothing.
         starts = [np.zeros(0, np.uint64), *(addresses for addresses, _ in self._preserved)]
         orders = [np.zeros(0, np.uint8)] + [
             np.full(len(addresses), order, np.uint8) for addresses, order in self._preserved
@@ -202,11 +202,7 @@ class Builder:
         }
 
     def resolve(
-        self,
-        definition: Definition,
-        fields: Sequence[Field],
-        values: Mapping[str, Any],
-        path: str,
+        self, definition: Definition, fields: Sequence[Field], values: Mapping[str, Any], path: str
     ) -> dict[str, Any]:
         """Values of fields as they are stored: pointers built, counts counted, defaults set."""
         numbers: dict[str, Any] = {}
@@ -278,7 +274,7 @@ class Builder:
     def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
         """Bytes of a device tree, finished as its writer does."""
         node = FdtBuilder(self).tree(definition, values, path)
-        return finish(node, definition, values, self.geometry)
+        return written(path, finish, node, definition, values, self.geometry)
 
     def elements(
         self,

@@ -1,4 +1,4 @@
-"""The same handover as the kernel of another ABI set writes it."""
+"""A handover as the kernel of a different ABI set writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from khotool.model.image import Image, Span
 def convert_image(
     image: Image, to: str, progress: Progress | None = None, memory: Sequence[Span] = ()
 ) -> Built:
-    """Lay an image out afresh for another set; ``lost`` lists what that set cannot express.
+    """Lay an image out afresh for a different set; ``lost`` lists what that set cannot express.
 
     Args:
         to: kernel release, id of a set, or string of a root.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec
 
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record, encode_text, fit_int
 from khotool.codec.contexts import Builder
 from khotool.errors import EncodeError
-from khotool.fdt.blob import Node, Property
+from khotool.fdt.blob import FdtError, Node, Property
 from khotool.fdt.write import build_open, build_sequential
 from khotool.handover.labels import target_labels
 from khotool.handover.values import Rows
 
 MAX_NODE_NAME = 31
+P = ParamSpec("P")
 
 
 class FdtBuilder:
@@ -102,12 +103,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed(
-        self,
-        node: Node,
-        definition: Definition,
-        kind: NodeType,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, kind: NodeType, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many children, named by the value that the definition says."""
         label = kind.name.label if kind.name is not None else "name"
@@ -135,12 +131,7 @@ class FdtBuilder:
         node.items.append(child)
 
     def listed_property(
-        self,
-        node: Node,
-        definition: Definition,
-        field: Field,
-        item: Mapping[str, Any],
-        path: str,
+        self, node: Node, definition: Definition, field: Field, item: Mapping[str, Any], path: str
     ) -> None:
         """One of many properties, named by the value ``name``."""
         name = item.get("name", "")
@@ -185,7 +176,7 @@ class FdtBuilder:
         if field.optional and not field.value and not number and derived:
             return None
         if kind.kind in ("struct", "array"):
-            # A table can be what counts another list, so that its number is not its rows.
+            # A table can count a different list, so that its number is not that of its rows.
             rows = number if isinstance(number, Rows) else values.get(field.label)
             given = rows if kind.kind == "array" else number
             return self.structs(definition, field, given, here)
@@ -209,8 +200,8 @@ class FdtBuilder:
 
 
 def listed(definition: Definition, items: list[Any] | None) -> list[Any]:
-    """What stands in a tree in a given order, in the order in which it is added."""
-    # What is added to an open tree stands in front of what is there.
+    """Items of a tree in a given order, in the order in which they are added."""
+    # Items are added to an open tree before those that are there.
     return list(items or ())[:: -1 if definition.packed_tree == "open" else 1]
 
 
@@ -226,6 +217,19 @@ def finish(
         return build_sequential(node)
     pages = -(-buffer_size(definition, values, geometry) // geometry.page_size)
     return build_open(node, geometry.page_size << max(0, pages - 1).bit_length())
+
+
+def written(path: str, write: Callable[P, bytes], *args: P.args, **named: P.kwargs) -> bytes:
+    """The bytes of a tree as ``write`` makes them.
+
+    Raises:
+        EncodeError: no writer makes such a tree: a damaged one can have a name twice.
+    """
+    try:
+        return write(*args, **named)
+    except FdtError as error:
+        text = f"cannot be written as a device tree: {error}"
+        raise EncodeError(path, text) from None
 
 
 def buffer_size(definition: Definition, values: Mapping[str, Any], geometry: Geometry) -> int:

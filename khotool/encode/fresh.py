@@ -10,7 +10,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish
+from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
@@ -71,11 +71,7 @@ def build_fresh(
 
 
 def _lay_out(
-    handover: Handover,
-    abi: AbiSet,
-    registry: Registry,
-    places: Places,
-    progress: Progress | None,
+    handover: Handover, abi: AbiSet, registry: Registry, places: Places, progress: Progress | None
 ) -> Built:
     """One layout, with what the one before knows of places."""
     geometry = handover.geometry
@@ -96,7 +92,7 @@ def _lay_out(
         if progress is not None:
             progress("Laying out", number, len(handover.entries) + 1)
         children.append(made.entry(entry))
-    data = made.tree([child for child in children if child is not None])
+    data = written("/", made.tree, [child for child in children if child is not None])
     if made.definition.segment:
         pages = -(-len(data) // geometry.page_size) * geometry.page_size
         root_page = allocator.take_one(pages, "/", geometry.page_size)
@@ -116,7 +112,7 @@ def _lay_out(
 
 
 def vmcoreinfo(handover: Handover, abi: AbiSet) -> dict[str, str]:
-    """The note that tells readers release and page size."""
+    """The note with release and page size."""
     release = handover.osrelease or first_release(abi)
     return {"OSRELEASE": release, "PAGESIZE": str(handover.geometry.page_size)} | NO_PAGE_TABLES
 
@@ -166,7 +162,7 @@ class _Root:
             return self.fdt.tree(definition, entry.values, path, name)
         if definition.content == "fdt":
             node = self.fdt.tree(definition, entry.values, path)
-            data = finish(node, definition, entry.values, self.builder.geometry)
+            data = written(path, finish, node, definition, entry.values, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))
@@ -174,7 +170,7 @@ class _Root:
 
     @property
     def inline(self) -> bool:
-        """True if entries stand in the root itself."""
+        """True if entries are in the root itself."""
         kind = self.definition.fdt
         return kind is not None and kind.any_node is not None and kind.any_node.kind == INLINE
 

@@ -210,14 +210,14 @@ def is_value(child: Node, derived: set[str]) -> bool:
     if field is None:
         return child.kind is not NodeKind.VALUE
     if child.table is None and (field.counts or child.name in derived):
-        # The encoder counts for itself; an array that is as long as another is no count.
+        # The encoder counts for itself; a length equal to that of a sibling array is not a count.
         return False
-    # What an inline pointer leads to is beside it.
+    # What an inline pointer leads to is a sibling.
     return not is_inline(field)
 
 
 def is_inline(field: Field) -> bool:
-    """True for a pointer whose target's values are beside it."""
+    """True for a pointer whose target's values are its siblings."""
     return field.points_to is not None and field.points_to.inline
 
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from khotool.abi.record import encode_text
-from khotool.decode.phase import PHASE_NOTE
+from khotool.decode.phase import PHASE_NOTE, phase_lines
 from khotool.document.full import captured_pages, metadata_pages, render
 from khotool.document.payload import payload_ranges
 from khotool.encode.fresh import NO_PAGE_TABLES, Built
 from khotool.errors import InputError
 from khotool.handover.values import Buffer
 from khotool.memory.space import MemoryFault
-from khotool.model.image import UNPLACED, Image, NodeKind, Phase
+from khotool.model.image import UNPLACED, Image, NodeKind, Phase, Span
 
 KEPT_NOTES = ("OSRELEASE", "PAGESIZE")
 PIECE = 64 << 20
 
 
-def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) -> Built:
+def pack_image(
+    image: Image,
+    *,
+    payload: bool = False,
+    anonymize: bool = False,
+    also: Sequence[Span] = (),
+) -> Built:
     """The parts of an image that decode, and nothing of the memory around them.
 
     Bytes of a metadata page that no part of the handover explains are zeroed: they may be
@@ -30,6 +36,8 @@ def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) 
     Args:
         payload: keep memfd contents and reserved regions.
         anonymize: replace names that users chose by hashes of them.
+        also: bytes of metadata pages to keep although nothing explains them, such as what a
+            finding is about; not with ``anonymize``.
 
     Raises:
         InputError: the image holds no memory, as a debugfs copy does not.
@@ -39,13 +47,14 @@ def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) 
         raise InputError(
             f"{image.info.path}: no memory to pack; a debugfs copy or a blob is small already"
         )
-    buffers = render(pages, _kept(image, anonymize))
+    buffers = render(pages, _kept(image, anonymize, also))
     segments: list[tuple[int, Buffer]] = [
         (start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)
     ]
     if payload:
         segments += _payload(image)
     notes = {key: image.info.vmcoreinfo[key] for key in KEPT_NOTES if key in image.info.vmcoreinfo}
+    notes |= phase_lines(image)
     if image.phase is Phase.LIVE:
         notes[PHASE_NOTE] = image.phase.value
     return Built(
@@ -58,9 +67,10 @@ def pack_image(image: Image, *, payload: bool = False, anonymize: bool = False) 
     )
 
 
-def _kept(image: Image, anonymize: bool) -> Iterator[tuple[int, bytes]]:
+def _kept(image: Image, anonymize: bool, also: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
     spans = [extent for region in image.regions for extent in region.extents()]
     spans += [(span.address, span.size) for span in image.anchors]
+    spans += [] if anonymize else [(span.address, span.size) for span in also]
     for address, size in spans:
         if address >= UNPLACED:
             continue

@@ -27,10 +27,7 @@ def image_of(built: Built, registry: Registry, path: str = "model") -> Image:
         vmcoreinfo=dict(built.vmcoreinfo),
         machine=built.machine,
     )
-    writes = [
-        (a, bytes(data)) for a, data in page_segments(built.segments, built.geometry.page_size)
-    ]
-    space = OverlaySpace(None, writes)
+    space = OverlaySpace(None, page_segments(built.segments, built.geometry.page_size))
     space.info = info
     options = OpenOptions(
         root=built.root or None,

@@ -32,7 +32,7 @@ def first_release(abi: AbiSet) -> str:
 
 
 def default_release(name: str, abi: AbiSet) -> str:
-    """The kernel release that a name of a set stands for: the name itself, or the set's first."""
+    """The kernel release that the name of a set means: the name itself, or the set's first."""
     name = name.removeprefix("v")
     base = name if name[:1].isdigit() else abi.first
     return f"{base}.0" if base.count(".") == 1 and "-" not in base else base

@@ -163,12 +163,7 @@ class _Writer:
     """Writes one file after the other, and keeps the manifest."""
 
     def __init__(
-        self,
-        image: Image,
-        work: Path,
-        fill: str | None,
-        ask: Ask | None,
-        describe: Describe | None,
+        self, image: Image, work: Path, fill: str | None, ask: Ask | None, describe: Describe | None
     ) -> None:
         from khotool.version import version
 

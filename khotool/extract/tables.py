@@ -71,13 +71,7 @@ def table_plan(image: Image, node: Node, row: int | None = None) -> Plan | None:
 
 
 def _lengths(
-    image: Image,
-    table: Table,
-    field: Field,
-    address: U64,
-    rows: slice,
-    path: str,
-    notes: list[str],
+    image: Image, table: Table, field: Field, address: U64, rows: slice, path: str, notes: list[str]
 ) -> U64:
     """Bytes that each pointer leads to: from a column of the table, else from the map."""
     reference = field.points_to

@@ -71,7 +71,7 @@ class Written:
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, other: Written) -> None:
-        """Count another file in; its ranges are its own."""
+        """Add a file; its ranges are its own."""
         self.size += other.size
         self.data += other.data
         self.holes += other.holes

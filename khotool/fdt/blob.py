@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 MAGIC = 0xD00DFEED
-HEADER_SIZE = 40
+HEADER_WORDS = (
+    "magic",
+    "totalsize",
+    "off_dt_struct",
+    "off_dt_strings",
+    "off_mem_rsvmap",
+    "version",
+    "last_comp_version",
+    "boot_cpuid_phys",
+    "size_dt_strings",
+    "size_dt_struct",
+)
+"""Fields of the header in version 17, each a big-endian u32."""
+HEADER_SIZE = 4 * len(HEADER_WORDS)
 
 FDT_BEGIN_NODE = 1
 FDT_END_NODE = 2

@@ -9,15 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from khotool.fdt.blob import (
-    FDT_BEGIN_NODE,
-    FDT_END,
-    FDT_END_NODE,
-    FDT_NOP,
-    FDT_PROP,
-    MAGIC,
-    Blob,
-)
+from khotool.fdt.blob import FDT_BEGIN_NODE, FDT_END, FDT_END_NODE, FDT_NOP, FDT_PROP, MAGIC, Blob
 from khotool.fdt.header import check
 
 NOTFOUND, BADOFFSET, TRUNCATED, BADMAGIC, BADVERSION, BADSTRUCTURE = 1, 4, 8, 9, 10, 11

@@ -19,10 +19,7 @@ def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
 
 
 def pack_columns(
-    compiled: CompiledStruct,
-    columns: Mapping[str, np.ndarray[Any, Any]],
-    count: int,
-    path: str,
+    compiled: CompiledStruct, columns: Mapping[str, np.ndarray[Any, Any]], count: int, path: str
 ) -> np.ndarray[Any, Any]:
     """Records from columns of uint64 (count,); a column that is not given is 0.
 

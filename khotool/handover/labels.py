@@ -1,4 +1,4 @@
-"""Labels under which the values of a format stand, those of what it has inline among them."""
+"""Labels of the values of a format, including those of its inline targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from khotool.abi.definition import Definition, Field, NodeType, Reference, Shape
 from khotool.abi.registry import Registry
 
 MAX_DEPTH = 8
-"""Targets whose values stand beside their pointer, one inside the other."""
+"""Nesting of inline targets."""
 
 
 def content_labels(registry: Registry, definition: Definition, depth: int = 0) -> list[str]:
@@ -43,13 +43,13 @@ def node_labels(
 def inner_nodes(
     registry: Registry, kind: NodeType
 ) -> tuple[list[tuple[Definition | None, NodeType]], list[tuple[str, NodeType]]]:
-    """Children of a node whose values stand beside its own, and those with a name."""
+    """Children of a node whose values are inline, and those with a name."""
     inline: list[tuple[Definition | None, NodeType]] = []
     groups: list[tuple[str, NodeType]] = []
     for name, child in kind.nodes.items():
         owner = registry.get(child.format) if child.format else None
         node = owner.fdt if owner is not None and owner.fdt is not None else child
-        # A node with a format of its own stands beside its parent's values in the builder.
+        # The builder has a node with a format of its own among its parent's values.
         if node.inline or child.format:
             inline.append((owner, node))
         else:
@@ -60,7 +60,7 @@ def inner_nodes(
 def target_labels(
     registry: Registry, definition: Definition, reference: Reference, depth: int = 0
 ) -> list[str]:
-    """Labels of the values of a target that stand beside its pointer; none for any other."""
+    """Labels of the values of an inline target; none for any other."""
     if not reference.inline or depth >= MAX_DEPTH:
         return []
     if reference.shape is Shape.TREE:

@@ -57,7 +57,7 @@ def usable_memory(handover: Handover) -> list[tuple[int, int]]:
 
 
 def memory_base(machine: str | None) -> int:
-    """Physical address at which the memory of a machine begins; 0 where nothing says it."""
+    """Physical address at which the memory of a machine begins; 0 if unknown."""
     return BASES.get(machine or "", 0)
 
 

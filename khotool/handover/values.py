@@ -59,7 +59,7 @@ class Mapped:
         iova: device address of its first byte, whole pages.
         size: bytes, whole pages; of ``table``, as much as its rows have.
         address: physical address of its first byte.
-        table: path of the table whose rows' memory it is, one row behind the other.
+        table: path of the table whose rows' memory it is, row after row.
     """
 
     iova: int

@@ -63,19 +63,26 @@ def open_live(
     """
     options = options or OpenOptions()
     registry = load_definitions(options)
-    return _Live(survey, options, registry).open(scan, progress)
+    return _Live(survey, options, registry, scan, progress).open()
 
 
 class _Live:
     """One look at a host."""
 
-    def __init__(self, survey: Survey, options: OpenOptions, registry: Registry) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        options: OpenOptions,
+        registry: Registry,
+        search: bool,
+        progress: Progress | None,
+    ) -> None:
         self.survey = survey
         self.options = options
         self.registry = registry
+        self.search = search
+        self.progress = progress
         self.copy, self.space = survey.copy, survey.space
-        self.search = False
-        self.progress: Progress | None = None
         trees = self.copy.trees if self.copy is not None else []
         self.trees = {tree.direction: tree for tree in trees if tree.fdt or tree.subtrees}
         self.pointers = boot_pointers(survey.host, self.space, registry) if self.space else []
@@ -87,24 +94,25 @@ class _Live:
         if self.space is not None and self.copy is not None:
             self.space.info.notes.extend(self.copy.info.notes)
 
-    def open(self, scan: bool, progress: Progress | None) -> Image:
-        self.search, self.progress = scan, progress
-        wanted = self.options.root
-        if isinstance(wanted, int):
+    def open(self) -> Image:
+        if isinstance(self.options.root, int):
             if self.space is None:
                 raise self.refusal("kcore", "devmem")
             found = Scan(pointers=self.pointers)
-            image = self.decode(found, self.options)
-            return self.settle(image, None)
-        if not self.trees and not self.pointers:
-            if not scan or self.space is None:
-                raise self.refusal("kernel", "kho", "privileges", "debugfs", "trees")
-            image = open_memory(self.space, self.registry, self.options, progress)
-            return self.settle(image, None)
+            return self.settle(self.decode(found, self.options), None)
+        if self.trees or self.pointers:
+            return self.named(self.options.root)
+        if not self.search or self.space is None:
+            raise self.refusal("kernel", "kho", "privileges", "debugfs", "trees")
+        image = open_memory(self.space, self.registry, self.options, self.progress)
+        return self.settle(image, None)
+
+    def named(self, wanted: str | None) -> Image:
+        """The handover that debugfs or boot data names; of both directions, that of ``wanted``."""
         there = self.there()
         if wanted is not None and wanted not in there:
             raise UsageError(f"--root {wanted}: this host has {' and '.join(there)}")
-        chosen = str(wanted) if wanted is not None else there[0]
+        chosen = wanted if wanted is not None else there[0]
         image = self.incoming() if chosen == "in" else self.outgoing()
         shown = {root.name for root in image.roots}
         others = [
@@ -265,7 +273,7 @@ def is_same_root(shown: Blob, found: Blob) -> bool:
 
 
 def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[BootPointer]:
-    """What this kernel was told of a handover as it booted: on x86 setup_data, on arm64 /chosen."""
+    """Pointers to a handover in boot data: on x86 setup_data, on arm64 /chosen."""
     tree = host.data(BOOT_TREE)
     if tree:
         try:

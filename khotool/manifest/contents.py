@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 
 from khotool.handover.values import Array, Buffer, Contents
+from khotool.manifest.making import Making
 from khotool.structured import Table, Value
 
 ReadAt = Callable[[int, int], bytes]
 """Offset and length in bytes to contents."""
 PIECE = 1 << 20
-MAX_CONTENTS = 16 << 30
-"""Bytes of contents of one file or region, which are made in memory."""
 
 
 def contents_from(
-    table: Table, folder: Path, size: int | None, page: int
+    table: Table, making: Making, size: int | None, page: int
 ) -> tuple[ReadAt | None, int]:
     """A reader of the ``contents`` of a table, and their size in bytes.
 
     Args:
         table: ``contents`` is ``"none"``, ``"zero"``, or a table with one of ``KINDS``.
-        folder: relative file names start here.
+        making: what may be read and made.
         size: bytes as the manifest says; None to take the contents' own.
     """
     given = table.get("contents")
@@ -33,7 +32,7 @@ def contents_from(
     if given is None or given.raw == "none":
         return None, length
     if given.raw == "zero":
-        return _limited(given, lambda offset, n: bytes(n), length)
+        return _limited(making, given, lambda offset, n: _filled(b"\0", n), length)
     if not isinstance(given.raw, dict) or len(given.raw) != 1:
         given.mistake(f"expected 'none', 'zero', or a table of one of {', '.join(KINDS)}")
         return None, length
@@ -43,24 +42,32 @@ def contents_from(
         return None, length
     kind, value = inner.values()[0]
     if kind in ("file", "hex"):
-        raw = _bytes(kind, value, folder)
+        raw = making.file(value) if kind == "file" else value.hexadecimal()
         if size is not None and size < len(raw):
             given.mistake(f"{len(raw)} bytes of contents, but size is {size}")
         length = len(raw) if size is None else size
-        return _limited(given, lambda offset, n: raw[offset : offset + n].ljust(n, b"\0"), length)
-    return _limited(given, GENERATED[kind](value, page), length)
+
+        def stored(offset: int, n: int) -> bytes:
+            return raw[offset : offset + n].ljust(n, b"\0")
+
+        return _limited(making, given, stored, length)
+    return _limited(making, given, GENERATED[kind](value, page), length)
 
 
-def _limited(given: Value, read: ReadAt, size: int) -> tuple[ReadAt | None, int]:
-    if size > MAX_CONTENTS:
-        given.mistake(f"{size} bytes; at most {MAX_CONTENTS} are made, or 'none'")
-        return None, 0
-    return read, size
+def _limited(making: Making, given: Value, read: ReadAt, size: int) -> tuple[ReadAt | None, int]:
+    return (read, size) if making.spend(given, contents=size) else (None, 0)
+
+
+@lru_cache(maxsize=64)
+def _filled(letter: bytes, n: int) -> bytes:
+    """So many times a byte; equal pieces are one object, however many there are."""
+    return letter * n
 
 
 def _pattern(value: Value, page: int) -> ReadAt:
     value.choice(("page",))
-    return lambda offset, n: page_pattern(offset, n, page)
+    # The pattern is the same again after 256 pages.
+    return lambda offset, n: page_pattern(offset % (page << 8), n, page)
 
 
 def _fill(value: Value, page: int) -> ReadAt:
@@ -72,7 +79,7 @@ def _fill(value: Value, page: int) -> ReadAt:
     else:
         value.mistake("expected one ASCII character or a number below 256")
         letter = b"\0"
-    return lambda offset, n: letter * n
+    return lambda offset, n: _filled(letter, n)
 
 
 def _random(value: Value, page: int) -> ReadAt:
@@ -88,23 +95,7 @@ GENERATED: dict[str, Callable[[Value, int], ReadAt]] = {
 KINDS = (*GENERATED, "file", "hex")
 
 
-def _bytes(kind: str, value: Value, folder: Path) -> bytes:
-    if kind == "hex":
-        return value.hexadecimal()
-    name = value.text(nul=False)
-    if not name:
-        return b""
-    try:
-        if (folder / name).stat().st_size > MAX_CONTENTS:
-            value.mistake(f"larger than {MAX_CONTENTS} bytes")
-            return b""
-        return (folder / name).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        value.mistake(f"{name!r:.60} cannot be read: {reason}")
-        return b""
-
-
+@lru_cache(maxsize=512)
 def page_pattern(offset: int, length: int, page: int) -> bytes:
     """Byte i of page p is (p + i) mod 256."""
     at = np.arange(offset, offset + length, dtype=np.int64)

@@ -11,7 +11,7 @@ from khotool.abi.geometry import Geometry
 from khotool.encode.build import MAX_ORDER
 from khotool.encode.fdt_build import MAX_NODE_NAME
 from khotool.handover.values import EntryValue, Payload, Rows
-from khotool.manifest.contents import contents_from, file_contents
+from khotool.manifest.contents import PIECE, contents_from, file_contents
 from khotool.manifest.fields import FieldReader
 from khotool.structured import Table
 from khotool.structured.mistake import suggestion
@@ -88,13 +88,14 @@ def read_kho_test(reader: FieldReader, table: Table) -> EntryValue:
     column = np.array(orders, np.uint64)
     sizes = np.uint64(geometry.page_size) << column
     total = int(sizes.sum())
-    read, _ = contents_from(table, reader.folder, total, geometry.page_size)
+    read, _ = contents_from(table, reader.making, total, geometry.page_size)
     payload = Payload(sizes)
     csum = 0
     if read is not None:
         offsets = np.cumsum(sizes) - sizes
         payload.contents = file_contents(read, offsets, total, geometry.page_size)
-        csum = folded_sum(read(0, total), geometry)
+        for at in range(0, total, PIECE):
+            csum = folded_sum(read(at, min(PIECE, total - at)), geometry, csum)
     values: dict[str, Any] = {
         "csum": table.integer("csum", csum, sizes=True),
         "folios": Rows({"order": column}, payload),
@@ -104,9 +105,9 @@ def read_kho_test(reader: FieldReader, table: Table) -> EntryValue:
     return EntryValue("kho_test", "kho-test-v1", values)
 
 
-def folded_sum(data: bytes, geometry: Geometry) -> int:
+def folded_sum(data: bytes, geometry: Geometry, before: int = 0) -> int:
     """The kernel's csum_partial(): the sum of native 32-bit words, its carries added back."""
-    total = int(np.frombuffer(data, f"{geometry.prefix}u4").sum(dtype=np.uint64))
+    total = before + int(np.frombuffer(data, f"{geometry.prefix}u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFF_FFFF) + (total >> 32)
     return total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,9 @@ from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
 from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels, inner_nodes
-from khotool.handover.values import (
-    Array,
-    Block,
-    Buffer,
-    Contents,
-    Handle,
-    Link,
-    Payload,
-    Rows,
-)
+from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
+from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
 from khotool.manifest.notation import read_number
 from khotool.structured import Table, Value
@@ -41,16 +32,16 @@ MAX_TEXT = 4096
 class FieldReader:
     """Values by definitions; what codecs read with, see ``khotool.codec.contexts.Reader``."""
 
-    def __init__(self, registry: Registry, abi: AbiSet, geometry: Geometry, folder: Path) -> None:
+    def __init__(self, registry: Registry, abi: AbiSet, geometry: Geometry, making: Making) -> None:
         """Read for one manifest.
 
         Args:
-            folder: where relative names of files of contents start.
+            making: what the manifest may read and have made.
         """
         self.registry = registry
         self.abi = abi
         self.geometry = geometry
-        self.folder = folder
+        self.making = making
 
     # -- records and trees ---------------------------------------------------------------
 
@@ -212,14 +203,14 @@ class FieldReader:
 
     def memory_file(self, definition: Definition, table: Table) -> dict[str, Any]:
         """A file whose contents are folios."""
-        return read_memory_file(self.registry, definition, self.geometry, self.folder, table)
+        return read_memory_file(self.registry, definition, self.geometry, self.making, table)
 
     # -- memory --------------------------------------------------------------------------
 
     def memory(self, table: Table, size: int) -> Contents | None:
         """What ``contents`` of a table puts into a block of ``size`` bytes; None for nothing."""
         page = self.geometry.page_size
-        read, _ = contents_from(table, self.folder, size, page)
+        read, _ = contents_from(table, self.making, size, page)
         return file_contents(read, np.zeros(1, np.uint64), size, page) if read else None
 
     def table_rows(self, definition: Definition, struct: str, given: Value) -> Rows:
@@ -271,7 +262,7 @@ def joined(parts: list[Contents | None]) -> Contents:
 
 
 def is_number(raw: Any) -> bool:
-    """True for what stands for the number of a pointer itself: no path, table or list."""
+    """True for the number of the pointer itself: not a path, table or list."""
     if isinstance(raw, str):
         return not raw.startswith("/")
     return isinstance(raw, int) and not isinstance(raw, bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels
 from khotool.handover.values import Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
+from khotool.manifest.making import Making
 from khotool.manifest.notation import read_number
 from khotool.structured import Table
 
@@ -23,28 +23,27 @@ FOLIO_FLAGS = 3
 """The kernel marks every folio dirty and up to date."""
 HUGE_ORDER = {4096: 9, 16384: 11, 65536: 13}
 """Page order of a huge page of the page middle directory."""
-MAX_FOLIOS = 1 << 26
-"""Folios of one file; columns of more would not fit the memory of most hosts."""
 MAX_ORDER = 18
 """Page order of a folio at most."""
 
 
 def read_memory_file(
-    registry: Registry, definition: Definition, geometry: Geometry, folder: Path, table: Table
+    registry: Registry, definition: Definition, geometry: Geometry, making: Making, table: Table
 ) -> dict[str, Any]:
     """Values of a file whose format has a table of folios.
 
     Args:
-        folder: where relative names of files of contents start.
+        making: what the manifest may read and have made.
     """
     page = geometry.page_size
-    read, size = contents_from(table, folder, table.optional_integer("size", sizes=True), page)
+    read, size = contents_from(table, making, table.optional_integer("size", sizes=True), page)
     values: dict[str, Any] = {"pos": table.integer("pos", 0, sizes=True), "size": size}
     if "seals" in table:
         values["seals"] = _seals(registry, definition, table)
     pages, order = -(-size // page), _order(table, page)
-    if (pages >> order) + pages % (1 << order) > MAX_FOLIOS:
-        table["size"].mistake(f"more than {MAX_FOLIOS} folios; larger ones are folio = 'huge'")
+    given = table.get("size") or table.get("contents")
+    folios = (pages >> order) + pages % (1 << order)
+    if given is not None and not making.spend(given, rows=folios):
         pages = 0
     orders, index = folio_layout(pages, order)
     if "holes" in table:

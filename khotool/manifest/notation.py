@@ -6,7 +6,7 @@ import re
 
 from khotool.abi.definition import Field
 from khotool.abi.record import int_range
-from khotool.structured import Value
+from khotool.structured import MAX_DIGITS, Value
 from khotool.structured.mistake import suggestion
 
 _BDF = re.compile(r"([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
@@ -50,7 +50,7 @@ def printed_number(field: Field, text: str) -> int | None:
     if address is not None:
         return int(address[1], 16) << 8 | int(address[2], 16) << 3 | int(address[3])
     unit = _UNIT.match(shown)
-    if unit is not None:
+    if unit is not None and len(unit[1]) <= MAX_DIGITS:
         return int(unit[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[unit[2]]
     if noted is not None:
         try:

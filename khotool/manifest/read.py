@@ -14,6 +14,7 @@ from khotool.handover.memory import PHYSICAL
 from khotool.handover.values import EntryValue, Handover
 from khotool.manifest.entries import memblock, metadata, read_entry, read_kho_test
 from khotool.manifest.fields import FieldReader
+from khotool.manifest.making import Making
 from khotool.manifest.mutate import check_mutations
 from khotool.manifest.sessions import luo
 from khotool.memory.elf import MACHINES
@@ -48,12 +49,16 @@ class Manifest:
 
     Args:
         document: of the file; mistakes are collected there.
-        folder: where relative names of files of contents start.
+        making: what it may read and have made; a folder for that of its author.
         abi: the set to write instead of the manifest's own.
     """
 
     def __init__(
-        self, document: Document, folder: Path, registry: Registry, abi: AbiSet | None = None
+        self,
+        document: Document,
+        making: Path | Making,
+        registry: Registry,
+        abi: AbiSet | None = None,
     ) -> None:
         """Read what everything else depends on.
 
@@ -66,7 +71,8 @@ class Manifest:
         self.name = self.root.text("abi", limit=64)
         self.abi = abi or self._set(registry)
         self.geometry = self._geometry()
-        self.fields = FieldReader(registry, self.abi, self.geometry, folder)
+        made = Making.of_author(making) if isinstance(making, Path) else making
+        self.fields = FieldReader(registry, self.abi, self.geometry, made)
 
     def _set(self, registry: Registry) -> AbiSet:
         """The set that ``abi`` names: a kernel release, the id of a set, or a root's string."""

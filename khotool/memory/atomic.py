@@ -16,7 +16,7 @@ from khotool.memory import lost
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Write a file under a temporary name beside it and rename it when all went well.
+    """Write a file under a temporary name in the same folder and rename it when all went well.
 
     The file is open for reading, writing and seeking. It is flushed to the disk before the
     rename. When the block raises, an older file of that name stays as it was. A symbolic link is

@@ -1,7 +1,8 @@
-"""Whole files compressed with gzip, xz or zstd, expanded once into a sparse temporary file."""
+"""Files compressed with gzip, bzip2, xz or zstd, expanded once into a sparse temporary file."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
 import lzma
@@ -27,7 +28,13 @@ _CHUNK = 1 << 20
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
 
-MAGICS = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
+MAGICS = {
+    "gzip": b"\x1f\x8b",
+    "bzip2": b"BZh",
+    "xz": b"\xfd7zXZ\0",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "lz4": b"\x04\x22\x4d\x18",
+}
 
 
 class Reader(Protocol):
@@ -101,14 +108,14 @@ def expand(
     Args:
         path: for messages.
         file: open for reading at its beginning; stays open.
-        kind: ``gzip``, ``xz`` or ``zstd``.
+        kind: a name of ``MAGICS``.
         total: bytes of the compressed file, for ``progress``.
         limit: bytes of output allowed; None for ``DEFAULT_LIMIT``.
         progress: called with compressed bytes done and ``total``.
 
     Raises:
         InputError: nothing could be decompressed, the limit is passed, there is no room for the
-            output, or the library for zstd is missing.
+            output, the library for zstd is missing, or nothing here reads its compression.
     """
     reader, failures = _reader(path, file, kind)
     limit = DEFAULT_LIMIT if limit is None else limit
@@ -159,9 +166,15 @@ def _reader(path: str, file: IO[bytes], kind: str) -> tuple[Reader, tuple[type[E
         return gzip.GzipFile(fileobj=file, mode="rb"), (*common, zlib.error)
     if kind == "xz":
         return _XzReader(file), (*common, lzma.LZMAError)
+    if kind == "bzip2":
+        return bz2.BZ2File(file), common
+    if kind == "lz4":
+        raise InputError(
+            f"{path}: compressed with lz4, which is not read; run 'lz4 -d' on it first"
+        )
     zstd = zstd_module()
     if zstd is None:
-        raise InputError(f'{path}: compressed with zstd; install it: pip install "khotool[zstd]"')
+        raise InputError(f"{path}: compressed with zstd; install it: pip install backports-zstd")
     return zstd.ZstdFile(file), (*common, zstd.ZstdError)
 
 

@@ -56,7 +56,6 @@ class DebugfsTree:
         subtrees: contents of the files in ``sub_fdts``, by name.
         scratch: scratch areas as (physical address, size in bytes); None without the files.
         finalized: what ``finalize`` says; None without it.
-        liveupdate_state: text of ``liveupdate/state`` near the tree; None without it.
     """
 
     name: str
@@ -65,7 +64,6 @@ class DebugfsTree:
     subtrees: dict[str, bytes] = field(default_factory=dict)
     scratch: list[tuple[int, int]] | None = None
     finalized: bool | None = None
-    liveupdate_state: str | None = None
 
 
 @dataclass(slots=True)
@@ -344,11 +342,6 @@ def _tree(info: SourceInfo, collector: _Collector, root: Parts) -> DebugfsTree:
         tree.scratch = _scratch(info, name, phys, size)
     flag = files.get((*root, "finalize"), b"").strip(b" \n\0")
     tree.finalized = {b"0": False, b"1": True, b"N": False, b"Y": True}.get(flag)
-    for depth in range(len(root), -1, -1):
-        state = files.get((*root[:depth], "liveupdate", "state"))
-        if state is not None:
-            tree.liveupdate_state = state[:64].decode("latin-1").strip()
-            break
     return tree
 
 

@@ -11,7 +11,7 @@ from khotool.absent import Reason
 from khotool.errors import InputError
 from khotool.memory.notes import NOTE_LIMIT, find_note, take_vmcoreinfo
 from khotool.memory.segments import Holes, Ranges, SegmentedSpace
-from khotool.memory.space import ADDRESS_LIMIT, U64, SourceInfo
+from khotool.memory.space import ADDRESS_LIMIT, U64, Part, SourceInfo
 
 MAGIC = b"\x7fELF"
 ELFCLASS32, ELFCLASS64 = 1, 2
@@ -117,7 +117,8 @@ def _program_headers(
     if not room or not phnum:
         raise InputError(f"{info.path}: this ELF core has no program headers inside the file")
     if phnum > room:
-        info.notes.append(f"only {room} of {phnum} program headers are inside the file")
+        text = f"only {room} of {phnum} program headers are inside the file"
+        info.lack(text, Part.HEADERS, phnum - room, phnum)
         phnum = room
     order = "<" if info.endian == "little" else ">"
     fields = {"type": ("u4", 0), "offset": ("u8", 8), "vaddr": ("u8", 16), "paddr": ("u8", 24)}
@@ -148,10 +149,7 @@ def _read_notes(info: SourceInfo, data: memoryview, headers: dict[str, U64]) -> 
 
 
 def _load(
-    info: SourceInfo,
-    data: memoryview,
-    headers: dict[str, U64],
-    release: Callable[[], None] | None,
+    info: SourceInfo, data: memoryview, headers: dict[str, U64], release: Callable[[], None] | None
 ) -> SegmentedSpace:
     wanted = headers["type"] == PT_LOAD
     if np.count_nonzero(wanted) > 1 and not headers["paddr"][wanted].any():
@@ -172,7 +170,8 @@ def _load(
     length = np.minimum(filesz, inside)
     cut = np.count_nonzero(length < filesz)
     if cut:
-        info.notes.append(f"the file is cut off: {cut} segments reach past its end")
+        text = f"the file is cut off: {cut} segments reach past its end"
+        info.lack(text, Part.SEGMENTS, int(cut), len(filesz))
     room = _TOP - paddr
     clipped = np.count_nonzero(np.maximum(filesz, memsz) > room)
     if clipped:

@@ -163,6 +163,6 @@ def open_devmem(
     table = space.extents()
     if not len(table):
         raise InputError(f"{info.path}: /proc/iomem shows no System RAM; read it as root")
-    # The first megabyte is zeros under CONFIG_STRICT_DEVMEM; the last page of all tells.
+    # The first megabyte is zeros under CONFIG_STRICT_DEVMEM; the last page decides.
     read_at(page_size, int(table[-1, 1]) - page_size)
     return space

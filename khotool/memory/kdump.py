@@ -13,7 +13,7 @@ from khotool.memory.kdumpspace import DESCRIPTOR_SIZE, KdumpSpace
 from khotool.memory.notes import TEXT_LIMIT, find_note, take_vmcoreinfo, valid_page_size
 from khotool.memory.pagemap import PageMap
 from khotool.memory.segments import Ranges, SegmentedSpace
-from khotool.memory.space import Endian, MemoryFault, SourceInfo
+from khotool.memory.space import Endian, MemoryFault, Part, SourceInfo
 
 SIGNATURE = b"KDUMP   "
 FLAT_SIGNATURE = b"makedumpfile\0"
@@ -63,16 +63,17 @@ def _flattened(info: SourceInfo, data: memoryview) -> SegmentedSpace:
     position = _FLAT_HEADER
     while True:
         if position + _FLAT_RECORD.size > len(data):
-            info.notes.append("the flattened file is cut off: it has no end record")
+            info.lack("the flattened file is cut off: it has no end record", Part.RECORDS)
             break
         offset, size = _FLAT_RECORD.unpack_from(data, position)
         position += _FLAT_RECORD.size
         if offset == -1 and size == -1:
             break
         if offset < 0 or size < 0:
-            info.notes.append(
+            info.lack(
                 f"the flattened file has a bad record at byte {position - _FLAT_RECORD.size}: "
-                f"the rest is left out"
+                f"the rest is left out",
+                Part.RECORDS,
             )
             break
         there = min(size, len(data) - position)
@@ -105,7 +106,7 @@ def _open(info: SourceInfo, file: SegmentedSpace, release: Callable[[], None] | 
     info.osrelease = _text(header, 12 + 2 * 65)
     info.machine = _text(header, 12 + 4 * 65)
     if status & _INCOMPLETE:
-        info.notes.append("the dump says it is incomplete: the disk was full")
+        info.lack("the dump says it is incomplete: the disk was full", Part.DUMP)
 
     sub = struct.unpack_from(f"{order}QiiQQqQqQqQQQQ", file.read(block_size, 104))
     _, _, split, start_pfn, end_pfn, core_at, core_size, note_at, note_size = sub[:9]
@@ -114,8 +115,9 @@ def _open(info: SourceInfo, file: SegmentedSpace, release: Callable[[], None] | 
     if version < 2 or not split:
         start_pfn, end_pfn = 0, max_mapnr
     else:
-        info.notes.append(
-            f"one file of a split dump: only PFN {start_pfn:#x} to {end_pfn:#x} is in it"
+        info.lack(
+            f"one file of a split dump: only PFN {start_pfn:#x} to {end_pfn:#x} is in it",
+            Part.FILES,
         )
     _vmcoreinfo(
         info,
@@ -130,7 +132,9 @@ def _open(info: SourceInfo, file: SegmentedSpace, release: Callable[[], None] | 
     wanted = len(pages)
     there = file.backed(descriptors_at, wanted * DESCRIPTOR_SIZE) // DESCRIPTOR_SIZE
     if there < wanted:
-        info.notes.append(f"the file is cut off: {wanted - there} of {wanted} pages are missing")
+        gone = wanted - there
+        text = f"the file is cut off: {gone} of {wanted} pages are missing"
+        info.lack(text, Part.PAGES, gone, wanted)
         pages.keep_first(there)
     if not len(pages):
         raise InputError(f"{info.path}: this kdump file holds no page")
@@ -155,7 +159,7 @@ def _pages(
     at, size = bitmap
     needed = -(-max_mapnr // (8 * block_size)) * block_size
     if size >= 2 * needed:
-        # The first bitmap tells which pages exist, the second which ones are in the file.
+        # The first bitmap has the pages that exist, the second those in the file.
         size //= 2
         at += size
     if size * 8 < max_mapnr:

@@ -11,7 +11,7 @@ from khotool.absent import Reason
 from khotool.errors import InputError
 from khotool.memory.elf import CUT_OFF
 from khotool.memory.segments import Holes, Ranges, SegmentedSpace
-from khotool.memory.space import ADDRESS_LIMIT, SourceInfo
+from khotool.memory.space import ADDRESS_LIMIT, Part, SourceInfo
 
 #: Magic 0x4C694D45 as it is in the file.
 MAGIC = b"EMiL"
@@ -35,13 +35,15 @@ def open_lime(
     position = 0
     while position < len(data):
         if position + _HEADER.size > len(data):
-            info.notes.append(f"the file is cut off inside the header at byte {position}")
+            info.lack(f"the file is cut off inside the header at byte {position}", Part.HEADERS)
             break
         _, version, first, last = _HEADER.unpack_from(data, position)
         if bytes(data[position : position + 4]) != MAGIC or version != VERSION or last < first:
             if not position:
                 raise InputError(f"{info.path}: LiME header of version {version} is not valid")
-            info.notes.append(f"no valid LiME header at byte {position}: the rest is left out")
+            info.lack(
+                f"no valid LiME header at byte {position}: the rest is left out", Part.HEADERS
+            )
             break
         position += _HEADER.size
         end = min(last + 1, ADDRESS_LIMIT - 1)
@@ -52,7 +54,7 @@ def open_lime(
             offsets.append(position)
         if first + size < end:
             lost.append((first + size, end))
-            info.notes.append(f"the file is cut off inside the range at {first:#x}")
+            info.lack(f"the file is cut off inside the range at {first:#x}", Part.RANGES)
         position += last + 1 - first
     if not starts:
         raise InputError(f"{info.path}: this LiME file holds no memory")

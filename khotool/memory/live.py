@@ -45,7 +45,7 @@ class LiveSpace(AddressSpace):
     and its tail. Pages beyond ``cache`` bytes are not kept, and may differ when read again.
 
     A page that the kernel refuses to give is unreadable. /proc/kcore gives zeros for many of
-    them (offline, poisoned or not accepted), which cannot be told from pages of zeros.
+    them (offline, poisoned or not accepted), which look like pages of zeros.
 
     Args:
         info: description of the source; notes are appended to it.

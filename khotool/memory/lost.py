@@ -17,6 +17,7 @@ _names: list[str] = []
 _cleanups: list[Callable[[], None]] = []
 _handler: Any = None
 _wanted = False
+_opened: dict[str, os.stat_result] = {}
 
 
 def end_with_a_line() -> None:
@@ -43,6 +44,30 @@ def watch(name: object) -> None:
         library.signal.restype = ctypes.c_void_p
         library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
         library.signal(int(signal.SIGBUS), ctypes.cast(_handler, ctypes.c_void_p))
+
+
+def opened(name: str | os.PathLike[str], status: os.stat_result) -> None:
+    """A file was opened, with this status; ``changes`` compares it with what is there later."""
+    if _wanted:
+        _opened[os.fsdecode(name)] = status
+
+
+def changes() -> Iterator[str]:
+    """What happened to files since they were opened, one sentence each."""
+    for name, before in _opened.items():
+        try:
+            now = os.stat(name)
+        except OSError:
+            yield f"{name}: was removed while it was read; the answer is of the file that was there"
+            continue
+        if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+            yield f"{name}: was replaced while it was read; the answer is of the file before"
+        elif now.st_size > before.st_size:
+            more = now.st_size - before.st_size
+            yield f"{name}: grew by {more} bytes while it was read; read it again when it is whole"
+        elif now.st_mtime_ns != before.st_mtime_ns:
+            yield f"{name}: was written to while it was read; the answer may mix old and new"
+    _opened.clear()
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class OverlaySpace(AddressSpace):
     def __init__(
         self,
         base: AddressSpace | None,
-        writes: Mapping[int, bytes] | Iterable[tuple[int, bytes]],
+        writes: Mapping[int, bytes] | Iterable[tuple[int, bytes | bytearray | memoryview]],
         info: SourceInfo | None = None,
     ) -> None:
         pairs = list(writes.items()) if isinstance(writes, Mapping) else list(writes)
@@ -162,6 +162,7 @@ def _derived(base: AddressSpace | None) -> SourceInfo:
         vmcoreinfo=dict(below.vmcoreinfo),
         machine=below.machine,
         notes=list(below.notes),
+        lacks=list(below.lacks),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import IO
 
 from khotool.errors import InputError
-from khotool.memory import compression, elf, fdtfile, kdump, lime
+from khotool.memory import compression, elf, fdtfile, kdump, lime, lost
 from khotool.memory.compression import Progress
 from khotool.memory.debugfs import DebugfsCopy, is_tar, open_directory, open_tar
 from khotool.memory.elf import open_elf
@@ -16,7 +16,8 @@ from khotool.memory.fdtfile import BareFdt, open_fdt
 from khotool.memory.kdump import open_kdump
 from khotool.memory.lime import open_lime
 from khotool.memory.raw import open_raw
-from khotool.memory.space import AddressSpace, SourceInfo
+from khotool.memory.regular import open_regular
+from khotool.memory.space import AddressSpace, Part, SourceInfo
 
 Source = AddressSpace | DebugfsCopy | BareFdt
 
@@ -64,9 +65,8 @@ def open_source(
             return open_directory(where)
         if _is_live(path, status):
             raise InputError(f"{where}: {_LIVE}")
-        if not stat.S_ISREG(mode):
-            raise InputError(f"{where}: not a regular file; copy it to one first")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            lost.opened(path, os.fstat(file.fileno()))
             return _open_file(where, file, base, container, limit, progress)
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; check the path") from None
@@ -101,7 +101,8 @@ def _open_file(
     if info.compression is not None:
         expanded = compression.expand(where, file, info.compression, size, limit, progress)
         data, release = expanded.data, expanded.release
-        info.notes.extend(expanded.notes)
+        for text in expanded.notes:
+            info.lack(text, Part.STREAM)
         if not data:
             raise InputError(f"{where}: the {info.compression} file expands to nothing")
     elif size > _LARGEST and head.startswith(elf.MAGIC):

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import TracebackType
 from typing import Literal, Self
 
@@ -55,6 +56,33 @@ class MemoryFault(Exception):  # noqa: N818 - a missing byte is a fact about the
         self.detail = detail
 
 
+class Part(StrEnum):
+    """What a container is made of, where some of it is missing."""
+
+    PAGES = "pages"
+    SEGMENTS = "segments"
+    RANGES = "ranges"
+    HEADERS = "headers"
+    RECORDS = "records"
+    FILES = "files"
+    STREAM = "stream"
+    DUMP = "dump"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A part of a container that should be in the file and is not.
+
+    Args:
+        part: what is counted; see ``PARTS`` of ``khotool/check/rules/container.py``.
+        missing: how many are missing; of: how many there should be; 0 where that is not known.
+    """
+
+    part: Part
+    missing: int = 0
+    of: int = 0
+
+
 @dataclass(slots=True)
 class SourceInfo:
     """What is known about the file itself.
@@ -62,13 +90,14 @@ class SourceInfo:
     Args:
         path: as the user gave it.
         container: ``elf``, ``kdump``, ``raw``, ``lime``, ``debugfs``, ``fdt`` or ``overlay``.
-        compression: of the whole file: ``gzip``, ``xz`` or ``zstd``; None for none.
+        compression: of the whole file: ``gzip``, ``bzip2``, ``xz`` or ``zstd``; None for none.
         page_size: bytes per page as the file declares it, a power of two; None where it does not.
         endian: byte order as the container declares it.
         osrelease: kernel release, untrusted text.
         vmcoreinfo: lines of the VMCOREINFO note, split at the first ``=``; untrusted text.
         machine: ``x86_64``, ``aarch64``, ... as ``uname -m`` says it.
         notes: sentences worth telling the user.
+        lacks: what the file should hold and does not, as after a copy that was cut short.
     """
 
     path: str
@@ -80,6 +109,12 @@ class SourceInfo:
     vmcoreinfo: dict[str, str] = field(default_factory=dict)
     machine: str | None = None
     notes: list[str] = field(default_factory=list)
+    lacks: list[Lack] = field(default_factory=list)
+
+    def lack(self, note: str, part: Part, missing: int = 0, of: int = 0) -> None:
+        """Note that a part is missing; see ``Lack``."""
+        self.notes.append(note)
+        self.lacks.append(Lack(part, missing, of))
 
 
 class AddressSpace(ABC):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from khotool.errors import InputError
 from khotool.memory.compression import detect, expand, map_file
+from khotool.memory.regular import open_regular
 
 LIMIT = 8 << 30
 """Bytes a compressed file may expand to; a vmlinux with all debug information stays below."""
@@ -17,7 +18,7 @@ SMALL = 64 << 20
 
 @contextmanager
 def whole_file(path: str, limit: int = LIMIT) -> Iterator[memoryview]:
-    """The bytes of a file, decompressed if it is compressed with gzip, xz or zstd.
+    """The bytes of a file, decompressed if it is compressed with gzip, bzip2, xz or zstd.
 
     Args:
         limit: bytes allowed, expanded.
@@ -26,7 +27,7 @@ def whole_file(path: str, limit: int = LIMIT) -> Iterator[memoryview]:
         InputError: no such file, empty, larger than the limit, or a damaged stream.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             kind = detect(file.read(16))
             file.seek(0)

@@ -116,12 +116,7 @@ def _note(vmcoreinfo: dict[str, str], endian: Endian) -> bytes:
 
 
 def _write(
-    file: IO[bytes],
-    loads: list[Load],
-    endian: Endian,
-    machine: int,
-    note: bytes,
-    align: int,
+    file: IO[bytes], loads: list[Load], endian: Endian, machine: int, note: bytes, align: int
 ) -> None:
     order = "<" if endian == "little" else ">"
     count = len(loads) + bool(note)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from khotool.absent import Absent
+from khotool.fdt.blob import HEADER_WORDS
 from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.model.lookup import table_row
 from khotool.model.places import Places, Spans
@@ -159,26 +160,12 @@ def row_marks(node: Node, index: int) -> list[Mark]:
     return [Mark(address, size, tuple(nodes)) for (address, size), nodes in shared.items()]
 
 
-FDT_WORDS = (
-    "magic",
-    "totalsize",
-    "off_dt_struct",
-    "off_dt_strings",
-    "off_mem_rsvmap",
-    "version",
-    "last_comp_version",
-    "boot_cpuid_phys",
-    "size_dt_strings",
-    "size_dt_struct",
-)
-
-
 def tree_marks(region: FdtRegion) -> Iterator[Mark]:
     """Header words, tokens and strings of a device tree."""
     blob, base = region.blob, region.address
     for number in range(min(blob.header_size, len(blob.data)) // 4):
         word = int.from_bytes(blob.data[number * 4 : number * 4 + 4], "big")
-        yield Mark(base + number * 4, 4, (), f"{FDT_WORDS[number]} {word:#x}, big-endian")
+        yield Mark(base + number * 4, 4, (), f"{HEADER_WORDS[number]} {word:#x}, big-endian")
     yield Mark(base + blob.off_mem_rsvmap, 16 * (len(blob.reservations) + 1), (), "reservations")
     for depth, node in blob.root.walk() if blob.root is not None else ():
         name = node.name if depth else "/"

@@ -154,11 +154,7 @@ class Identifier:
                     "tree",
                     text,
                     region.path,
-                    {
-                        "address": region.address,
-                        "offset": offset,
-                        "size": size,
-                    },
+                    {"address": region.address, "offset": offset, "size": size},
                 )
 
     def _map(self, address: int) -> Iterator[Fact]:
@@ -177,12 +173,7 @@ class Identifier:
                 "map",
                 text,
                 "/memory_map",
-                {
-                    "address": page.address,
-                    "offset": offset,
-                    "size": page.size,
-                    "page": kind,
-                },
+                {"address": page.address, "offset": offset, "size": page.size, "page": kind},
             )
 
     def _ranges(self, address: int) -> Iterator[Fact]:
@@ -198,11 +189,7 @@ class Identifier:
                 "payload",
                 text,
                 node.path,
-                {
-                    "address": target.address,
-                    "offset": offset,
-                    "size": target.size,
-                },
+                {"address": target.address, "offset": offset, "size": target.size},
             )
 
     def _owners(self, address: int) -> Iterator[Fact]:
@@ -232,11 +219,7 @@ class Identifier:
                     "scratch",
                     text,
                     "",
-                    {
-                        "address": area.address,
-                        "offset": offset,
-                        "size": area.size,
-                    },
+                    {"address": area.address, "offset": offset, "size": area.size},
                 )
 
     def _capture(self, address: int) -> Iterator[Fact]:

@@ -69,7 +69,7 @@ class Root:
         role: see Role.
         why: one sentence: how it was found, and why it has this role.
         selected: the model is built from this one.
-        name: where in a debugfs copy it stands.
+        name: its place in a debugfs copy.
     """
 
     address: int | None
@@ -118,7 +118,7 @@ class Image:
         regions: every piece of metadata with its bytes' meaning; see ``region``.
         claims: which memory each owner holds.
         used: definitions that decoded something, in order of first use.
-        anchors: bytes outside the handover that told where it is: boot data, scratch arrays,
+        anchors: bytes outside the handover that say where it is: boot data, scratch arrays,
             other roots.
     """
 

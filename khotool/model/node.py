@@ -50,7 +50,7 @@ class NodeState(StrEnum):
 
     @property
     def is_unknown(self) -> bool:
-        """True where memory may be held that nothing tells of."""
+        """True where memory may be held that is not known."""
         return self in (NodeState.UNKNOWN_FORMAT, NodeState.UNKNOWN_HANDLER)
 
 
@@ -116,6 +116,10 @@ class Table:
         """Fields of a row: those of the struct, parts of words among them, and the position."""
         placed = [f for p in self.compiled.fields for f in p.field.parts or (p.field,)]
         return placed if self.position is None else [*placed, self.position]
+
+    def pointers_first(self) -> list[Field]:
+        """The fields of a row, pointers first."""
+        return sorted(self.fields(), key=lambda field: field.points_to is None)
 
     def column(self, label: str, rows: slice = slice(None)) -> np.ndarray[Any, Any]:
         """One column, (n,) uint64 in host byte order, or the part of it that ``rows`` are."""
@@ -226,6 +230,11 @@ class Node:
     def elements(self) -> list[Node]:
         """Children that are elements of a list, in stored order."""
         return [child for child in self.children if child.key is not None and not child.name]
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a single value without children."""
+        return self.kind in (NodeKind.VALUE, NodeKind.RAW) and not self.children
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, parents first."""

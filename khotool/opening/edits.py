@@ -9,6 +9,7 @@ from typing import Any
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.document.digest import READABLE
+from khotool.document.dump import dump_document
 from khotool.encode.fresh import Built
 from khotool.encode.poke import number_bytes, text_bytes
 from khotool.encode.reopen import image_of
@@ -16,9 +17,9 @@ from khotool.errors import EncodeError, KhotoolError
 from khotool.manifest.notation import printed_number
 from khotool.model.image import Image, Node
 from khotool.model.lookup import table_row
-from khotool.render.document import dump_document
 from khotool.structured.positions import Path
 from khotool.structured.values import key_text
+from khotool.view.luo import Luo
 from khotool.view.notation import json_scalar
 
 MISSING = object()
@@ -60,7 +61,7 @@ def apply_edits(built: Built, document: dict[str, Any], registry: Registry) -> B
         place = (node.span.address, node.span.size)
         other = writes.setdefault(place, (data, where))
         if other[0] != data:
-            raise EncodeError(where, f"is the same value as {other[1]}, with another edit")
+            raise EncodeError(where, f"is the same value as {other[1]}, edited differently")
     if not writes:
         return built
     edits = [(address, data) for (address, _), (data, _) in writes.items()]
@@ -85,7 +86,7 @@ def _verify(
 
 def differences(image: Image, document: dict[str, Any]) -> Iterator[Difference]:
     """Values of the readable half that are not those of an image."""
-    made = dump_document(image, [])
+    made = dump_document(image)
     for key in READABLE:
         if key in document:
             yield from _compare(document[key], made.get(key, MISSING), (key,))
@@ -129,7 +130,7 @@ def locate(image: Image, path: Path) -> Node | None:
         if node is None:
             return None
         if number == 0:
-            node = image.entry("LUO") if step == "luo" else image.tree
+            node = Luo(image).node if step == "luo" else image.tree
         elif number == 1 and path[0] == "entries" and isinstance(step, int):
             node = image.entries[step]
         elif not (number == 2 and path[0] == "entries" and step == "value"):
@@ -147,7 +148,7 @@ def _below(node: Node, step: str | int) -> Node | None:
 
 
 def _stored(image: Image, node: Node, given: Any, where: str) -> tuple[bytes, Any]:
-    """The bytes that hold a value as somebody wrote it, and the value as dump writes it."""
+    """The bytes that hold an edited value, and the value as dump writes it."""
     assert node.span is not None
     if isinstance(node.value, str) and isinstance(given, str):
         return text_bytes(node, given, where), given

@@ -25,9 +25,11 @@ def load_image(
     # Captures, which are nearly everything that is opened, need none of the encoder.
     from khotool.abi.registry import load_registry
     from khotool.encode.reopen import image_of
+    from khotool.manifest.making import Making
     from khotool.opening.models import build_model, read_model
 
     options = options or OpenOptions()
     registry = load_registry(options.formats)
     name = os.fspath(path)
-    return image_of(build_model(read_model(name), registry), registry, name)
+    built = build_model(read_model(name), registry, making=Making.of_reader(options.limits))
+    return image_of(built, registry, name)

@@ -17,8 +17,10 @@ from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import named_set, set_of
 from khotool.errors import EncodeError, InputError, UsageError
+from khotool.manifest.making import Making
 from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
+from khotool.memory.regular import read_regular
 from khotool.model.image import Span
 from khotool.opening.edits import apply_edits
 from khotool.structured import Document, StructuredError, read_document
@@ -59,12 +61,7 @@ def read_model(path: str | Path) -> Model:
         EncodeError: a dump that was written without --full.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_MODEL:
-            raise InputError(f"{path}: larger than {MAX_MODEL >> 30} GiB, which no model is")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a model that exists") from None
+    raw = read_regular(path, limit=MAX_MODEL, advice="name a model that exists")
     is_json = raw.lstrip()[:1] == b"{"
     try:
         # A dump is large, and each of its numbers is checked as it is read.
@@ -104,6 +101,7 @@ def build_model(
     blobs: str | None = None,
     memory: Sequence[Span] = (),
     progress: Progress | None = None,
+    making: Making | None = None,
 ) -> Built:
     """Make an image of a model.
 
@@ -112,6 +110,7 @@ def build_model(
         abi: kernel release or ABI set to write instead of the model's own.
         blobs: folder with the payload of a dump.
         memory: ranges that a fresh layout may use instead of the model's own.
+        making: what a manifest may read and have made; by default as its author may.
 
     Raises:
         StructuredError: a manifest has mistakes; has file, line and key of all of them.
@@ -119,7 +118,8 @@ def build_model(
         UsageError: a manifest has no addresses to preserve, or ``memory`` without a fresh layout.
     """
     if not model.is_dump:
-        return _build_manifest(model, registry, mode, abi, memory, progress)
+        making = making or Making.of_author(model.path.parent)
+        return _build_manifest(model, registry, mode, abi, memory, progress, making)
     built = preserved(model, registry, blobs)
     halves = edited(model.document)
     if halves == {"readable", "regions"}:
@@ -142,12 +142,13 @@ def _build_manifest(
     abi: str | None,
     memory: Sequence[Span],
     progress: Progress | None,
+    making: Making,
 ) -> Built:
     if mode == "preserve":
         raise UsageError(f"{model.path}: a manifest has no addresses to preserve; leave out --mode")
     target = named_set(abi, registry) if abi is not None else None
     source = model.source
-    manifest = Manifest(source, model.path.parent, registry, target)
+    manifest = Manifest(source, making, registry, target)
     handover = manifest.handover()
     if memory:
         handover = replace(handover, memory=list(memory))
@@ -165,15 +166,18 @@ def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
     listed = model.document.get("blobs", {})
     name = listed.get("folder") if isinstance(listed, dict) else None
     if isinstance(name, str):
-        folders += [model.path.parent / Path(name).name, Path(name)]
+        folders.append(model.path.parent / Path(name).name)
     root = inner.get("root")
     info = inner.get("vmcoreinfo")
     if not isinstance(info, dict) or not all(isinstance(v, str) for v in info.values()):
         raise EncodeError("model.vmcoreinfo", "expected strings")
+    machine = inner.get("machine")
+    if machine is not None and not isinstance(machine, str):
+        raise EncodeError("model.machine", f"expected a name or null, found {machine!r:.40}")
     return Built(
         segments=[*segments, *read_blobs(model.document, folders)],
         root=0 if root is None else word(root, "model.root"),
         geometry=geometry,
         vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
-        machine=inner.get("machine"),
+        machine=machine,
     )

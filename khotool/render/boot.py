@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from khotool.document.dump import head
 from khotool.lab.boot import Booted
 from khotool.lab.outcome import Outcome, SessionOutcome, stages
-from khotool.render.document import head
 from khotool.render.lines import Line, width_of
 from khotool.render.text import plural, visible
 

@@ -18,8 +18,8 @@ from khotool.diff.changes import (
     Why,
 )
 from khotool.diff.pages import MAP
+from khotool.document.dump import Document, head
 from khotool.model.image import Image
-from khotool.render.document import Document, head
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.view.luo import Luo

@@ -1,49 +1,46 @@
-"""Findings and verdicts as text, JSON, SARIF, JUnit and GitHub annotations."""
+"""What check found in images, as text and JSON; other formats are modules of their own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from khotool.check.catalogue import rules, severity
 from khotool.check.context import Skipped
+from khotool.check.known import Suppressed
 from khotool.findings import Finding, Severity
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
-from khotool.version import version
+from khotool.render.verdict import verdicts_lines
 
-LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
-SARIF_LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 STYLE = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "label"}
-OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
-UNSEEN = {
-    "consumed": "the handover was used up by a boot",
-    "contents-not-captured": "the payload was not captured",
-    "limit": "not all of it was read",
-    "not-captured": "not all of it was captured",
-    "truncated": "the file is cut off",
-    "unparsable": "not all of it could be read",
-    "unreadable": "not all of it could be read",
-}
-"""Why there is no verdict, by the words of the JSON."""
+SHOWN = 8
+"""Findings of one rule that text shows; -v shows all."""
 
 
 @dataclass(slots=True)
 class Checked:
-    """One checked image.
+    """One checked image, or the reason why it could not be checked.
 
     Args:
-        verdict: as the JSON contract has it, with --kernel.
+        verdicts: as the JSON contract has them, one for each --kernel.
         known: findings that a baseline left out.
+        suppressed: findings that a suppression left out.
+        error: lines that say why the image could not be read; none if it was.
+        exit_code: of the error.
     """
 
     path: str
-    findings: list[Finding]
+    findings: list[Finding] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    verdict: dict[str, Any] | None = None
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
     known: int = 0
+    suppressed: list[Suppressed] = field(default_factory=list)
+    error: tuple[str, ...] = ()
+    exit_code: int = 0
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:
@@ -60,66 +57,77 @@ def finding_json(finding: Finding) -> dict[str, Any]:
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
-    """Findings, what was skipped, verdict."""
+    """Findings, what was skipped or left out, verdicts."""
+    if checked.error:
+        return {"image": checked.path, "error": "\n".join(checked.error)}
     document: dict[str, Any] = {
         "image": checked.path,
         "findings": [finding_json(finding) for finding in checked.findings],
         "skipped": [{"rule": s.rule, "path": s.path, "why": s.why} for s in checked.skipped],
     }
-    if checked.verdict is not None:
-        document["verdict"] = checked.verdict
+    if checked.known:
+        document["known"] = checked.known
+    if checked.suppressed:
+        document["suppressed"] = [
+            {**finding_json(item.finding), "suppression": item.by.document()}
+            for item in checked.suppressed
+        ]
+    if len(checked.verdicts) == 1:
+        document["verdict"] = checked.verdicts[0]
+    elif checked.verdicts:
+        document["verdicts"] = checked.verdicts
     return document
 
 
-def text_lines(checked: Checked, *, concise: bool, verbose: bool) -> Iterator[Line]:
+def totals_json(images: Sequence[Checked]) -> dict[str, Any]:
+    """Counts over all images."""
+    outcomes: dict[str, Counter[str]] = {}
+    for checked in images:
+        for verdict in checked.verdicts:
+            outcomes.setdefault(verdict["kernel"], Counter())[verdict["outcome"]] += 1
+    counts = Counter(str(severity(f.rule)) for checked in images for f in checked.findings)
+    return {
+        "images": len(images),
+        "not_read": sum(bool(checked.error) for checked in images),
+        "findings": {str(level): counts[str(level)] for level in Severity},
+        "verdicts": {kernel: dict(sorted(found.items())) for kernel, found in outcomes.items()},
+    }
+
+
+def text_lines(checked: Checked, *, verbose: bool) -> Iterator[Line]:
     """A report for people: each finding with its rule, place and what to do."""
-    for finding in checked.findings:
-        level = severity(finding.rule)
-        rule = rules()[finding.rule]
-        place = f" at {finding.address:#x}" if finding.address is not None else ""
-        line = Line(hang="    ").add(f"{visible(finding.path)}: ", "name")
-        line.add(f"{finding.rule} {rule.slug} ", STYLE[level]).add(f"{level}", STYLE[level])
-        if concise:
-            yield line.add(f": {visible(finding.message)}")
-            continue
-        yield line
-        yield Line(lead="    ", hang="    ").add(f"{visible(finding.message)}{place}")
-        yield Line(lead="    ", hang="    ").add("why ", "label").add(rule.why, "dim")
-        yield Line(lead="    ", hang="    ").add("do  ", "label").add(rule.do)
-    if checked.verdict is not None:
-        yield from verdict_lines(checked.verdict)
+    if checked.error:
+        for text in checked.error:
+            yield Line(hang="    ").add("not read: ", "error").add(visible(text))
+        return
+    for _, same in groupby(checked.findings, key=lambda finding: finding.rule):
+        yield from _group_lines(list(same), verbose=verbose)
+    yield from verdicts_lines(checked.verdicts, verbose=verbose)
     if verbose:
         for skip in checked.skipped:
             text = f"{skip.rule} was not applied to {visible(skip.path)}: {visible(skip.why)}"
             yield Line(hang="    ").add(text, "dim")
+        for item in checked.suppressed:
+            text = f"{item.finding.rule} {visible(item.finding.path)} is suppressed until"
+            yield Line(hang="    ").add(f"{text} {item.by.until}: {visible(item.by.reason)}", "dim")
     yield summary_line(checked)
 
 
-def verdict_lines(verdict: dict[str, Any]) -> Iterator[Line]:
-    """Stage by stage, then what user space gets."""
-    outcome = verdict["outcome"]
-    line = Line().add(f"kernel {verdict['kernel']}: ", "name")
-    line.add(outcome, OUTCOME_STYLE.get(outcome, "error"))
-    if outcome == "not-judged":
-        reasons = dict.fromkeys(UNSEEN[reason] for reason in verdict["unseen"])
-        line.add(f": {', '.join(reasons)}")
-    yield line
-    for step in verdict["steps"]:
-        style = OUTCOME_STYLE.get(step["outcome"], "error")
-        row = Line(lead="    ", hang=" " * 32).add(f"{step['stage']:<15} ")
-        row.add(f"{step['outcome']:<10} ", style)
-        yield row.add(visible(step["message"] or step.get("why", "")))
-    for session in verdict["sessions"]:
-        lost = [f for f in session["files"] if f["result"] != "ok"]
-        number = len(session["files"])
-        if not session["retrieved"]:
-            text = "is not given back"
-        elif lost:
-            shown = ", ".join(f"{f['token']}: {f['result']}" for f in lost[:8])
-            text = f"{number - len(lost)} of {number} files given back; {shown}"
-        else:
-            text = f"{plural(number, 'file')} given back"
-        yield Line(lead="    ", hang="        ").add(f"session {visible(session['name'])}: {text}")
+def _group_lines(findings: list[Finding], *, verbose: bool) -> Iterator[Line]:
+    """Findings of one rule: why and what to do once, after all places."""
+    rule = rules()[findings[0].rule]
+    level = severity(rule.id)
+    shown = findings if verbose else findings[:SHOWN]
+    for finding in shown:
+        place = f" at {finding.address:#x}" if finding.address is not None else ""
+        line = Line(hang="    ").add(f"{visible(finding.path)}: ", "name")
+        yield line.add(f"{rule.id} {rule.slug} {level}", STYLE[level])
+        yield Line(lead="    ", hang="    ").add(f"{visible(finding.message)}{place}")
+    if len(shown) < len(findings):
+        left = f"{len(findings) - len(shown)} more of {rule.id}; -v shows all"
+        yield Line(lead="    ", hang="    ").add(left, "dim")
+    yield Line(lead="    ", hang="    ").add("why ", "label").add(rule.why, "dim")
+    yield Line(lead="    ", hang="    ").add("do  ", "label").add(rule.do)
 
 
 def summary_line(checked: Checked) -> Line:
@@ -128,90 +136,19 @@ def summary_line(checked: Checked) -> Line:
     for finding in checked.findings:
         counts[severity(finding.rule)] += 1
     known = f", {checked.known} in the baseline" if checked.known else ""
+    known += f", {len(checked.suppressed)} suppressed" if checked.suppressed else ""
     text = ", ".join(plural(count, str(level)) for level, count in counts.items())
     return Line().add(f"{visible(checked.path)}: ", "name").add(f"{text}{known}")
 
 
-def github_lines(checked: Checked) -> Iterator[str]:
-    """Annotations of GitHub Actions, one a line."""
-    for finding in checked.findings:
-        text = f"{finding.path}: {finding.message}".replace("%", "%25")
-        text = visible(text).replace("\n", "%0A")
-        title = f"{finding.rule} {rules()[finding.rule].slug}"
-        name = visible(checked.path).replace(",", "%2C").replace(":", "%3A")
-        yield f"::{LEVEL[severity(finding.rule)]} file={name},title={title}::{text}"
-
-
-def sarif_document(images: Sequence[Checked]) -> dict[str, Any]:
-    """SARIF 2.1.0, for code scanning."""
-    used = sorted({finding.rule for checked in images for finding in checked.findings})
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "khotool",
-                        "version": version(),
-                        "rules": [
-                            {
-                                "id": identifier,
-                                "name": rules()[identifier].slug,
-                                "shortDescription": {"text": rules()[identifier].what},
-                                "help": {"text": rules()[identifier].do},
-                                "defaultConfiguration": {
-                                    "level": SARIF_LEVEL[severity(identifier)]
-                                },
-                            }
-                            for identifier in used
-                        ],
-                    }
-                },
-                "results": [
-                    {
-                        "ruleId": finding.rule,
-                        "level": SARIF_LEVEL[severity(finding.rule)],
-                        "message": {"text": visible(f"{finding.path}: {finding.message}")},
-                        "locations": [
-                            {
-                                "physicalLocation": {
-                                    "artifactLocation": {"uri": visible(checked.path)}
-                                },
-                                "logicalLocations": [{"fullyQualifiedName": visible(finding.path)}],
-                            }
-                        ],
-                    }
-                    for checked in images
-                    for finding in checked.findings
-                ],
-            }
-        ],
-    }
-
-
-def junit_text(images: Sequence[Checked], failing: Severity | None) -> str:
-    """JUnit XML: an image is a suite, a rule that fired a failed case."""
-    order = {Severity.NOTE: 0, Severity.WARNING: 1, Severity.ERROR: 2}
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
-    for checked in images:
-        fired: dict[str, list[Finding]] = {}
-        for finding in checked.findings:
-            fired.setdefault(finding.rule, []).append(finding)
-        bad = {
-            rule: found
-            for rule, found in fired.items()
-            if failing is not None and order[severity(rule)] >= order[failing]
-        }
-        name = quoteattr(visible(checked.path))
-        lines.append(f'<testsuite name={name} tests="{len(rules())}" failures="{len(bad)}">')
-        for rule in rules().values():
-            case = f'<testcase classname={name} name="{rule.id} {rule.slug}"'
-            if rule.id not in bad:
-                lines.append(f"{case}/>")
-                continue
-            text = "\n".join(visible(f"{f.path}: {f.message}") for f in bad[rule.id])
-            failure = f"<failure message={quoteattr(rule.what)}>{escape(text)}</failure>"
-            lines.append(f"{case}>{failure}</testcase>")
-        lines.append("</testsuite>")
-    return "\n".join([*lines, "</testsuites>"]) + "\n"
+def totals_line(images: Sequence[Checked]) -> Line:
+    """One line over all images of a batch."""
+    totals = totals_json(images)
+    parts = [plural(count, level) for level, count in totals["findings"].items()]
+    if totals["not_read"]:
+        parts.append(f"{totals['not_read']} not read")
+    for kernel, found in totals["verdicts"].items():
+        shown = ", ".join(f"{count} {outcome}" for outcome, count in found.items())
+        parts.append(f"kernel {kernel}: {shown}")
+    text = f"{plural(len(images), 'image')}: "
+    return Line(hang="    ").add(text, "name").add("; ".join(parts))

@@ -10,7 +10,7 @@ from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Origin, Registry
-from khotool.render.document import head
+from khotool.document.dump import head
 from khotool.render.lines import Line
 from khotool.render.overview import row
 
@@ -177,7 +177,7 @@ def show_lines(registry: Registry, definition: Definition, page_size: int) -> It
 
 
 def struct_lines(compiled: CompiledStruct, page_size: int) -> Iterator[Line]:
-    """A struct as its C, with offset and size in bytes of every member beside it."""
+    """A struct as its C, with the offset and size in bytes of every member."""
     name, size = compiled.struct.name, compiled.size
     page = f" (a page of {page_size})" if compiled.struct.size == "page" else ""
     yield Line([(f"struct {name}", "name"), (f"  {size} bytes{page}", "dim")])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from khotool.abi.c_text import comment, comment_text, struct_lines
-from khotool.abi.compile import PlacedField
+from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import Definition, Field, Kind, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
@@ -42,7 +42,7 @@ typedef u64 __be64;
 """
 
 PAGE = """\
-/* Layouts below follow the page size: define KHO_PAGE_SHIFT for another one. */
+/* Layouts below depend on the page size: define KHO_PAGE_SHIFT to change it. */
 #ifndef KHO_PAGE_SHIFT
 #define KHO_PAGE_SHIFT {shift}
 #endif
@@ -194,13 +194,7 @@ class Header:
         yield "} __attribute__((packed));" if struct.packed else "};"
         if own:
             yield "#endif"
-        size = "KHO_PAGE_SIZE" if struct.size == "page" else str(compiled.size)
-        yield f'_Static_assert(sizeof(struct {name}) == {size}, "struct {name}");'
-        for placed in compiled.fields:
-            if not placed.field.parts:
-                member = placed.field.name
-                place = f"offsetof(struct {name}, {member}) == {placed.offset}"
-                yield f'_Static_assert({place}, "{member}");'
+        yield from self.assertions(name, compiled)
         for placed in compiled.fields:
             yield from self.masks(macro(name), placed)
             for part in placed.field.parts or (placed.field,):
@@ -208,6 +202,16 @@ class Header:
         if shared:
             yield "#endif"
         yield ""
+
+    def assertions(self, name: str, compiled: CompiledStruct) -> Iterator[str]:
+        """The size of a struct and the offsets of its members, as static assertions."""
+        size = "KHO_PAGE_SIZE" if compiled.struct.size == "page" else str(compiled.size)
+        yield f'_Static_assert(sizeof(struct {name}) == {size}, "struct {name}");'
+        for placed in compiled.fields:
+            if not placed.field.parts:
+                member = placed.field.name
+                place = f"offsetof(struct {name}, {member}) == {placed.offset}"
+                yield f'_Static_assert({place}, "{member}");'
 
     def masks(self, struct: str, placed: PlacedField) -> Iterator[str]:
         """Mask and shift of each part of a word: ``(word & MASK) >> SHIFT`` is its value."""

@@ -8,11 +8,12 @@ from itertools import groupby
 from hexdump import hexdump
 
 from khotool.absent import Absent
+from khotool.document.dump import json_value
 from khotool.model.annotate import Mark, Piece, page_facts
 from khotool.model.image import Image, Node
 from khotool.render.lines import Line
 from khotool.render.text import plural, range_text, visible
-from khotool.render.value import json_value, value_segments
+from khotool.render.value import value_segments
 from khotool.view.notation import size_text
 
 ROW = 8

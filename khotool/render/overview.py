@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from khotool.abi.definition import Kind
 from khotool.absent import Absent
+from khotool.check.catalogue import count_by_severity, severity
+from khotool.document.dump import abi_ids
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node, NodeKind, Phase, Root
 from khotool.render.lines import Line, Segment
-from khotool.render.severity import count_by_severity, severity_of
 from khotool.render.text import plural, range_text, visible
 from khotool.render.value import absent_segments
 from khotool.view.notation import size_text
@@ -31,15 +31,6 @@ SHOWN = 20
 def row(label: str, segments: Iterable[Segment]) -> Line:
     """A line with a label in front; wrapped text stays in its column."""
     return Line([(label.ljust(COLUMN), "key"), *segments], hang=" " * COLUMN)
-
-
-def abi_ids(image: Image) -> list[str]:
-    """Versions the image speaks, in order; structures and names without one are left out."""
-    return sorted(
-        d.id
-        for d in image.used
-        if d.match.get("compatible") or d.probe or (d.kind is Kind.FLB and d.content in d.structs)
-    )
 
 
 def header_lines(image: Image, *, brief: bool = False) -> Iterator[Line]:
@@ -217,22 +208,22 @@ def count_line(findings: list[Finding]) -> Line:
     """``findings  2 errors, 1 warning``."""
     counts = count_by_severity(findings)
     segments: list[Segment] = []
-    for severity, count in counts.items():
+    for level, count in counts.items():
         if count:
             comma = ", " if segments else ""
-            style = severity if severity in ("error", "warning") else "dim"
-            segments += [(comma, ""), (plural(count, severity), style)]
+            style = level if level in ("error", "warning") else "dim"
+            segments += [(comma, ""), (plural(count, level), style)]
     return row("findings", segments or [("none", "good")])
 
 
 def finding_lines(findings: list[Finding], limit: int = SHOWN) -> Iterator[Line]:
     """The worst findings, a line each."""
     yield count_line(findings)
-    ranks = {severity: rank for rank, severity in enumerate(Severity)}
-    ordered = sorted(findings, key=lambda finding: ranks[severity_of(finding.rule)])
+    ranks = {level: rank for rank, level in enumerate(Severity)}
+    ordered = sorted(findings, key=lambda finding: ranks[severity(finding.rule)])
     for finding in ordered[:limit]:
-        severity = severity_of(finding.rule)
-        style = severity if severity is not Severity.NOTE else "dim"
+        level = severity(finding.rule)
+        style = level if level is not Severity.NOTE else "dim"
         segments: list[Segment] = [
             (f"  {finding.rule} ", style),
             (f"{visible(finding.path)}  ", "entry"),

@@ -22,7 +22,7 @@ KINDS = {
     Kind.FILE: "state of a preserved file, read by its handler",
     Kind.FLB: "a file-lifecycle-bound object",
     Kind.STRUCTURE: "a structure inside other formats",
-    Kind.BOOT: "how the next kernel is told where the handover is",
+    Kind.BOOT: "how the next kernel finds the handover",
 }
 
 
@@ -42,52 +42,47 @@ def _definition_lines(registry: Registry, definition: Definition) -> Iterator[st
     yield ""
     yield from sentences(d.doc)
     yield ""
-    found = "; ".join(
-        f"{key} {', '.join(code(value) for value in values)}" for key, values in d.match.items()
-    )
-    rows = [
-        ("kind", f"{d.kind}: {KINDS[d.kind]}"),
-        ("status", d.status),
-        ("releases", releases(d.first, d.last)),
-        ("kernel source", code(d.header)),
-        ("found by", found or "what points to it"),
-        ("definition", code(f"formats/{d.source}")),
-    ]
-    if d.probe:
-        rows.append(("told from others by", "; ".join(describe(sign) for sign in d.probe)))
-    if d.unverified:
-        rows.append(("not certain", d.unverified))
-    if d.uses:
-        rows.append(("uses", ", ".join(f"[{used}]({used}.md)" for used in d.uses)))
-    yield from table(("property", "value"), rows)
+    yield from table(("property", "value"), _properties(d))
     if d.layouts:
-        yield ""
-        yield "## Layouts"
-        yield ""
-        yield from table(
-            ("layout", "releases", "what"),
-            [(code(v.name), releases(v.first, v.last), v.doc) for v in d.layouts.values()],
-        )
+        rows = [(code(v.name), releases(v.first, v.last), v.doc) for v in d.layouts.values()]
+        yield from _section("Layouts", table(("layout", "releases", "what"), rows))
     if d.limits:
-        yield ""
-        yield "## Limits"
-        yield ""
-        yield from table(("what", "most"), [(name, str(most)) for name, most in d.limits.items()])
+        limits = [(name, str(most)) for name, most in d.limits.items()]
+        yield from _section("Limits", table(("what", "most"), limits))
     if d.fdt is not None:
-        yield ""
-        yield "## Device tree"
-        yield ""
-        yield "Integers stand in the byte order of the kernel, unless their type says otherwise."
-        yield from node_section("/", d.fdt)
+        order = "Integers are in the kernel's byte order, unless their type says otherwise."
+        yield from _section("Device tree", (order, *node_section("/", d.fdt)))
     for name in d.structs:
         yield ""
         yield from struct_section(registry.compile(d, name, Geometry(PAGE_SIZE)))
     if d.literals:
-        yield ""
-        yield "## Literals"
-        yield ""
-        rows = [(code(name), code(f"{value:#x}")) for name, value in d.literals.items()]
-        yield from table(("name", "handle"), rows)
+        literals = [(code(name), code(f"{value:#x}")) for name, value in d.literals.items()]
+        yield from _section("Literals", table(("name", "handle"), literals))
+
+
+def _properties(d: Definition) -> Iterator[tuple[str, str]]:
+    found = "; ".join(
+        f"{key} {', '.join(code(value) for value in values)}" for key, values in d.match.items()
+    )
+    yield "kind", f"{d.kind}: {KINDS[d.kind]}"
+    yield "status", d.status
+    yield "releases", releases(d.first, d.last)
+    yield "kernel source", code(d.header)
+    yield "found by", found or "what points to it"
+    yield "definition", code(f"formats/{d.source}")
+    if d.probe:
+        yield "probe conditions", "; ".join(describe(condition) for condition in d.probe)
+    if d.unverified:
+        yield "not certain", d.unverified
+    if d.uses:
+        yield "uses", ", ".join(f"[{used}]({used}.md)" for used in d.uses)
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    yield from lines
 
 
 def struct_section(compiled: CompiledStruct) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
 from khotool.absent import Absent
+from khotool.check.catalogue import count_by_severity, severity
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node
 from khotool.render.memory_cells import (
@@ -20,27 +21,26 @@ from khotool.render.memory_cells import (
     cells_of,
 )
 from khotool.render.report_style import STYLE
-from khotool.render.severity import count_by_severity, severity_of
-from khotool.render.text import visible
+from khotool.render.report_table import html_table, text
+from khotool.render.report_verdicts import tone, verdict_sections
+from khotool.render.verdict import kernel_text
 from khotool.view.notation import size_text
 
 CELL = 9
 STEP = 11
 ROW = 64
-MAX_ROWS = 2000
-"""Rows of one table; the rest is counted."""
 SPECIAL = {OTHERS: "others", SCRATCH: "scratch", LEAK: "leak", UNPRESERVED: "lost"}
 TONE = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: "quiet"}
 
 
 def report_page(
-    image: Image, findings: Sequence[Finding], verdict: dict[str, Any] | None = None
+    image: Image, findings: Sequence[Finding], verdicts: Sequence[dict[str, Any]] = ()
 ) -> str:
     """The page as text.
 
     Args:
         findings: of the image, worst first.
-        verdict: as ``check --kernel`` gives it in JSON.
+        verdicts: as ``check --kernel`` gives them in JSON.
     """
     parts = [
         "<!doctype html>",
@@ -48,25 +48,20 @@ def report_page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{text(image.info.path)} - khotool report</title>",
         f"<style>{STYLE}</style></head><body><main>",
-        *_head(image, findings, verdict),
+        *_head(image, findings, verdicts),
+        *_findings(findings),
+        *verdict_sections(verdicts),
         *_memory(image),
         *_sessions(image),
         *_entries(image),
-        *_findings(findings),
-        *_verdict(verdict),
         *_foot(),
         "</main></body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def text(value: object) -> str:
-    """A string of the image as HTML: controls made visible, markup inert."""
-    return escape(visible(str(value)))
-
-
 def _head(
-    image: Image, findings: Sequence[Finding], verdict: dict[str, Any] | None
+    image: Image, findings: Sequence[Finding], verdicts: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
     counts = count_by_severity(list(findings))
     name = image.info.path.rpartition("/")[2]
@@ -74,10 +69,9 @@ def _head(
     badges = [_badge(f"{counts['error']} errors", "bad" if counts["error"] else "good")]
     if counts["warning"]:
         badges.append(_badge(f"{counts['warning']} warnings", "warn"))
-    if verdict is not None:
-        outcome = str(verdict.get("outcome", ""))
-        tone = {"accept": "good", "ignore": "warn", "partial": "warn"}.get(outcome, "bad")
-        badges.append(_badge(f"kernel {verdict.get('kernel', '')}: {outcome}", tone))
+    for verdict in verdicts:
+        words = f"kernel {kernel_text(verdict)}: {verdict['outcome']}"
+        badges.append(_badge(words, tone(verdict["outcome"])))
     yield f"<p>{' '.join(badges)}</p></header><section><h2>Image</h2>"
     root = image.root
     facts: list[tuple[str, object]] = [
@@ -173,27 +167,6 @@ def _window(window: Window, cells: Cells) -> str:
 # -- tables ----------------------------------------------------------------------------------
 
 
-def _table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table; columns are (heading, right aligned), cells are HTML already."""
-    yield '<div class="scroll"><table><thead><tr>'
-    for heading, number in columns:
-        yield f"<th{' class=number' if number else ''}>{escape(heading)}</th>"
-    yield "</tr></thead><tbody>"
-    left = 0
-    for count, row in enumerate(rows):
-        if count >= MAX_ROWS:
-            left += 1
-            continue
-        cells = [
-            f"<td{' class=number' if number else ''}>{cell}</td>"
-            for cell, (_, number) in zip(row, columns, strict=True)
-        ]
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody></table></div>"
-    if left:
-        yield f'<p class="quiet">{left} more rows are left out; khotool dump shows all.</p>'
-
-
 def _sessions(image: Image) -> Iterator[str]:
     luo = image.entry("LUO")
     sessions = luo.get("sessions") if luo is not None else None
@@ -211,7 +184,7 @@ def _sessions(image: Image) -> Iterator[str]:
         ("Seals", False),
         ("Folios", True),
     )
-    yield from _table(columns, _session_rows(sessions))
+    yield from html_table(columns, _session_rows(sessions))
     yield "</section>"
 
 
@@ -264,7 +237,7 @@ def _entries(image: Image) -> Iterator[str]:
         ("Bytes", True),
         ("Holds", False),
     )
-    yield from _table(columns, (_entry_row(node) for node in image.entries))
+    yield from html_table(columns, (_entry_row(node) for node in image.entries))
     yield "</section>"
 
 
@@ -293,7 +266,7 @@ def _number(node: Node, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-# -- findings and verdict --------------------------------------------------------------------
+# -- findings --------------------------------------------------------------------------------
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
@@ -304,32 +277,15 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     columns = (("Severity", False), ("Rule", False), ("Where", False), ("What", False))
 
     def row(finding: Finding) -> Sequence[str]:
-        severity = severity_of(finding.rule)
+        level = severity(finding.rule)
         return (
-            f'<span class="{TONE[severity]}">{severity}</span>',
+            f'<span class="{TONE[level]}">{level}</span>',
             f"<code>{text(finding.rule)}</code>",
             f"<code>{text(finding.path)}</code>",
             text(finding.message),
         )
 
-    yield from _table(columns, (row(finding) for finding in findings))
-    yield "</section>"
-
-
-def _verdict(verdict: dict[str, Any] | None) -> Iterator[str]:
-    if verdict is None:
-        return
-    yield f"<section><h2>What kernel {text(verdict.get('kernel', ''))} does with it</h2>"
-    columns = (("Stage", False), ("Outcome", False), ("What it prints", False))
-    rows = (
-        (
-            text(step.get("stage", "")),
-            text(step.get("outcome", "")),
-            f"<code>{text(step.get('message') or '')}</code>",
-        )
-        for step in verdict.get("steps", [])
-    )
-    yield from _table(columns, rows)
+    yield from html_table(columns, (row(finding) for finding in findings))
     yield "</section>"
 
 

@@ -26,18 +26,13 @@ def table_segments(image: Image, node: Node) -> list[Segment]:
         count = f"{len(table)} of {plural(table.declared, 'record')} captured"
     parts: list[Segment] = [(count, "number")]
     if len(table):
-        fields = table_fields(table)
+        fields = table.pointers_first()
         by_order = {f.points_to.order for f in fields if f.points_to is not None}
         for field in fields:
             text = column_text(image, table, field)
             if text and field.label not in by_order:
                 parts.append((f"  {text}", ""))
     return parts
-
-
-def table_fields(table: Table) -> list[Field]:
-    """The fields of a row that are single values, pointers first."""
-    return sorted(table.fields(), key=lambda field: field.points_to is None)
 
 
 def column_text(image: Image, table: Table, field: Field) -> str:

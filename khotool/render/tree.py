@@ -12,7 +12,7 @@ from khotool.model.path import quote_key, quote_name
 from khotool.render.lines import Line, Segment
 from khotool.render.table import table_segments
 from khotool.render.text import plural, visible
-from khotool.render.value import absent_segments, is_leaf, value_segments
+from khotool.render.value import absent_segments, value_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _label(node: Node, top: bool) -> Segment:
 
 def _format(node: Node) -> str:
     """The format where it changes from that of the parent."""
-    if not node.format or is_leaf(node) or node.kind is NodeKind.TABLE:
+    if not node.format or node.is_leaf or node.kind is NodeKind.TABLE:
         return ""
     above = node.parent.format if node.parent is not None else ""
     if node.kind not in (NodeKind.ENTRY, NodeKind.IMAGE) and node.format == above:
@@ -150,7 +150,7 @@ def _inline(image: Image, node: Node) -> list[Node]:
     return [
         child
         for child in node.children
-        if is_leaf(child) and _shown(image, node, child) and not _own_line(child)
+        if child.is_leaf and _shown(image, node, child) and not _own_line(child)
     ]
 
 
@@ -197,7 +197,7 @@ def _children(
 
 def _has_line(image: Image, node: Node, child: Node, options: TreeOptions) -> bool:
     """Whether a child gets a line, instead of a place on its parent's or none."""
-    if not is_leaf(child):
+    if not child.is_leaf:
         return options.verbose or not _housekeeping(node, child)
     if _folded(node, options) and child.field is not None:
         return False

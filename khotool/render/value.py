@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from khotool.abi.definition import HEX_ROLES, Field
@@ -10,7 +9,7 @@ from khotool.absent import Absent
 from khotool.model.image import Node, NodeKind
 from khotool.render.lines import Segment
 from khotool.render.text import quoted, visible
-from khotool.view.notation import json_scalar, number_text
+from khotool.view.notation import number_text
 
 RAW_SHOWN = 16
 """Bytes of an unexplained value that are shown in a line."""
@@ -75,20 +74,3 @@ def list_shown(values: list[Any], field: Field | None, limit: int = 4) -> str:
     if len(values) > limit:
         shown.append(f"... {len(values) - limit} more")
     return f"[{', '.join(shown)}]"
-
-
-def json_value(node: Node) -> object:
-    """The value of a leaf in JSON."""
-    return json_scalar(node.value, node.field)
-
-
-def leaves(node: Node) -> Iterator[Node]:
-    """Children that are plain values: nothing hangs below them."""
-    for child in node.children:
-        if is_leaf(child):
-            yield child
-
-
-def is_leaf(node: Node) -> bool:
-    """True for a single value without children."""
-    return node.kind in (NodeKind.VALUE, NodeKind.RAW) and not node.children

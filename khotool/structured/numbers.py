@@ -39,7 +39,7 @@ def has_huge_integer(document: object) -> int:
     """Bits of an integer beyond ``MAX_BITS`` anywhere in a parsed document; 0 without one.
 
     Python converts no integer of more than 4300 digits to text, so that a message with one in it
-    would be another error.
+    would itself fail.
     """
     left = [document]
     while left:

@@ -26,6 +26,7 @@ _TOML = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _JSON = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>[\[\]{},:])|(?P<bare>[^\s"\[\]{},:]+)')
+_CLOSES = {"[": "]", "{": "}"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _CONTROL = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 
@@ -76,35 +77,23 @@ def _tokens(pattern: re.Pattern[str], text: str) -> Iterator[Token]:
 
 def _json_paths(text: str) -> Iterator[tuple[Path, int]]:
     """Every key of an object at the key, and every element of an array at the element."""
+    # A step for each open container: an index in a list, in an object its latest key.
     path: list[str | int] = []
-    stack: list[str] = []
-    key = ""
     expect_key = False
     for kind, word, offset in _tokens(_JSON, text):
-        inside_list = bool(stack) and stack[-1] == "["
-        if word == ":":
-            expect_key = False
-        elif word == ",":
-            if inside_list and path and isinstance(path[-1], int):
-                path[-1] += 1
-            expect_key = not inside_list
-        elif word in ("]", "}"):
-            if stack:
-                stack.pop()
-                if path:
-                    path.pop()
-            expect_key = False
-        elif kind == "string" and expect_key and stack:
-            key = _json_key(word)
-            path[-1] = key
+        in_list = bool(path) and isinstance(path[-1], int)
+        if in_list and word not in (",", "]"):
             yield tuple(path), offset
-        else:
-            if inside_list:
-                yield tuple(path), offset
-            if word in ("[", "{"):
-                stack.append(word)
-                path.append(0 if word == "[" else "")
-                expect_key = word == "{"
+        elif kind == "string" and expect_key:
+            path[-1] = _json_key(word)
+            yield tuple(path), offset
+        expect_key = word == "{" or (word == "," and path != [] and not in_list)
+        if word in _CLOSES:
+            path.append(0 if word == "[" else "")
+        elif word in ("]", "}"):
+            del path[-1:]
+        elif word == "," and in_list:
+            path[-1] = int(path[-1]) + 1
 
 
 def _json_key(word: str) -> str:
@@ -138,8 +127,8 @@ def _toml_paths(text: str) -> Iterator[tuple[Path, int]]:
         elif closes == "]":
             place = (*here, count[0])
             yield place, offset
-            if word in ("[", "{"):
-                stack.append(("]" if word == "[" else "}", place, [0]))
+            if word in _CLOSES:
+                stack.append((_CLOSES[word], place, [0]))
         elif not stack and word == "[":
             many = at < len(tokens) and tokens[at][1] == "["
             names, at = _names(tokens, at + many, "]")
@@ -153,8 +142,9 @@ def _toml_paths(text: str) -> Iterator[tuple[Path, int]]:
             for name in names:
                 here = (*here, name)
                 yield here, offset
-            if at < len(tokens) and tokens[at][1] in ("[", "{"):
-                stack.append(("]" if tokens[at][1] == "[" else "}", here, [0]))
+            opened = tokens[at][1] if at < len(tokens) else ""
+            if opened in _CLOSES:
+                stack.append((_CLOSES[opened], here, [0]))
                 at += 1
             else:
                 at = _after_value(tokens, at)

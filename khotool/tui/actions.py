@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -9,10 +10,13 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import UsageError
 from khotool.findings import Severity
 from khotool.tui import work
+from khotool.tui.byte_facts import ARROWS
+from khotool.tui.commands import flags_of
 from khotool.tui.describe import page_line, value_line
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
 from khotool.tui.help import help_lines
+from khotool.tui.links import links_of
 from khotool.tui.memory_view import address_text
 from khotool.tui.screens.dialogs import Lookup, Picker, Prompt, Reader
 from khotool.tui.screens.open import OpenDialog
@@ -23,6 +27,10 @@ from khotool.tui.work import Cancelled, Source, Stop
 
 GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   /path   rule"
 FIND_HINT = 'name, value, flag   48 ?? 05   "text"   u64:0x2a'
+OPTIONS_HINT = (
+    "--root ADDR  --page-size N  --endian le|be  --base ADDR  --scratch ADDR+LEN  --debugfs DIR  "
+    "--abi ID[=LAYOUT]  --formats DIR  --limit NAME=N"
+)
 DEBOUNCE = 0.04
 """Seconds that goto waits for the next character before it searches."""
 STEPS = (20, 200, 2000)
@@ -166,6 +174,24 @@ def open_filter(shell: Shell) -> None:
     shell.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
 
 
+def open_links(shell: Shell) -> None:
+    """What points here, where this points, its owner, its bit in the map: go to one of them."""
+    session = shell.session
+    if session is None:
+        return
+    links = links_of(session)
+    lines: list[Line] = [
+        [(f" {ARROWS[link.kind]} ", "pointer"), (f"{link.kind:<8} ", "dim"), (link.text, "name")]
+        for link in links
+    ]
+
+    def done(index: int | None) -> None:
+        if index is not None:
+            session.jump(links[index].cursor)
+
+    shell.push_screen(Picker("Links", lines, empty="nothing is linked to this place"), done)
+
+
 # -- bookmarks ---------------------------------------------------------------------------------
 
 
@@ -214,6 +240,8 @@ def open_marks(shell: Shell) -> None:
 
 def open_files(shell: Shell) -> None:
     """Open an image in place of the one that is shown."""
+    if shell.refused():
+        return
     now = shell.source.path if shell.source is not None else ""
     dialog = OpenDialog(now)
 
@@ -226,6 +254,8 @@ def open_files(shell: Shell) -> None:
 
 def open_compare(shell: Shell) -> None:
     """Open an image to compare with."""
+    if shell.refused():
+        return
     dialog = OpenDialog("", "Compare with")
 
     def done(index: int | None) -> None:
@@ -233,6 +263,28 @@ def open_compare(shell: Shell) -> None:
             shell.open_other(Source(dialog.chosen))
 
     shell.push_screen(dialog, done)
+
+
+def open_options(shell: Shell) -> None:
+    """Change how the image is read, as flags of the command line, and read it again."""
+    source, parse = shell.opening or shell.source, shell.parse
+    if source is None or parse is None or shell.refused():
+        return
+
+    def ask(text: str, note: str) -> None:
+        shell.push_screen(Prompt("Read the image with", text, note), done)
+
+    def done(text: str | None) -> None:
+        if text is None:
+            return
+        try:
+            options = parse(text)
+        except UsageError as error:
+            ask(text, str(error))
+        else:
+            shell.open_source(Source(source.path, options))
+
+    ask(shlex.join(flags_of(source.options)), OPTIONS_HINT)
 
 
 def reload(shell: Shell) -> None:

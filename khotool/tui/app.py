@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from khotool.discovery.options import OpenOptions
 from khotool.tui import actions, exports, garbage
+from khotool.tui.help import key_text
 from khotool.tui.keys import KEYS, Config
 from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.screens.explore import ExploreScreen
@@ -20,7 +21,9 @@ from khotool.tui.screens.findings import FindingsScreen
 from khotool.tui.screens.formats import FormatsScreen
 from khotool.tui.screens.mode import WIDE, ModeScreen
 from khotool.tui.screens.pages import PagesScreen
-from khotool.tui.shell import Shell
+from khotool.tui.screens.sessions import SessionsScreen
+from khotool.tui.screens.verdict import VerdictScreen
+from khotool.tui.shell import ParseFlags, Shell
 from khotool.tui.themes import THEMES, default_theme
 
 
@@ -35,6 +38,8 @@ class KhotoolApp(Shell):
         "pages": PagesScreen,
         "diff": DiffScreen,
         "formats": FormatsScreen,
+        "verdict": VerdictScreen,
+        "sessions": SessionsScreen,
     }
     DEFAULT_MODE = "explore"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - the base class does not say ClassVar
@@ -57,8 +62,11 @@ class KhotoolApp(Shell):
         other: str | None = None,
         options: OpenOptions | None = None,
         config: Config | None = None,
+        *,
+        parse: ParseFlags | None = None,
+        fixed: bool = False,
     ) -> None:
-        super().__init__(path, other, options, config)
+        super().__init__(path, other, options, config, parse=parse, fixed=fixed)
         for theme in THEMES:
             self.register_theme(theme)
         names = {theme.name for theme in THEMES} | set(self.available_themes)
@@ -78,7 +86,8 @@ class KhotoolApp(Shell):
             for key in KEYS:
                 if key.works_in(screen.mode):
                     run = partial(screen.run_action, key.action)
-                    yield SystemCommand(f"{key.label}: {key.help}", key.id, run)
+                    shown = key_text(self.config.keys.get(key.id, key.keys))
+                    yield SystemCommand(f"{key.label}: {key.help}", f"{shown}   {key.id}", run)
             for what, text in exports.COPIES:
                 run = partial(screen.run_action, f"copy('{what}')")
                 yield SystemCommand(text, "to the clipboard, by OSC 52", run)

@@ -36,6 +36,6 @@ def _failed(error: str, *, details: bool) -> list[Line]:
     lines.append([("r", "title"), ("  try again", "dim")])
     if details:
         lines.append([("y", "title"), ("  copy the details of the error", "dim")])
-    help_ = "--root, --page-size, --base and --endian give what a file does not record"
-    lines.append([("   ", ""), (help_, "dim")])
+    help_ = "  give root, page size, base or byte order, where the file does not record it"
+    lines.append([("O", "title"), (help_, "dim")])
     return lines

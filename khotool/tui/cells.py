@@ -13,6 +13,8 @@ from khotool.tui.memory_view import MemoryView, Section, Use
 
 Floats = NDArray[np.float64]
 
+HUES = 12
+"""Owners that look different on the map."""
 MAX_RANGES = 300
 """Ranges listed for one cell."""
 
@@ -87,7 +89,7 @@ class PageMap:
             return "error"
         if name == LEAK:
             return "warning"
-        return "scratch" if name == SCRATCH else f"owner{group % 8}"
+        return "scratch" if name == SCRATCH else f"owner{group % HUES}"
 
     def glyph(self, cell: Cell) -> str:
         """One character: fuller blocks for fuller cells."""

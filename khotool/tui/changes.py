@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from khotool.diff.changes import Change, ChangeKind, DiffOptions, OwnerChange
+from khotool.diff.changes import (
+    Change,
+    ChangeKind,
+    DiffOptions,
+    NotCompared,
+    OwnerChange,
+    Result,
+    Side,
+)
 from khotool.diff.compare import compare
 from khotool.model.image import Image
 from khotool.tui.place import resolve, span_of
@@ -17,8 +25,17 @@ GLYPHS = {
     "removed": ("-", "removed"),
     "moved": (">", "pointer"),
     "pages": ("#", "note"),
+    "gap": ("?", "dim"),
 }
-"""Glyph and token of each kind of change; ``pages`` is an owner of more or fewer pages."""
+"""Glyph and token of each kind of change; ``pages`` is an owner of more or fewer pages, ``gap``
+what could not be compared."""
+RESULTS = {
+    Result.EQUAL: ("equal", "added"),
+    Result.DIFFERENT: ("different", "warning"),
+    Result.INCOMPLETE: ("equal as far as both images show", "unknown"),
+}
+MOST_BYTES = 512
+"""Bytes of a change that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +54,28 @@ class ChangeLine:
     new: Line
 
 
-def compare_images(first: Image, second: Image, *, addresses: bool = False) -> list[ChangeLine]:
-    """What differs, in the order of the first image; then owners of more or fewer pages.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison comes to, and its lines."""
+
+    result: Result
+    lines: list[ChangeLine]
+
+    @property
+    def gaps(self) -> int:
+        """Lines about what could not be compared."""
+        return sum(line.kind == "gap" for line in self.lines)
+
+
+def compare_images(first: Image, second: Image, *, addresses: bool = False) -> Compared:
+    """What differs, in the order of the first image; owners of more or fewer pages; then gaps.
 
     Args:
         addresses: whether physical addresses count.
     """
     found = compare(first, second, DiffOptions(addresses=addresses))
-    return [*map(_change, found.changes), *map(_owner, found.owners)]
+    gaps = map(_gap, found.not_compared)
+    return Compared(found.result, [*map(_change, found.changes), *map(_owner, found.owners), *gaps])
 
 
 def search_changes(changes: Sequence[ChangeLine], text: str) -> list[int]:
@@ -76,23 +107,88 @@ def _owner(owner: OwnerChange) -> ChangeLine:
     return ChangeLine("pages", path, [(old, "value")], [(new, "value")])
 
 
-def side_bytes(image: Image, path: str, size: int = 64) -> list[Line]:
-    """The bytes of a path as rows of sixteen."""
+def _gap(gap: NotCompared) -> ChangeLine:
+    """What one of the images, or both, do not show."""
+    why: Line = [(f"not compared: {gap.why}", "unknown")]
+    none: Line = [("", "dim")]
+    old = none if gap.side is Side.SECOND else why
+    return ChangeLine("gap", gap.path, old, why if gap.side is not Side.FIRST else none)
+
+
+def side_lines(images: tuple[Image, Image], path: str, width: int) -> list[Line]:
+    """The bytes of a path in both images, row beside row, what differs marked.
+
+    Args:
+        width: columns; where two sides do not fit, the rows are below each other.
+    """
+    sides = [_bytes_of(image, path) for image in images]
+    if all(resolve(image.tree, path) is None for image in images):
+        return [[(" about the image as a whole", "dim")]]
+    if all(not data for _, data in sides):
+        return [
+            [(f" {head} ", "title"), (note, "dim")]
+            for head, (note, _) in zip("AB", sides, strict=True)
+        ]
+    size = max(len(data) for _, data in sides)
+    row = next((n for n in (16, 8) if 2 * (ADDRESS + 4 * n + 4) <= width), 0)
+    beside = row > 0
+    row = row or (16 if width >= ADDRESS + 4 * 16 + 4 else 8)
+    lines: list[Line] = []
+    for at in range(0, size, row):
+        parts = [_row(sides, side, at, row) for side in (0, 1)]
+        lines += [[*parts[0], (" │ ", "dim"), *parts[1]]] if beside else parts
+    return lines
+
+
+ADDRESS = 16
+"""Columns of the letter and address of a row."""
+OUTSIDE = -1
+"""Where a side has no byte: the other one is longer."""
+Cells = list[int | None]
+
+
+def _bytes_of(image: Image, path: str) -> tuple[str, Cells]:
+    """The first address in words, or why there are no bytes; the bytes, None for a hole."""
     place = resolve(image.tree, path)
     if place is None:
-        return [[("not in this image", "dim")]]
+        return "not in this image", []
     span = span_of(place)
     if span is None:
-        return [[("no bytes of its own", "dim")]]
-    lines: list[Line] = []
-    for start in range(span.address, span.address + min(span.size, size), 16):
-        stop = min(start + 16, span.end)
-        line: Line = [(f"{start:#x} ", "dim")]
-        for address, view, _ in image.space.known(start, stop - start):
-            data = bytes(view) if view is not None else b""
-            text = " ".join(f"{byte:02x}" for byte in data) or "··"
-            line.append((f" {text}", "other" if any(data) else "zero"))
-            if address >= stop:
-                break
-        lines.append(line)
-    return lines
+        return "no bytes of its own", []
+    data: Cells = []
+    size = min(span.size, MOST_BYTES)
+    pieces = list(image.space.known(span.address, size))
+    for number, (address, view, state) in enumerate(pieces):
+        end = pieces[number + 1][0] if number + 1 < len(pieces) else span.address + size
+        gap: Cells = [0 if state == "zero" else None]
+        data += gap * (end - address) if view is None else list(bytes(view))
+    return f"{span.address:x}", data
+
+
+def _row(sides: list[tuple[str, Cells]], side: int, at: int, row: int) -> Line:
+    """One row of one side: address, bytes and characters; what differs is marked."""
+    start, data = sides[side]
+    other = sides[1 - side][1]
+    where = f"{int(start, 16) + at:x}" if data else (start if not at else "")
+    line: Line = [(f" {'AB'[side]} ", "title"), (f"{where:<{ADDRESS - 3}}", "dim")]
+    if not data:
+        # What is said of a missing side may need the room of its bytes.
+        return [*line, (" " * (4 * row + 1 - max(len(where) - ADDRESS + 3, 0)), "")]
+    chars: Line = []
+    for place in range(at, at + row):
+        byte = data[place] if place < len(data) else OUTSIDE
+        against = other[place] if place < len(other) else OUTSIDE
+        text, char, token = _cell(byte, bool(other) and byte != against)
+        line += [(text, token), (" ", "")]
+        chars.append((char, token.removesuffix(" hit")))
+    return [*line, (" ", ""), *chars]
+
+
+def _cell(byte: int | None, differs: bool) -> tuple[str, str, str]:
+    """Two digits, a character, and a token of one byte of a side."""
+    if byte == OUTSIDE:
+        return "  ", " ", ""
+    token = "added hit" if differs else "other" if byte else "zero"
+    if byte is None:
+        return "··", ".", token
+    return f"{byte:02x}", chr(byte) if 0x20 <= byte < 0x7F else ".", token

@@ -27,8 +27,8 @@ PIECES = 512
 """Pieces of JSON that are written at once."""
 RAW_PIECE = 1 << 20
 """Bytes of an image that are written at once."""
-EXPORTS = ("json", "dts", "raw")
-"""Forms of a file."""
+EXPORTS = ("json", "dts", "raw", "payload")
+"""Forms of a file; the last one is not made here."""
 
 
 def copy_text(session: Session, what: str, stop: Stop = lambda: False) -> str:
@@ -134,7 +134,7 @@ def json_text(place: Place, stop: Stop) -> Iterator[str]:
     Raises:
         Cancelled: ``stop`` said so.
     """
-    from khotool.render.document import node_json, row_json
+    from khotool.document.dump import node_json, row_json
     from khotool.render.json import Rows, json_chunks
 
     def checked(elements: Iterable[object]) -> Iterator[object]:

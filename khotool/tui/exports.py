@@ -8,8 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from khotool.errors import KhotoolError
+from khotool.extract.select import payload_plan
+from khotool.extract.sparse import SparseFile
+from khotool.extract.write import write_plan
 from khotool.findings import Severity
+from khotool.handlers import payload_of
 from khotool.memory.atomic import replacing
+from khotool.tui.commands import command_of
 from khotool.tui.copies import EXPORTS, copy_text, export_chunks
 from khotool.tui.screens.dialogs import Picker, Prompt
 from khotool.tui.session import Session
@@ -25,13 +30,19 @@ COPIES = (
     ("c", "Copy the bytes as a C array"),
     ("json", "Copy as JSON"),
     ("markdown", "Copy as Markdown"),
+    ("command", "Copy the command that prints the same"),
 )
 
 
 def copy_cursor(shell: Shell, what: str) -> None:
     """Copy the cursor of the image."""
-    session = shell.session
-    if session is not None:
+    session, source = shell.session, shell.source
+    if session is None or source is None:
+        return
+    if what == "command":
+        text = command_of(session, source.path, source.options)
+        copy(shell, lambda _: text)
+    else:
         copy(shell, lambda stop: copy_text(session, what, stop), quick=what != "json")
 
 
@@ -68,7 +79,7 @@ def copy_details(shell: Shell) -> None:
 def open_export(shell: Shell) -> None:
     """Write what is under the cursor to a file."""
     session = shell.session
-    if session is None:
+    if session is None or shell.refused():
         return
     place = session.cursor.place
     what = place.path if place is not None else "bytes"
@@ -76,13 +87,14 @@ def open_export(shell: Shell) -> None:
         [(" j  JSON", "name"), ("  values of the node and all below", "dim")],
         [(" d  DTS", "name"), ("   device tree source", "dim")],
         [(" r  raw", "name"), ("   the bytes", "dim")],
+        [(" p  payload", "name"), ("  contents of the file or region, as extract does", "dim")],
     ]
 
     def picked(index: int | None) -> None:
         if index is not None:
             _ask_name(shell, session, EXPORTS[index], _file_name(session, EXPORTS[index]))
 
-    shell.push_screen(Picker(f"Export {what}", lines, marks="jdr"), picked)
+    shell.push_screen(Picker(f"Export {what}", lines, marks="jdrp"), picked)
 
 
 def _ask_name(shell: Shell, session: Session, form: str, proposed: str) -> None:
@@ -90,7 +102,7 @@ def _ask_name(shell: Shell, session: Session, form: str, proposed: str) -> None:
         if not name:
             return
         path = Path(name).expanduser()
-        write = partial(_write, shell, session, form, path)
+        write = partial(_extract if form == "payload" else _write, shell, session, form, path)
         if os.path.lexists(path):
             _ask_overwrite(shell, name, write, partial(_ask_name, shell, session, form, name))
         else:
@@ -128,7 +140,32 @@ def _write(shell: Shell, session: Session, form: str, path: Path) -> None:
     shell.run_job("export", "exporting  esc cancels", job)
 
 
+def _extract(shell: Shell, session: Session, form: str, path: Path) -> None:
+    """Write the payload of the node under the cursor; its holes stay holes."""
+    place = session.cursor.place
+    if place is None:
+        shell.say("no field here; select one first", Severity.WARNING)
+        return
+    node = place.node
+
+    def job(stop: Stop) -> None:
+        plan = payload_of(session.image, node) or payload_plan(session.image, node)
+
+        def tell(done: int) -> None:
+            if stop():
+                raise Cancelled
+            text = f"extracting  {size_text(done)} of {size_text(plan.size)}  esc cancels"
+            shell.show_progress("export", text)
+
+        with replacing(path) as file:
+            done = write_plan(plan, session.image.space, SparseFile(file.fileno()), None, tell)
+        parts = f"{size_text(done.data)} data, {size_text(done.holes)} holes"
+        shell.call_from_thread(shell.say, f"{done.size} bytes written to {path}: {parts}")
+
+    shell.run_job("export", "extracting  esc cancels", job)
+
+
 def _file_name(session: Session, form: str) -> str:
     place = session.cursor.place
     name = "".join(c if c.isalnum() else "-" for c in (place.path if place else "bytes"))
-    return f"{name.strip('-')[:60] or 'image'}.{'bin' if form == 'raw' else form}"
+    return f"{name.strip('-')[:60] or 'image'}.{form if form in ('json', 'dts') else 'bin'}"

@@ -13,6 +13,8 @@ _NAMES = {
     "apostrophe": "'",
     "semicolon": ";",
     "plus": "+",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "minus": "-",
     "right_curly_bracket": "}",
     "left_curly_bracket": "{",

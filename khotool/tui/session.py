@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from khotool.findings import Finding, Severity
-from khotool.model.image import Image, Node, Span
+from khotool.model.annotate import Mark, tree_marks
+from khotool.model.identify import Identifier
+from khotool.model.image import UNPLACED, Image, Node, Span
+from khotool.model.places import Spans
+from khotool.model.region import FdtRegion
 from khotool.pages.owners import Ownership
 from khotool.tui.find import Filtered, Hit, Query, Stop
 from khotool.tui.goto import Candidate, PathList, candidates
@@ -28,6 +32,7 @@ class Change(StrEnum):
     """What listeners hear of."""
 
     CURSOR = "cursor"
+    INDEX = "index"
     OWNERS = "owners"
     FINDINGS = "findings"
     FILTER = "filter"
@@ -93,6 +98,7 @@ class Session:
         self.image = image
         self.view = MemoryView(image)
         self.index: ByteIndex | None = None
+        self.identifier: Identifier | None = None
         self.paths: PathList | None = None
         self.owners_known = False
         self.checked = False
@@ -112,6 +118,7 @@ class Session:
         self.hit = -1
         self.finding = -1
         self._spans: dict[Node, TableSpans] = {}
+        self._tokens: dict[FdtRegion, Spans[Mark]] = {}
         self._listeners: list[Listener] = []
         self.cursor = self._at(Place(image.tree))
 
@@ -138,14 +145,15 @@ class Session:
         self.owners_known = True
         self._tell(Change.OWNERS)
 
-    def set_index(self, index: ByteIndex) -> None:
-        """Bytes can be looked up from now on."""
-        self.index = index
+    def set_index(self, index: ByteIndex, identifier: Identifier | None = None) -> None:
+        """Bytes, and what points to them, can be looked up from now on."""
+        self.index, self.identifier = index, identifier
         self._spans.update(index.spans)
         address = self.cursor.address
         if self.cursor.place is None and address is not None:
             self.cursor = self._at_address(address)
             self._tell(Change.CURSOR)
+        self._tell(Change.INDEX)
 
     def set_findings(self, findings: list[Finding]) -> None:
         """The check is done."""
@@ -178,10 +186,35 @@ class Session:
         """Bytes of a place."""
         return span_of(place, self.spans(place))
 
+    def token_at(self, address: int) -> tuple[FdtRegion, Mark | None] | None:
+        """The device tree that holds a physical address, and its token there; None for none."""
+        for region in self.image.regions:
+            if not isinstance(region, FdtRegion) or region.address >= UNPLACED:
+                continue
+            if region.address <= address < region.address + len(region.blob.data):
+                if region not in self._tokens:
+                    marks = tree_marks(region)
+                    self._tokens[region] = Spans((m.address, m.address + m.size, m) for m in marks)
+                found = self._tokens[region].overlapping(address, address + 1)
+                return region, found[0] if found else None
+        return None
+
     def group(self) -> Span | None:
         """Bytes of the record around the cursor."""
         place = self.cursor.place
         return None if place is None else group_span(place, self.spans(place))
+
+    def cursor_at(self, place: Place) -> Cursor:
+        """The cursor on a place of the model."""
+        return self._at(place)
+
+    def cursor_at_address(self, address: int) -> Cursor:
+        """The cursor on a byte, and on the field that holds it."""
+        return self._at_address(address)
+
+    def jump(self, cursor: Cursor) -> None:
+        """Go there; ``back`` returns."""
+        self._move(cursor, jump=True)
 
     def _at(self, place: Place) -> Cursor:
         span = self.span(place)

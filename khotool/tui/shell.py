@@ -22,15 +22,19 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits
-from khotool.tui import garbage, work
+from khotool.tui import garbage, terminal, work
 from khotool.tui.keys import Config, load_config
+from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
-from khotool.tui.state import add_recent, config_folder
+from khotool.tui.state import add_recent, config_folder, load_place, save_place
 from khotool.tui.text import visible
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
 """Seconds between looks at the file."""
+
+ParseFlags = Callable[[str], OpenOptions]
+"""Flags in one string to options; raises UsageError."""
 
 Job = Callable[[Stop], None]
 """Work for a thread; it asks now and then whether it is still wanted."""
@@ -89,6 +93,9 @@ class Shell(App[int]):
         other: second image, to compare.
         options: how to read them.
         config: keys and theme; read from the user's file if not given.
+        parse: reads flags as the command line has them; None where they cannot be changed.
+        fixed: the images are those of the start, and no file is written: the user of a browser
+            is not the user of this machine.
 
     Attributes:
         source: where ``session`` comes from, or what is being opened where there is none.
@@ -102,8 +109,12 @@ class Shell(App[int]):
         other: str | None = None,
         options: OpenOptions | None = None,
         config: Config | None = None,
+        *,
+        parse: ParseFlags | None = None,
+        fixed: bool = False,
     ) -> None:
         super().__init__()
+        self.parse, self.fixed = parse, fixed
         self.source = Source(path, options or OpenOptions()) if path is not None else None
         self.opening = self.source
         self.other_source = Source(other, options or OpenOptions()) if other is not None else None
@@ -120,10 +131,11 @@ class Shell(App[int]):
     def on_mount(self) -> None:
         """Open what the command line names."""
         garbage.defer()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        ends = {signal.SIGTERM: self._terminated, signal.SIGHUP: self._hang_up}
+        for number, end in ends.items():
             # An exception in the middle of the event loop would leave the terminal as it is.
             with contextlib.suppress(RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
+                asyncio.get_running_loop().add_signal_handler(number, end)
         for problem in self.config.problems:
             self.say(problem, Severity.WARNING)
         if self.source is not None:
@@ -132,10 +144,15 @@ class Shell(App[int]):
             self.open_other(self.other_source)
         self.set_interval(POLL, self._look_at_file)
         self.set_interval(POLL, self._collect)
+        if not self.is_headless:
+            self.set_interval(POLL, self._look_at_terminal)
 
     def on_unmount(self) -> None:
-        """Leave the process as it was."""
+        """Keep the place for the next time, and leave the process as it was."""
         garbage.restore()
+        place = self.session.cursor.place if self.session is not None else None
+        if self.session is not None and place is not None and not self.fixed:
+            save_place(self.session.digest, "" if place.path == "/" else place.path)
 
     # -- what the screens show -------------------------------------------------------------
 
@@ -183,6 +200,12 @@ class Shell(App[int]):
         """Switch to a mode."""
         if self.current_mode != name:
             self.switch_mode(name)
+
+    def refused(self) -> bool:
+        """Whether files may not be chosen; says so."""
+        if self.fixed:
+            self.say("Not in a browser: files are chosen where khotool runs", Severity.WARNING)
+        return self.fixed
 
     def say(self, text: str, severity: Severity = Severity.NOTE) -> None:
         """A note in the corner; text of an image is plain text."""
@@ -274,13 +297,30 @@ class Shell(App[int]):
 
         self.run_job("other", "opening the other image", job)
 
+    def swap(self) -> bool:
+        """The second image becomes the first, and is explored; False if there is none."""
+        first, second = self.session, self.other
+        if first is None or second is None or "open" in self.jobs or "other" in self.jobs:
+            return False
+        self._generation += 1
+        self.workers.cancel_group(self, "analyse")
+        self.jobs.clear()
+        self.session, self.other = second, first
+        self.source, self.other_source = self.other_source, self.source
+        self.opening = self.source
+        first.forget(self._session_changed)
+        second.listen(self._session_changed)
+        self._sync()
+        if not second.checked:
+            self._analyse(second)
+        return True
+
     def _analyse(self, session: Session) -> None:
         generation = self._generation
 
         def job(stop: Stop) -> None:
             image = session.image
-            index, paths = work.index_image(image, stop)
-            self.post_message(Done("index", generation, (index, paths)))
+            self.post_message(Done("index", generation, work.index_image(image, stop)))
             if stop():
                 return
             self.post_message(Done("owners", generation, image.ownership()))
@@ -313,8 +353,8 @@ class Shell(App[int]):
         elif session is None:
             return
         elif kind == "index":
-            session.paths = result[1]
-            session.set_index(result[0])
+            index, session.paths, identifier = result
+            session.set_index(index, identifier)
         elif kind == "owners":
             session.set_ownership(result)
         elif kind == "findings":
@@ -328,9 +368,17 @@ class Shell(App[int]):
         session.listen(self._session_changed)
         if old is not None and old.cursor.place is not None:
             session.goto_path(old.cursor.place.path)
+        elif old is None:
+            self._restore(session)
         add_recent(self.source.path)
         self._sync()
         self._analyse(session)
+
+    def _restore(self, session: Session) -> None:
+        """Go where this image was left the last time; back is the root."""
+        place = resolve(session.image.tree, load_place(session.digest) or "/")
+        if place is not None and place.node.parent is not None:
+            session.select(place, jump=True)
 
     def _sync(self) -> None:
         for screen in self.followers():
@@ -371,6 +419,17 @@ class Shell(App[int]):
         if work.stamp_of(source.path) != source.stamp:
             self.changed_on_disk = True
             self.refresh_frames()
+
+    def _look_at_terminal(self) -> None:
+        if terminal.is_gone():
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        terminal.end_soon()
+        self.exit(terminal.HUNG_UP)
+
+    def _terminated(self) -> None:
+        self.exit(128 + signal.SIGTERM)
 
     def _collect(self) -> None:
         if not self.jobs:

@@ -82,6 +82,18 @@ def save_bookmarks(digest: str, marks: list[Bookmark]) -> bool:
     return _save(place, [asdict(mark) for mark in marks])
 
 
+def load_place(digest: str) -> str:
+    """The path where an image was left; empty for none."""
+    found = _load(state_folder() / "places" / f"{digest}.json")
+    return found if isinstance(found, str) else ""
+
+
+def save_place(digest: str, path: str) -> None:
+    """Keep the path where an image is left."""
+    if path != load_place(digest):
+        _save(state_folder() / "places" / f"{digest}.json", path)
+
+
 def load_recent() -> list[str]:
     """Files opened before, the latest first."""
     found = _load(state_folder() / "recent.json")

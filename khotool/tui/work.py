@@ -11,11 +11,15 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Finding
 from khotool.limits import Limits
+from khotool.model.identify import Identifier
 from khotool.model.image import Image
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
 from khotool.tui.session import Session
+
+MOST_ROWS = 1 << 19
+"""Rows of all tables up to which the folios at an address are looked up."""
 
 Stop = Callable[[], bool]
 Report = Callable[[str, int, int | None], None]
@@ -78,9 +82,14 @@ def progress_text(what: str, done: int, total: int | None) -> str:
     return what
 
 
-def index_image(image: Image, stop: Stop) -> tuple[ByteIndex, PathList]:
-    """What lookups by byte and by path need."""
-    return ByteIndex(image, stop), PathList(image.tree)
+def index_image(image: Image, stop: Stop) -> tuple[ByteIndex, PathList, Identifier]:
+    """What lookups by byte, by path and by pointer need."""
+    identifier = Identifier(image)
+    places = identifier.places
+    if sum(len(node.table) for node in places.tables if node.table is not None) > MOST_ROWS:
+        # Rows are looked up by scanning their columns, which would be felt at every key.
+        places.tables = []
+    return ByteIndex(image, stop), PathList(image.tree), identifier
 
 
 def findings_of(image: Image) -> list[Finding]:

@@ -4,7 +4,7 @@ A view is a thin, frozen object over a node of the model: it knows under which n
 of a format keeps a value, reads lazily, and keeps nothing. Checks, diff, renderers, the TUI and
 scripts (through ``khotool.open``) all use it; it imports the model and what is below it.
 
-Three kinds of nothing are told apart everywhere:
+Three kinds of nothing are distinct everywhere:
 
 * an ``Absent`` with its reason: the value is there, and this capture cannot show it;
 * ``None``: this version of the format has no such value;

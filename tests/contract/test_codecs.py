@@ -19,7 +19,7 @@ from tests.builders import REGISTRY
 from tests.contract.repository import ROOT
 from tests.strategies import meaning
 
-DIRECTIONS = ("validate", "walk", "lift", "read", "build")
+DIRECTIONS = ("walk", "lift", "read", "build")
 
 
 def fields_of(definition: Definition) -> list[Field]:

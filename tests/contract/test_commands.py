@@ -59,10 +59,7 @@ def test_examples_parse(command: Command) -> None:
         name, *words = shlex.split(text)[1:]
         found = next(item for item in COMMANDS if item.name == name)
         parser = command_parser(found)
-        if any(isinstance(a, argparse._SubParsersAction) for a in parser._actions):
-            parser.parse_args(words)
-        else:
-            parser.parse_intermixed_args(words)
+        parser.parse(words)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

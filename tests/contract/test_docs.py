@@ -17,6 +17,7 @@ from khotool.cli.main import main
 from khotool.manifest import contents, memory_file, mutate
 from khotool.manifest import read as manifest
 from tests.contract.repository import ROOT
+from tests.schemas import validate_output
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
@@ -117,6 +118,7 @@ def test_console_blocks_run(
         assert words[0] == "khotool", f"{where}: only khotool runs; show other commands as sh"
         code, shown, last = main(words[1:]), False, where
         out, err = capsysbinary.readouterr()
+        validate_output(out.decode())
         printed = (out + err).decode().splitlines()
         missing = occurs(step.expected, printed)
         text = "\n".join(printed)

@@ -15,6 +15,7 @@ from khotool.memory.space import MemoryFault
 from khotool.model.image import Image
 from tests.builders import REGISTRY
 from tests.fuzz.damage import damaged
+from tests.fuzz.fidelity import packed_says_the_same
 from tests.fuzz.harness_image import seeds
 
 __all__ = ["seeds"]
@@ -27,6 +28,7 @@ def one_input(data: bytes) -> None:
     """Every captured page of metadata comes back; what can be lifted is laid out and decodes."""
     image = damaged(data)
     comes_back(image)
+    packed_says_the_same(image)
     pack_image(image, anonymize=True)
     built = build_fresh(handover_of(image), set_of(image), REGISTRY)
     image_of(built, REGISTRY)

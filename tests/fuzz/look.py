@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from itertools import islice
 
+from khotool.check.catalogue import count_by_severity
+from khotool.check.run import check_image
+from khotool.document.dump import dump_document
 from khotool.memory.space import ADDRESS_LIMIT, AddressSpace, MemoryFault
 from khotool.model.image import Image
-from khotool.render.document import dump_document
 from khotool.render.json import json_chunks
-from khotool.render.severity import findings_of
 from khotool.render.tree import TreeOptions, tree_lines
 
 #: Expanding a compressed file, and the walk over it, end at this many bytes.
@@ -44,7 +45,7 @@ def look_around(space: AddressSpace) -> None:
 
 def show(image: Image) -> None:
     """Everything that ``dump`` can print."""
-    made = dump_document(image, findings_of(image))
+    made = dump_document(image, count_by_severity(check_image(image)))
     for _ in json_chunks(made):
         pass
     for _ in tree_lines(image, image.tree, TreeOptions(None, 4, True)):

@@ -1,7 +1,8 @@
 """Run the fuzz harnesses: ``python -m tests.fuzz.run``.
 
 One round gives every harness the same inputs each time: its seeds, then mutations that follow
-from --seed. With --seconds there are more rounds, each of another seed, until the time is over.
+from --seed. With --seconds there are more rounds, each of another seed, until the time is over;
+with --state the next run goes on from there.
 An input that raises anything but a declared error, takes more than 5 s or 1 GiB, or ends the
 process is made smaller and written to a file, and the exit code is 1. ``tests.fuzz.guided`` gives
 the harnesses inputs that coverage finds.
@@ -22,6 +23,7 @@ from tests.fuzz.discover import harness_of, load, names
 from tests.fuzz.guard import LARGEST, ROOT, attempt
 from tests.fuzz.minimise import minimise
 from tests.fuzz.mutate import input_of
+from tests.fuzz.progress import Progress
 
 #: Seconds without a new input after which a harness counts as hanging.
 PATIENCE = 120.0
@@ -42,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.worker:
         return work(chosen[0], options)
     end = time.monotonic() + options.seconds
+    progress = Progress(options.state, options.seed)
     failed = False
-    seed = options.seed
     while True:
-        failed |= one_round(chosen, options, seed)
-        seed += 1
+        failed |= one_round(chosen, options, progress, end)
         if time.monotonic() >= end:
+            sys.stdout.write(f"{progress}\n")
             return FAULT if failed else 0
 
 
@@ -76,20 +78,48 @@ def arguments_parser() -> argparse.ArgumentParser:
         help="where inputs with a fault go",
         default=Path(tempfile.gettempdir()) / "khotool-faults",
     )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="where totals are kept; a run with the same file goes on where the last one ended",
+    )
     parser.add_argument("--input", metavar="FILE", help="run this input alone")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
-def one_round(chosen: list[str], options: argparse.Namespace, seed: int) -> bool:
-    """Every harness in a process of its own; True if there was a fault."""
+def one_round(
+    chosen: list[str], options: argparse.Namespace, progress: Progress, end: float
+) -> bool:
+    """Every harness that is left in a process of its own; True if there was a fault.
+
+    Args:
+        end: time after which none begins, but for those of a run without --seconds.
+    """
+    seed = progress.totals.seed
+
+    def one(name: str) -> bool:
+        began = time.monotonic()
+        if options.seconds and began >= end:
+            return False
+        code, inputs = watch(name, options, seed)
+        progress.add(name, inputs, fault=code != 0, seconds=time.monotonic() - began)
+        return code != 0
+
     with ThreadPoolExecutor(options.jobs) as pool:
-        codes = pool.map(lambda name: watch(name, options, seed), chosen)
-        return any(code != 0 for code in list(codes))
+        faults = list(pool.map(one, progress.left(chosen)))
+    if not progress.left(chosen):
+        progress.next_round()
+    return any(faults)
 
 
-def watch(name: str, options: argparse.Namespace, seed: int) -> int:
-    """Run a harness in a child, which may hang or die of an input."""
+def watch(name: str, options: argparse.Namespace, seed: int) -> tuple[int, int]:
+    """Run a harness in a child, which may hang or die of an input.
+
+    Returns:
+        The exit code, 1 for a fault, and how many inputs were run.
+    """
     with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
         command = [
             sys.executable,
@@ -120,14 +150,14 @@ def watch(name: str, options: argparse.Namespace, seed: int) -> int:
                     child.kill()
                     code = child.wait()
                     break
-        if code in (0, FAULT):
-            return code
         number = int(state.read_text() or 0) if state.exists() else 0
+        if code in (0, FAULT):
+            return code, number + 1
     harness = load(name)
     data = input_of(name, harness.kind, harness.seeds, seed, number)
     file = keep(options.faults, f"{name}-died-{seed}-{number}", data)
     sys.stderr.write(f"{name}: the process hung or ended with {code} in the bytes of {file}\n")
-    return FAULT
+    return FAULT, number + 1
 
 
 def work(name: str, options: argparse.Namespace) -> int:

@@ -130,12 +130,41 @@ def test_rounds_have_seeds_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None
     """With --seconds every round has the next seed, and every harness its turn."""
     seen: list[tuple[str, int]] = []
 
-    def watch(name: str, options: object, seed: int) -> int:
+    def watch(name: str, options: object, seed: int) -> tuple[int, int]:
         seen.append((name, seed))
-        return 0
+        return 0, 7
 
     monkeypatch.setattr(run, "watch", watch)
-    clock = iter(range(0, 100, 10))
-    monkeypatch.setattr("tests.fuzz.run.time.monotonic", lambda: float(next(clock)))
+    rounds = iter(range(3))
+    monkeypatch.setattr(
+        "tests.fuzz.run.time.monotonic",
+        lambda: 0.0 if len(seen) < 3 * len(names()) else float(100 + next(rounds)),
+    )
     assert run.main(["--seconds", "25", "--seed", "3", "--jobs", "1"]) == 0
     assert seen == [(name, seed) for seed in (3, 4, 5) for name in names()]
+
+
+def test_a_run_goes_on_where_the_last_one_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Totals are kept after every harness; what a round has done is not done again."""
+    seen: list[tuple[str, int]] = []
+
+    def watch(name: str, options: object, seed: int) -> tuple[int, int]:
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append((name, seed))
+        return int(name == "fdt"), 10
+
+    monkeypatch.setattr(run, "watch", watch)
+    words = ["--state", str(tmp_path / "state"), "--jobs", "1", "--harness", "elf"]
+    words += ["--harness", "fdt", "--harness", "lime", "--harness", "path"]
+    with pytest.raises(KeyboardInterrupt):
+        run.main(words)
+    seen.clear()
+    assert run.main(words) == 0
+    assert seen == [("path", 1)]
+    assert "40 inputs of 4 harnesses, 1 faults" in capsys.readouterr().out
+    seen.clear()
+    assert run.main([*words[:4], "--harness", "elf"]) == 0
+    assert seen == [("elf", 2)]

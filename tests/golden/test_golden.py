@@ -13,6 +13,7 @@ import pytest
 
 from khotool.cli.main import main
 from khotool.version import version
+from tests.schemas import validate_output
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -46,6 +47,7 @@ def test_transcript(
 def run(line: str, capture: pytest.CaptureFixture[bytes]) -> str:
     code = main(shlex.split(line)[2:])
     out, err = capture.readouterr()
+    validate_output(out.decode())
     text = out.decode().replace(f'"khotool": "{version()}"', '"khotool": "VERSION"')
     notes = "".join(f"! {note}\n" for note in err.decode().splitlines())
     return f"{line}\n{text}{notes}[exit {code}]\n"

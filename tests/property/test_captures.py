@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from khotool.absent import Absent
+from khotool.check.catalogue import count_by_severity
 from khotool.decode.open import open_image
+from khotool.document.dump import dump_document
 from khotool.document.full import full_document, metadata_pages, preserved_segments, region_writes
 from khotool.encode.convert import convert_image
 from khotool.encode.fresh import build_fresh
@@ -22,7 +24,6 @@ from khotool.encode.sets import set_of
 from khotool.model.image import UNPLACED, Image
 from khotool.model.region import RecordRegion
 from khotool.pages.runs import subtract
-from khotool.render.document import dump_document
 from tests.builders import CAPTURES, REAL, REGISTRY, SETS, capture, worst
 from tests.strategies import meaning
 
@@ -119,7 +120,7 @@ def test_packed_says_the_same_without_payload(name: str, tmp_path: Path) -> None
 
 def document_of(image: Image) -> dict[str, Any]:
     """The dump, without what names the file."""
-    document = json.loads(json.dumps(dump_document(image, image.findings)))
+    document = json.loads(json.dumps(dump_document(image, count_by_severity(image.findings))))
     for key in ("path", "compression", "container"):
         del document["image"][key]
     for root in document["roots"]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, encode_record
+from khotool.check.catalogue import count_by_severity
 from khotool.check.run import check_image
+from khotool.document.dump import dump_document
 from khotool.encode.reopen import image_of
 from khotool.errors import DefinitionError, KhotoolError
 from khotool.fdt.write import emit, gaps
@@ -20,9 +22,7 @@ from khotool.model.annotate import annotate
 from khotool.model.image import UNPLACED, Image
 from khotool.model.places import Places
 from khotool.model.region import FdtRegion, RecordRegion
-from khotool.render.document import dump_document
 from khotool.render.json import json_chunks
-from khotool.render.severity import findings_of
 from tests.builders import REGISTRY, SETS, build, decode, overlaid
 from tests.strategies import manifests, share
 
@@ -113,8 +113,9 @@ def test_any_bytes_in_a_made_up_image(data: st.DataObject) -> None:
 def shown(image: Image) -> str:
     """All that dump and check can say."""
     image.ownership()
-    rules = [str(finding) for finding in check_image(image)]
-    return "".join(json_chunks(dump_document(image, findings_of(image)))) + "\n".join(rules)
+    findings = check_image(image)
+    document = dump_document(image, count_by_severity(findings))
+    return "".join(json_chunks(document)) + "\n".join(map(str, findings))
 
 
 @settings(max_examples=share(6))

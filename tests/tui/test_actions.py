@@ -234,7 +234,7 @@ def test_export_asks_before_it_overwrites(tmp_path: Path) -> None:
 
 def test_long_exports_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Export runs in a thread with progress; escape stops it and leaves no file."""
-    from khotool.render import document
+    from khotool.document import dump as document
 
     file = tmp_path / "all.json"
     begun = threading.Event()

@@ -19,7 +19,8 @@ PICTURES: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
     "tui-explore-80x24": (NARROW, "khotool-dark", f"{DATA}/size", ()),
     "tui-goto": (WIDE, "khotool-dark", "", ("g", "f", "o", "l", "i", "o", "s")),
     "tui-pages": (WIDE, "khotool-dark", "0x3300000", ("3",)),
-    "tui-diff": (WIDE, "khotool-dark", "", ("4",)),
+    "tui-diff": (WIDE, "khotool-dark", "", ("4", *"jjjjjj")),
+    "tui-verdict": (WIDE, "khotool-dark", "", ("6",)),
     "tui-formats": (WIDE, "khotool-dark", f"{DATA}/size", ("5",)),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -114,6 +115,29 @@ def test_asked_to_end(
     terminal.wait_for("no finding")
     os.kill(int((tmp_path / "pid").read_text()), number)
     assert "before" in terminal.wait_for(f"code {code}")
+
+
+def test_terminal_goes_away(tmp_path: Path) -> None:
+    """A terminal that is gone, without a signal, ends the program; it does not spin for ever."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "khotool", "tui", str(CAPTURE)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    try:
+        seen, limit = b"", time.monotonic() + PATIENCE
+        while b"KHO root" not in seen and time.monotonic() < limit:
+            seen += os.read(ours, 1 << 16)
+        os.close(ours)
+        assert child.wait(PATIENCE) == 129
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_no_terminal() -> None:

@@ -12,7 +12,7 @@ from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent
 from khotool.fdt.libfdt import check_compatible
-from khotool.model.image import Node
+from khotool.model.image import Node, Table
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
@@ -241,11 +241,14 @@ def broken_test(boot: Boot, entry: Node) -> str:
         return "csum or nr_folios is missing"
     if folios is None or folios.table is None or not number:
         return "there is no list of folios"
-    if layout != "inline":
-        fault = restore_vmalloc(boot, folios)
-        if fault is not None and fault[0] != NOT_JUDGED:
-            return "the list of folios cannot be restored"
-    table = folios.table
+    fault = restore_vmalloc(boot, folios) if layout != "inline" else None
+    if fault is not None and fault[0] != NOT_JUDGED:
+        return "the list of folios cannot be restored"
+    return _broken_folios(boot, folios, folios.table)
+
+
+def _broken_folios(boot: Boot, folios: Node, table: Table) -> str:
+    """Why the folios of the test do not come back, or nothing."""
     addresses, orders = table.column("address"), table.column("order")
     # The first row that names no folio ends the test, with all that was preserved behind it.
     used = int(np.argmin(addresses != 0)) if not bool(addresses.all()) else len(table)

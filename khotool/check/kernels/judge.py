@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from khotool.check.kernels.asked import AskedKernel, asked_kernel, direction
 from khotool.check.kernels.boot import Boot, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
 from khotool.check.kernels.kernel import kernel_of
+from khotool.check.kernels.losses import losses_of
 from khotool.check.kernels.luo import judge_devices, refuse_sessions
 from khotool.check.kernels.luo_state import judge_luo
-from khotool.check.kernels.map import judge_map, nothing_reserved
+from khotool.check.kernels.map import OTHER_BLOCKS, judge_map, nothing_reserved
+from khotool.check.kernels.policy import Policy
+from khotool.check.kernels.posted import judge_posted
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
@@ -19,25 +23,45 @@ from khotool.model.region import FdtRegion
 EINVAL, ENOENT = -22, -2
 
 
-def verdict_document(image: Image, release: str) -> dict[str, Any]:
-    """The verdict of a kernel as JSON has it.
+def verdict_document(
+    image: Image, kernel: str | AskedKernel, policy: Policy | None = None
+) -> dict[str, Any]:
+    """The verdict of a kernel as JSON has it, with what is known of the kernel.
+
+    Args:
+        policy: adds the verdict by it.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
-    return judge(image, release).document()
+    asked = _asked(kernel, image)
+    verdict = judge(image, asked)
+    about = asked.document()
+    if policy is not None:
+        about["policy"] = policy.judge(verdict)
+    writer = image.info.osrelease or ""
+    move = direction(writer, asked)
+    return {
+        **verdict.document(),
+        **about,
+        **({"from": writer, "direction": str(move)} if move else {}),
+    }
 
 
-def judge(image: Image, release: str) -> Verdict:
+def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
+    return asked_kernel(kernel, image.registry) if isinstance(kernel, str) else kernel
+
+
+def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     """What a kernel does with an image.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
-    kernel = kernel_of(release, image.registry)
-    verdict = Verdict(release)
-    boot = new_boot(image, kernel, verdict)
-    for stage in STAGES:
+    asked = _asked(kernel, image)
+    verdict = Verdict(asked.name)
+    boot = new_boot(image, kernel_of(asked, image.registry), verdict)
+    for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
             # A kernel that panics gives nothing to anybody; one that gives up opens no session.
@@ -45,7 +69,28 @@ def judge(image: Image, release: str) -> Verdict:
             if verdict.outcome is Outcome.IGNORE:
                 refuse_sessions(image, verdict)
             break
+    verdict.losses = losses_of(image, verdict)
     return verdict
+
+
+def _premises(boot: Boot) -> None:
+    """What a verdict rests on: the whole capture, and a kernel for the machine that it is of.
+
+    Where the capture lacks a part, the handover that the kernel is given may be in that part.
+    """
+    if boot.image.info.lacks:
+        why = "the capture is incomplete: the root, or what it leads to, may be in what is missing"
+        boot.verdict.not_judged("image", Unseen.TRUNCATED, why)
+    file = boot.kernel.file
+    if file is None:
+        return
+    machine, page = boot.image.info.machine, boot.image.geometry.page_size
+    if machine and file.machine and machine != file.machine:
+        why = f"the image is of {machine}, the kernel of {file.machine}"
+        boot.verdict.not_judged("image", Unseen.MACHINE, why)
+    elif file.page_size and file.page_size != page:
+        why = f"the image has pages of {page} bytes, the kernel of {file.page_size}: {OTHER_BLOCKS}"
+        boot.verdict.add("image", Outcome.CORRUPT, why=why)
 
 
 def _root(boot: Boot) -> None:
@@ -119,6 +164,7 @@ def _other_entries(boot: Boot) -> None:
 
 
 STAGES = (
+    _premises,
     _root,
     judge_map,
     judge_memblock,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
-from khotool.abi.releases import set_of
+from khotool.check.kernels.asked import AskedKernel, FromFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Kernel:
         sized_entries: an entry without its size is refused.
         needs_flb: live update state without FLBs is refused.
         test_layout: how its own test reads the list of folios.
+        assumed: handlers out of tree that it is taken to have; their files come back.
+        file: what its file says, if it was asked for by one.
     """
 
     release: str
@@ -32,6 +34,18 @@ class Kernel:
     sized_entries: bool
     needs_flb: bool
     test_layout: str
+    assumed: tuple[str, ...] = ()
+    file: FromFile | None = None
+
+    @property
+    def posted(self) -> bool:
+        """True for a posting, of whose kernel no more than its formats are known."""
+        return not self.abi.first and self.abi.status != "queued"
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """Strings of the file handlers that it has."""
+        return (*self.abi.files, *self.assumed)
 
     @property
     def does(self) -> Behaviour:
@@ -43,20 +57,16 @@ class Kernel:
         return entry in self.abi.entries
 
 
-def kernel_of(release: str, registry: Registry) -> Kernel:
-    """The kernel of a release such as ``7.3`` or ``6.19.11``.
-
-    Raises:
-        UsageError: no ABI set has the release; names the nearest.
-    """
-    abi = set_of(release, registry.sets)
+def kernel_of(asked: AskedKernel, registry: Registry) -> Kernel:
+    """How the kernel that was asked for behaves."""
+    abi = asked.abi
     root = registry.get(abi.root)
     entry = root.fdt.any_node if root.fdt is not None else None
     luo = abi.entries.get("LUO", "")
     shapes = [p.points_to.shape for p in root.fdt.properties if p.points_to] if root.fdt else []
     form = "map" if Shape.RADIX in shapes else "bitmaps"
     return Kernel(
-        release,
+        asked.name,
         abi,
         root.match["compatible"][0],
         registry.get(luo).match["compatible"][0] if luo else "",
@@ -64,4 +74,6 @@ def kernel_of(release: str, registry: Registry) -> Kernel:
         entry is not None and any(p.label == "size" for p in entry.properties),
         "luo-flb-v1" in abi.nodes,
         abi.layouts.get(abi.entries.get("kho_test", ""), ""),
+        asked.assumed,
+        asked.file,
     )

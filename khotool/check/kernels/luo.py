@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,10 +12,15 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.luo_state import EINVAL, FDT_STATE, Fault, block_fault
 from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, retrieve_memfd
 from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Unseen, Verdict
+from khotool.check.rules.devices import device_name, devices
 from khotool.check.rules.sessions import session_nodes
 from khotool.model.image import Image, Node
 
 ENOENT, EEXIST = -2, -17
+FLB_FAULTS = frozenset({"MEM301", "REC402", "REC403", "REC415"})
+"""A block that is not there, a list in a circle, a wrong count, another version."""
+UNKNOWN = "unknown"
+"""A file whose handler khotool cannot judge."""
 
 
 def refuse_sessions(image: Image, verdict: Verdict) -> None:
@@ -58,6 +64,9 @@ def _flbs(boot: Boot, entry: Node) -> None:
         boot.verdict.not_judged("flbs", gap, why)
         return
     elements = flbs.elements()
+    if boot.kernel.does.flb_faults_panic and (broken := _broken_flb(boot, elements)):
+        boot.verdict.add("flbs", Outcome.PANIC, why=broken)
+        return
     lost = [why for why in _lost_flbs(boot, elements) if why]
     if flbs.path in boot.cut:
         lost.append("records beyond the count are not read")
@@ -76,13 +85,34 @@ def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
             # A record of zeros is the rest of the page, and nobody asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
-        if definition is None or definition.status != "merged":
+        asked = definition is not None and (
+            definition.status == "merged" or definition.id in boot.kernel.abi.flbs
+        )
+        if definition is None or not asked:
             yield f"nothing asks for '{name}'"
         elif name in seen:
             yield f"only the first '{name}' is found"
         elif name in definition.literals and flb.value_of("data") != definition.literals[name]:
             yield f"data of '{name}' is not what its owner expects"
         seen.add(name)
+
+
+def _broken_flb(boot: Boot, elements: list[Node]) -> str:
+    """Why the owner of an object stops the boot, or nothing."""
+    for flb in elements:
+        name = flb.value_of("name") or ""
+        definition = boot.image.registry.handler(Kind.FLB, name)
+        if definition is None or definition.id not in boot.kernel.abi.flbs:
+            continue
+        data = flb.get("data")
+        for node in data.walk() if data is not None else ():
+            if rules := boot.rules_at(node.path) & FLB_FAULTS:
+                return f"'{name}' is refused: {node.path} ({', '.join(sorted(rules))})"
+            if node.name == "devices":
+                found = Counter(devices(boot.context, node))
+                if twice := [device for device, count in found.items() if count > 1]:
+                    return f"'{name}' is refused: {device_name(*twice[0])} is listed twice"
+    return ""
 
 
 def _something_lost(boot: Boot) -> bool:
@@ -145,7 +175,7 @@ def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:
     elements = files.elements()
     for file in elements:
         handler = file.value_of("handler")
-        if handler not in boot.kernel.abi.files:
+        if handler not in boot.kernel.handlers:
             missing = f"luo: No registered handler for compatible '{handler}'"
             return Fault((missing, f"{failed} {ENOENT}"))
     count = session.value_of("count")
@@ -201,32 +231,47 @@ def _retrieve_files(boot: Boot, elements: list[Node], result: SessionResult) -> 
         token = file.value_of("token")
         if not isinstance(token, int):
             continue
-        dropped = dropped or file.value_of("handler") not in boot.kernel.abi.files
+        dropped = dropped or file.value_of("handler") not in boot.kernel.handlers
         if token in tokens and not dropped:
             whole = False
             boot.verdict.add("files", Outcome.PARTIAL, why=f"{file.path}: its token is taken")
             continue
         # 6.19 forgets the error, and with it the rest of the session's files.
-        status, message = ("ENOENT", "") if dropped else retrieve_memfd(boot, file)
+        status, message = ("ENOENT", "") if dropped else _retrieve_file(boot, file)
         if status == FAULT:
-            boot.verdict.add("files", Outcome.PANIC, why=f"{file.path}: {message}")
+            why = f"{file.path}: {message}"
+            boot.verdict.add("files", Outcome.PANIC, why=why, path=file.path)
             return False
         tokens.add(token)
-        result.files.append(FileResult(f"{token:#x}", status))
+        shown = NOT_JUDGED if status == UNKNOWN else status
+        result.files.append(FileResult(f"{token:#x}", shown))
         if status != "ok":
             whole = False
             _file_lost(boot, file, status, message)
     return whole
 
 
+def _retrieve_file(boot: Boot, file: Node) -> tuple[str, str]:
+    """What retrieving a file gives, by its handler; only that of memfds is known in full."""
+    handler = str(file.value_of("handler"))
+    if handler in boot.kernel.assumed:
+        boot.verdict.accept_unseen("files", Unseen.ASSUMED, f"{file.path}: {handler} is assumed")
+        return "ok", ""
+    if not handler.startswith("memfd-"):
+        return UNKNOWN, f"what {handler} makes of its state is not known"
+    return retrieve_memfd(boot, file)
+
+
 def _file_lost(boot: Boot, file: Node, status: str, message: str) -> None:
     """Record a file that does not come back as it was."""
-    if status == NOT_JUDGED:
-        boot.verdict.not_judged("files", Unseen.NOT_CAPTURED, f"{file.path}: {message}")
+    if status in (NOT_JUDGED, UNKNOWN):
+        unseen = Unseen.NOT_CAPTURED if status == NOT_JUDGED else Unseen.HANDLER
+        boot.verdict.not_judged("files", unseen, f"{file.path}: {message}", file.path)
         return
     outcome = Outcome.CORRUPT if status == "other-data" else Outcome.PARTIAL
     if message.startswith(memfd.PREFIX):
-        boot.verdict.add("files", outcome, message, why=f"{file.path}: {status}")
+        why = f"{file.path}: {status}"
+        boot.verdict.add("files", outcome, message, why=why, path=file.path)
     else:
         why = f"{file.path}: {status}" + (f", {message}" if message else "")
-        boot.verdict.add("files", outcome, why=why)
+        boot.verdict.add("files", outcome, why=why, path=file.path)

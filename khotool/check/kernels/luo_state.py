@@ -61,14 +61,17 @@ def judge_luo(boot: Boot) -> None:
     if boot.panics_beyond("luo", f"{entry.path}/address", entry.value_of("address")):
         return
     fault = _fdt_fault(boot, entry) if boot.kernel.luo == FDT_STATE else _record_fault(boot, entry)
-    if fault is not None and fault.unseen is not None:
-        verdict.not_judged("luo", fault.unseen, fault.why)
-        return
     sessions = entry.get("sessions")
     if fault is None and sessions is not None:
         if boot.panics_beyond("luo", sessions.path, sessions.value):
             return
         fault = _sessions_fault(boot, sessions)
+    _conclude(boot, entry, fault)
+
+
+def _conclude(boot: Boot, entry: Node, fault: Fault | None) -> None:
+    """Record what becomes of the state, and free its records where it is taken."""
+    verdict = boot.verdict
     if fault is not None and fault.unseen is not None:
         verdict.not_judged("luo", fault.unseen, fault.why)
     elif fault is not None:

@@ -35,13 +35,10 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
     data = file.get("data")
     if data is None or isinstance(data.value, Absent):
         return NOT_JUDGED, "its record is not in the image"
-    if boot.beyond(data.value):
-        return FAULT, f"data is {data.value:#x}, where there is no memory"
-    if not data.value:
-        return page_zero(boot)
+    early = _record_result(boot, data)
+    if early is not None:
+        return early
     folios = data.get("folios")
-    if boot.gap(data.value) is not None:
-        return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
     if folios is None or folios.table is None:
         # Memory that nobody kept holds anything, zeros for example: an empty file.
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
@@ -65,6 +62,17 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
     elif again:
         return "other-data", "another file has this record"
     return restore_folios(boot, data, folios)
+
+
+def _record_result(boot: Boot, data: Node) -> Result | None:
+    """What retrieve gives where the record itself cannot be read as one; None where it can."""
+    if boot.beyond(data.value):
+        return FAULT, f"data is {data.value:#x}, where there is no memory"
+    if not data.value:
+        return page_zero(boot)
+    if boot.gap(data.value) is not None:
+        return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
+    return None
 
 
 def page_zero(boot: Boot) -> Result:
@@ -193,12 +201,9 @@ def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
         return "EIO", text
     if clash is not None:
         return "EEXIST", f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
-    if found.stale:
-        return "other-data", "a folio that is not up to date is cleared when it is read"
-    if is_foreign(boot, folios):
-        return "other-data", "a folio belongs to somebody else"
-    if not found.ascending:
-        return "other-data", "folios are not in the order in which they were written down"
+    other = _other_data(boot, folios, found)
+    if other:
+        return "other-data", other
     if boot.blocks is None or not isinstance(size, int):
         return "ok", ""
     if found.beyond:
@@ -206,6 +211,15 @@ def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
     if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
+
+
+def _other_data(boot: Boot, folios: Node, found: Survey) -> str:
+    """Why a file whose folios are all restored has other contents, or nothing."""
+    if found.stale:
+        return "a folio that is not up to date is cleared when it is read"
+    if is_foreign(boot, folios):
+        return "a folio belongs to somebody else"
+    return "" if found.ascending else "folios are not in the order in which they were written down"
 
 
 def clash_row(boot: Boot, table: Table) -> int | None:

@@ -33,6 +33,10 @@ class Unseen(StrEnum):
     LIMIT = Reason.LIMIT
     CONSUMED = Reason.CONSUMED
     CONTENTS = "contents-not-captured"
+    HANDLER = "handler-not-known"
+    ASSUMED = "handler-assumed"
+    MACHINE = "other-machine"
+    POSTING = "posting-not-known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Step:
         why: why it comes to this, in khotool's words.
         unseen: what would have to be in the image to judge the stage, or to judge it for certain;
             None where nothing is missing.
+        path: of the file that the step is about; empty for a stage as a whole.
     """
 
     stage: str
@@ -52,6 +57,7 @@ class Step:
     console: tuple[str, ...] = ()
     why: str = ""
     unseen: Unseen | None = None
+    path: str = ""
 
     def document(self) -> dict[str, Any]:
         """As the JSON contract has it."""
@@ -89,6 +95,42 @@ class SessionResult:
     files: list[FileResult] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A file, or a session without files, whose state does not come back.
+
+    Args:
+        token, handler: empty where the session lists no file.
+        result: as that of a file; empty where nothing gets as far as its session.
+        stage: where it is lost; outcome: what becomes of the handover there.
+        console: the line that the kernel prints there, or empty; why: khotool's words.
+    """
+
+    session: str
+    token: str
+    handler: str
+    path: str
+    result: str
+    stage: str
+    outcome: Outcome
+    console: str
+    why: str
+
+    def document(self) -> dict[str, Any]:
+        """As the JSON contract has it."""
+        return {
+            "session": self.session,
+            "token": self.token or None,
+            "handler": self.handler or None,
+            "path": self.path,
+            "result": self.result or None,
+            "stage": self.stage,
+            "outcome": str(self.outcome),
+            "message": self.console,
+            "why": self.why,
+        }
+
+
 @dataclass(slots=True)
 class Verdict:
     """Everything a kernel does with an image."""
@@ -97,19 +139,22 @@ class Verdict:
     steps: list[Step] = field(default_factory=list)
     sessions: list[SessionResult] = field(default_factory=list)
     stopped: bool = False
+    losses: tuple[Loss, ...] = ()
 
-    def add(self, stage: str, outcome: Outcome, *console: str, why: str = "") -> None:
+    def add(
+        self, stage: str, outcome: Outcome, *console: str, why: str = "", path: str = ""
+    ) -> None:
         """Record a stage; a panic or a root that is given up ends the walk.
 
         Args:
             console: lines that the kernel prints.
         """
-        self.steps.append(Step(stage, outcome, console, why))
+        self.steps.append(Step(stage, outcome, console, why, path=path))
         self.stopped = self.stopped or outcome in (Outcome.PANIC, Outcome.IGNORE)
 
-    def not_judged(self, stage: str, unseen: Unseen, why: str) -> None:
+    def not_judged(self, stage: str, unseen: Unseen, why: str, path: str = "") -> None:
         """Record a stage that the image does not show."""
-        self.steps.append(Step(stage, Outcome.NOT_JUDGED, (), why, unseen))
+        self.steps.append(Step(stage, Outcome.NOT_JUDGED, (), why, unseen, path))
 
     def accept_unseen(self, stage: str, unseen: Unseen, why: str) -> None:
         """Record a stage that is accepted as far as the image shows it."""
@@ -146,4 +191,5 @@ class Verdict:
                 }
                 for session in self.sessions
             ],
+            "losses": [loss.document() for loss in self.losses],
         }

@@ -26,14 +26,7 @@ DELETED = 1
 def check_devices(context: Context) -> None:
     """Files of devices against the list of the PCI core."""
     luo = context.image.entry("LUO")
-    flbs = luo.get("flbs") if luo is not None else None
-    lists = [
-        node
-        for flb in (flbs.elements() if flbs is not None else [])
-        if (data := flb.get("data")) is not None
-        for node in data.children
-        if is_device_list(node)
-    ]
+    lists = _device_lists(luo)
     if not lists:
         return
     known = {device for node in lists for device in devices(context, node)}
@@ -46,6 +39,18 @@ def check_devices(context: Context) -> None:
         domain, bdf = data.value_of(DOMAIN), data.value_of(BDF)
         if isinstance(domain, int) and isinstance(bdf, int) and (domain, bdf) not in known:
             context.report("HND611", data, f"{device_name(domain, bdf)} is not in {lists[0].path}")
+
+
+def _device_lists(luo: Node | None) -> list[Node]:
+    """Lists of devices in all objects."""
+    flbs = luo.get("flbs") if luo is not None else None
+    return [
+        node
+        for flb in (flbs.elements() if flbs is not None else [])
+        if (data := flb.get("data")) is not None
+        for node in data.children
+        if is_device_list(node)
+    ]
 
 
 def is_device_list(node: Node) -> bool:
@@ -83,16 +88,7 @@ def device_name(domain: int, bdf: int) -> str:
 @rule("HND613")
 def check_domains(context: Context) -> None:
     """Reference counts of records that devices are attached to."""
-    references: Counter[str] = Counter()
-    targets: dict[str, str] = {}
-    for node in context.image.tree.walk():
-        reference = node.field.points_to if node.field is not None else None
-        if reference is None or reference.shape is not Shape.ELEMENT or node.parent is None:
-            continue
-        if node.name.startswith(DOMAIN) and not _flags(node.parent) & DELETED:
-            targets[node.reference] = reference.of
-            references[node.reference] += 1
-    structs = {struct for struct in targets.values() if struct}
+    references, structs = _domain_references(context)
     if not structs:
         return
     for node in context.image.tree.walk():
@@ -103,6 +99,20 @@ def check_domains(context: Context) -> None:
         if isinstance(count, int) and count != references[node.path]:
             text = f"ref_count is {count}, but {references[node.path]} devices are attached"
             context.report("HND613", node, text)
+
+
+def _domain_references(context: Context) -> tuple[Counter[str], set[str]]:
+    """How often each record is named as the domain of a device; the structs of those records."""
+    references: Counter[str] = Counter()
+    structs = set()
+    for node in context.image.tree.walk():
+        reference = node.field.points_to if node.field is not None else None
+        if reference is None or reference.shape is not Shape.ELEMENT or node.parent is None:
+            continue
+        if node.name.startswith(DOMAIN) and not _flags(node.parent) & DELETED:
+            structs.add(reference.of)
+            references[node.reference] += 1
+    return references, {struct for struct in structs if struct}
 
 
 def _flags(record: Node) -> int:

@@ -206,6 +206,20 @@ def _places(context: Context, node: Node) -> None:
             beyond.add(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
             covered += covered_between(np.maximum(places, before), ends, wanted)
         reach = max(reach, int(ends.max()))
+    _report_places(context, node, again, skew)
+    if beyond.count:
+        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
+        context.report("HND603", node, f"{text}[{beyond.first}]")
+    whole = table.declared == len(table)
+    if wanted is not None and covered < wanted and whole:
+        text = f"{wanted - covered} of {wanted} pages of the file have no folio"
+        context.report("HND605", node, text, pages=wanted - covered)
+
+
+def _report_places(context: Context, node: Node, again: Rows, skew: Rows) -> None:
+    """Folios that overlap, are not sorted, or not aligned."""
+    table = node.table
+    assert table is not None
     index = next(f for f in table_fields(table) if f.role == "page-index")
     if not again.count and not ascending(table, index.label):
         context.report("HND607", node, "the folios are not sorted by their place in the file")
@@ -215,13 +229,6 @@ def _places(context: Context, node: Node) -> None:
     if skew.count:
         text = f"{skew.count} folios are not aligned to their size in the file, as "
         context.report("HND604", node, f"{text}[{skew.first}]")
-    if beyond.count:
-        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
-        context.report("HND603", node, f"{text}[{beyond.first}]")
-    whole = node.table is not None and node.table.declared == len(node.table)
-    if wanted is not None and covered < wanted and whole:
-        text = f"{wanted - covered} of {wanted} pages of the file have no folio"
-        context.report("HND605", node, text, pages=wanted - covered)
 
 
 def covered_between(starts: U64, ends: U64, wanted: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.model.image import Node, NodeKind
+from khotool.model.image import Image, Node, NodeKind, Phase, Span
 from khotool.model.region import TableRegion
 
 
@@ -18,6 +18,17 @@ def check_list_ends(context: Context) -> None:
     for region in context.image.regions:
         if isinstance(region, TableRegion) and region.path in tables:
             _table(context, tables[region.path], region)
+
+
+def after_list_ends(image: Image) -> list[Span]:
+    """What ``check_list_ends`` reports, up to the end of its page: for a copy that keeps it."""
+    if image.phase is Phase.CONSUMED:
+        return []
+    context = Context(image)
+    check_list_ends(context)
+    page = image.geometry.page_size
+    places = [finding.address for finding in context.findings if finding.address is not None]
+    return [Span(address, -address % page) for address in places]
 
 
 def _array(context: Context, node: Node) -> None:

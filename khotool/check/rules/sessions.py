@@ -33,17 +33,29 @@ def check_flbs(context: Context) -> None:
             text = f"data is {data:#x}, but {name} always has {expected:#x}"
             context.report("LUO506", flb, text)
         bound = definition.depends.get("handlers")
-        if bound is None or not isinstance(count, int):
-            continue
-        number = len(files) if bound == ALL else sum(handlers[word] for word in bound.split())
-        if count < number:
-            context.report("LUO504", flb, f"count is {count}, but {number} files depend on it")
-        elif count > number:
-            context.report("LUO505", flb, f"count is {count}, but only {number} files depend on it")
+        if bound is not None and isinstance(count, int):
+            _count(context, flb, count, dependents(bound, handlers))
     if isinstance(flbs.value, Absent) or flbs.get("target") is not None:
         context.skip("LUO509", flbs, "the objects are not captured")
         return
     _needs(context, files, {flb.value_of("name") for flb in flbs.elements()})
+
+
+def dependents(bound: str, handlers: Counter[str]) -> int:
+    """Files that depend on an object.
+
+    Args:
+        bound: handlers that do, or ``ALL``; handlers: number of files by handler.
+    """
+    return handlers.total() if bound == ALL else sum(handlers[word] for word in bound.split())
+
+
+def _count(context: Context, flb: Node, count: int, number: int) -> None:
+    """An object's count against the number of files that depend on it."""
+    if count < number:
+        context.report("LUO504", flb, f"count is {count}, but {number} files depend on it")
+    elif count > number:
+        context.report("LUO505", flb, f"count is {count}, but only {number} files depend on it")
 
 
 def _needs(context: Context, files: list[Node], names: set[object]) -> None:

@@ -9,7 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from khotool.tui import actions
-from khotool.tui.changes import GLYPHS, ChangeLine, compare_images, search_changes, side_bytes
+from khotool.tui.changes import (
+    GLYPHS,
+    RESULTS,
+    ChangeLine,
+    Compared,
+    compare_images,
+    search_changes,
+    side_lines,
+)
 from khotool.tui.describe import facts
 from khotool.tui.place import resolve
 from khotool.tui.screens.dialogs import Lookup, Reader
@@ -31,6 +39,7 @@ class DiffScreen(ModeScreen):
         super().__init__()
         self.addresses = False
         self.changes: list[ChangeLine] | None = None
+        self.compared: Compared | None = None
         self._of: tuple[object, object] = (None, None)
 
     def body(self) -> ComposeResult:
@@ -73,14 +82,15 @@ class DiffScreen(ModeScreen):
 
         self.shell.run_job("diff", "comparing", job)
 
-    def _show(self, found: list[ChangeLine]) -> None:
-        self.changes = found
+    def _show(self, compared: Compared) -> None:
+        self.compared = compared
+        self.changes = found = compared.lines
         if not self.is_mounted:
             return
         view = self.query_one("#changes", LineView)
         view.empty = "the same handover"
-        narrow = self.narrow
-        view.show(len(found), lambda number: self._line(found[number], narrow), 0)
+        width = self.app.size.width
+        view.show(len(found), lambda number: self._line(found[number], width), 0)
         self._titles()
         self._sides()
 
@@ -96,22 +106,27 @@ class DiffScreen(ModeScreen):
         view = self.query_one("#changes", LineView)
         ignored = "addresses compared" if self.addresses else "addresses ignored"
         title = "Diff"
-        if self.changes is not None:
-            title = f"Diff  {count_text(len(self.changes), 'change')}  {ignored}"
+        if self.changes is not None and self.compared is not None:
+            gaps = self.compared.gaps
+            title = f"Diff  {RESULTS[self.compared.result][0]}  "
+            title += count_text(len(self.changes) - gaps, "change")
+            title += f", {count_text(gaps)} not compared" if gaps else ""
+            title += f"  {ignored}"
         view.border_title = title
 
     @staticmethod
-    def _line(change: ChangeLine, narrow: bool) -> Line:
+    def _line(change: ChangeLine, width: int) -> Line:
         glyph, token = GLYPHS.get(change.kind, ("?", "dim"))
-        path, room = visible(change.path), 40 if narrow else 58
+        path, room = visible(change.path), min(max(width // 2 - 4, 20), 70)
+        side = min(max(width // 5, 12), 40)
         if len(path) > room:
             path = "…" + path[-room + 1 :]
-        old = plain(change.old)[: 14 if narrow else 26]
+        old = plain(change.old)[:side]
         return [
             (f" {glyph} ", token),
             (path.ljust(room), "name"),
             (" ", ""),
-            (old.ljust(14 if narrow else 26), "removed" if change.kind == "removed" else "dim"),
+            (old.ljust(side), "removed" if change.kind == "removed" else "dim"),
             (" │ ", "dim"),
             *change.new,
         ]
@@ -126,12 +141,19 @@ class DiffScreen(ModeScreen):
             return
         change = self.changes[at]
         pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
-        lines: list[Line] = []
-        for head, session in (("A", self.session), ("B", second)):
-            for number, line in enumerate(side_bytes(session.image, change.path)):
-                lines.append([(f" {head if not number else ' '}  ", "title"), *line])
-            lines.append([])
-        pane.show_lines(lines[:-1])
+        pane.show_lines(
+            side_lines((self.session.image, second.image), change.path, pane.size.width or 80)
+        )
+        pane.scroll_to(y=0, animate=False)
+
+    def on_resize(self) -> None:
+        """As many bytes beside each other as fit."""
+        self.call_after_refresh(self._sides)
+
+    def action_swap(self) -> None:
+        """The second image becomes the first: Explore shows it."""
+        if not self.shell.swap():
+            self.notify("No second image", timeout=2)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         """Show the bytes of the change."""
@@ -173,7 +195,7 @@ class DiffScreen(ModeScreen):
         lines: list[Line] = [[(visible(path), "title")]]
         for label, line in facts(place, other.image, other.view, []):
             lines.append([(f" {label:<7} ", "dim"), *line])
-        lines += [[], *([(" ", ""), *line] for line in side_bytes(other.image, path))]
+        lines += [[], *side_lines((other.image, other.image), path, 70)[::2]]
         self.app.push_screen(Reader("Only in the second image", lines, center=True))
 
     def action_compare(self) -> None:
@@ -209,7 +231,7 @@ class DiffScreen(ModeScreen):
         def look(dialog: Lookup, text: str) -> None:
             found[:] = search_changes(changes, text)
             note = f"{len(found)} of {count_text(len(changes), 'change')}"
-            lines = [self._line(changes[number], True) for number in found[:SHOWN]]
+            lines = [self._line(changes[number], 76) for number in found[:SHOWN]]
             dialog.show(lines, note if text.strip() else "")
 
         def done(index: int | None) -> None:

@@ -11,7 +11,8 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
 from khotool.tui import actions, exports
-from khotool.tui.describe import RADIXES, cell_text, facts
+from khotool.tui.byte_facts import byte_facts
+from khotool.tui.describe import RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
@@ -41,6 +42,7 @@ class ExploreScreen(ModeScreen):
         super().__init__()
         self.tab = "field"
         self.radix = RADIXES[0]
+        self.share = 0
         self._shown: object = None
         self._timer: Timer | None = None
         self._rows_of: Place | None = None
@@ -84,6 +86,8 @@ class ExploreScreen(ModeScreen):
             return
         if change is Change.CURSOR:
             self._follow_cursor()
+        elif change is Change.INDEX:
+            self._inspect()
         elif change is Change.OWNERS:
             self.query_one(HexView).sections_changed()
             self._inspect()
@@ -139,16 +143,17 @@ class ExploreScreen(ModeScreen):
         pane = self.query_one("#field", LineView)
         width = max((pane.size.width or 60) - 1, 20)
         lines: list[Line] = []
+        told: list[Fact] = []
         if place is not None:
             lines.extend(wrap([(visible(place.path), "title")], width))
             found = [item.finding for item in session.badges.of(place)]
-            for label, line in facts(place, session.image, session.view, found, self.radix):
-                room = max(width - 9, 10)
-                for number, part in enumerate(wrap(line, room)):
-                    head = label if not number else ""
-                    lines.append([(f" {head:<7} ", "dim"), *part])
+            told = facts(place, session.image, session.view, found, self.radix)
         elif session.cursor.address is not None:
             lines = self._bare(session.cursor.address)
+        for label, line in [*told, *byte_facts(session)]:
+            for number, part in enumerate(wrap(line, max(width - 9, 10))):
+                head = label if not number else ""
+                lines.append([(f" {head:<7} ", "dim"), *part])
         pane.show_lines(lines)
         pane.scroll_to(y=0, animate=False)
         self._fill_rows(place)
@@ -314,7 +319,8 @@ class ExploreScreen(ModeScreen):
         self.query_one(HexView).show_cursor()
 
     def on_resize(self) -> None:
-        """A new width may mean different tabs."""
+        """A new width may mean different tabs, and panes below each other."""
+        self._arrange()
         self.call_after_refresh(self._resized)
 
     def _resized(self) -> None:
@@ -328,6 +334,23 @@ class ExploreScreen(ModeScreen):
         """Show or hide the lower pane."""
         self.toggle_class("-plain")
         self.call_after_refresh(self.query_one(HexView).show_cursor)
+
+    def action_resize_tree(self, step: int) -> None:
+        """A larger or smaller tree: a share of the width, or, on a narrow one, of the height."""
+        now = self.share or (55 if self.narrow else 35)
+        self.share = min(max(now + step, 20), 70)
+        self._arrange()
+        self.call_after_refresh(self._resized)
+
+    def _arrange(self) -> None:
+        """Give the tree the share that the user chose, if one was chosen."""
+        if self.share:
+            width = "1fr" if self.narrow else f"{self.share}%"
+            tree = self.query_one(ModelTree)
+            tree.styles.width, tree.styles.max_width = width, "100%"
+            self.query_one("#right").styles.height = (
+                f"{100 - self.share}%" if self.narrow else "1fr"
+            )
 
     def action_gutter(self) -> None:
         """Physical address, page and offset, or offset in the record."""
@@ -357,6 +380,10 @@ class ExploreScreen(ModeScreen):
     def copy(self, what: str) -> None:
         """Copy what is under the session's cursor."""
         exports.copy_cursor(self.shell, what)
+
+    def action_links(self) -> None:
+        """List what the place is linked to, and go there."""
+        actions.open_links(self.shell)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""

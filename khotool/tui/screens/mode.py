@@ -112,6 +112,10 @@ class ModeScreen(Follower):
         """Follow a change of the session."""
         self.update_frame()
 
+    def on_title_bar_picked(self, event: TitleBar.Picked) -> None:
+        """A click in the title shows a mode."""
+        self.action_mode(event.mode)
+
     # -- actions of every mode -------------------------------------------------------------
 
     def action_mode(self, name: str) -> None:
@@ -242,6 +246,10 @@ class ModeScreen(Follower):
     def action_open(self) -> None:
         """Open an image."""
         actions.open_files(self.shell)
+
+    def action_options(self) -> None:
+        """Change how the image is read."""
+        actions.open_options(self.shell)
 
     def action_reload(self) -> None:
         """Read the image again."""

@@ -14,6 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from khotool.model.image import UNPLACED, Span
+from khotool.tui.byte_facts import names_between
 from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
 from khotool.tui.memory_view import Use, address_text, section_text
 from khotool.tui.session import Session
@@ -25,6 +26,10 @@ WIDTHS = (0, 8, 16, 32)
 """Bytes per row; 0 for what fits."""
 
 
+NAMES = 18
+"""Columns that the names of fields need at least."""
+KEPT = 4000
+"""Rows whose names are remembered."""
 NOTHING = (-1, -1)
 
 
@@ -115,12 +120,14 @@ class HexView(Widget, can_focus=True):
         self.wanted_width = 0
         self._drag: int | None = None
         self._visible: list[HexLine] = []
+        self._named: dict[tuple[object, int, int], str] = {}
 
     # -- contents --------------------------------------------------------------------------
 
     def show_session(self, session: Session) -> None:
         """Show the memory of an image."""
         self.session = session
+        self._named.clear()
         self.lines = HexLines(session.image.space, session.image.geometry.page_size, self._section)
         self._fit()
         self.show_cursor(center=True)
@@ -278,7 +285,26 @@ class HexView(Widget, can_focus=True):
             out += [marks.gap(address, address - first), (text, kind)]
             chars.append((char, kind))
         closed = marks.field[0] < last == marks.field[1]
-        return [*out, ("]" if closed or marks.goes_on(last) else " ", ""), (" ", ""), *chars]
+        row: Line = [*out, ("]" if closed or marks.goes_on(last) else " ", ""), (" ", ""), *chars]
+        return [*row, ("  ", ""), (self._names(line.address, last), "name")] if self.named else row
+
+    @property
+    def named(self) -> bool:
+        """Whether there is room for the names of fields beside the bytes."""
+        room = self.size.width - self._gutter_width() - 1
+        return self.lines is not None and room >= _columns(self.lines.width) + NAMES
+
+    def _names(self, first: int, last: int) -> str:
+        """Names of the fields that begin in a row."""
+        session = self.session
+        assert session is not None
+        key = (session.index, first, last)
+        found = self._named.get(key)
+        if found is None:
+            if len(self._named) > KEPT:
+                self._named.clear()
+            found = self._named[key] = names_between(session, first, last)
+        return found
 
     def _marks(self) -> Marks:
         """What is marked for the session's cursor."""

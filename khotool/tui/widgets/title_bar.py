@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -10,11 +12,20 @@ from khotool.tui.session import Session
 from khotool.tui.text import Line, plain, visible
 from khotool.tui.widgets.tokens import strip_of
 
-MODE_NAMES = ("Explore", "Findings", "Pages", "Diff", "Formats")
+MODE_NAMES = ("Explore", "Findings", "Pages", "Diff", "Formats", "Verdict", "Sessions")
+ALL_NAMES = 100
+"""Columns from which on the names of all modes are shown."""
 
 
 class TitleBar(Widget):
     """Name, definitions in use, geometry, phase on the left; findings on the right."""
+
+    class Picked(Message):
+        """A mode was clicked."""
+
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.mode = mode
 
     def __init__(self, mode: str) -> None:
         super().__init__(id="title")
@@ -37,14 +48,26 @@ class TitleBar(Widget):
         fill = max(room - len(plain(left)), 0)
         return strip_of(self, [*left, (" " * fill, ""), *right], base, width)
 
+    def on_click(self, event: events.Click) -> None:
+        """A click on the name of a mode shows it."""
+        at = 0
+        for text, _ in self._left(self.size.width - len(plain(self._right())) - 1):
+            words = text.split()
+            if at <= event.x < at + len(text) and words[1:] and words[1] in MODE_NAMES:
+                self.post_message(self.Picked(words[1].lower()))
+                break
+            at += len(text)
+
     def _left(self, room: int) -> Line:
         line: Line = []
         for number, name in enumerate(MODE_NAMES, 1):
             mine = name.lower() == self.mode
-            if room < 100 and not mine:
+            if room < ALL_NAMES and not mine:
                 continue
             line.append((f" {number} {name} ", "title hit" if mine else "dim"))
-        line.append((f"  {visible(self.file)}", "name"))
+        name = visible(self.file)
+        fit = max(room - len(plain(line)) - 3, 1)
+        line.append((f"  {name if len(name) <= fit else '…' + name[-fit + 1 :]}", "name"))
         if self.session is None:
             return line
         image = self.session.image
@@ -60,7 +83,9 @@ class TitleBar(Widget):
             line.append((f"  {' '.join(shown)}{more}", "type"))
         size = image.geometry.page_size >> 10
         order = "LE" if image.geometry.byteorder == "little" else "BE"
-        line.append((f"  {size}K {order}  {image.phase}", "dim"))
+        about = f"  {size}K {order}  {image.phase}"
+        if len(plain(line)) + len(about) <= room:
+            line.append((about, "dim"))
         return line
 
     def _right(self) -> Line:

@@ -14,7 +14,9 @@ from textual.widget import Widget
 from khotool.tui.text import Line
 
 OWNERS = ("primary", "success", "accent", "secondary")
-"""Colours that tell owners apart; four more are the same, darker."""
+"""Colours that tell owners apart, in three shades each."""
+SHADES = (100, 68, 42)
+"""Per cent of a colour over the background."""
 TOKENS: dict[str, tuple[str, int, str, int, str]] = {
     "name": ("foreground", 100, "", 0, ""),
     "key": ("secondary", 100, "", 0, ""),
@@ -47,7 +49,7 @@ TOKENS: dict[str, tuple[str, int, str, int, str]] = {
     "hit": ("", 0, "", 0, "bold reverse"),
     "cursor": ("", 0, "accent", 35, "bold"),
     "blurred": ("", 0, "foreground", 8, ""),
-    **{f"owner{n}": (OWNERS[n % 4], 100 if n < 4 else 60, "", 0, "") for n in range(8)},
+    **{f"owner{n}": (OWNERS[n % 4], SHADES[n // 4], "", 0, "") for n in range(12)},
 }
 """Per token: variable of the theme and per cent of it over the background, for text and for what
 is behind it, and a style. No colour is named here."""

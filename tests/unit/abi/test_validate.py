@@ -264,11 +264,11 @@ MEANING: dict[str, tuple[str, list[str]]] = {
     ),
     "a count beside": (
         pointer('shape = "array", of = "x_ser", count = "n"'),
-        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a field beside it"],
+        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a sibling field"],
     ),
     "a size beside": (
         pointer('shape = "range", size = "n"'),
-        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a field beside it"],
+        ["12: struct.x_ser.fields.p: points_to names 'n', which is not a sibling field"],
     ),
     "a tree of an unknown format": (
         pointer('shape = "tree", format = "gone-v1"'),
@@ -296,7 +296,7 @@ MEANING: dict[str, tuple[str, list[str]]] = {
     ),
     "counts": (
         file("u64 a;", 'a = { counts = "list" }'),
-        ["12: struct.x_ser.fields.a: counts 'list', which is not a field beside it"],
+        ["12: struct.x_ser.fields.a: counts 'list', which is not a sibling field"],
     ),
     "a bit-field that counts a bit-field": (
         file("u64 n; u64 a:32; u64 b:32;", 'n = { counts = "b" }', 16),
@@ -311,7 +311,7 @@ MEANING: dict[str, tuple[str, list[str]]] = {
         ),
         [
             "13: struct.x_ser.fields.a: struct 'gone' is not defined here or in uses",
-            "13: struct.x_ser.fields.a: holds.count 'n' is not a field beside it",
+            "13: struct.x_ser.fields.a: holds.count 'n' is not a sibling field",
         ],
     ),
     "a member of an unknown struct": (

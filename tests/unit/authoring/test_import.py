@@ -213,8 +213,7 @@ u32 x;
 u32 y;
 struct sample_named named;
 u8 mixed[6];                /* a type that a definition cannot say: kept as bytes */
-/* a pointer of the kernel to struct other: it means nothing to the next kernel */
-u64 kernel;
+u64 kernel;                 /* a kernel pointer to struct other: of no use to the next kernel */
 u16 grid[6];
 """
 

@@ -158,7 +158,7 @@ def test_release_alone(capsys: pytest.CaptureFixture[str]) -> None:
         (elf({VERSIONS: table(version=2)}), "is of version 2, known is 1"),
         (elf({VERSIONS: table(b"a") + b"b"}), "has 49 bytes of strings"),
         (elf({VERSIONS: table()}, flags=0x800), "section .liveupdate_versions is compressed"),
-        (kernel(b"a")[:-8], "cut off: section header 3 lies behind its end"),
+        (kernel(b"a")[:-8], "cut off: section header 3 is beyond its end"),
     ],
 )
 def test_other_files(

@@ -1,19 +1,16 @@
-"""``pages``, ``identify``, ``hex``, ``formats`` and ``completion`` as a script meets them."""
+"""``pages``, ``identify``, ``hex`` and ``formats`` as a script meets them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from khotool.abi.registry import load_registry
-from khotool.cli.commands import available
 from khotool.cli.main import main
 
 IMAGE = str(Path(__file__).parents[3] / "fixtures/real/linux-7.3.4/image.elf.xz")
@@ -105,40 +102,3 @@ def test_formats_list(capsysbinary: Capture) -> None:
     roots = load(capsysbinary, "formats", "list", "--json", "--kind", "root")["formats"]
     assert {item["kind"] for item in roots} == {"root"}
     assert main(["formats", "list", "--kind", "tree"]) == 2
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str, capsysbinary: Capture, tmp_path: Path) -> None:
-    """A script names every command, and the shell can read it."""
-    script = run(capsysbinary, "completion", shell)
-    for command in available():
-        assert command.name.encode() in script
-    if shutil.which(shell):
-        path = tmp_path / "script"
-        path.write_bytes(script)
-        subprocess.run([shell, "-n", str(path)], check=True)
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes(capsysbinary: Capture, tmp_path: Path) -> None:
-    """In bash, commands, flags and values of flags complete."""
-    path = tmp_path / "script"
-    path.write_bytes(run(capsysbinary, "completion", "bash"))
-    ask = (
-        'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _khotool; '
-        'echo "${COMPREPLY[@]}"'
-    )
-
-    def complete(*words: str) -> list[str]:
-        done = subprocess.run(
-            ["bash", "-c", ask, "bash", str(path), "khotool", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.split()
-
-    assert complete("ident") == ["identify"]
-    assert complete("dump", "--summ") == ["--summary"]
-    assert complete("pages", "--endian", "") == ["le", "be"]
-    assert complete("formats", "sh") == ["show"]

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from khotool.abi.registry import load_registry
+from khotool.check.catalogue import count_by_severity
 from khotool.decode.open import open_image, open_memory
 from khotool.discovery.options import OpenOptions
+from khotool.document.dump import dump_document
 from khotool.errors import KhotoolError
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
@@ -20,7 +22,6 @@ from khotool.model.identify import Identifier
 from khotool.model.image import Image
 from khotool.model.lookup import find_node
 from khotool.model.region import MapRegion, TableRegion
-from khotool.render.document import dump_document
 from khotool.render.dts import dts_text
 from khotool.render.hex import hex_lines
 from khotool.render.json import json_chunks
@@ -53,7 +54,7 @@ def show_all(image: Image) -> str:
     parts += plain(tree_lines(image, image.tree, TreeOptions(None, 2, True)), 100)
     parts += plain(finding_lines(findings), 80)
     parts += plain(text_lines(image, Selection(), ranges=True), 100)
-    parts += json_chunks(dump_document(image, findings))
+    parts += json_chunks(dump_document(image, count_by_severity(findings)))
     parts.append(dts_text(image, None))
     identifier = Identifier(image)
     for node in list(image.tree.walk())[::17]:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from khotool.abi.registry import load_registry
+from khotool.check.catalogue import count_by_severity
 from khotool.cli.main import main
 from khotool.decode.open import open_image, open_memory
 from khotool.discovery.options import OpenOptions
+from khotool.document.dump import dump_document
 from khotool.fdt.blob import Node
 from khotool.fdt.parse import parse
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
-from khotool.render.document import dump_document
 from khotool.render.dts import dts_text, trees
 from khotool.render.json import json_chunks
 from khotool.render.lines import plain
@@ -75,7 +76,7 @@ def test_hostile_names_are_inert() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert {c for c in text if not c.isprintable()} == {"\n"}
-    made = "".join(json_chunks(dump_document(image, image.findings)))
+    made = "".join(json_chunks(dump_document(image, count_by_severity(image.findings))))
     assert all(c.isprintable() or c == "\n" for c in made)
     made.encode("utf-8")
     name = json.loads(made)["luo"]["sessions"][0]["name"]

@@ -12,6 +12,7 @@ from khotool.cli.main import main
 from khotool.memory.overlay import OverlaySpace
 from tests.builders import REAL, capture
 from tests.hosts import make_host, write_kcore
+from tests.schemas import validate_output
 
 NEWEST = "linux-7.3.4"
 Capture = pytest.CaptureFixture[bytes]
@@ -188,3 +189,33 @@ def test_pages_of_sessions_that_are_not_written_yet(capsysbinary: Capture, tmp_p
     code, _, err = run(capsysbinary, "--host", str(tmp_path), "--summary")
     assert code == 0
     assert "preserved pages have no owner yet" in err
+
+
+def test_booted(capsysbinary: Capture, tmp_path: Path) -> None:
+    """``--booted`` answers with its exit code, and says what was taken over."""
+    make_host(tmp_path, NEWEST, "in")
+    code, out, _ = run(capsysbinary, "--host", str(tmp_path), "--booted", "--json", "-q")
+    validate_output(out.decode())
+    found = json.loads(out)["booted"]
+    assert code == 0
+    assert found["live_update"] is True
+    assert found["sessions"] is None
+    assert found["previous_release"] == "7.3.4"
+    assert found["kexec_count"] == 1
+    code, out, _ = run(capsysbinary, "--host", str(tmp_path), "--booted")
+    assert code == 0
+    assert out.decode().splitlines()[0].split() == ["live", "update", "yes"]
+
+
+def test_not_booted(capsysbinary: Capture, host: str, tmp_path: Path) -> None:
+    """A host that only hands over was not booted by one; without debugfs the answer is unknown."""
+    code, out, _ = run(capsysbinary, "--host", host, "--booted")
+    assert code == 1
+    assert b"no handover" in out
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    make_host(bare, NEWEST, None, memory=False)
+    code, out, err = run(capsysbinary, "--host", str(bare), "--booted")
+    assert (code, out) == (3, b"")
+    assert "is not known" in err
+    assert run(capsysbinary, "--host", host, "--booted", "--why")[0] == 2

@@ -60,6 +60,7 @@ def test_areas_and_roots() -> None:
 def test_limits() -> None:
     """Named limits change, the others stay."""
     found = options.limits("nodes=1K,chain=5")
+    assert found is not None
     assert (found.nodes, found.chain, found.depth) == (1024, 5, 64)
     for text in ("nodes", "nodes=0", "cats=1", "nodes=", "nodes=9999999999999999999999"):
         with pytest.raises(argparse.ArgumentTypeError):

@@ -75,7 +75,7 @@ def record(version: int = 2, at: int = PRESERVED, name: bytes = b"eth0") -> byte
 TREE = FdtNode("", items=[Property("state", b"\1"), FdtNode("a", items=[Property("b", bytes(16))])])
 
 SIGNS: list[tuple[Condition, Evidence, bool, str]] = [
-    (Condition(asked=True), Evidence(), False, "only --abi tells it"),
+    (Condition(asked=True), Evidence(), False, "only chosen with --abi"),
     (Condition(has="a/b"), Evidence(TREE), True, "the tree has a/b"),
     (Condition(has="a"), Evidence(TREE), True, "the tree has a"),
     (Condition(has="a", length=1), Evidence(TREE), False, "the tree has a of 1 bytes"),
@@ -219,7 +219,7 @@ def test_more_signs_win() -> None:
 
 
 def test_without_a_sign_it_is_the_usual_one() -> None:
-    """The definition without a probe is what the string means where nothing says otherwise."""
+    """The definition without a probe is what the string means by default."""
     one, two = definition("one"), definition("two", '{ field = "version", equals = 7 }')
     found, made = chosen(one, two, data=record())
 
@@ -237,7 +237,7 @@ def test_doubt_is_a_finding() -> None:
     assert [f.rule for f in equal.findings] == ["ABI903"]
     assert "would fit as well; --abi decides" in equal.findings[0].message
     assert [f.rule for f in none.findings] == ["ABI903"]
-    assert "no sign of any layout is there; others are three" in none.findings[0].message
+    assert "no layout's probe conditions hold; others are three" in none.findings[0].message
 
 
 @pytest.mark.parametrize("abi", [{"dev": "two"}, {"two": None}], ids=["string", "id"])

@@ -23,20 +23,23 @@ status = "local"
 match = { compatible = "mine" }
 
 [struct.ser]
-fields = [
-  { name = "nr", type = "u64", counts = "parts" },
-  { name = "parts", type = "part[2]" },
-  { name = "count", type = "u64", counts = "rows" },
-  { name = "rows", type = "u64", null = "empty", points_to = POINTER },
-]
 size = 40
+layout = '''
+u64 nr;
+struct part parts[2];
+u64 count;
+u64 rows;
+'''
+[struct.ser.fields]
+nr = { counts = "parts" }
+count = { counts = "rows" }
+rows = { null = "empty", points_to = { shape = "array", of = "part", count = "count" } }
 
 [struct.part]
-fields = [{ name = "mark", type = "u64" }]
 size = 8
+layout = "u64 mark;"
 """
-POINTER = b'{ shape = "array", of = "part", count = "count" }'
-MINE = load_definition(TEXT.replace(b"POINTER", POINTER), "mine.toml")
+MINE = load_definition(TEXT, "mine.toml")
 
 
 def walked(*words: int) -> tuple[Walk, Node]:

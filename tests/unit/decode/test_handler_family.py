@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from khotool.check.catalogue import severity
 from khotool.check.kernels import judge
 from khotool.check.run import check_image
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
+from khotool.document.dump import dump_document
 from khotool.document.full import full_document, metadata_pages, preserved_segments
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
@@ -24,8 +26,6 @@ from khotool.findings import Severity
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
-from khotool.render.document import dump_document
-from khotool.render.severity import severity_of
 from tests.builders import REGISTRY, build, decode
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
@@ -64,7 +64,7 @@ def test_nothing_is_wrong_with_it(name: str) -> None:
     found = image(name)
     owned = found.ownership()
 
-    assert [f for f in check_image(found) if severity_of(f.rule) is not Severity.NOTE] == []
+    assert [f for f in check_image(found) if severity(f.rule) is not Severity.NOTE] == []
     assert owned is not None
     assert (owned.unowned_pages, owned.unpreserved_pages, owned.double_owned_pages) == (0, 0, 0)
 
@@ -86,7 +86,7 @@ def test_laid_out_afresh_it_says_the_same(name: str) -> None:
     built, again = afresh(name)
 
     assert built.lost == [] or all("hardware entries" in text for text in built.lost)
-    assert [f for f in check_image(again) if severity_of(f.rule) is not Severity.NOTE] == []
+    assert [f for f in check_image(again) if severity(f.rule) is not Severity.NOTE] == []
     assert list(compare(image(name), again, DiffOptions()).changes) == []
 
 
@@ -299,7 +299,7 @@ def test_tokens_and_addresses_name_what_they_mean() -> None:
 
 def test_references_are_in_json() -> None:
     """The JSON dump says beside the values of a record which of them name something."""
-    files = dump_document(image("devices"), [])["luo"]["sessions"][0]["files"]
+    files = dump_document(image("devices"))["luo"]["sessions"][0]["files"]
     payload = next(file["payload"] for file in files if file["token"] == "0x20")
 
     assert payload["token"] == "0x10"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from khotool.abi.definition import Kind
+from khotool.check.catalogue import severity
 from khotool.check.kernels.judge import judge
 from khotool.check.run import check_image
 from khotool.codec.scene import Scene
@@ -33,7 +34,6 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from khotool.model.region import FdtRegion
-from khotool.render.severity import severity_of
 from tests.builders import REGISTRY, decode
 from tests.strategies import meaning
 
@@ -169,7 +169,7 @@ def test_owners_and_rules(name: str) -> None:
     assert ownership is not None
     assert (ownership.unowned_pages, ownership.unpreserved_pages) == (0, 0)
     assert (ownership.double_owned_pages, found.root is not None) == (0, True)
-    notes = [f for f in check_image(found) if severity_of(f.rule) is Severity.NOTE]
+    notes = [f for f in check_image(found) if severity(f.rule) is Severity.NOTE]
     assert check_image(found) == notes
     assert compare(found, found, DiffOptions()).equal
 

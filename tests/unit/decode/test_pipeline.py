@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from khotool.absent import Absent
 from khotool.check.run import check_image
 from khotool.codec.scene import Scene
 from khotool.decode import open as opening
@@ -54,7 +55,7 @@ def test_a_map_is_read_without_what_hangs_from_the_root() -> None:
     root = root_of(good(EVERYTHING))
     assert root.covers_itself
     assert not root.awaits_map
-    assert root.map_is_captured
+    assert not isinstance(root.scene.map, Absent)
 
 
 def test_only_the_root_that_is_meant_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

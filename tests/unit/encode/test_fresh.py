@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.errors import EncodeError
 from khotool.model.image import Image, Span
+from khotool.opening.models import build_model, read_model
 from tests.builders import CAPTURES, REGISTRY, build, capture, decode, worst
 from tests.strategies import meaning
 
+BAD = Path(__file__).parents[3] / "fixtures" / "bad"
 FILE: dict[str, Any] = {"token": 1, "size": 4096}
 
 
@@ -216,3 +219,13 @@ def test_default_memory_of_a_machine(keys: dict[str, Any], base: int) -> None:
     assert image.tree.span.address == base
     assert not isinstance(image.scratch, Absent)
     assert all(area.address >= base for area in image.scratch.areas)
+
+
+def test_two_entries_of_one_name_cannot_be_written() -> None:
+    """A kernel's tree has a name once; a damaged image that has it twice is refused by its path."""
+    recipe = BAD / "KHO208-two-memblocks" / "recipe.toml"
+    image = image_of(build_model(read_model(recipe), REGISTRY), REGISTRY)
+    with pytest.raises(EncodeError, match="'memblock' is already there"):
+        build_fresh(handover_of(image), set_of(image), REGISTRY)
+    with pytest.raises(EncodeError, match="'memblock' is already there"):
+        convert_image(image, "7.3")

@@ -12,7 +12,9 @@ from typing import Any, cast
 import pytest
 
 from khotool.absent import Absent, Reason
+from khotool.check.catalogue import severity
 from khotool.discovery.options import OpenOptions
+from khotool.document.dump import dump_document
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
 from khotool.errors import InputError, UsageError
@@ -27,8 +29,6 @@ from khotool.host.survey import Survey, survey
 from khotool.memory.live import LiveSpace
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import UNPLACED, Image, Phase, Role
-from khotool.render.document import dump_document
-from khotool.render.severity import severity_of
 from tests.builders import REGISTRY, build, capture
 from tests.hosts import DATA, give_setup_data, make_host, write_kcore
 from tests.unit.decode.test_open import booted
@@ -50,7 +50,7 @@ def text_of(found: Survey, name: str) -> str:
 
 def content(image: Image) -> dict[str, Any]:
     """What a handover says, without where it was read."""
-    document = dump_document(image, [])
+    document = dump_document(image)
     return {
         key: document[key] for key in ("abi", "root", "memory", "entries", "luo") if key in document
     }
@@ -91,7 +91,7 @@ def test_outgoing_handover_is_whole(tmp_path: Path, name: str, tree: str) -> Non
     assert image.phase is (Phase.FINALIZED if "6.1" in name else Phase.LIVE)
     assert not isinstance(image.scratch, Absent)
     assert (image.info.container, image.info.osrelease) == ("live", name.removeprefix("linux-"))
-    assert [f.message for f in image.findings if severity_of(f.rule) is not Severity.NOTE] == []
+    assert [f.message for f in image.findings if severity(f.rule) is not Severity.NOTE] == []
 
 
 def test_little_memory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

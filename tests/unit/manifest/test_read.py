@@ -69,11 +69,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (with_file(token=True), "session[0].file[0].token: expected an integer, found a boolean True"),
     (
         with_file(size="16000000T"),
-        "session[0].file[0].size: more than 67108864 folios; larger ones are fo",
+        "session[0].file[0].size: 4294967296000000 folios, and at most 67108864 ",
     ),
     (
         with_file(size=1 << 63),
-        "session[0].file[0].size: more than 67108864 folios; larger ones are fo",
+        "session[0].file[0].size: 2251799813685248 folios, and at most 67108864 ",
     ),
     (with_file(colour=1), "session[0].file[0].colour: unknown key 'colour'"),
     (
@@ -134,7 +134,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         with_file(size="1T", folio="huge", contents={"fill": 0}),
-        "session[0].file[0].contents: 1099511627776 bytes; at most 17179869184 ",
+        "session[0].file[0].contents: 1099511627776 bytes of contents, and at mo",
     ),
     (with_file(fields=7), "session[0].file[0].fields: expected a table, found an integer 7"),
     (with_file(fields={"speed": 7}), "session[0].file[0].fields.speed: unknown key 'speed'"),

@@ -106,13 +106,6 @@ def test_tree_with_nothing_but_an_empty_directory(tmp_path: Path) -> None:
     assert tree.subtrees == {}
 
 
-def test_liveupdate_state(tmp_path: Path) -> None:
-    """The state beside the tree or above it belongs to it."""
-    write_tree(tmp_path, {"a/kho/in/fdt": b"x", "a/liveupdate/state": b"frozen\n"})
-    write_tree(tmp_path, {"b/kho/in/fdt": b"x", "c/state": b"other\n"})
-    assert [tree.liveupdate_state for tree in copy_at(tmp_path).trees] == ["frozen", None]
-
-
 def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     """Links to files and directories are as if they were not there."""
     write_tree(tmp_path / "elsewhere", {"secret": b"s", "sub_fdts/x": b"y"})

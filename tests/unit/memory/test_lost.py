@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from khotool.memory import lost
 
 CODE = """
 import sys
@@ -39,3 +44,33 @@ def test_a_file_that_is_cut_ends_in_one_line(tmp_path: Path) -> None:
         f"khotool: error: {path}: became shorter while it was read; copy or capture it again\n"
     )
     assert [item.name for item in tmp_path.iterdir()] == ["memory.raw"]
+
+
+def test_files_that_change_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Growth, replacement, removal and writing in place, each in a sentence; once."""
+    monkeypatch.setattr(lost, "_wanted", True)
+    monkeypatch.setattr(lost, "_opened", {})
+    names = ("same", "grown", "replaced", "removed", "written")
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(100))
+        lost.opened(tmp_path / name, os.stat(tmp_path / name))
+    with (tmp_path / "grown").open("ab") as file:
+        file.write(bytes(28))
+    (tmp_path / "new").write_bytes(bytes(100))
+    (tmp_path / "new").replace(tmp_path / "replaced")
+    (tmp_path / "removed").unlink()
+    os.utime(tmp_path / "written", ns=(1, 1))
+    told = list(lost.changes())
+    assert [line.removeprefix(f"{tmp_path}/").split(" while")[0] for line in told] == [
+        "grown: grew by 28 bytes",
+        "replaced: was replaced",
+        "removed: was removed",
+        "written: was written to",
+    ]
+    assert not list(lost.changes())
+
+
+def test_a_library_keeps_no_names(tmp_path: Path) -> None:
+    """Only the program asks for it."""
+    lost.opened(tmp_path, os.stat(tmp_path))
+    assert not list(lost.changes())

@@ -11,12 +11,12 @@ import pytest
 
 from khotool.cli.main import main
 from khotool.document.digest import edited, seal
+from khotool.document.dump import dump_document
 from khotool.document.full import full_document
 from khotool.encode.reopen import image_of
 from khotool.errors import EncodeError, InputError, UsageError
 from khotool.opening.load import load_image
 from khotool.opening.models import Model, build_model, read_model
-from khotool.render.document import dump_document
 from tests.builders import CAPTURES, REGISTRY, capture
 
 
@@ -116,14 +116,14 @@ def test_memory_is_for_fresh_layouts(tmp_path: Path, capsys: pytest.CaptureFixtu
 def dump(name: str) -> dict[str, Any]:
     """A full dump as a file has it."""
     image = capture(name)
-    made = seal({**dump_document(image, []), **full_document(image)})
+    made = seal({**dump_document(image), **full_document(image)})
     return dict(json.loads(json.dumps(made)))
 
 
 def encoded(document: dict[str, Any]) -> dict[str, Any]:
     """What an image of a document dumps."""
     built = build_model(Model.of(Path("m.json"), document), REGISTRY)
-    return dump_document(image_of(built, REGISTRY), [])
+    return dump_document(image_of(built, REGISTRY))
 
 
 @pytest.mark.parametrize("name", CAPTURES)
@@ -197,3 +197,12 @@ def test_edits_agree() -> None:
     document["luo"]["liveupdate_number"] = 6
     with pytest.raises(EncodeError, match="liveupdate_number: is the same value as"):
         encoded(document)
+
+
+@pytest.mark.parametrize("machine", [[1], 7, True, {}])
+def test_machine_of_a_dump_is_a_name(machine: object, tmp_path: Path) -> None:
+    """Anything else is a mistake of the document with its key."""
+    document = full_document(capture(CAPTURES[0]))
+    document["model"]["machine"] = machine
+    with pytest.raises(EncodeError, match=r"model\.machine: expected a name or null"):
+        build_model(Model.of(tmp_path / "m.json", document), REGISTRY)

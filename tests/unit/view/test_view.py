@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from khotool.absent import Absent, Reason
+from khotool.document.dump import dump_document
 from khotool.model.image import Image, Node, NodeKind
 from khotool.opening.load import load_image
-from khotool.render.document import dump_document
 from khotool.view.entries import Entry, Region
 from khotool.view.folios import Folios
 from khotool.view.image import ImageView
@@ -72,7 +72,7 @@ def test_views_agree_with_the_json(path: Path) -> None:
     """Sessions, files, objects, entries and totals are those that ``dump --json`` has."""
     image = load_image(path)
     view = ImageView(image)
-    document = dump_document(image, [])
+    document = dump_document(image)
     luo = document.get("luo")
     assert bool(view.luo) == (luo is not None)
     if luo is not None and "absent" not in luo:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
+from khotool.abi.definition import Kind
 from khotool.absent import Absent, Reason
-from khotool.findings import Finding
-from khotool.model.image import UNPLACED, Image, Node, NodeKind, Phase
+from khotool.findings import Severity
+from khotool.model.image import Image, Node, NodeKind, Phase
 from khotool.model.lookup import table_row
-from khotool.render.overview import abi_ids
-from khotool.render.severity import count_by_severity
-from khotool.render.table import table_fields
-from khotool.render.value import is_leaf, json_value
 from khotool.version import version
+from khotool.view.entries import Entry
+from khotool.view.keyed import Keyed, OfNode, absent_of
+from khotool.view.luo import ENTRY, File, Flb, Handled, Luo, Session
 from khotool.view.notation import RAW_JSON, absent_json, json_scalar
 
+T = TypeVar("T")
 Array = Callable[[Iterable[object]], object]
 Document = dict[str, Any]
 """Only dicts with string keys, lists, strings, integers, booleans and None."""
@@ -23,7 +24,6 @@ Document = dict[str, Any]
 MAX_ROWS = 65536
 """Rows of a table that are listed without ``--full``; a longer one is its count."""
 
-LUO = "LUO"
 LUO_VALUES = ("compatible", "state", "liveupdate_number")
 """Values of the orchestrator itself; which of them there are is a matter of the version."""
 
@@ -33,8 +33,12 @@ def head(command: str) -> Document:
     return {"schema": f"khotool.{command}/1", "khotool": version()}
 
 
-def dump_document(image: Image, findings: list[Finding]) -> Document:
-    """The whole of an image as the contract has it."""
+def dump_document(image: Image, findings: Mapping[str, int] | None = None) -> Document:
+    """The whole of an image.
+
+    Args:
+        findings: their number by severity.
+    """
     document = head("dump")
     document["image"] = image_json(image)
     document["roots"] = [
@@ -65,11 +69,19 @@ def dump_document(image: Image, findings: list[Finding]) -> Document:
     document["scratch"] = scratch_json(image)
     document["memory"] = memory_json(image)
     document["entries"] = [entry_json(image, entry) for entry in image.entries]
-    luo = image.entry(LUO)
-    if luo is not None:
+    if luo := Luo(image):
         document["luo"] = luo_json(luo)
-    document["findings"] = count_by_severity(findings)
+    document["findings"] = {str(level): 0 for level in Severity} | dict(findings or {})
     return document
+
+
+def abi_ids(image: Image) -> list[str]:
+    """Versions the image speaks, in order; structures and names without one are left out."""
+    return sorted(
+        d.id
+        for d in image.used
+        if d.match.get("compatible") or d.probe or (d.kind is Kind.FLB and d.content in d.structs)
+    )
 
 
 def path_document(image: Image, node: Node) -> Document:
@@ -104,7 +116,7 @@ def root_json(image: Image) -> Document:
         return fields
     fields["compatible"] = root.compatible
     for child in image.tree.children:
-        if is_leaf(child) and child.name not in fields:
+        if child.is_leaf and child.name not in fields:
             fields[child.name] = json_value(child)
     return fields
 
@@ -156,13 +168,15 @@ def unclaimed_json(image: Image) -> Document:
 def entry_json(image: Image, entry: Node) -> Document:
     """One entry: where its blob is, how it is read, and its value."""
     document: Document = {"name": entry.name}
-    document["address"], document["size"] = entry_place(image, entry)
+    place = Entry(entry, image)
+    document["address"] = hex_or_absent(place.address)
+    document["size"] = json_scalar(place.size, None)
     document["format"] = entry.format or None
     if isinstance(entry.value, Absent):
         document["value"] = absent_json(entry.value)
     elif not entry.format:
         document["value"] = unknown_json(entry)
-    elif entry.name == LUO:
+    elif entry.name == ENTRY:
         fields = content(image, entry)
         document["value"] = {
             child.name: json_value(child) for child in fields if child.name in LUO_VALUES
@@ -170,34 +184,9 @@ def entry_json(image: Image, entry: Node) -> Document:
     else:
         fields = [child for child in content(image, entry) if child.name != "compatible"]
         # Plain values come before lists, so that a reader sees the counts first.
-        fields.sort(key=lambda child: not is_leaf(child))
+        fields.sort(key=lambda child: not child.is_leaf)
         document["value"] = fields_json(fields, rows=MAX_ROWS)
     return document
-
-
-def entry_place(image: Image, entry: Node) -> tuple[object, object]:
-    """Physical address (hex) and bytes of an entry's blob; absent where they are not known."""
-    address = size = None
-    for child in entry.children:
-        if child.field is not None and child.format == image.tree.format and image.tree.format:
-            if child.field.points_to is not None:
-                address = child.value
-            elif child.field.role == "bytes":
-                size = child.value
-    span = entry.target
-    if address is None and span is not None and span.address < UNPLACED:
-        address = span.address
-    if size is None and span is not None:
-        size = span.size
-    unknown = Absent(Reason.NOT_CAPTURED, "nothing in this capture says it")
-    return (
-        f"{address:#x}" if isinstance(address, int) else absent_json(_absent(address, unknown)),
-        size if isinstance(size, int) else absent_json(_absent(size, unknown)),
-    )
-
-
-def _absent(value: object, default: Absent) -> Absent:
-    return value if isinstance(value, Absent) else default
 
 
 def content(image: Image, entry: Node) -> list[Node]:
@@ -227,7 +216,7 @@ def node_json(node: Node, *, rows: int, array: Array = list) -> object:
         rows: longest table that is listed; a longer one is ``{"count": N}``.
         array: makes an array of its elements; ``Rows`` makes one that is written as it is read.
     """
-    if is_leaf(node):
+    if node.is_leaf:
         return json_value(node)
     if isinstance(node.value, Absent):
         return absent_json(node.value)
@@ -238,17 +227,13 @@ def node_json(node: Node, *, rows: int, array: Array = list) -> object:
         if len(node.table) > rows:
             return {"count": node.table.declared}
         return array(row_json(node, index) for index in range(len(node.table)))
-    target = node.get("target")
-    if target is not None and isinstance(target.value, Absent):
-        return absent_json(target.value)
+    if (gone := absent_of(node)) is not None:
+        return absent_json(gone)
     if node.kind is NodeKind.LIST:
         return array(node_json(part, rows=rows, array=array) for part in node.elements())
     if isinstance(node.value, int) and node.field is not None:
         # A pointer to a record: the record, with the pointer as the address it is at.
-        return {
-            "address": f"{node.value:#x}",
-            **fields_json(node.children, rows=rows, array=array),
-        }
+        return {"address": f"{node.value:#x}", **fields_json(node.children, rows=rows, array=array)}
     return fields_json(node.children, rows=rows, array=array)
 
 
@@ -276,114 +261,97 @@ def row_json(node: Node, index: int) -> Document:
     assert row is not None
     assert node.table is not None
     values = {child.name: child for child in row.children}
-    return {f.label: json_scalar(values[f.label].value, f) for f in table_fields(node.table)}
+    return {f.label: json_scalar(values[f.label].value, f) for f in node.table.pointers_first()}
 
 
 # -- LUO -------------------------------------------------------------------------------------
 
 
-def luo_json(entry: Node) -> Document:
+def luo_json(luo: Luo) -> Document:
     """Sessions with their files, and the file-lifecycle-bound objects."""
+    entry = luo.node
+    assert entry is not None
     if isinstance(entry.value, Absent):
         return {**absent_json(entry.value)}
-    address = entry.value_of("address")
-    place = entry.target
-    if address is None and place is not None and place.address < UNPLACED:
-        address = place.address
-    document: Document = {"address": hex_or_none(address)}
-    for name in LUO_VALUES:
-        child = entry.get(name)
-        if child is not None:
-            document[name] = json_value(child)
-    document["sessions"] = list_json(entry.get("sessions"), session_json)
+    document: Document = {"address": hex_or_none(Entry(entry, luo.image).address)}
+    document |= present(entry, *LUO_VALUES)
+    document["sessions"] = list_json(luo.sessions, session_json)
     # Before there were sessions, files were in the orchestrator's own tree.
-    for name, element in (("files", file_json), ("subsystems", subsystem_json)):
-        node = entry.get(name)
-        if node is not None:
-            document[name] = list_json(node, element)
-    document["flbs"] = list_json(entry.get("flbs"), flb_json)
+    if luo.files.node is not None:
+        document["files"] = list_json(luo.files, file_json)
+    if luo.subsystems.node is not None:
+        document["subsystems"] = list_json(luo.subsystems, subsystem_json)
+    document["flbs"] = list_json(luo.flbs, flb_json)
     return document
 
 
-def list_json(node: Node | None, element: Any) -> object:
-    """A list with ``element`` applied to each; the absent object where it is not there."""
-    if node is None:
-        return []
-    if isinstance(node.value, Absent):
-        return absent_json(node.value)
-    target = node.get("target")
-    if target is not None and isinstance(target.value, Absent):
-        return absent_json(target.value)
-    return [element(child) for child in node.elements()]
+def list_json(found: Keyed[Any, T], element: Callable[[T], Document]) -> object:
+    """A list with ``element`` applied to each; the absent object where it was not read."""
+    if found.node is not None and found.absent is not None:
+        return absent_json(found.absent)
+    return [element(one) for one in found]
 
 
-def session_json(session: Node) -> Document:
+def session_json(session: Session) -> Document:
     """One session."""
-    return {
-        "name": text_of(session, "name"),
-        "files": list_json(session.get("files"), file_json),
-    }
+    return {"name": name_json(session), "files": list_json(session.files, file_json)}
 
 
-def file_json(file: Node) -> Document:
+def file_json(file: File) -> Document:
     """One preserved file, with what its handler's definition reads."""
-    document: Document = {}
-    for name in ("token", "handler", "data"):
-        child = file.get(name)
-        if child is not None:
-            document[name] = json_value(child)
-    payload = payload_json(file.get("data"))
-    if payload is not None:
-        document["payload"] = payload
-    return document
+    payload = payload_json(file)
+    document = present(file.node, "token", "handler", "data")
+    return document if payload is None else {**document, "payload": payload}
 
 
-def payload_json(data: Node | None) -> Document | None:
+def payload_json(handled: Handled) -> Document | None:
     """The record that a handle leads to; None for a handle that is itself all there is."""
-    if data is None or isinstance(data.value, Absent):
+    payload = handled.payload
+    if isinstance(payload, Absent):
+        data = handled.node.get("data")
+        # An absent handle is shown as the value it is.
+        return None if data is None or data.value is payload else {**absent_json(payload)}
+    if payload is None:
         return None
-    if data.note == "unknown handler":
-        return {**absent_json(Absent(Reason.UNPARSABLE, "no definition for this handler"))}
-    target = data.get("target")
-    if target is not None and isinstance(target.value, Absent):
-        return {**absent_json(target.value)}
-    if not data.children:
-        if data.value == 0 and not data.struct:
-            return {**absent_json(Absent(Reason.UNPARSABLE, "data is 0"))}
-        return None
-    counted = {child.field.counts for child in data.children if child.field is not None}
+    fields = payload.node.children
+    counted = {child.field.counts for child in fields if child.field is not None}
     # An array whose length is a field of its own adds nothing without its rows.
-    return fields_json([child for child in data.children if child.name not in counted], rows=0)
+    return fields_json([child for child in fields if child.name not in counted], rows=0)
 
 
-def subsystem_json(subsystem: Node) -> Document:
+def subsystem_json(subsystem: OfNode) -> Document:
     """One subsystem with a handle of its own."""
-    data = subsystem.get("data")
-    return {
-        "name": text_of(subsystem, "name"),
-        "data": json_value(data) if data is not None else None,
-    }
+    return {"name": name_json(subsystem), "data": None, **present(subsystem.node, "data")}
 
 
-def flb_json(flb: Node) -> Document:
+def flb_json(flb: Flb) -> Document:
     """One file-lifecycle-bound object."""
-    document: Document = {"name": text_of(flb, "name")}
-    for name in ("data", "count"):
-        child = flb.get(name)
-        if child is not None:
-            document[name] = json_value(child)
-    payload = payload_json(flb.get("data"))
-    if payload is not None and flb.get("data") is not None and (flb.get("data") or flb).children:
-        document["payload"] = payload
-    return document
+    document = {"name": name_json(flb), **present(flb.node, "data", "count")}
+    data = flb.node.get("data")
+    payload = payload_json(flb) if data is not None and data.children else None
+    return document if payload is None else {**document, "payload": payload}
 
 
-def text_of(node: Node, name: str) -> object:
-    """The text of a field; the node's key where the format has the name in its place."""
-    child = node.get(name)
-    return node.key if child is None else json_value(child)
+def present(node: Node, *names: str) -> Document:
+    """The fields that the format has, of some."""
+    return {name: json_value(child) for name in names if (child := node.get(name)) is not None}
+
+
+def name_json(named: OfNode) -> object:
+    """The field ``name``; the node's key where the format has the name in its place."""
+    return present(named.node, "name").get("name", named.node.key)
+
+
+def json_value(node: Node) -> object:
+    """The value of a leaf."""
+    return json_scalar(node.value, node.field)
 
 
 def hex_or_none(value: object) -> str | None:
     """``0x...``; None for anything but a number."""
     return f"{value:#x}" if isinstance(value, int) else None
+
+
+def hex_or_absent(value: int | Absent) -> object:
+    """``0x...``, or the absent object."""
+    return absent_json(value) if isinstance(value, Absent) else f"{value:#x}"

@@ -1,0 +1,59 @@
+"""``khotool config``: the settings that apply, and where they come from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from khotool.cli.options import add_output_options
+from khotool.cli.output import write_json, write_lines
+
+NAME = "config"
+HELP = "show the settings that apply, and where they come from"
+EPILOG = """\
+examples:
+  khotool config
+  khotool config --json
+  khotool schema config > khotool.schema.json      for an editor that knows TOML
+
+Settings are in khotool.toml, or in [tool.khotool] of pyproject.toml; the nearest one from the
+working directory upwards applies. What is given on the command line goes before it:
+
+  select = ["MEM", "LUO"]       ignore = ["MEM305"]        fail-on = "warning"
+  kernels = ["7.2", "7.3"]      formats = ["./formats"]    color = "never"
+  ascii = true                  pager = false
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare flags."""
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show every setting."""
+    from khotool.config.project import KEYS, find_configuration
+    from khotool.document.dump import head
+    from khotool.render.lines import Line
+    from khotool.render.text import visible
+
+    found = find_configuration(Path.cwd())
+    rows = [(key, found.values.get(key), found.origin(key)) for key in KEYS]
+    if args.json:
+        listed = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]
+        write_json({**head("config"), "settings": listed}, args)
+        return 0
+    lines = []
+    for key, value, origin in rows:
+        shown = "-" if value is None else text(value)
+        line = Line(hang=" " * 10).add(f"{key:<10}", "key").add(visible(shown))
+        lines.append(line.add(f"  {visible(origin)}", "dim"))
+    write_lines(lines, args)
+    return 0
+
+
+def text(value: object) -> str:
+    """A value as people write it, without quotes."""
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,48 @@
+"""``khotool graph``: what files, devices and FLBs need of each other."""
+
+from __future__ import annotations
+
+import argparse
+
+from khotool.cli.options import add_image_options, add_output_options
+from khotool.cli.output import open_with_progress, write_json, write_lines, write_text
+from khotool.errors import UsageError
+
+NAME = "graph"
+HELP = "show what files, devices and FLBs need of each other"
+EPILOG = """\
+examples:
+  khotool graph vmcore                          a tree, with a number for the order of restore
+  khotool graph vmcore --dot | dot -Tsvg > needs.svg
+  khotool graph vmcore --json | jq .cycles
+
+A line needs those below it, and its number is higher than theirs. Exit code 1: there is a cycle,
+which no order can restore.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare positional arguments and flags."""
+    parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
+    parser.add_argument("--dot", action="store_true", help="a graph for graphviz instead of a tree")
+    add_output_options(parser)
+    add_image_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the image and show its dependencies."""
+    if args.dot and args.json:
+        raise UsageError("--dot and --json are two answers; ask for one of them")
+    image = open_with_progress(args.image, args)
+    from khotool.cli.notes import strict_exit
+    from khotool.render.graph import graph_document, graph_dot, graph_lines
+    from khotool.view.dependencies import dependencies
+
+    found = dependencies(image)
+    if args.json:
+        write_json(graph_document(found), args)
+    elif args.dot:
+        write_text(graph_dot(found), args)
+    else:
+        write_lines(graph_lines(found), args)
+    return 1 if found.cycles else strict_exit(image, args)

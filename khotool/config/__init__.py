@@ -1,0 +1,5 @@
+"""The configuration of a project: `khotool.toml`, or `[tool.khotool]` of `pyproject.toml`.
+
+The nearest one, from the working directory upwards, applies; what is given on the command line goes
+before it. `Project` declares the keys, for the reader and for the schema alike.
+"""

@@ -1,0 +1,214 @@
+"""Verdicts for people: stage by stage, as a matrix of kernels, and whose state is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from khotool.render.lines import Line
+from khotool.render.text import plural, visible
+
+OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
+UNSEEN = {
+    "consumed": "the handover was used up by a boot",
+    "contents-not-captured": "the payload was not captured",
+    "handler-assumed": "a handler is assumed",
+    "handler-not-known": "what a handler does is not known",
+    "limit": "not all of it was read",
+    "not-captured": "not all of it was captured",
+    "other-machine": "the kernel is for another machine",
+    "posting-not-known": "what a posting does is not known any further",
+    "truncated": "the file is cut off",
+    "unparsable": "not all of it could be read",
+    "unreadable": "not all of it could be read",
+}
+"""Why there is no verdict, by the words of the JSON."""
+DIRECTION = {"upgrade": "upgrade from", "rollback": "rollback from", "same": "same as"}
+DECISION_STYLE = {"proceed": "good", "stop": "error", "unknown": "warning"}
+GUEST = (
+    ("memfd", "the memory that it holds is gone, and a guest that runs from it has to start anew"),
+    ("guest_memfd", "the private memory of a guest is gone, and the guest has to start anew"),
+    ("huge-memfd", "the memory that it holds is gone, and a guest that runs from it starts anew"),
+    ("vfio", "the device is reset, and the guest loses what the device was doing"),
+    ("iommufd", "DMA mappings are gone: devices of the guest are stopped and mapped anew"),
+    ("kvm_vcpu", "a virtual CPU is gone, and the guest has to start anew"),
+    ("kvm_vm", "the virtual machine is gone, and the guest has to start anew"),
+    ("tmpfs", "files of that mount are gone"),
+    ("eventfd", "pending events are lost, and the monitor has to connect it anew"),
+    ("netkit", "the network device is created anew, and connections may break"),
+)
+"""What a lost file means, by how its handler begins."""
+REST = "what it held is gone, and whoever asks for it gets an error"
+SHOWN = 12
+"""Losses that text shows; -v shows all."""
+
+
+def verdicts_lines(verdicts: Sequence[dict[str, Any]], *, verbose: bool) -> Iterator[Line]:
+    """One verdict stage by stage; several as a matrix, with all stages where that is wanted."""
+    if len(verdicts) > 1:
+        yield from matrix_lines(verdicts)
+    for verdict in verdicts:
+        if len(verdicts) == 1 or verbose:
+            yield from verdict_lines(verdict, verbose=verbose)
+
+
+def matrix_rows(verdicts: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Stages down, kernels across; the first row names the kernels, and a dash is not reached."""
+    stages = list(dict.fromkeys(step["stage"] for v in verdicts for step in v["steps"]))
+    rows = [["", *(kernel_text(verdict) for verdict in verdicts)]]
+    rows.append(["overall", *(verdict["outcome"] for verdict in verdicts)])
+    moves = [verdict.get("direction", "-") for verdict in verdicts]
+    if any(move != "-" for move in moves):
+        rows.append(["direction", *moves])
+    if any("policy" in verdict for verdict in verdicts):
+        rows.append(["policy", *(v.get("policy", {}).get("decision", "-") for v in verdicts)])
+    rows += [[stage, *(stage_outcome(v, stage) for v in verdicts)] for stage in stages]
+    rows.append(["lost", *(str(len(verdict["losses"])) for verdict in verdicts)])
+    return rows
+
+
+def stage_outcome(verdict: dict[str, Any], stage: str) -> str:
+    """The worst outcome of a stage, or a dash."""
+    found = [step["outcome"] for step in verdict["steps"] if step["stage"] == stage]
+    order = ("accept", "not-judged", "partial", "corrupt", "ignore", "panic")
+    return max(found, key=order.index, default="-")
+
+
+def kernel_text(verdict: dict[str, Any]) -> str:
+    """The kernel, and what is special about it."""
+    status = verdict.get("status")
+    name = visible(verdict["kernel"].rpartition("/")[2])
+    return f"{name} ({status})" if status else name
+
+
+def matrix_lines(verdicts: Sequence[dict[str, Any]]) -> Iterator[Line]:
+    """The matrix, and for each kernel what decides."""
+    rows = matrix_rows(verdicts)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        line = Line().add(f"{row[0]:<{widths[0]}}", "label")
+        for text, width in zip(row[1:], widths[1:], strict=True):
+            style = "name" if not number else OUTCOME_STYLE.get(text, "")
+            line.add(f"  {text:<{width}}", style)
+        yield line
+    for verdict in verdicts:
+        step = deciding_step(verdict)
+        if step is not None:
+            line = Line(hang="    ").add(f"{kernel_text(verdict)}: ", "name")
+            yield line.add(f"{step['stage']}: {visible(step_text(step))}")
+
+
+def deciding_step(verdict: dict[str, Any]) -> dict[str, Any] | None:
+    """The first step with the verdict's outcome; None where all is accepted."""
+    if verdict["outcome"] == "accept":
+        return None
+    return next((s for s in verdict["steps"] if s["outcome"] == verdict["outcome"]), None)
+
+
+def step_text(step: dict[str, Any]) -> str:
+    """The kernel's own line, or khotool's reason where it prints none."""
+    return str(step["message"] or step.get("why", ""))
+
+
+def headline(verdict: dict[str, Any]) -> str:
+    """The outcome and what it rests on, as half a sentence."""
+    text = str(verdict["outcome"])
+    if verdict["outcome"] == "not-judged":
+        text += ": " + ", ".join(dict.fromkeys(UNSEEN[reason] for reason in verdict["unseen"]))
+    move = DIRECTION.get(verdict.get("direction", ""))
+    if move and verdict["direction"] != "same":
+        text += f" ({move} {visible(verdict['from'])})"
+    return text
+
+
+def verdict_lines(verdict: dict[str, Any], *, verbose: bool = False) -> Iterator[Line]:
+    """Stage by stage, what is lost, and what user space gets."""
+    style = OUTCOME_STYLE.get(verdict["outcome"], "error")
+    yield Line().add(f"kernel {kernel_text(verdict)}: ", "name").add(headline(verdict), style)
+    if "file" in verdict:
+        yield Line(lead="    ", hang="        ").add(file_text(verdict), "dim")
+    for step in verdict["steps"]:
+        style = OUTCOME_STYLE.get(step["outcome"], "error")
+        row = Line(lead="    ", hang=" " * 32).add(f"{step['stage']:<15} ")
+        row.add(f"{step['outcome']:<10} ", style)
+        yield row.add(visible(step_text(step)))
+    for session in verdict["sessions"]:
+        yield Line(lead="    ", hang="        ").add(_session_text(session))
+    if "policy" in verdict:
+        policy = verdict["policy"]
+        text = f"{plural(policy['mandatory_lost'], 'mandatory loss', 'mandatory losses')}, "
+        line = Line(lead="    ", hang="        ").add("policy: ")
+        line.add(policy["decision"], DECISION_STYLE[policy["decision"]])
+        yield line.add(f"; {text}{policy['optional_lost']} optional")
+    losses = loss_sentences(verdict["losses"])
+    for text in losses if verbose else losses[:SHOWN]:
+        yield Line(lead="    ", hang="        ").add("lost: ", "error").add(visible(text))
+    if len(losses) > SHOWN and not verbose:
+        yield Line(lead="    ").add(f"{len(losses) - SHOWN} more losses; -v shows all", "dim")
+
+
+def file_text(verdict: dict[str, Any]) -> str:
+    """What was derived from a kernel's file."""
+    found = verdict["file"]
+    release = visible(found["release"]) or "no release"
+    text = f"from the file: {release}, "
+    text += "" if found["exact"] else "which khotool does not know; nearest is "
+    text += f"ABI set {verdict['set']}"
+    if not found["strings_read"]:
+        return f"{text}; its code could not be unpacked, so its strings were not looked for"
+    lost = ", ".join(found["not_registered"])
+    return f"{text}, without {lost}" if lost else f"{text}, all of whose strings it has"
+
+
+def _session_text(session: dict[str, Any]) -> str:
+    lost = [f for f in session["files"] if f["result"] != "ok"]
+    number = len(session["files"])
+    if not session["retrieved"]:
+        text = "is not given back"
+    elif lost:
+        shown = ", ".join(f"{f['token']}: {f['result']}" for f in lost[:8])
+        text = f"{number - len(lost)} of {number} files given back; {shown}"
+    else:
+        text = f"{plural(number, 'file')} given back"
+    return f"session {visible(session['name'])}: {text}"
+
+
+def loss_sentences(losses: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence for each session and cause: who loses what, where, why, and what it means."""
+
+    def key(loss: dict[str, Any]) -> tuple[str, ...]:
+        why = loss["message"] or loss["why"]
+        return loss["session"], loss["handler"] or "", loss["stage"], loss["outcome"], why
+
+    return [loss_sentence(list(same)) for _, same in groupby(losses, key=key)]
+
+
+def loss_sentence(losses: list[dict[str, Any]]) -> str:
+    """A sentence on files of one session that are lost for one reason."""
+    first = losses[0]
+    what = f"session {first['session']}"
+    if first["token"] is not None:
+        tokens = ", ".join(loss["token"] for loss in losses)
+        noun = "file" if len(losses) == 1 else "files"
+        what += f", {noun} {tokens} ({first['handler'] or 'no handler'})"
+    why = first["message"] or first["why"] or "the kernel says nothing"
+    return f"{what}: {_fate(first)} at stage {first['stage']} ({why}); {meaning(first)}"
+
+
+def _fate(loss: dict[str, Any]) -> str:
+    if loss["outcome"] == "panic":
+        return "lost with the whole host, which panics"
+    if loss["outcome"] == "ignore":
+        return "dropped with the whole handover"
+    if loss["outcome"] == "corrupt":
+        return "comes back with other contents, without an error,"
+    return f"refused with {loss['result']}" if loss["result"] else "not given back"
+
+
+def meaning(loss: dict[str, Any]) -> str:
+    """What a loss means for the guest or service that the file belongs to."""
+    if loss["outcome"] == "corrupt":
+        return "do not let the guest run on it"
+    handler = loss["handler"] or ""
+    return next((text for begin, text in GUEST if handler.startswith(begin)), REST)

@@ -1,0 +1,465 @@
+"""Documents that commands write with ``--json``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from khotool.abi.definition import Kind
+from khotool.abi.load import STATUSES
+from khotool.findings import Severity
+from khotool.schema.derive import Absent, Free, Head, Hex, Size, extended, one_of
+from khotool.schema.image import Area
+
+# -- pages -----------------------------------------------------------------------------------
+
+
+class PageRange(TypedDict):
+    """Preserved pages in a row, of one order and one owner."""
+
+    start: Hex
+    pages: Size
+    order: int | None
+    owner: Annotated[str | None, "path; null for pages that nothing reaches"]
+
+
+class PageSummary(TypedDict):
+    """Totals in pages."""
+
+    preserved_pages: Size
+    owned_pages: Size
+    unowned_pages: Size
+    unpreserved_pages: Size
+    double_owned_pages: Size
+
+
+class PageGroup(TypedDict):
+    """Preserved memory of one session, handler, owner or entry."""
+
+    name: str | None
+    folios: Annotated[Size, "preserved blocks"]
+    pages: Size
+    bytes: Size
+    payload_bytes: Annotated[Size, "contents of files and regions"]
+    metadata_bytes: Annotated[Size, "records, lists and trees that describe them"]
+
+
+class Pages(Head, total=False):
+    """What `khotool pages --json` writes."""
+
+    ranges: list[PageRange] | Absent
+    by: Annotated[str, one_of(("session", "handler", "owner", "entry"))]
+    groups: list[PageGroup] | Absent
+    summary: PageSummary | Absent
+
+
+# -- check -----------------------------------------------------------------------------------
+
+
+class Finding(TypedDict):
+    """A finding."""
+
+    rule: str
+    slug: str
+    severity: Annotated[str, one_of(Severity)]
+    path: str
+    address: Hex | None
+    message: str
+    data: Free
+
+
+class Skipped(TypedDict):
+    """A rule that could not be judged."""
+
+    rule: str
+    path: str
+    why: str
+
+
+class Step(TypedDict):
+    """A stage of the restore path."""
+
+    stage: str
+    outcome: str
+    message: Annotated[str, "the line that kernel prints, if it prints one"]
+    console: NotRequired[list[str]]
+    why: NotRequired[str]
+    unseen: NotRequired[str]
+
+
+class RetrievedFile(TypedDict):
+    """What retrieving a file gives."""
+
+    token: str
+    result: str
+
+
+class RetrievedSession(TypedDict):
+    """What retrieving a session gives."""
+
+    name: str
+    retrieved: bool | str | None
+    files: list[RetrievedFile]
+
+
+class Verdict(TypedDict):
+    """What a kernel would do."""
+
+    kernel: str
+    outcome: Annotated[
+        str, one_of(("accept", "ignore", "partial", "panic", "corrupt", "not-judged"))
+    ]
+    unseen: list[str]
+    steps: list[Step]
+    sessions: list[RetrievedSession]
+
+
+class CheckedImage(TypedDict, total=False):
+    """The result of one image."""
+
+    image: str
+    findings: list[Finding]
+    skipped: list[Skipped]
+    verdict: Verdict
+
+
+class Check(Head, CheckedImage, total=False):
+    """What `khotool check --json` writes; of several images, `images` has one each."""
+
+    images: list[CheckedImage]
+
+
+# -- diff ------------------------------------------------------------------------------------
+
+
+@extended
+class Change(TypedDict):
+    """A difference; further keys say more about some of them."""
+
+    kind: Annotated[str, one_of(("added", "removed", "changed", "moved"))]
+    path: str
+    old: Any
+    new: Any
+
+
+class PageChanges(TypedDict):
+    """Preserved pages of one image only."""
+
+    added: Size
+    removed: Size
+
+
+class OldNew(TypedDict):
+    """A count in both images."""
+
+    old: int | None
+    new: int | None
+
+
+class OwnerChange(OldNew):
+    """Pages of an owner in both images."""
+
+    path: str | None
+
+
+class MemoryRange(TypedDict):
+    """A range of physical memory, bytes."""
+
+    start: Hex
+    size: Size
+
+
+class RangeChanges(TypedDict):
+    """Preserved ranges of one image only."""
+
+    added: list[MemoryRange]
+    removed: list[MemoryRange]
+
+
+class NotCompared(TypedDict):
+    """A part that could not be compared."""
+
+    path: str
+    reason: str
+    image: str
+    contents: NotRequired[bool]
+    size: NotRequired[Size]
+
+
+class Diff(Head):
+    """What `khotool diff --json` writes."""
+
+    equal: bool
+    result: Annotated[str, one_of(("equal", "different", "incomplete"))]
+    changes: list[Change]
+    pages: PageChanges
+    preserved_pages: OldNew
+    owners: list[OwnerChange]
+    ranges: NotRequired[RangeChanges]
+    not_compared: list[NotCompared]
+    notes: list[str]
+
+
+# -- boot ------------------------------------------------------------------------------------
+
+
+class BootedKernel(TypedDict):
+    """A kernel file."""
+
+    file: str
+    release: NotRequired[str | None]
+
+
+class Difference(TypedDict):
+    """Something that came out otherwise than predicted."""
+
+    what: str
+    predicted: Any
+    actual: Any
+
+
+class Stage(TypedDict):
+    """A stage, and the kernel's line about it."""
+
+    stage: str
+    line: str
+
+
+class BootedFile(TypedDict):
+    """A file as user space got it back."""
+
+    token: Hex
+    result: str
+    size: int | None
+    pos: int | None
+    seals: int | None
+    sha256: str | None
+    contents: str | None
+
+
+class BootedSession(TypedDict):
+    """A session as user space got it back."""
+
+    name: str
+    result: str
+    files: list[BootedFile]
+
+
+class OneBoot(TypedDict, total=False):
+    """A kernel booted on an image; with `error` where it could not be."""
+
+    image: str
+    kernel: BootedKernel
+    error: str
+    outcome: str
+    why: str | None
+    predicted: str | None
+    agree: bool | None
+    differences: list[Difference]
+    stages: list[Stage]
+    regions: dict[str, str]
+    kho_test: str
+    flbs: dict[str, str]
+    unasked: list[str]
+    sessions: list[BootedSession]
+    console: list[str]
+    command_line: str
+    memory: Any
+    seconds: float | int
+
+
+class Boot(Head):
+    """What `khotool boot --json` writes."""
+
+    boots: list[OneBoot]
+
+
+# -- formats, rules --------------------------------------------------------------------------
+
+
+class Origin(TypedDict):
+    """Where a definition comes from."""
+
+    kind: str
+    name: str | None
+    file: str
+
+
+class Format(TypedDict):
+    """A definition in a list."""
+
+    id: str
+    kind: Annotated[str, one_of(Kind)]
+    status: Annotated[str, one_of(STATUSES)]
+    first: str | None
+    last: str | None
+    title: str
+    from_: Origin
+
+
+class ShownLayout(TypedDict):
+    """A layout of a definition."""
+
+    name: str
+    doc: str
+    first: str | None
+    last: str | None
+    parameters: dict[str, int | str]
+
+
+class ShownStruct(TypedDict):
+    """A struct, with fields at their offsets in bytes."""
+
+    name: str
+    size: int
+    doc: str
+    fields: list[Free]
+
+
+class Formats(Head, total=False):
+    """What `khotool formats list --json` and `formats show --json` write."""
+
+    formats: list[Format]
+    id: str
+    kind: Annotated[str, one_of(Kind)]
+    status: Annotated[str, one_of(STATUSES)]
+    first: str | None
+    last: str | None
+    title: str
+    from_: Origin
+    doc: str
+    unverified: str | None
+    header: str
+    match: dict[str, list[str]]
+    uses: list[str]
+    page_size: int
+    layouts: list[ShownLayout]
+    structs: list[ShownStruct]
+    fdt: Free | None
+    literals: dict[str, Hex]
+
+
+class Rule(TypedDict):
+    """A rule of `khotool check`."""
+
+    id: str
+    slug: str
+    severity: Annotated[str, one_of(Severity)]
+    what: str
+    why: str
+    example: str
+    do: str
+
+
+class Rules(Head):
+    """What `khotool rules --json` writes."""
+
+    rules: list[Rule]
+
+
+class Explain(Head, Rule):
+    """What `khotool explain --json` writes."""
+
+
+# -- identify, hex ---------------------------------------------------------------------------
+
+
+@extended
+class Fact(TypedDict):
+    """Something that an address is; further keys depend on `kind`."""
+
+    kind: str
+    path: str | None
+    text: str
+
+
+class Identified(TypedDict):
+    """All that an address is, most specific first."""
+
+    address: Hex
+    pfn: Size
+    is_: list[Fact]
+
+
+class Identify(Head):
+    """What `khotool identify --json` writes."""
+
+    addresses: list[Identified]
+
+
+class Hexdump(Head):
+    """What `khotool hex --json` writes."""
+
+    ranges: list[Area]
+    pieces: list[Free]
+
+
+# -- what was written ------------------------------------------------------------------------
+
+
+class Written(Head):
+    """What `khotool encode`, `convert` and `pack` print with `--json` about the image."""
+
+    output: str
+    bytes: Size
+    root: Hex
+    lost: Annotated[list[str], "what the image does not have that the source had"]
+
+
+class MissingRange(TypedDict):
+    """Bytes that are not in the capture."""
+
+    address: Hex
+    size: Size
+
+
+class Extracted(Head):
+    """What `khotool extract --json` prints about the file or folder."""
+
+    output: str
+    path: str
+    bytes: Size
+    data: Annotated[Size, "bytes that are not in a hole"]
+    holes: Annotated[Size, "bytes of holes"]
+    missing: Annotated[Size, "bytes that are not in the capture"]
+    notes: list[str]
+
+
+# -- graph, config ---------------------------------------------------------------------------
+
+
+class GraphNode(TypedDict):
+    """A file, FLB or record that takes part in the restore."""
+
+    path: str
+    label: str
+    position: Annotated[int | None, "place in the restore order, from 1; null inside a cycle"]
+
+
+class GraphEdge(TypedDict):
+    """What one needs of another."""
+
+    from_: str
+    to: str
+    why: str
+
+
+class Graph(Head):
+    """What `khotool graph --json` writes."""
+
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+    cycles: list[list[str]]
+
+
+class Setting(TypedDict):
+    """A setting that applies."""
+
+    key: str
+    value: Any
+    from_: Annotated[str, "file:line, or `default`"]
+
+
+class Settings(Head):
+    """What `khotool config --json` writes."""
+
+    settings: list[Setting]

@@ -1,0 +1,139 @@
+"""Sessions: every session with its files, bytes, pages and findings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.widgets import Static
+
+from khotool.tui.screens.dialogs import Lookup
+from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.session import Change
+from khotool.tui.session_list import (
+    SORTS,
+    Row,
+    arranged,
+    header,
+    matching,
+    name_room,
+    row_line,
+    session_rows,
+)
+from khotool.tui.text import count_text, visible
+from khotool.tui.widgets.line_view import LineView
+
+SHOWN = 500
+"""Sessions that the filter's dialog lists."""
+
+
+class SessionsScreen(ModeScreen):
+    """A table that can be sorted and filtered."""
+
+    mode = "sessions"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("sessions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sort = 0
+        self.text = ""
+        self.rows: list[Row] = []
+        self._all: list[Row] = []
+        self._of: object = None
+
+    def body(self) -> ComposeResult:
+        """Header and table."""
+        yield Static("", id="columns", markup=False)
+        yield LineView(id="sessions", classes="pane", empty="no session")
+
+    def on_mount(self) -> None:
+        """Start on the table."""
+        self.query_one("#sessions").focus()
+
+    def show_session(self) -> None:
+        """Fill the table."""
+        session = self.session
+        assert session is not None
+        state = (session, session.view, session.findings)
+        if state != self._of:
+            self._of = state
+            self._all = session_rows(session)
+        self._fill()
+
+    def _fill(self) -> None:
+        self.rows = arranged(matching(self._all, self.text), self.sort)
+        view = self.query_one("#sessions", LineView)
+        room = name_room(view.size.width or 80)
+        self.query_one("#columns", Static).update(header(room))
+        view.show(len(self.rows), lambda number: row_line(self.rows[number], room))
+        shown = f"{count_text(len(self.rows))} of {count_text(len(self._all))}"
+        title = f"Sessions  {shown}  by {SORTS[self.sort][0]}"
+        if self.text:
+            title += f"  with {visible(self.text)}"
+        view.border_title = title.replace("[", "\\[")
+
+    def on_resize(self) -> None:
+        """As much of the names as fits."""
+        self.call_after_refresh(self._fill)
+
+    def session_changed(self, change: Change) -> None:
+        """Owners and findings come later."""
+        super().session_changed(change)
+        if change in (Change.OWNERS, Change.FINDINGS) and self.session is not None:
+            self.show_session()
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Show it in Explore."""
+        self.action_show()
+
+    def action_show(self) -> None:
+        """The session in Explore."""
+        at = self.query_one("#sessions", LineView).cursor
+        if self.session is not None and at < len(self.rows):
+            self.session.select(self.rows[at].place, jump=True)
+            self.shell.show_mode("explore")
+
+    def action_sort(self) -> None:
+        """By the next column."""
+        self.sort = (self.sort + 1) % len(SORTS)
+        self._fill()
+
+    def action_filter(self) -> None:
+        """Show only sessions with a text in their name; the table follows the typing."""
+        before = self.text
+
+        def look(dialog: Lookup, text: str) -> None:
+            self.text = text
+            self._fill()
+            note = f"{count_text(len(self.rows))} of {count_text(len(self._all), 'session')}"
+            dialog.show([row_line(row, 60)[:1] for row in self.rows[:SHOWN]], note)
+
+        def done(index: int | None) -> None:
+            if index is None:
+                self.text = before
+                self._fill()
+            else:
+                self.query_one("#sessions", LineView).point(index)
+
+        self.app.push_screen(Lookup("Sessions with", look, value=before), done)
+
+    def leave_view(self) -> bool:
+        """Show all sessions again."""
+        if self.zoomed is None and self.text:
+            self.text = ""
+            self._fill()
+            return True
+        return super().leave_view()
+
+    def under_cursor(self) -> dict[str, str]:
+        """The session: its name and path."""
+        at = self.query_one("#sessions", LineView).cursor
+        if at >= len(self.rows):
+            return {}
+        row = self.rows[at]
+        return {"value": row.name, "path": row.place.path}
+
+    def panes(self) -> list[tuple[str, str]]:
+        """The table."""
+        return [("#sessions", "Sessions")]

@@ -1,0 +1,161 @@
+"""What the inspector says of bytes: map words, device tree tokens, numbers, links."""
+
+from __future__ import annotations
+
+import pytest
+
+from khotool.maps.preserved import PageKind, PreservedMap
+from khotool.model.image import UNPLACED
+from khotool.model.region import FdtRegion
+from khotool.tui.byte_facts import byte_facts
+from khotool.tui.links import Link, links_of
+from khotool.tui.map_words import map_of, page_at, word_of_block
+from khotool.tui.place import find_place
+from khotool.tui.session import Session
+from khotool.tui.text import plain
+from khotool.tui.work import index_image
+from tests.tui.conftest import CAPTURE, ROOT, opened
+from tests.tui.driver import Driver, drive
+
+DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
+OLD = ROOT / "fixtures" / "real" / "linux-6.17.8" / "image.elf.xz"
+
+
+def session_of(path: object = CAPTURE) -> Session:
+    image = opened(path)
+    session = Session(image)
+    index, session.paths, identifier = index_image(image, lambda: False)
+    session.set_index(index, identifier)
+    session.set_ownership(image.ownership())
+    return session
+
+
+def told(session: Session, label: str) -> str:
+    return " ".join(plain(line) for name, line in byte_facts(session) if name == label)
+
+
+def links(session: Session, kind: str) -> list[Link]:
+    return [link for link in links_of(session) if link.kind == kind]
+
+
+def test_words_of_a_radix_page() -> None:
+    """An interior page names its children by slot; a leaf the blocks of its bits."""
+    session = session_of()
+    found = map_of(session.image)
+    assert isinstance(found, PreservedMap)
+    pages = [found.pages[row] for row in range(len(found.pages))]
+    child = next(page for page in pages if page.kind is PageKind.LEAF)
+    session.select_address(found.pages[0].address)
+    assert f"slot 0 of 512  → {pages[1].address:#x}" in told(session, "map")
+    start = int(found.blocks.outermost.start[0])
+    block = found.blocks.block_of(start)
+    assert block is not None
+    word = word_of_block(session.image, *block)
+    assert word is not None
+    session.select_address(word)
+    assert f"{start:#x} order {block[1]}" in told(session, "map") or "…" in told(session, "map")
+    session.select_address(child.address)
+    assert [link.cursor.address for link in links(session, "pointer")][-1] == child.parent
+
+
+@pytest.mark.parametrize("path", [CAPTURE, OLD], ids=["radix", "bitmaps"])
+def test_page_and_bit_lead_to_each_other(path: object) -> None:
+    """From any preserved block to the word of the map that says so; the word names the block."""
+    session = session_of(path)
+    found = map_of(session.image)
+    assert found is not None
+    for start in found.blocks.outermost.start.tolist()[:20]:
+        block = found.blocks.block_of(start)
+        assert block is not None
+        word = word_of_block(session.image, *block)
+        assert word is not None
+        page = page_at(session.image, word)
+        assert page is not None
+        assert page.kind in (PageKind.LEAF, PageKind.BITMAP)
+        session.select_address(start)
+        assert links(session, "map")[0].cursor.address == word
+
+
+def test_tokens_of_a_device_tree() -> None:
+    """Header words and tokens of a device tree have a name."""
+    session = session_of()
+    region = next(
+        r for r in session.image.regions if isinstance(r, FdtRegion) and r.address < UNPLACED
+    )
+    session.select_address(region.address + 4)
+    assert "totalsize 0x195" in told(session, "fdt")
+    session.select_address(region.address + region.blob.off_dt_struct)
+    assert "FDT_BEGIN_NODE /" in told(session, "fdt")
+
+
+def test_numbers_in_both_orders() -> None:
+    """The bytes at the cursor as u8 to u64, little and big-endian."""
+    session = session_of()
+    session.select_address(0x4DE000)
+    assert told(session, "LE").startswith("u8 0xd0  u16 0xdd0  u32 0xedfe0dd0")
+    assert "u32 0xd00dfeed" in told(session, "BE")
+
+
+def test_target_and_back() -> None:
+    """A pointer shows the first bytes of its target; the target shows the pointer, and its way."""
+    session = session_of()
+    place = find_place(session.image.tree, DATA)
+    assert place is not None
+    session.select(place)
+    assert f"{DATA}/pos" in told(session, "target")
+    session.jump(links(session, "target")[0].cursor)
+    assert DATA in [link.text for link in links(session, "pointer")]
+    assert told(session, "via").startswith("→ sessions 0x")
+
+
+def test_links_are_listed() -> None:
+    """``u`` lists the links, and enter goes to one; backspace returns."""
+
+    async def story(d: Driver) -> None:
+        await d.goto(f"{DATA}/size")
+        assert "BE" in d.text("#field")
+        await d.press("u")
+        assert DATA in d.text("#list")
+        await d.press("enter")
+        assert d.path() == DATA
+        await d.press("backspace")
+        assert d.path() == f"{DATA}/size"
+
+    drive(story)
+
+
+def test_names_beside_the_bytes() -> None:
+    """Where there is room, each row of bytes has the names of the fields that begin in it."""
+
+    async def story(d: Driver) -> None:
+        await d.goto(f"{DATA}/size")
+        assert "pos  size" in d.text("#hex")
+        await d.goto("0x4de000")
+        assert "magic 0xd00dfeed  totalsize 0x195" in d.text("#hex")
+
+    drive(story, size=(200, 60))
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)], ids=str)
+def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
+    """``>`` and ``<`` change it; a turn of the terminal keeps all panes on the screen."""
+
+    async def story(d: Driver) -> None:
+        def extent() -> int:
+            tree = d.app.screen.query_one("#tree")
+            return tree.size.width if size[0] > 100 else tree.size.height
+
+        before = extent()
+        await d.press("greater_than_sign", "greater_than_sign")
+        assert extent() > before
+        await d.press(*["less_than_sign"] * 4)
+        assert extent() < before
+        await d.pilot.resize_terminal(*((80, 24) if size[0] > 100 else (120, 36)))
+        await d.settle()
+        for name in ("tree", "field"):
+            region = d.app.screen.query_one(f"#{name}").region
+            assert region.width > 20
+            assert region.height > 4
+            assert region.bottom <= d.app.size.height
+
+    drive(story, size=size)

@@ -1,0 +1,69 @@
+"""--limit: what holds for a whole command, and what is printed of it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from khotool.cli.budget import StoppedError, within
+from khotool.cli.main import main
+from khotool.limits import Limits
+from tests.fuzz.guard import allocated
+
+IMAGE = str(Path(__file__).parents[3] / "fixtures" / "real" / "linux-7.3.4" / "image.elf.xz")
+
+
+def test_show_prints_every_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, with what holds by default."""
+    assert main(["dump", "--limit", "show", IMAGE]) == 0
+    rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert rows["nodes"] == str(Limits().nodes)
+    assert rows["seconds"] == "no limit"
+    assert set(rows) == {
+        *("nodes", "depth", "chain", "bytes", "scan"),
+        *("seconds", "memory", "written"),
+    }
+
+
+def test_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that grows too large is not there, and one line says why."""
+    out = tmp_path / "out.elf"
+    assert main(["pack", "--limit", "written=4K", IMAGE, "-o", str(out)]) == 3
+    assert "File too large" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(["pack", "--limit", "written=100M", IMAGE, "-o", str(out)]) == 0
+
+
+def test_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tables of eight million rows do not fit into what is allowed."""
+    model = tmp_path / "model.toml"
+    file = '[[session]]\nname = "s"\n[[session.file]]\ntoken = 1\nsize = "32G"\n'
+    model.write_text(f'abi = "7.2"\n{file}', encoding="utf-8")
+    limit = f"memory={allocated() + (100 << 20)},bytes=1G"
+    assert main(["dump", "--limit", limit, str(model)]) == 3
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_seconds() -> None:
+    """The processor's time, not the clock's; what held before holds again."""
+    before = signal.getsignal(signal.SIGPROF), resource.getrlimit(resource.RLIMIT_DATA)
+
+    def busy() -> None:
+        end = time.process_time() + 5
+        while time.process_time() < end:
+            pass
+
+    with pytest.raises(StoppedError, match="raise --limit seconds=N"), within(Limits(seconds=1)):
+        busy()
+    assert (signal.getsignal(signal.SIGPROF), resource.getrlimit(resource.RLIMIT_DATA)) == before
+
+
+def test_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is no limit, and a number that is none."""
+    for text in ("speed=1", "nodes=0", "nodes=x", "nodes"):
+        assert main(["dump", "--limit", text, IMAGE]) == 2
+        assert "expected" in capsys.readouterr().err

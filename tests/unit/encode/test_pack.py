@@ -1,0 +1,51 @@
+"""Packed images: a damaged one still says what is wrong with it, and payload stays away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from khotool.check.rules.lists import after_list_ends
+from khotool.encode.pack import pack_image
+from khotool.encode.reopen import image_of
+from khotool.memory.seen import SeenSpace
+from khotool.opening.models import build_model, read_model
+from tests.builders import CAPTURES, REGISTRY, capture
+from tests.fuzz.damage import damaged
+from tests.fuzz.discover import load
+from tests.fuzz.fidelity import packed_says_the_same
+from tests.fuzz.mutate import input_of
+
+BAD = Path(__file__).parents[3] / "fixtures" / "bad"
+
+
+def test_damaged_recipes_say_the_same_when_packed() -> None:
+    """Every recipe of damage: the same values, the same findings."""
+    for recipe in sorted(BAD.glob("*/recipe.toml")):
+        packed_says_the_same(image_of(build_model(read_model(recipe), REGISTRY), REGISTRY))
+
+
+def test_a_map_that_looks_reused_stays_so() -> None:
+    """What made the image a booted kernel's is not packed; the copy is told."""
+    harness = load("encode")
+    image = damaged(input_of("encode", harness.kind, harness.seeds, 5, 176))
+    packed_says_the_same(image)
+    assert pack_image(image).vmcoreinfo["KHOTOOL_PHASE"] == "consumed"
+
+
+def test_nothing_but_metadata_of_a_whole_image() -> None:
+    """Without findings, nothing is kept that decoding only looked at."""
+    image = capture(CAPTURES[0])
+    assert not image.findings
+    assert not after_list_ends(image)
+
+
+def test_what_is_read_is_seen_once() -> None:
+    """Reads by address and size; searches are not."""
+    image = capture(CAPTURES[0])
+    seen = SeenSpace(image.space)
+    start = int(image.space.extents()[0, 0])
+    for _ in range(2):
+        assert seen.read(start, 16) == image.space.read(start, 16)
+    seen.gather(image.space.extents()[:1, 0], 32)
+    list(seen.find(b"\xd0\x0d\xfe\xed", start, start + 4096, 4096))
+    assert seen.reads() == [(start, 16), (start, 32)]
