@@ -297,21 +297,27 @@ uses = ["kho_vmalloc"]
 doc = "Memory in pieces."
 
 [struct.ranges_ser]
-doc = "The pieces of a file."
-fields = [
-  { name = "nr", type = "u64", role = "count", counts = "pieces", doc = "number of pieces" },
-  { name = "pieces", type = "kho_vmalloc", holds = { of = "piece", count = "nr" }, doc = "all" },
-]
 size = 24
+layout = '''
+u64 nr;                     /* number of pieces */
+struct kho_vmalloc pieces;  /* all of them */
+'''
+
+[struct.ranges_ser.fields]
+nr = { role = "count", counts = "pieces" }
+pieces = { holds = { of = "piece", count = "nr" } }
 
 [struct.piece]
-doc = "One piece."
-fields = [
-  { name = "start", type = "u64", role = "address", POINTS, null = "empty", doc = "where it is" },
-  { name = "length", type = "u64", role = "bytes", doc = "its length" },
-]
 size = 16
-""".replace("POINTS", 'points_to = { shape = "range", size = "length" }')
+layout = '''
+u64 start;   /* where it is */
+u64 length;  /* its length */
+'''
+
+[struct.piece.fields]
+start = { role = "address", points_to = { shape = "range", size = "length" }, null = "empty" }
+length = { role = "bytes" }
+"""
 PIECES = """
 abi = "7.3"
 [[session]]
