@@ -40,6 +40,7 @@ BY_METAVAR = {
     "ID": "format",
     "ID[=LAYOUT]": "format",
     "RELEASE": "release",
+    "KERNEL": "release",
     "ABI": "release",
     "SHELL": "",
 }

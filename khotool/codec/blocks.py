@@ -101,7 +101,7 @@ def walk_blocks(
         if address % page:
             found.problems.append(ShapeProblem("unaligned", address, "a block is not page aligned"))
         try:
-            data = read(address, pages * page)
+            data = _block(read, address, header, record, pages)
         except MemoryFault as fault:
             found.problems.append(ShapeProblem("missing", fault.address, f"block: {fault}"))
             break
@@ -119,6 +119,25 @@ def walk_blocks(
         found.blocks.append(Block(address, following, count, min(count, fits), data))
         address = following
     return found
+
+
+def _block(
+    read: Read, address: int, header: CompiledStruct, record: CompiledStruct, pages: int
+) -> memoryview:
+    """Bytes of a block: all of it, or, where later pages are not captured, the records it uses.
+
+    Raises:
+        MemoryFault: a record that is used is not captured.
+    """
+    page = header.geometry.page_size
+    try:
+        return read(address, pages * page)
+    except MemoryFault:
+        if pages == 1:
+            raise
+    count = int(decode_record(header, read(address, page))["count"])
+    used = header.size + record.size * max(0, min(count, capacity(header, record, pages)))
+    return read(address, max(used, page))
 
 
 @register(Shape.BLOCKS)

@@ -101,8 +101,23 @@ class RetrievedSession(TypedDict):
     files: list[RetrievedFile]
 
 
+class Loss(TypedDict):
+    """A file, or a session without files, whose state does not come back."""
+
+    session: str
+    token: str | None
+    handler: str | None
+    path: str
+    result: str | None
+    stage: str
+    outcome: str
+    message: str
+    why: str
+
+
+@extended
 class Verdict(TypedDict):
-    """What a kernel would do."""
+    """What a kernel would do, and what is known of the kernel."""
 
     kernel: str
     outcome: Annotated[
@@ -111,6 +126,7 @@ class Verdict(TypedDict):
     unseen: list[str]
     steps: list[Step]
     sessions: list[RetrievedSession]
+    losses: list[Loss]
 
 
 class CheckedImage(TypedDict, total=False):
@@ -120,12 +136,26 @@ class CheckedImage(TypedDict, total=False):
     findings: list[Finding]
     skipped: list[Skipped]
     verdict: Verdict
+    verdicts: list[Verdict]
+    known: Annotated[int, "findings that a baseline left out"]
+    suppressed: list[Free]
+    error: Annotated[str, "why the image could not be read"]
+
+
+class CheckTotals(TypedDict):
+    """Counts over several images."""
+
+    images: int
+    not_read: int
+    findings: dict[str, int]
+    verdicts: dict[str, dict[str, int]]
 
 
 class Check(Head, CheckedImage, total=False):
     """What `khotool check --json` writes; of several images, `images` has one each."""
 
     images: list[CheckedImage]
+    totals: CheckTotals
 
 
 # -- diff ------------------------------------------------------------------------------------

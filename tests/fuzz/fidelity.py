@@ -17,7 +17,7 @@ from khotool.render.json import json_chunks
 #: Keys of a dump about the handover; the others are about the file.
 HANDOVER = ("abi", "root", "memory", "entries", "luo")
 #: Rules about contents, which are not packed unless somebody asks for it.
-OF_PAYLOAD = ("HND609", "MEM320")
+OF_PAYLOAD = ("HND609", "HND621", "HND622", "HND623", "HND624", "HND625", "MEM320")
 
 
 def told(image: Image) -> dict[str, Any]:

@@ -48,13 +48,13 @@ def by_construct(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
     return {
         key: nested_construct(value)
         for key, value in compiled.construct.parse(data).items()
-        if not key.startswith(("_", "gap_"))
+        if key != "_io" and not key.startswith("gap_")
     }
 
 
 def nested_construct(value: Any) -> Any:
     if hasattr(value, "items"):
-        return [nested_construct(v) for k, v in value.items() if not k.startswith(("_", "gap_"))]
+        return [nested_construct(v) for k, v in value.items() if k != "_io" and not k.startswith("gap_")]
     return [nested_construct(item) for item in value] if isinstance(value, list) else value
 
 

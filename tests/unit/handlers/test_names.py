@@ -19,7 +19,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The recipe, and a copy with another size of the guest's memory."""
     folder: Path = tmp_path_factory.mktemp("names")
     text = RECIPE.read_text(encoding="utf-8")
-    (folder / "map.txt").write_bytes((RECIPE.parent / "map.txt").read_bytes())
     paths = []
     for name, size in (("old", "4096"), ("new", "8192")):
         manifest = folder / f"{name}.toml"
