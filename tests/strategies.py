@@ -96,6 +96,15 @@ def regions(draw: st.DrawFn, page: int) -> list[dict[str, Any]]:
     return made
 
 
+def memory_places(root: str, page: int) -> Sequence[int]:
+    """Where the memory of a model may start.
+
+    With 16K pages the tree of kho-v2 has no bit for the mark of order 0. Where the address has as
+    many bits as the mark of a larger order, nothing tells the two apart (MEM321).
+    """
+    return PLACES[:-1] if root == "kho-v2" and page == 1 << 14 else PLACES
+
+
 @st.composite
 def manifests(draw: st.DrawFn, abi: str) -> dict[str, Any]:
     """A manifest of one ABI set, with any page size and byte order."""
@@ -106,7 +115,7 @@ def manifests(draw: st.DrawFn, abi: str) -> dict[str, Any]:
         "page_size": page,
         "endian": draw(st.sampled_from(["little", "big"])),
     }
-    place = draw(st.sampled_from(PLACES))
+    place = draw(st.sampled_from(memory_places(chosen.root, page)))
     if place:
         made["memory"] = [{"start": place, "size": 1 << 34}]
     if draw(st.booleans()):

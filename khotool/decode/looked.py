@@ -20,6 +20,9 @@ MOST = 16 << 20
 """Bytes that are kept of one image; a damaged map may have led anywhere."""
 LARGEST = 1 << 20
 """Bytes of one read at most; what is larger is not metadata."""
+ROWS = 1 << 18
+"""Rows of a table that are looked at together."""
+U64 = np.ndarray[Any, np.dtype[np.uint64]]
 PAYLOAD = frozenset({Shape.FOLIO, Shape.RANGE, Shape.OPAQUE})
 
 
@@ -38,10 +41,9 @@ def looked_at(image: Image, reads: Iterable[tuple[int, int]]) -> list[Span]:
     spans = _ranges((a, n) for a, n in reads if n <= LARGEST)
     regions = (extent for region in image.regions for extent in region.extents())
     spans = spans[~contains(normalise(_ranges(regions)), spans[:, 0])]
-    payload = payload_of(image)
-    page = np.uint64(image.geometry.page_size)
-    hit = contains(payload, spans[:, 0] // page * page)
-    hit |= contains(payload, (spans[:, 1] - np.uint64(1)) // page * page)
+    if not len(spans):
+        return []
+    hit = is_payload(image, spans[:, 0]) | is_payload(image, spans[:, 1] - np.uint64(1))
     kept = normalise(spans[~hit])
     kept = kept[np.cumsum(kept[:, 1] - kept[:, 0]) <= MOST]
     return [Span(start, end - start) for start, end in kept.tolist()]
@@ -53,32 +55,46 @@ def _ranges(extents: Iterable[tuple[int, int]]) -> Ranges:
     return np.array(rows, np.uint64).reshape(-1, 2)
 
 
-def payload_of(image: Image) -> Ranges:
-    """Memory that pointers to payload lead to: normalised ranges of whole blocks."""
-    starts: list[Any] = [np.empty(0, np.uint64)]
-    spans = []
+def is_payload(image: Image, addresses: U64) -> Any:
+    """Which addresses are in memory that a pointer to payload leads to.
+
+    Args:
+        addresses: uint64 (n,), physical addresses in bytes, few beside the rows of an image.
+
+    Returns:
+        bool (n,): true for every address in a block, or outside the map in a page, of payload.
+    """
+    page = np.uint64(image.geometry.page_size)
+    first, size = addresses // page * page, np.full(len(addresses), page)
+    if isinstance(image.map, PreservedMap) and len(addresses):
+        blocks, orders = image.map.blocks.blocks_of(addresses)
+        first = np.where(orders >= 0, blocks, first)
+        size <<= np.maximum(orders, 0).astype(np.uint64)
+    starts, place = np.unique(first, return_inverse=True)
+    ends = np.zeros(len(starts), np.uint64)
+    np.maximum.at(ends, place, first + size)
+    hit = np.zeros(len(starts), bool)
+    if not len(starts):
+        return hit
     for node in image.tree.walk():
         if node.table is not None:
-            starts += _columns(image, node.table)
+            for targets in _columns(image, node.table):
+                row = np.searchsorted(starts, targets, side="right") - 1
+                row = row[(row >= 0) & (targets < ends[row])]
+                hit[row] = True
         elif node.target is not None and leads_to_payload(node.field):
-            spans.append((node.target.address, node.target.size))
-    first = np.concatenate(starts)
-    size = np.full(len(first), image.geometry.page_size, np.uint64)
-    if isinstance(image.map, PreservedMap):
-        blocks, orders = image.map.blocks.blocks_of(first)
-        known = orders >= 0
-        first = np.where(known, blocks, first)
-        size <<= np.maximum(orders, 0).astype(np.uint64)
-    rows = np.stack([first, np.maximum(first + size, first)], axis=1)
-    return normalise(np.concatenate([rows, _ranges(spans)]))
+            low, high = node.target.address, node.target.end
+            hit |= (starts < np.uint64(min(high, UNPLACED))) & (ends > np.uint64(low))
+    return hit[place]
 
 
-def _columns(image: Image, table: Table) -> Iterator[Any]:
-    """Physical addresses, uint64, of the payload that the rows of a table point to."""
+def _columns(image: Image, table: Table) -> Iterator[U64]:
+    """Physical addresses of the payload that the rows of a table point to, some rows at a time."""
     for field in filter(leads_to_payload, table.fields()):
-        column = table.column(field.label)
-        column = column[column != 0]
-        yield column << np.uint64(image.geometry.page_shift) if field.role == "pfn" else column
+        for start in range(0, len(table), ROWS):
+            column = table.column(field.label, slice(start, start + ROWS))
+            column = column[column != 0]
+            yield column << np.uint64(image.geometry.page_shift) if field.role == "pfn" else column
 
 
 def leads_to_payload(field: Field | None) -> bool:

@@ -114,8 +114,10 @@ def test_diff(size: tuple[int, int]) -> None:
         lines = d.text("#changes").splitlines()
         assert lines[0].lstrip()[0] in "~+->#"
         assert "addresses ignored" in d.text()
+        assert "about the image as a whole" in d.text("#sides")
+        await d.press("n")
         assert " A " in d.text("#sides")
-        await d.press("n", "n", "N")
+        await d.press("n", "N")
         await d.press("a")
         assert "addresses compared" in d.text()
         await d.press("a", "enter")

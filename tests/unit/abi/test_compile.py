@@ -54,7 +54,9 @@ def by_construct(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
 
 def nested_construct(value: Any) -> Any:
     if hasattr(value, "items"):
-        return [nested_construct(v) for k, v in value.items() if k != "_io" and not k.startswith("gap_")]
+        return [
+            nested_construct(v) for k, v in value.items() if k != "_io" and not k.startswith("gap_")
+        ]
     return [nested_construct(item) for item in value] if isinstance(value, list) else value
 
 
