@@ -45,9 +45,14 @@ def structs(draw: st.DrawFn) -> tuple[CompiledStruct, bytes]:
 
 
 def by_construct(compiled: CompiledStruct, data: bytes) -> dict[str, Any]:
+    return by_name(compiled.construct.parse(data))
+
+
+def by_name(parsed: Any) -> dict[str, Any]:
+    """Fields of a parsed struct, without what construct and the compiler add."""
     return {
         key: nested_construct(value)
-        for key, value in compiled.construct.parse(data).items()
+        for key, value in parsed.items()
         if key != "_io" and not key.startswith("gap_")
     }
 
