@@ -19,7 +19,7 @@ LEAST = 95.0
 """Percent of branches; of statements as well."""
 PACKAGES = ("memory", "fdt", "abi", "maps", "codec", "model", "discovery", "decode")
 TESTS = (
-    *(f"tests/unit/{name}" for name in (*PACKAGES, "pages", "encode", "check", "cli")),
+    *(f"tests/unit/{name}" for name in (*PACKAGES, "pages", "authoring", "encode", "check", "cli")),
     "tests/property",
     "tests/fuzz/test_fuzz.py",
     "tests/fuzz/test_budgets.py",
