@@ -35,7 +35,7 @@ def test_what_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with pytest.raises(InputError, match="--policy .*No such file.*; check the path"):
+    with pytest.raises(InputError, match=r"--policy .*No such file.*; check the path"):
         read_regular(tmp_path / "none", what="--policy", advice="check the path")
     with pytest.raises(InputError, match="directory"):
         read_regular(tmp_path)
