@@ -201,12 +201,17 @@ def memory_of(image: Image) -> Memory:
     return Memory(
         root=span.address if span is not None else 0,
         page_size=image.geometry.page_size,
-        captured=_merge((int(a), int(b)) for a, b in image.space.extents().tolist()),
+        captured=captured(image),
         metadata=_merge((address, address + size) for address, size in ranges),
         kept=_merge(kept),
         stray=_merge(stray),
         scratch=[(area.address, area.end) for area in scratch],
     )
+
+
+def captured(image: Image) -> list[Range]:
+    """Memory whose bytes an image has."""
+    return _merge((int(a), int(b)) for a, b in image.space.extents().tolist())
 
 
 def _merge(ranges: Iterable[Range]) -> list[Range]:
