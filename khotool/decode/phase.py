@@ -20,6 +20,8 @@ PHASE_NOTE = "KHOTOOL_PHASE"
 """Line of VMCOREINFO by which a copy says what only the whole memory shows of its phase."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
+MOST_DAMAGE = 2
+"""Problems of a map in memory that nobody has used again."""
 MAP = "memory_map"
 """Label of the value that says where the map is."""
 GONE = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
@@ -53,6 +55,8 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
     whole = map_is_whole(decoded)
     if role is Role.INCOMING and whole:
         return Inference(Phase.INCOMING, "boot data names it; its map is whole")
+    if role is Role.INCOMING and map_is_hurt(decoded):
+        return Inference(Phase.INCOMING, "boot data names it; its map is damaged in one place")
     if role is Role.INCOMING:
         return BOOTED
     if role is Role.STALE and not whole and may_be_misplaced(decoded):
@@ -108,6 +112,14 @@ def root_is_segment(decoded: Decoded) -> bool:
     """True for a root that kexec carries over, so that no map has to preserve it."""
     definition = decoded.scene.registry.definitions.get(decoded.tree.format)
     return definition is not None and definition.segment
+
+
+def map_is_hurt(decoded: Decoded) -> bool:
+    """True for a map that is damaged, but not reused: nearly all of it is what a map holds."""
+    found = decoded.scene.map
+    if not isinstance(found, PreservedMap) or not len(found.blocks):
+        return False
+    return sum(found.problem_counts.values()) <= MOST_DAMAGE
 
 
 def map_is_garbage(decoded: Decoded) -> bool:

@@ -123,8 +123,9 @@ class Experiment:
         # Damage changes neither the machine nor where kexec has put the kernel.
         undamaged = reference.image if reference is not None and reference.same_layout else image
         self.memory = bridge.memory_of(undamaged)
-        sessions = wanted.contents.sessions
-        scenario = request.scenario or retrieving(sessions, scrub=request.scrub, finish=True)
+        scenario = request.scenario or retrieving(
+            wanted.contents.sessions, wanted.sizes, scrub=request.scrub, finish=True
+        )
         self.files = initrd(kernel.machine, scenario, request.initrd, request.extra)
         self.layout = beside(self.memory, kernel, len(self.files), request.memory)
         words = wanted.region_words(image.geometry.page_size)
@@ -186,7 +187,8 @@ def conclude(
     judged = judge(run.end, lines, facts, expected)
     banner = next((item.name for item in lines if item.said is Said.BANNER), None)
     release = facts.release or banner or kernel.release
-    prediction = bridge.predict(image, release) if release else None
+    banks = [(bank.start, bank.end) for bank in experiment.layout.banks]
+    prediction = bridge.predict(image, release, banks) if release else None
     differences = [] if prediction is None else list(compare(prediction, judged))
     return Booted(
         *(image.info.path, kernel, judged, facts, run, release, prediction, differences),
@@ -215,7 +217,7 @@ def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, s
         for file in found.files:
             wanted = results.pop(f"{file.token:#x}", None)
             actual = file.contents if file.result == "ok" else file.result
-            if wanted is None or actual == "not-captured":
+            if wanted in (None, "not-judged") or actual == "not-captured":
                 continue
             actual = "ok" if actual == "same" else str(actual)
             if wanted != actual:

@@ -64,6 +64,9 @@ def judge_memblock(boot: Boot) -> None:
     faults = [step for step in steps if step.outcome is not Outcome.ACCEPT]
     if faults:
         boot.verdict.steps += faults
+    elif not regions and boot.something_lost:
+        why = "the tree names no region, but memory is kept"
+        boot.verdict.add("memblock", Outcome.PARTIAL, why=why)
     elif regions and boot.blocks is None:
         why = "whether the regions are preserved is not in the image"
         boot.verdict.accept_unseen("memblock", boot.map_unseen(), why)
@@ -241,6 +244,8 @@ def broken_test(boot: Boot, entry: Node) -> str:
         return "csum or nr_folios is missing"
     if folios is None or folios.table is None or not number:
         return "there is no list of folios"
+    if layout == "inline" and number != len(folios.table):
+        return f"nr_folios is {number}, the list has {len(folios.table)}"
     fault = restore_vmalloc(boot, folios) if layout != "inline" else None
     if fault is not None and fault[0] != NOT_JUDGED:
         return "the list of folios cannot be restored"
@@ -250,8 +255,9 @@ def broken_test(boot: Boot, entry: Node) -> str:
 def _broken_folios(boot: Boot, folios: Node, table: Table) -> str:
     """Why the folios of the test do not come back, or nothing."""
     addresses, orders = table.column("address"), table.column("order")
-    # The first row that names no folio ends the test, with all that was preserved behind it.
-    used = int(np.argmin(addresses != 0)) if not bool(addresses.all()) else len(table)
+    # The first row of 0 ends the test, with all that was preserved behind it.
+    named = (addresses != 0) | (orders != 0)
+    used = int(np.argmin(named)) if not bool(named.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
         return "folios behind the end of the list are not read"
     bad = boot.take(addresses[:used])

@@ -63,17 +63,46 @@ def _flbs(boot: Boot, entry: Node) -> None:
         why = f"the objects at {flbs.value:#x} are not in the image"
         boot.verdict.not_judged("flbs", gap, why)
         return
+    if flbs.value and boot.blocks is not None and boot.blocks.block_of(flbs.value) is None:
+        why = f"the objects at {flbs.value:#x} are in memory that nobody keeps"
+        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+        return
     elements = flbs.elements()
+    if boot.something_lost and not any(_is_asked(boot, flb.value_of("name")) for flb in elements):
+        _no_flb(boot, flbs, elements)
+        return
     if boot.kernel.does.flb_faults_panic and (broken := _broken_flb(boot, elements)):
         boot.verdict.add("flbs", Outcome.PANIC, why=broken)
         return
     lost = [why for why in _lost_flbs(boot, elements) if why]
     if flbs.path in boot.cut:
         lost.append("records beyond the count are not read")
-    if not elements and _something_lost(boot):
-        lost.append("no object is found")
     outcome = Outcome.PARTIAL if lost else Outcome.ACCEPT
     boot.verdict.add("flbs", outcome, why="; ".join(lost))
+
+
+def _is_asked(boot: Boot, name: object) -> bool:
+    """True if something in this kernel asks for an object of a name."""
+    definition = boot.image.registry.handler(Kind.FLB, name) if isinstance(name, str) else None
+    return definition is not None and (
+        definition.status == "merged" or definition.id in boot.kernel.abi.flbs
+    )
+
+
+def _no_flb(boot: Boot, flbs: Node, elements: list[Node]) -> None:
+    """A list with none of the objects that this kernel asks for: it is searched to its end."""
+    header = flbs.get("header")
+    count = header.value_of("count") if header is not None else None
+    span = elements[0].span if elements else None
+    record = span.size if span is not None else 0
+    if isinstance(count, int) and boot.beyond(flbs.value + count * record):
+        why = f"{flbs.path} counts {count} objects, beyond the end of memory"
+        boot.verdict.add("flbs", Outcome.PANIC, why=why)
+    elif isinstance(count, int) and count > len(elements):
+        why = f"{flbs.path} counts {count} objects, more than its page holds"
+        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+    else:
+        boot.verdict.add("flbs", Outcome.PARTIAL, why="no object is found")
 
 
 def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
@@ -85,10 +114,7 @@ def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
             # A record of zeros is the rest of the page, and nobody asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
-        asked = definition is not None and (
-            definition.status == "merged" or definition.id in boot.kernel.abi.flbs
-        )
-        if definition is None or not asked:
+        if definition is None or not _is_asked(boot, name):
             yield f"nothing asks for '{name}'"
         elif name in seen:
             yield f"only the first '{name}' is found"
@@ -115,12 +141,6 @@ def _broken_flb(boot: Boot, elements: list[Node]) -> str:
     return ""
 
 
-def _something_lost(boot: Boot) -> bool:
-    """True if pages are preserved that nothing reaches: what named them is gone."""
-    owned = boot.image.ownership()
-    return owned is not None and owned.unowned_pages > 0
-
-
 def _first_open(boot: Boot, entry: Node) -> None:
     """luo_session_deserialize: one fault fails every open with EIO."""
     verdict = boot.verdict
@@ -140,6 +160,9 @@ def _first_open(boot: Boot, entry: Node) -> None:
         if fault is not None and fault.unseen is not None:
             verdict.not_judged("sessions", fault.unseen, fault.why)
             return
+        if fault is not None and fault.stops:
+            verdict.add("sessions", Outcome.PANIC, why=fault.why)
+            return
         if fault is not None:
             why = "opening /dev/liveupdate fails with EIO, now and later"
             verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
@@ -151,7 +174,7 @@ def _first_open(boot: Boot, entry: Node) -> None:
         return
     if top is not None and top.path in boot.cut:
         verdict.add("sessions", Outcome.PARTIAL, why="records beyond the count are not read")
-    elif not sessions and _something_lost(boot):
+    elif not sessions and boot.something_lost:
         why = "no session is listed, but memory is kept"
         verdict.add("sessions", Outcome.PARTIAL, why=why)
     else:
@@ -213,7 +236,8 @@ def _retrieve_session(boot: Boot, session: Node) -> bool:
         verdict.add("files", Outcome.PARTIAL, why=f"{session.path} has no name to ask for")
         return False
     whole = True
-    if not elements and session.value_of("count") and _something_lost(boot):
+    listed = session.value_of("count") or session.value_of("files")
+    if not elements and listed and boot.something_lost:
         whole = False
         verdict.add("files", Outcome.PARTIAL, why=f"{session.path} comes back without files")
     if files is not None and files.path in boot.cut and boot.kernel.luo == FDT_STATE:

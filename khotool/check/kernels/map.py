@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from khotool.absent import Absent, Reason
 from khotool.check.kernels.boot import Boot
+from khotool.check.kernels.trusting import Walked, walk_tree
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
 from khotool.model.image import Image
-from khotool.model.region import MapRegion, RecordRegion, TableRegion
+from khotool.model.region import MapRegion, RecordRegion, Region, TableRegion
 from khotool.pages.blocks import Blocks
 
 UNBOUNDED = {
@@ -50,19 +51,26 @@ def judge_map(boot: Boot) -> None:
     if isinstance(image.map, Absent):
         _absent(boot, image.map, pointer)
         return
+    if _other_layout(boot, isinstance(image.map, PreservedMap) and bool(image.map.problems)):
+        return
+    if isinstance(image.map, PreservedMap):
+        _found(boot, image.map)
+
+
+def _other_layout(boot: Boot, damaged: bool) -> bool:
+    """Record what becomes of a map of another layout; True for one."""
+    image = boot.image
     choice = next(
         (c for c in image.choices if c.definition == image.tree.format and c.among == "layout"),
         None,
     )
     chosen = choice.layout if choice is not None else ""
     expected = boot.kernel.abi.layouts.get(image.tree.format, chosen)
-    damaged = isinstance(image.map, PreservedMap) and image.map.problems
-    if chosen != expected and choice is not None and (choice.certain or not damaged):
-        why = f"the image has {chosen}, this kernel reads {expected}: {OTHER_BLOCKS}"
-        verdict.add("map", Outcome.CORRUPT, why=why)
-        return
-    if isinstance(image.map, PreservedMap):
-        _found(boot, image.map)
+    if chosen == expected or choice is None or (damaged and not choice.certain):
+        return False
+    why = f"the image has {chosen}, this kernel reads {expected}: {OTHER_BLOCKS}"
+    boot.verdict.add("map", Outcome.CORRUPT, why=why)
+    return True
 
 
 def nothing_reserved(boot: Boot, *console: str) -> None:
@@ -96,6 +104,9 @@ def _absent(boot: Boot, found: Absent, pointer: object) -> None:
 
 def _found(boot: Boot, found: PreservedMap) -> None:
     verdict = boot.verdict
+    if found.problems and found.layout == "radix" and "limit" not in found.problem_counts:
+        _trusted(boot)
+        return
     for problem in found.problems:
         if problem.code in UNBOUNDED:
             why = f"{UNBOUNDED[problem.code]}, at {problem.address:#x}"
@@ -106,18 +117,41 @@ def _found(boot: Boot, found: PreservedMap) -> None:
             verdict.add("map", Outcome.PANIC, why=why)
             return
     blocks = found.blocks
-    if blocks.clipped or (len(blocks) and int(blocks.end.max()) > boot.memory_end):
-        why = f"{UNBOUNDED['out-of-range']}, at {int(blocks.start[-1]):#x}"
+    astray = boot.astray(blocks)
+    if astray is not None:
+        why = f"{UNBOUNDED['out-of-range']}, at {astray:#x}"
         verdict.add("map", Outcome.PANIC, why=why)
         return
     if found.problems:
         _problem(boot, found.problems[0])
         return
+    _reserved(boot)
+
+
+def _reserved(boot: Boot) -> None:
+    """A map that was walked to its end."""
     lost = metadata_lost(boot.image)
     if lost:
-        verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
-        return
-    verdict.add("map", Outcome.ACCEPT)
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
+    else:
+        boot.verdict.add("map", Outcome.ACCEPT)
+
+
+def _trusted(boot: Boot) -> None:
+    """A damaged tree, as the kernel walks it."""
+    root = boot.image.tree.value_of("memory_map")
+    walked = walk_tree(boot, root) if isinstance(root, int) else Walked(cut=True)
+    if walked.fault is not None:
+        why = f"the walk of the map leads to {walked.fault:#x}, where there is no memory"
+        boot.verdict.add("map", Outcome.PANIC, why=why)
+    elif walked.exhausted or walked.cut:
+        what = "does not end" if walked.cut else "reserves more than there is memory"
+        boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
+    elif walked.unseen is not None and not metadata_lost(boot.image):
+        why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
+        _not_judged(boot, boot.gap(walked.unseen) or Unseen.NOT_CAPTURED, why)
+    else:
+        _reserved(boot)
 
 
 def _problem(boot: Boot, problem: MapProblem) -> None:
@@ -184,6 +218,8 @@ def metadata_lost(image: Image) -> str:
         if isinstance(region, MapRegion | TableRegion) or is_chunk(image, region):
             # The map's own pages are read before any memory is given away.
             continue
+        if is_read_by_chance(region):
+            continue
         for address, _ in region.extents():
             row = owned.unpreserved.start.searchsorted(address, side="right") - 1
             if row < 0:
@@ -193,6 +229,20 @@ def metadata_lost(image: Image) -> str:
             if start <= address < start + pages * image.geometry.page_size:
                 return f"{region.path} at {address:#x} is not preserved"
     return ""
+
+
+def is_read_by_chance(region: Region) -> bool:
+    """True for what is judged where it is read, because that may be before or after it is reused.
+
+    The record of a file is read when user space asks for it, the list of objects when their
+    owners come up.
+    """
+    node = region.node
+    while node is not None and node.parent is not None:
+        if node.name == "flbs" or (node.name == "data" and node.parent.parent is not None):
+            return True
+        node = node.parent
+    return False
 
 
 def is_chunk(image: Image, region: object) -> bool:

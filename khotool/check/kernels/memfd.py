@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -47,8 +48,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         known = sum(seals.field.flags.values())
         if seals.value & ~known:
             return "EOPNOTSUPP", ""
-    again = data.value in boot.records
-    boot.records.add(data.value)
     boot.take_pages([data.value])
     number = data.value_of("nr_folios")
     if number:
@@ -59,8 +58,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         capacity = (folios.value_of("total_pages") or 0) * page // folios.table.compiled.size
         if isinstance(number, int) and number > capacity:
             return FAULT, f"nr_folios is {number}, the array ends after {capacity}"
-    elif again:
-        return "other-data", "another file has this record"
     return restore_folios(boot, data, folios)
 
 
@@ -72,6 +69,13 @@ def _record_result(boot: Boot, data: Node) -> Result | None:
         return page_zero(boot)
     if boot.gap(data.value) is not None:
         return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
+    if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
+        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
+    if boot.claimed[data.value] > 1 or boot.is_shared(data.value):
+        return (
+            NOT_JUDGED,
+            "something else has this memory as well, and one of the two has lost its own",
+        )
     return None
 
 
@@ -96,10 +100,7 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     order, total = node.value_of("order"), node.value_of("total_pages")
     if "MEM301" in rules and (place := _missing(boot, chunks, node.value_of("first"))) is not None:
         return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
-    pages: list[int] = []
-    for chunk in chunks:
-        phys = chunk.value_of("phys")
-        pages += takewhile(bool, phys if isinstance(phys, list) else [])
+    pages = [page for chunk in chunks for page in _pages(chunk)]
     heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
     taken = boot.take(np.array(pages, np.uint64)), boot.take(np.array(heads, np.uint64))
     whole = isinstance(order, int) and order < 32 and len(pages) << order == total
@@ -110,12 +111,17 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     return None
 
 
+def _pages(chunk: Node) -> Iterator[int]:
+    """Addresses that a chunk lists, up to the first of 0."""
+    phys = chunk.value_of("phys")
+    return takewhile(bool, phys if isinstance(phys, list) else [])
+
+
 def _missing(boot: Boot, chunks: list[Node], first: object) -> int | None:
     """Address of a part of a vmalloc area that the image lacks and the kernel finds."""
     places = [first]
     for chunk in chunks:
-        phys = chunk.value_of("phys")
-        places += [chunk.value_of("next"), *takewhile(bool, phys if isinstance(phys, list) else [])]
+        places += [chunk.value_of("next"), *_pages(chunk)]
     return next((p for p in places if isinstance(p, int) and p and boot.gap(p) is not None), None)
 
 
@@ -124,6 +130,7 @@ class Survey:
     """What restoring the rows of a table one by one comes to.
 
     Args:
+        first: first row that names a folio.
         bad: physical address of the first folio that is not restored, and its row.
         clash: first row that finds its place in the page cache taken.
         stale: a folio is not up to date.
@@ -133,6 +140,7 @@ class Survey:
         covered: pages of the file that have a folio.
     """
 
+    first: int | None = None
     bad: tuple[int, int] | None = None
     clash: int | None = None
     stale: bool = False
@@ -153,6 +161,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
         if not len(rows):
             continue
         addresses, places = frames[rows] << shift, index[rows]
+        result.first = first + int(rows[0]) if result.first is None else result.first
         failed = boot.take(addresses)
         if failed is not None and result.bad is None:
             result.bad = int(addresses[failed]), first + int(rows[failed])
@@ -195,12 +204,9 @@ def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
         return "other-data", "the file comes back without contents"
     wanted = -(-size // boot.image.geometry.page_size) if isinstance(size, int) else 0
     found = survey(boot, table, wanted)
-    clash = found.clash if found.ascending else clash_row(boot, table)
-    if found.bad is not None and (clash is None or found.bad[1] <= clash):
-        text = f"memfd_luo: Unable to restore folio at physical address: {found.bad[0]:x}"
-        return "EIO", text
-    if clash is not None:
-        return "EEXIST", f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
+    stopped = _stopped(boot, table, found)
+    if stopped is not None:
+        return stopped
     other = _other_data(boot, folios, found)
     if other:
         return "other-data", other
@@ -211,6 +217,18 @@ def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
     if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
+
+
+def _stopped(boot: Boot, table: Table, found: Survey) -> Result | None:
+    """The first row at which the kernel gives up, if it does."""
+    clash = found.clash if found.ascending else clash_row(boot, table)
+    if found.bad is not None and (clash is None or found.bad[1] <= clash):
+        text = f"memfd_luo: Unable to restore folio at physical address: {found.bad[0]:x}"
+        forgotten = boot.kernel.does.forgets_folio_errors and found.bad[1] != found.first
+        return "other-data" if forgotten else "EIO", text
+    if clash is not None:
+        return "EEXIST", f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
+    return None
 
 
 def _other_data(boot: Boot, folios: Node, found: Survey) -> str:

@@ -155,7 +155,8 @@ def contents_of(image: Image) -> Contents:
         if not isinstance(session.name, Absent):
             files = [_file(file.node, file.token, file.handler) for file in session.files]
             found.sessions.append(HandedSession(session.name, files))
-    found.flbs = [flb.name for flb in view.luo.flbs if isinstance(flb.name, str)]
+    # A record of zeros is the rest of the page, and nobody asks for it.
+    found.flbs = [flb.name for flb in view.luo.flbs if isinstance(flb.name, str) and flb.name]
     return found
 
 
@@ -276,12 +277,16 @@ def machine_of(image: Image) -> str | None:
     return image.info.machine
 
 
-def predict(image: Image, release: str) -> dict[str, Any] | None:
-    """The verdict of ``check --kernel``; None for a release that khotool has no model of."""
+def predict(image: Image, release: str, memory: Iterable[Range]) -> dict[str, Any] | None:
+    """The verdict of ``check --kernel``; None for a release that khotool has no model of.
+
+    Args:
+        memory: of the machine.
+    """
     from khotool.check.kernels import verdict_document
 
     try:
-        return verdict_document(image, release)
+        return verdict_document(image, release, memory=tuple(memory))
     except UsageError:
         return None
 
