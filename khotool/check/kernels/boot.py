@@ -118,13 +118,6 @@ class Boot:
         ]
         return np.concatenate([np.zeros(0, np.uint64), *pages])[:MOST_STRAYS].astype(np.uint64)
 
-    @property
-    def regions(self) -> list[Node]:
-        """The reserve_mem regions."""
-        memblock = self.image.entry("memblock")
-        regions = memblock.get("regions") if memblock is not None else None
-        return regions.elements() if regions is not None else []
-
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""
         for region in self.image.regions:

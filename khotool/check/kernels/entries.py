@@ -10,7 +10,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
-from khotool.check.rules.payload import check_kho_test, region_extent
+from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
 
@@ -58,7 +58,7 @@ def judge_memblock(boot: Boot) -> None:
         # What memory that nobody preserves holds by then decides which error it is.
         boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
         return
-    regions = boot.regions
+    regions = region_nodes(boot.image)
     steps = [judge_region(boot, region) for region in regions]
     steps += twice(regions)
     faults = [step for step in steps if step.outcome is not Outcome.ACCEPT]

@@ -205,8 +205,7 @@ def _retrieve(boot: Boot, sessions: list[Node]) -> None:
 def _retrieve_session(boot: Boot, session: Node) -> bool:
     """One session and its files; True if all come back."""
     verdict, name = boot.verdict, str(session.value_of("name"))
-    files = session.get("files")
-    elements = files.elements() if files is not None else []
+    files, elements = session.get("files"), session.elements_of("files")
     result = SessionResult(name, bool(name))
     verdict.sessions.append(result)
     if not name:

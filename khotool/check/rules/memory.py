@@ -26,9 +26,8 @@ def check_ownership(context: Context) -> None:
         return
     by_owner: dict[int, tuple[int, int]] = {}
     lost = owned.unpreserved
-    for start, pages, owner in zip(
-        lost.start.tolist(), lost.pages.tolist(), lost.owner.tolist(), strict=True
-    ):
+    columns = (lost.start, lost.pages, lost.owner)
+    for start, pages, owner in zip(*(c.tolist() for c in columns), strict=True):
         first, total = by_owner.get(owner, (start, 0))
         by_owner[owner] = (first, total + pages)
     for owner, (start, pages) in by_owner.items():
@@ -79,15 +78,10 @@ def shared_bytes(image: Image) -> bool:
 
 
 def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
+    """Pages that two owners share, and the first of them, by the owners."""
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
-    rows = zip(
-        doubles.first.tolist(),
-        doubles.second.tolist(),
-        doubles.pages.tolist(),
-        doubles.start.tolist(),
-        strict=True,
-    )
-    for first, second, pages, start in rows:
+    columns = (doubles.first, doubles.second, doubles.pages, doubles.start)
+    for first, second, pages, start in zip(*(c.tolist() for c in columns), strict=True):
         total, at = pairs.get((first, second), (0, start))
         pairs[first, second] = (total + pages, at)
     return pairs

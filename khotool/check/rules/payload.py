@@ -7,7 +7,7 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.model.image import Node
+from khotool.model.image import Image, Node
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
 
@@ -17,9 +17,7 @@ MAX_REGION_NAME = 15
 @rule("HND608", "HND610")
 def check_regions(context: Context) -> None:
     """reserve_mem regions: shape, name, and what is preserved for them."""
-    memblock = context.image.entry("memblock")
-    regions = memblock.get("regions") if memblock is not None else None
-    for region in regions.elements() if regions is not None else []:
+    for region in region_nodes(context.image):
         start, size, name = (region.value_of(key) for key in ("start", "size", "name"))
         if not isinstance(start, int) or not isinstance(size, int):
             continue
@@ -38,6 +36,12 @@ def check_regions(context: Context) -> None:
         elif preserved == 0 and _is_preserved(context, start):
             text = f"what is preserved at {start:#x} has another owner, or lies in a larger block"
             context.report("HND610", region, text, start)
+
+
+def region_nodes(image: Image) -> list[Node]:
+    """The regions that the memblock entry lists, in stored order."""
+    memblock = image.entry("memblock")
+    return memblock.elements_of("regions") if memblock is not None else []
 
 
 def _is_preserved(context: Context, address: int) -> bool:
