@@ -26,9 +26,6 @@ __all__ = ["Builder", "Lifter", "Reader", "Walk"]
 # -- bytes to nodes: khotool.codec.walk ---------------------------------------------------
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 class Lifter(Protocol):
     """Lifts the values of one decoded image off their addresses."""
 
