@@ -6,7 +6,8 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-from khotool.abi.c_layout import TYPES, Layout, parse_layout
+from khotool.abi.c_layout import Layout, parse_layout
+from khotool.abi.c_types import TYPES
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field, Kind, Struct
 from khotool.abi.geometry import Geometry
