@@ -95,9 +95,9 @@ def walk_blocks(
         count, following = int(values["count"]), int(values["next"])
         if not least <= count <= fits:
             text = f"count is {count}; a block takes {least} to {fits}"
-            chain.note("count", address, text, count=count, least=least, fits=fits)
+            chain.add("count", address, text, count=count, least=least, fits=fits)
         elif following and count < fits:
-            chain.note("short-block", address, f"{count} of {fits} used, but not the last")
+            chain.add("short-block", address, f"{count} of {fits} used, but not the last")
         blocks.append(Block(address, following, count, min(count, fits), data))
     return BlockList(blocks, chain.problems)
 

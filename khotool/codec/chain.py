@@ -29,7 +29,7 @@ class Chain:
     most: int
     problems: list[ShapeProblem] = field(default_factory=list)
 
-    def note(self, code: str, address: int, text: str, **data: int) -> None:
+    def add(self, code: str, address: int, text: str, **data: int) -> None:
         """Record a problem at a physical address."""
         self.problems.append(ShapeProblem(code, address, text, data))
 
@@ -42,17 +42,17 @@ class Chain:
         address = first
         while address:
             if address in seen:
-                self.note("cycle", address, f"the list of {self.what}s comes back to here")
+                self.add("cycle", address, f"the list of {self.what}s comes back to here")
                 return
             if len(seen) >= self.most:
-                self.note("limit", address, f"stopped after {len(seen)} {self.what}s")
+                self.add("limit", address, f"stopped after {len(seen)} {self.what}s")
                 return
             if address % self.page_size:
-                self.note("unaligned", address, f"a {self.what} is not page aligned")
+                self.add("unaligned", address, f"a {self.what} is not page aligned")
             try:
                 data = self.read(address)
             except MemoryFault as fault:
-                self.note("missing", fault.address, f"{self.what}: {fault}")
+                self.add("missing", fault.address, f"{self.what}: {fault}")
                 return
             seen.add(address)
             yield address, data

@@ -75,7 +75,7 @@ def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) 
         base = int(np.frombuffer(data, kind, 1, start.offset)[0])
         if base % slots.count or base > TOP - slots.count:
             text = f"startpos is {base}, no position of a page of {slots.count} words"
-            chain.note("unaligned", place, text)
+            chain.add("unaligned", place, text)
             base = min(base, TOP - slots.count)
         entries = np.frombuffer(data, kind, slots.count, slots.offset)
         used = np.flatnonzero(entries).astype(np.uint64)

@@ -82,11 +82,11 @@ def walk_vmalloc(
         entries = np.frombuffer(data, word, slots.count, slots.offset)
         used = int((entries == 0).argmax()) if not entries.all() else slots.count
         if entries[used:].any():
-            chain.note("after-end", address, "addresses follow the terminating 0")
+            chain.add("after-end", address, "addresses follow the terminating 0")
         parts.append(entries[:used].astype(np.uint64))
         total += used
         if used < slots.count and chain.follow(data):
-            chain.note("short-chunk", address, "a chunk that is not full has a successor")
+            chain.add("short-chunk", address, "a chunk that is not full has a successor")
         if total > wanted and len(chunks) > wanted:
             chain.most = len(chunks)
     return VmallocArea(chunks, np.concatenate(parts), chain.problems)
