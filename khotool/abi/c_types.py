@@ -66,7 +66,7 @@ def evaluate(node: Any, names: Mapping[str, int]) -> int:
     """The value of a constant expression; ``names`` are constants that it may use.
 
     Raises:
-        RefusedError: it is none, or not one that a definition may have.
+        RefusedError: it is not constant, or not one that a definition may have.
     """
     kind = type(node).__name__
     if kind == "Constant":

@@ -64,7 +64,7 @@ class Plan:
 
 @lru_cache(maxsize=4096)
 def plan_of(compiled: CompiledStruct) -> Plan | None:
-    """The plan of a struct; None where ``struct`` has no words for a field."""
+    """The plan of a struct; None where ``struct`` has no code for a field."""
     prefix = compiled.geometry.prefix
     codes: list[str] = [prefix]
     steps: list[Step] = []
@@ -84,7 +84,7 @@ def plan_of(compiled: CompiledStruct) -> Plan | None:
 
 
 def _code(placed: PlacedField, prefix: str) -> str:
-    """A field in the notation of ``struct``; empty where that has no word for it."""
+    """A field in the notation of ``struct``; empty where that has no code for it."""
     kind = placed.field.type
     count = placed.count if placed.many else 1
     if kind is None or not count:

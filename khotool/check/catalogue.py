@@ -104,4 +104,4 @@ def check_patterns(patterns: list[str]) -> None:
     """
     for pattern in patterns:
         if pattern.upper() != "ALL" and not any(matches(rule, pattern) for rule in rules()):
-            raise UsageError(f"{pattern!r} is no rule, family or slug; see khotool rules")
+            raise UsageError(f"unknown rule, family or slug {pattern!r}; see khotool rules")

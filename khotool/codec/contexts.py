@@ -196,5 +196,5 @@ class Builder(Protocol):
         ...
 
     def lose_value(self, path: str, value: Any, why: str) -> None:
-        """Note a value that has no place; zeros and empty lists are no loss."""
+        """Note a value that has no place; zeros and empty lists are not a loss."""
         ...

@@ -100,7 +100,7 @@ def _resolve(walk: Walk, node: Node, known: Mapping[int, Node]) -> None:
 
 
 def _no_element(address: int, struct: str, known: Mapping[int, Node]) -> str:
-    """Why an address names no record, and which record is there instead."""
+    """Why an address does not name a record, and which record is there instead."""
     order = sorted(known)
     row = bisect_right(order, address) - 1
     near = known[order[row]] if row >= 0 else None

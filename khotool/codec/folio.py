@@ -27,7 +27,7 @@ LARGEST_ORDER = 48
 
 
 def _page_column(table: Table, field: Field, page_shift: int) -> Column | None:
-    """The pages that a column names, left where they are; None where it has no plain words."""
+    """The pages that a column names, left where they are; None if it is not of 64-bit words."""
     if table.position is not None and field.label == table.position.label:
         return None
     placed = table.compiled.by_label(field.label)

@@ -191,5 +191,5 @@ def _words(
     words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
     if rows.used is None:
         return position, words
-    # A position without anything has no word.
+    # An unused position has no word.
     return position[rows.used], words[rows.used]

@@ -113,7 +113,7 @@ def tail(
     assert node.target is not None
     field, element = compiled.tail
     counter = next(f for f in compiled.struct.fields if f.counts == field.label)
-    # The counter of bytes may be signed; fewer than none is none.
+    # The counter of bytes may be signed; a negative count is taken for 0.
     count = max(0, int(values[counter.label]))
     start = node.target.address + compiled.size
     if element is None:

@@ -36,13 +36,13 @@ class Boot:
 
     Args:
         context: the image, and a place for findings of rules that a verdict asks.
-        cut: paths of lists with records behind their end.
+        cut: paths of lists with records after their end.
         blocks: preserved blocks; None where they are not known, and all counts as preserved.
         number: per run of blocks, the number of its first block.
         taken: per block, whether something has restored it. A page loses its mark then, so that
             it cannot be restored again. Empty where there are too many blocks to remember.
         records: addresses of the records that were read and freed.
-        memory_end: physical address behind which there is certainly no memory.
+        memory_end: physical address beyond which there is certainly no memory.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -82,8 +82,8 @@ class Boot:
     def gap(self, address: object) -> Unseen | None:
         """Why the image lacks memory that the kernel will find as it was left.
 
-        None where the image has it, where there is no memory at all, and where nobody preserves
-        it: what such memory holds by then is anybody's, whatever the image shows.
+        None where the image has it, where there is no memory at all, and where it is not
+        preserved: by then such memory may hold anything, whatever the image shows.
         """
         if not isinstance(address, int) or self.beyond(address):
             return None
@@ -101,8 +101,8 @@ class Boot:
     def strays(self) -> U64:
         """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
 
-        Where only metadata was captured, a pointer that was changed leaves what it led to behind;
-        a page that was not captured leaves nothing.
+        Where only metadata was captured, a pointer that was changed leaves a page that nothing
+        explains; a page that was not captured leaves nothing.
         """
         page = self.image.geometry.page_size
         known = [
@@ -136,7 +136,7 @@ class Boot:
     def take(self, addresses: NDArray[np.uint64]) -> int | None:
         """kho_restore_page for each address: row of the first that fails, or None.
 
-        A page is restored from the head of its block, and once. Rows behind a failure are
+        A page is restored from the head of its block, and once. Rows after a failure are
         restored all the same, as the error paths do to free them.
         """
         if self.blocks is None or not len(addresses):

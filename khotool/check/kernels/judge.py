@@ -64,7 +64,7 @@ def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
-            # A kernel that panics gives nothing to anybody; one that gives up opens no session.
+            # A kernel that panics returns nothing; one that gives up opens no session.
             verdict.sessions = []
             if verdict.outcome is Outcome.IGNORE:
                 refuse_sessions(image, verdict)
@@ -133,7 +133,7 @@ def _map_property(boot: Boot, blob: Blob) -> None:
     needed = boot.kernel.does.needs_map
     if needed and (prop is None or missing or not any(prop.value)):
         lines = (boot.kernel.no_map, give_up(boot, ENOENT)) if missing else (give_up(boot, ENOENT),)
-        why = "the root names no map of preserved memory"
+        why = "the root does not name a map of preserved memory"
         boot.verdict.add("kho-root", Outcome.IGNORE, *lines, why=why)
         return
     boot.verdict.add("kho-root", Outcome.ACCEPT)

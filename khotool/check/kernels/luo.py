@@ -18,7 +18,7 @@ from khotool.model.image import Image, Node
 
 ENOENT, EEXIST = -2, -17
 FLB_FAULTS = frozenset({"MEM301", "REC402", "REC403", "REC415"})
-"""A block that is not there, a list in a circle, a wrong count, another version."""
+"""A block that is not there, a list with a cycle, a wrong count, a different version."""
 UNKNOWN = "unknown"
 """A file whose handler khotool cannot judge."""
 
@@ -33,7 +33,7 @@ def refuse_sessions(image: Image, verdict: Verdict) -> None:
 
 
 def is_blank(session: Node) -> bool:
-    """True for a record of zeros: one session more, which nobody asks for."""
+    """True for a record of zeros: an extra session that nothing asks for."""
     return not any(session.value_of(name) for name in ("name", "files", "count"))
 
 
@@ -82,7 +82,7 @@ def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
     for flb in elements:
         name = flb.value_of("name") or ""
         if not name and not flb.value_of("data") and not flb.value_of("count"):
-            # A record of zeros is the rest of the page, and nobody asks for it.
+            # A record of zeros is the rest of the page, and nothing asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
         asked = definition is not None and (
@@ -209,12 +209,14 @@ def _retrieve_session(boot: Boot, session: Node) -> bool:
     result = SessionResult(name, bool(name))
     verdict.sessions.append(result)
     if not name:
-        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} has no name to ask for")
+        verdict.add(
+            "files", Outcome.PARTIAL, why=f"{session.path} has no name, so nothing can ask for it"
+        )
         return False
     whole = True
     if not elements and session.value_of("count") and _something_lost(boot):
         whole = False
-        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} comes back without files")
+        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} is restored without files")
     if files is not None and files.path in boot.cut and boot.kernel.luo == FDT_STATE:
         whole = False
         why = f"{session.path}: files beyond the count are not read"

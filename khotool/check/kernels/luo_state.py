@@ -123,7 +123,7 @@ def _fdt_fault(boot: Boot, entry: Node) -> Fault | None:
     error = check_compatible(data, wanted)
     if error:
         line = f"luo: FDT 'LUO' is incompatible with '{wanted}' [{error}]"
-        return Fault((line,) if data else (), "" if data else "the entry names no tree")
+        return Fault((line,) if data else (), "" if data else "the entry does not name a tree")
     root = next(
         (r.blob.root for r in boot.image.regions if isinstance(r, FdtRegion) and r.path == "/LUO"),
         None,

@@ -40,7 +40,7 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         return early
     folios = data.get("folios")
     if folios is None or folios.table is None:
-        # Memory that nobody kept holds anything, zeros for example: an empty file.
+        # Memory that was not kept may hold anything, zeros for example: an empty file.
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
     if _has_unknown_seals(data):
         return "EOPNOTSUPP", ""
@@ -56,7 +56,7 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         if fault is not None:
             return fault
     elif again:
-        return "other-data", "another file has this record"
+        return "other-data", "this record belongs to another file"
     return restore_folios(boot, data, folios, folios.table)
 
 
@@ -91,7 +91,7 @@ def page_zero(boot: Boot) -> Result:
     raw = boot.context.read(16, 4)
     if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:
         return "other-data", "physical page 0 is read as the record"
-    # The interrupt vectors of the firmware stand there, whose words are no seals.
+    # The interrupt vectors of the firmware are there; their words are not valid seals.
     return "EOPNOTSUPP", "physical page 0 is read as the record"
 
 
@@ -144,9 +144,9 @@ class Survey:
         bad: physical address of the first folio that is not restored, and its row.
         clash: first row that finds its place in the page cache taken.
         stale: a folio is not up to date.
-        ascending: rows stand in the order of the file.
-        reach: page of the file behind the last folio.
-        beyond: a folio starts behind the end of the file.
+        ascending: rows are in the order of the file.
+        reach: page of the file after the last folio.
+        beyond: a folio starts beyond the end of the file.
         covered: pages of the file that have a folio.
     """
 
@@ -189,7 +189,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
 
 
 def extents(boot: Boot, addresses: U64, places: U64) -> tuple[U64, U64]:
-    """First page in the file of each folio, and the page behind it.
+    """First page in the file of each folio, and the page after it.
 
     The page cache keeps a large folio at the multiple of its size.
     """
@@ -205,7 +205,7 @@ def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result
     """memfd_luo_retrieve_folios: restore each, insert it into the page cache."""
     size = data.value_of("size")
     if not len(table):
-        return ("other-data", "the file comes back without contents") if size else ("ok", "")
+        return ("other-data", "the file is restored without contents") if size else ("ok", "")
     wanted = -(-size // boot.image.geometry.page_size) if isinstance(size, int) else 0
     found = survey(boot, table, wanted)
     fault = _insert_fault(boot, table, found)
@@ -217,7 +217,7 @@ def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result
     if boot.blocks is None or not isinstance(size, int):
         return "ok", ""
     if found.beyond:
-        return "other-data", "folios behind the end of the file cannot be read"
+        return "other-data", "folios beyond the end of the file cannot be read"
     if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
@@ -238,7 +238,7 @@ def _other_data(boot: Boot, folios: Node, found: Survey) -> str:
     if found.stale:
         return "a folio that is not up to date is cleared when it is read"
     if is_foreign(boot, folios):
-        return "a folio belongs to somebody else"
+        return "a folio belongs to another owner"
     return "" if found.ascending else "folios are not in the order in which they were written down"
 
 
@@ -257,7 +257,7 @@ def clash_row(boot: Boot, table: Table) -> int | None:
 
 
 def lost_are_holes(boot: Boot, folios: Node) -> bool:
-    """True if the folios behind the count hold nothing, as far as that shows.
+    """True if the folios after the counted ones hold nothing, as far as that shows.
 
     Where their contents are not captured, their order tells: preserving a file fills its holes,
     with folios as large as fit, whereas pages that were written one by one are of order 0.

@@ -81,7 +81,7 @@ def gain(addresses: U64, row: int, leaks: U64) -> int:
     """How many bytes nearer to the rest of a file a page without owner is than one folio of it.
 
     Files are allocated in runs. Of two files that name one folio, the wrong one has lost its own,
-    which then belongs to nothing and lies near the others.
+    which then has no owner and lies near the others.
     """
     rest = np.sort(np.delete(addresses, row))
     if not len(rest) or not len(leaks):

@@ -20,7 +20,7 @@ Device = tuple[int, int]
 """PCI segment, and bus, device and function."""
 DOMAIN, BDF = "domain", "bdf"
 DELETED = 1
-"""Flag of an object that is not used any more."""
+"""Flag of an object that is no longer used."""
 
 
 @rule("HND611")

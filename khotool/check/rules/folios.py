@@ -98,7 +98,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
         column_pieces(node.table, field.label), orders, strict=True
     ):
         _, found = blocks.blocks_of(addresses)
-        # A folio that is not preserved at all is another rule's.
+        # A folio that is not preserved at all is left to MEM302.
         wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
         text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "

@@ -169,7 +169,7 @@ def check_inside_scratch(context: Context) -> None:
 def scratch_spans(image: Image) -> list[tuple[int, int]]:
     """Start and end of the scratch areas, ascending; none where they are not known.
 
-    An area that a kernel found no memory for is listed with 0 bytes, and is none.
+    An area that a kernel found no memory for is listed with 0 bytes, and is left out.
     """
     if isinstance(image.scratch, Absent):
         return []

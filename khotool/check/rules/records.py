@@ -153,7 +153,7 @@ def _keys(context: Context, node: Node) -> None:
             if not (unique or region_name) or isinstance(child.value, Absent):
                 continue
             if child.value == "":
-                # An empty name is a fault of its own, and no name that two records share.
+                # An empty name is a fault of its own, not a name that two records share.
                 continue
             role = field.role if field is not None else "region"
             first = seen.setdefault((child.name, child.value), element)

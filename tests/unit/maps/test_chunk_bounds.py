@@ -219,7 +219,7 @@ def test_building_stops_at_the_limit() -> None:
     for nodes in (303, 302, 301, 299, 1):
         with pytest.raises(EncodeError, match=r"more than \d+ bitmaps"):
             store(blocks, "<", PAGE, Limits(nodes=nodes))
-    with pytest.raises(ValueError, match="another page size"):
+    with pytest.raises(ValueError, match="page size of the blocks"):
         bitmap_chunks.build(
             blocks,
             page_shift=14,
