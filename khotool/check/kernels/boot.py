@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,6 @@ from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, Phase
-from khotool.model.region import FdtRegion
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import normalise, subtract
 
@@ -120,9 +118,9 @@ class Boot:
 
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""
-        for region in self.image.regions:
-            if isinstance(region, FdtRegion) and region.path == entry.path:
-                return region.blob.data
+        blob = self.image.blob_of(entry.path)
+        if blob is not None:
+            return blob.data
         address = entry.value_of("address")
         if not isinstance(address, int):
             return b""
@@ -184,6 +182,9 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
     blocks = None if isinstance(image.map, Absent) else image.map.blocks
     counts = np.zeros(0, np.int64) if blocks is None else blocks.count
     total = int(counts.sum())
+    places: dict[str, list[Finding]] = {}
+    for finding in image.findings:
+        places.setdefault(finding.path, []).append(finding)
     return Boot(
         context,
         kernel,
@@ -193,16 +194,8 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
         np.cumsum(counts) - counts,
         np.zeros(total if total <= MOST_BLOCKS else 0, bool),
         memory_end(image, blocks),
-        by_place(image.findings),
+        places,
     )
-
-
-def by_place(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    """Findings by the path of their place."""
-    places: dict[str, list[Finding]] = {}
-    for finding in findings:
-        places.setdefault(finding.path, []).append(finding)
-    return places
 
 
 def memory_end(image: Image, blocks: Blocks | None) -> int:

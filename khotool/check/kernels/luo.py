@@ -166,11 +166,9 @@ def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:
         return None
     failed = f"luo: Failed to deserialize files for session [{name}]"
     records = boot.kernel.luo != FDT_STATE
-    fault = block_fault(boot, files) if records else None
-    if fault is not None:
+    if records and (fault := block_fault(boot, files)) is not None:
         return replace(fault, console=(*fault.console, f"{failed} {EINVAL}"))
-    gap = boot.gap(files.value)
-    if gap is not None:
+    if (gap := boot.gap(files.value)) is not None:
         return Fault(why=f"the files at {files.value:#x} are not in the image", unseen=gap)
     elements = files.elements()
     for file in elements:
@@ -270,9 +268,6 @@ def _file_lost(boot: Boot, file: Node, status: str, message: str) -> None:
         boot.verdict.not_judged("files", unseen, f"{file.path}: {message}", file.path)
         return
     outcome = Outcome.CORRUPT if status == "other-data" else Outcome.PARTIAL
-    if message.startswith(memfd.PREFIX):
-        why = f"{file.path}: {status}"
-        boot.verdict.add("files", outcome, message, why=why, path=file.path)
-    else:
-        why = f"{file.path}: {status}" + (f", {message}" if message else "")
-        boot.verdict.add("files", outcome, why=why, path=file.path)
+    printed = (message,) if message.startswith(memfd.PREFIX) else ()
+    why = f"{file.path}: {status}" + (f", {message}" if message and not printed else "")
+    boot.verdict.add("files", outcome, *printed, why=why, path=file.path)
