@@ -59,7 +59,7 @@ class Problem:
 
     line: int
     column: int
-    message: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class HeaderDrafter:
             problem = layout.problems[0]
             first = len(self.text) - len(self.text[start:].lstrip("\n"))
             line = self.text.count("\n", 0, first) + problem.line
-            raise InputError(f"{self.source}:{line}: struct {name}: {problem.message}")
+            raise InputError(f"{self.source}:{line}: struct {name}: {problem.text}")
         packed = _PACKED.match(self.text, end + 1) is not None
         struct = self._struct(name, layout, packed=packed)
         compiled = CompiledStruct(struct, Geometry(), self._compile, name, check=False)

@@ -122,11 +122,6 @@ class MapProblem:
     address: int
     text: str
 
-    @property
-    def message(self) -> str:
-        """The same sentence, as findings call it."""
-        return self.text
-
 
 @dataclass(slots=True)
 class ProblemLog:

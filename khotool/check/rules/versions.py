@@ -77,7 +77,7 @@ def check_headers(context: Context) -> None:
         if not isinstance(region, FdtRegion):
             continue
         for problem in check(region.blob):
-            context.report("FDT104", region.path, problem.message, region.address + problem.offset)
+            context.report("FDT104", region.path, problem.text, region.address + problem.offset)
         if region.path == "/" and whole_page and region.blob.totalsize > page:
             text = f"totalsize is {region.blob.totalsize}, more than a page of {page} bytes"
             context.report("KHO203", "/", text, region.address)
