@@ -166,7 +166,7 @@ def test_a_child_off_by_one_byte() -> None:
     memory.put(PAGE, {5: 2 * PAGE + 1})
     found = walk(memory, PAGE)
     assert (places(found), found.complete) == ([("unaligned-child", PAGE)], False)
-    assert found.problems[0].message.startswith("entry 5 of node 0x1000 is 0x2001,")
+    assert found.problems[0].text.startswith("entry 5 of node 0x1000 is 0x2001,")
 
 
 def test_pages_of_a_tree_are_rows() -> None:
