@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from khotool.abi.c_layout import KEYWORDS, TYPES
+from khotool.abi.c_types import KEYWORDS, TYPES
 from khotool.abi.geometry import PAGE_SIZES
 
 WORDS = (1, 2, 4, 8)

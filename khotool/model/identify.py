@@ -111,7 +111,7 @@ class Identifier:
         starts, sizes = folio_extents(self.image, table, column)
         # Subtraction wraps where the folio lies above the address; then it is larger than sizes.
         inside = np.flatnonzero((np.uint64(address) - starts < sizes) & (starts != 0))
-        index_label = next((f.label for f in _fields_of(table) if f.role == "page-index"), "")
+        index_label = next((f.label for f in table.fields() if f.role == "page-index"), "")
         shift = self.image.geometry.page_shift
         for row in inside[:MAX_ROWS].tolist():
             offset = address - int(starts[row])
@@ -235,9 +235,7 @@ class Identifier:
 
 def folio_columns(table: Table) -> list[Field]:
     """Fields of a record that point to a folio."""
-    return [
-        f for f in _fields_of(table) if f.points_to is not None and f.points_to.shape is Shape.FOLIO
-    ]
+    return [f for f in table.fields() if f.points_to and f.points_to.shape is Shape.FOLIO]
 
 
 def folio_extents(image: Image, table: Table, column: Field) -> tuple[Any, Any]:
@@ -256,10 +254,6 @@ def folio_extents(image: Image, table: Table, column: Field) -> tuple[Any, Any]:
     elif isinstance(image.map, PreservedMap):
         orders = np.maximum(image.map.blocks.blocks_of(starts)[1], 0).astype(np.int64)
     return starts, np.uint64(geometry.page_size) << orders.astype(np.uint64)
-
-
-def _fields_of(table: Table) -> list[Field]:
-    return table.fields()
 
 
 def _record_base(node: Node) -> int | None:

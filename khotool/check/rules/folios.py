@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field, Shape
+from khotool.abi.definition import Field
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
+from khotool.model.identify import folio_columns
 from khotool.model.image import Node, Table
 
 U64 = np.ndarray[Any, Any]
@@ -30,7 +31,7 @@ ROWS = 1 << 17
 def check_flags(context: Context) -> None:
     """Flags of rows."""
     for node, table in tables(context):
-        for field in table_fields(table):
+        for field in table.fields():
             if field.flags:
                 _flags(context, node, table, field)
 
@@ -39,7 +40,7 @@ def check_flags(context: Context) -> None:
 def check_orders(context: Context) -> None:
     """Orders that rows record."""
     for node, table in tables(context):
-        for field in table_fields(table):
+        for field in table.fields():
             if field.points_to and field.points_to.order:
                 _orders(context, node, field)
 
@@ -48,7 +49,7 @@ def check_orders(context: Context) -> None:
 def check_places(context: Context) -> None:
     """Places of folios in their file, and files without any."""
     for node, table in tables(context):
-        if any(field.role == "page-index" for field in table_fields(table)):
+        if any(field.role == "page-index" for field in table.fields()):
             _places(context, node)
     for node in context.image.tree.walk():
         if node.table is not None and not len(node.table) and not node.table.declared:
@@ -62,11 +63,6 @@ def tables(context: Context) -> Iterator[tuple[Node, Table]]:
             yield node, node.table
 
 
-def table_fields(table: Table) -> list[Field]:
-    """Fields of a row, parts of bit-field words among them."""
-    return table.fields()
-
-
 def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
     """A column piece by piece: number of the first row, values."""
     for first in range(0, len(table), ROWS):
@@ -76,7 +72,7 @@ def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
 def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     known = np.uint64(sum(field.flags.values()))
     # The kernel marks the folios of a file with all of them; other rows have what they have.
-    folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
+    folios = bool(folio_columns(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
         strange.add(first, values & ~known != 0)
@@ -102,7 +98,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
         column_pieces(node.table, field.label), orders, strict=True
     ):
         _, found = blocks.blocks_of(addresses)
-        # A folio that is not preserved at all is another rule's.
+        # A folio that is not preserved at all is left to MEM302.
         wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
         text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
@@ -129,28 +125,20 @@ def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
     """The folios of a table, ascending by index; None where their orders are not known."""
     table = node.table
     assert table is not None
-    fields = table_fields(table)
-    index = next((f for f in fields if f.role == "page-index"), None)
-    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    index = next((f for f in table.fields() if f.role == "page-index"), None)
+    folio = next(iter(folio_columns(table)), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
     shift = context.image.geometry.page_shift
     if ascending(table, index.label):
+        columns = column_pieces(table, folio.label), column_pieces(table, index.label)
         return (
-            _sized(
-                context,
-                np.arange(first, first + len(places)),
-                frames_of(folio, frames, shift),
-                places,
-            )
-            for (first, frames), (_, places) in zip(
-                column_pieces(table, folio.label), column_pieces(table, index.label), strict=True
-            )
+            _sized(context, np.arange(at, at + len(p)), frames_of(folio, frames, shift), p)
+            for (at, frames), (_, p) in zip(*columns, strict=True)
         )
-    places = table.column(index.label)
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(table.column(index.label), kind="stable")
     frames = frames_of(folio, table.column(folio.label)[order], shift)
-    places = places[order]
+    places = table.column(index.label)[order]
     return (
         _sized(context, order[at : at + ROWS], frames[at : at + ROWS], places[at : at + ROWS])
         for at in range(0, len(order), ROWS)
@@ -220,7 +208,7 @@ def _report_places(context: Context, node: Node, again: Rows, skew: Rows) -> Non
     """Folios that overlap, are not sorted, or not aligned."""
     table = node.table
     assert table is not None
-    index = next(f for f in table_fields(table) if f.role == "page-index")
+    index = next(f for f in table.fields() if f.role == "page-index")
     if not again.count and not ascending(table, index.label):
         context.report("HND607", node, "the folios are not sorted by their place in the file")
     if again.count:
@@ -258,9 +246,7 @@ def rows_after_end(context: Context, node: Node) -> U64 | None:
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size
     raw = context.read(start, -start % page)
-    folio = next(
-        (f for f in table_fields(table) if f.points_to and f.points_to.shape is Shape.FOLIO), None
-    )
+    folio = next(iter(folio_columns(table)), None)
     if raw is None or folio is None:
         return None
     size = table.compiled.size
