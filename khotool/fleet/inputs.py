@@ -184,8 +184,12 @@ def _listed(tar: Item) -> Iterator[Item]:
             if member.isdir() or os.path.basename(member.name).startswith("."):
                 continue
             error = ""
-            if not member.isfile():
-                error = "is a link or a special file in the tar; pack it with: tar --dereference"
+            if member.islnk():
+                error = "is a second name of a file in the tar; use tar --hard-dereference"
+            elif member.issym():
+                error = "is a symbolic link in the tar; use tar --dereference"
+            elif not member.isfile():
+                error = "is not a regular file in the tar"
             elif member.size > tars.MAX_MEMBER_BYTES:
                 error = f"has {member.size} bytes; unpack the tar to scan it"
             yield Item(

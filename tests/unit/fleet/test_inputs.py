@@ -154,7 +154,7 @@ def test_links_in_a_tar_are_rows(tmp_path: Path) -> None:
         info.type, info.linkname = tarfile.LNKTYPE, f"{KERNELS[0]}/image.elf.xz"
         tar.addfile(info)
 
-    assert [item.error[:9] for item in listed(path)] == ["", "", "", "is a link"]
+    assert [item.error[:9] for item in listed(path)] == ["", "", "", "is a seco"]
 
 
 def test_a_copy_of_debugfs_is_one_image(tmp_path: Path) -> None:
