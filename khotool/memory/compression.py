@@ -125,6 +125,10 @@ def expand(
         while True:
             try:
                 chunk = reader.read1(_CHUNK)
+            except MemoryError as error:
+                raise InputError(
+                    f"{path}: not enough memory to expand the {kind} stream; raise --limit memory=N"
+                ) from error
             except failures as error:
                 why = str(error) or "cut off"
                 if not sink.size:
@@ -168,7 +172,7 @@ def open_reader(
     Raises:
         InputError: the library is missing, or nothing here reads this compression.
     """
-    common: tuple[type[Exception], ...] = (EOFError, OSError, MemoryError)
+    common: tuple[type[Exception], ...] = (EOFError, OSError)
     if kind == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb"), (*common, zlib.error)
     if kind == "xz":

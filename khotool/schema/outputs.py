@@ -517,7 +517,7 @@ class Scanned(TypedDict):
 
 
 class Fleet(Head, total=False):
-    """What `khotool fleet` writes: `query` and `ask` an answer, `compare` several, `scan` totals."""
+    """What `khotool fleet` writes: an answer, with `compare` several, with `scan` the totals."""
 
     columns: list[str]
     rows: list[dict[str, Any]]
