@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from khotool.errors import UsageError
 from khotool.findings import Finding, Severity
+from khotool.records import dataclass
 
 FAMILIES = {
     "FDT": "device tree containers",

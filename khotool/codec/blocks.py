@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
@@ -21,6 +20,7 @@ from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass, field
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""

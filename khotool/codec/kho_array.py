@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from khotool.handover.values import Array, Rows
 from khotool.memory.space import MemoryFault
 from khotool.model.node import UNPLACED, Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
+from khotool.records import dataclass, field
 
 DESCRIPTOR = "kho_vmalloc"
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import Span
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct

@@ -10,7 +10,6 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from khotool.fleet.examiner import Examined, Examiner
 from khotool.fleet.extra import require
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
+from khotool.records import dataclass
 
 Work = tuple[Item, str | None]
 """An image, and its digest in an earlier scan with the same settings."""

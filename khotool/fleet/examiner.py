@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.tables import Rows
+from khotool.records import dataclass
 
 MAX_ANSWER = 1 << 30
 """Bytes of one image's rows that are read."""

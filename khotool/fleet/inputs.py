@@ -8,9 +8,9 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from khotool.errors import InputError, UsageError
+from khotool.records import dataclass, field
 
 MEMBER = "!"
 """Between the path of a tar and the name of a member."""

@@ -6,12 +6,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from khotool.fleet.engine import ClusterEngine, Engine, LocalEngine, local_workers
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.store import Journal, Known, Store
+from khotool.records import dataclass, replace
 from khotool.version import version
 
 Report = Callable[["Progress"], None]

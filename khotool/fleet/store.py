@@ -13,13 +13,13 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from khotool.errors import InputError, KhotoolError, UsageError
 from khotool.fleet.extra import require
 from khotool.fleet.tables import TABLES, Row, Rows, arrow_rows, arrow_schema
+from khotool.records import dataclass, field
 
 JOURNAL = "journal-"
 BATCH = 4096

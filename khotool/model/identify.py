@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.memory.space import MemoryFault
 from khotool.model.image import Image, Node, NodeKind, Table
 from khotool.model.places import Places, field_at
+from khotool.records import dataclass, field
 
 MAX_ROWS = 8
 """Folios listed for one address; a sound image has one."""

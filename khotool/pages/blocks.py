@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.pages.bitmaps import lay_out, runs_of_bits
 from khotool.pages.bits import PageBits
 from khotool.pages.frames import FrameIndex, Runs
 from khotool.pages.runs import TOP, Index, Number, Ranges, distinct, merge_columns
+from khotool.records import dataclass
 
 # Block indices and counts reach 2**52 at most, orders 51: both fit one int64 sort key.
 _INDEX_BITS = 57

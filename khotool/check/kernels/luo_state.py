@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.record import decode_record
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
@@ -14,6 +12,7 @@ from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
 from khotool.model.region import FdtRegion
+from khotool.records import dataclass
 
 BLOCK_LIST = "kho_block"
 FDT_STATE = "luo-v1"

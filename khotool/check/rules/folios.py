@@ -7,7 +7,6 @@ more time in fresh memory than in arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Node, Table
+from khotool.records import dataclass
 
 U64 = np.ndarray[Any, Any]
 Piece = tuple[U64, U64, U64]
