@@ -92,7 +92,8 @@ def scan(
     trees: list[int] = []
     arrays: list[int] = []
     for base, words in space.first_words(SMALLEST_PAGE):
-        first = words[:, 0]
+        # Words a page apart all share a few lines of the cache: they are fetched once.
+        first = np.ascontiguousarray(words[:, 0])
         result.pages += len(first)
         found = np.flatnonzero((first & np.uint64(0xFFFFFFFF)) == FDT_MAGIC_WORD)
         trees += [base + int(i) * SMALLEST_PAGE for i in found[: MAX_CANDIDATES - len(trees)]]
