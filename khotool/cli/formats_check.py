@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         metavar="DIR",
         nargs="*",
-        help="folders of definitions, or single files (default: shipped ones and the user's)",
+        help="directories of definitions, or single files (default: all that khotool uses)",
     )
     add_output_options(parser)
 

@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 from khotool.errors import KhotoolError
@@ -21,6 +22,10 @@ READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 SELDOM = 100_000
 """Objects made and kept between two looks for garbage among them."""
+
+
+PATIENCE = 5.0
+"""Seconds that cleaning up may take before the process is asked to end again."""
 
 
 class StreamError(KhotoolError):
@@ -96,6 +101,10 @@ def _text(raw: io.FileIO, old: object, *, line: bool) -> io.TextIOWrapper:
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
+    # An exception raised inside a finalizer or a callback of C code is dropped: ask again then.
+    again = threading.Timer(PATIENCE, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
     raise Terminated(number)
 
 

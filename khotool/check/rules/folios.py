@@ -20,8 +20,11 @@ from khotool.model.image import Node, Table
 from khotool.records import dataclass
 
 U64 = np.ndarray[Any, Any]
-Piece = tuple[U64, U64, U64]
-"""Row numbers, page index in the file, and pages of used folios, ascending by index."""
+Piece = tuple[U64, U64, U64 | None]
+"""Row numbers, page index in the file, and pages of used folios, ascending by index.
+
+No pages where every folio is one page.
+"""
 ROWS = 1 << 17
 """Rows of one piece: a few megabytes of columns, which stay in the cache."""
 
@@ -79,8 +82,9 @@ def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
-        strange.add(first, values & ~known != 0)
-        if folios:
+        if np.bitwise_or.reduce(values) & ~known:
+            strange.add(first, values & ~known != 0)
+        if folios and ~np.bitwise_and.reduce(values) & known:
             weak.add(first, values & known != known)
     if strange.count:
         text = f"{strange.count} rows have unknown {field.name}, first [{strange.first}]"
@@ -177,8 +181,10 @@ def _sized(context: Context, rows: U64, frames: U64, places: U64) -> Piece:
     if not frames.all():
         used = frames != 0
         rows, frames, places = rows[used], frames[used], places[used]
-    addresses = frames << np.uint64(context.image.geometry.page_shift)
-    _, orders = context.image.map.blocks.blocks_of(addresses)
+    blocks = context.image.map.blocks
+    if blocks.all_single(frames):
+        return rows, places, None
+    _, orders = blocks.blocks_of(frames << np.uint64(context.image.geometry.page_shift))
     return rows, places, np.uint64(1) << np.maximum(orders, 0).astype(np.uint64)
 
 
@@ -191,19 +197,28 @@ def _places(context: Context, node: Node) -> None:
         return
     size = node.parent.value_of("size") if node.parent is not None else None
     page = context.image.geometry.page_size
-    wanted = -(-size // page) if isinstance(size, int) else None
+    wanted = min(-(-size // page), (1 << 64) - 1) if isinstance(size, int) else None
     again, skew, beyond = Rows(), Rows(), Rows()
     reach = covered = 0
     for rows, places, pages in pieces:
         if not len(rows):
             continue
+        if pages is None and one_after_the_other(places, reach):
+            reach = int(places[-1]) + 1
+            if wanted is not None:
+                inside = int(np.searchsorted(places, np.uint64(wanted)))
+                covered += inside
+                if inside < len(rows):
+                    beyond.add(rows, places >= np.uint64(wanted))
+            continue
+        pages = np.ones_like(places) if pages is None else pages
         ends = places + pages
         before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
         before = np.maximum(before, np.uint64(reach))
         again.add(rows, places < before)
         skew.add(rows, places & (pages - np.uint64(1)) != 0)
         if wanted is not None:
-            beyond.add(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
+            beyond.add(rows, places >= np.uint64(wanted))
             covered += covered_between(np.maximum(places, before), ends, wanted)
         reach = max(reach, int(ends.max()))
     _report_places(context, node, again, skew)
@@ -214,6 +229,12 @@ def _places(context: Context, node: Node) -> None:
     if wanted is not None and covered < wanted and whole:
         text = f"{wanted - covered} of {wanted} pages of the file have no folio"
         context.report("HND605", node, text, pages=wanted - covered)
+
+
+def one_after_the_other(places: U64, reach: int) -> bool:
+    """Whether single pages lie at ``reach`` or above, each above the one before it."""
+    inside = reach <= int(places[0]) and int(places[-1]) < 1 << 63
+    return inside and bool((places[1:] > places[:-1]).all())
 
 
 def _report_places(context: Context, node: Node, again: Rows, skew: Rows) -> None:
