@@ -77,9 +77,26 @@ def _made(cls: Any, repr: bool, eq: bool, order: bool, frozen: bool, slots: bool
     own = _own_fields(cls, slots)
     if slots:
         cls = _slotted(cls, own)
+    _describe(cls, own, frozen)
+    mine = cls.__dict__
+    if "__init__" not in mine:
+        cls.__init__ = _first_init(cls, frozen)
+    if repr and "__repr__" not in mine:
+        cls.__repr__ = _repr
+    if frozen:
+        _freeze(cls, slots)
+    if eq:
+        _compare(cls, frozen)
+    if order:
+        _order(cls)
+    return cls  # type: ignore[no-any-return]
+
+
+def _describe(cls: Any, own: list[_Field], frozen: bool) -> None:
+    """What is known of all fields, those of the classes that a class is made from among them."""
     bases = [base.__dict__.get("__record_fields__", ()) for base in cls.__mro__[-1:0:-1]]
-    named = {one.name: one for fields in (*bases, own) for one in fields}
-    every = cls.__record_fields__ = tuple(named.values())
+    every = tuple({one.name: one for fields in (*bases, own) for one in fields}.values())
+    cls.__record_fields__ = every
     places = tuple(one.name for one in every if one.init and not one.kw_only)
     for name, value in (
         ("__match_args__", places),
@@ -87,22 +104,8 @@ def _made(cls: Any, repr: bool, eq: bool, order: bool, frozen: bool, slots: bool
         ("__dataclass_params__", _Standard(cls, "__dataclass_params__", frozen)),
     ):
         setattr(cls, name, value)
-    mine = cls.__dict__
-    if "__init__" not in mine:
-        cls.__init__ = _first_init(cls, frozen)
-    if repr and "__repr__" not in mine:
-        cls.__repr__ = _repr
-    if frozen:
-        _freeze(cls, frozenset(named))
-        if slots:
-            _pickle_by_position(cls, every)
-    if eq:
-        _compare(cls, every, frozen)
-    if order:
-        _order(cls, every)
     if cls.__doc__ is None:
         cls.__doc__ = cls.__name__
-    return cls  # type: ignore[no-any-return]
 
 
 def _own_fields(cls: Any, slots: bool) -> list[_Field]:
@@ -196,7 +199,9 @@ def _repr(self: Any) -> str:
     return f"{type(self).__qualname__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"
 
 
-def _freeze(cls: Any, names: frozenset[str]) -> None:
+def _freeze(cls: Any, slots: bool) -> None:
+    names = frozenset(one.name for one in cls.__record_fields__)
+
     def assign(self: Any, name: str, value: Any) -> None:
         if type(self) is cls or name in names:
             raise _frozen(f"cannot assign to field {name!r}")
@@ -208,6 +213,8 @@ def _freeze(cls: Any, names: frozenset[str]) -> None:
         super(cls, self).__delattr__(name)
 
     cls.__setattr__, cls.__delattr__ = assign, delete
+    if slots:
+        _pickle_by_position(cls)
 
 
 def _frozen(message: str) -> Exception:
@@ -216,8 +223,8 @@ def _frozen(message: str) -> Exception:
     return FrozenInstanceError(message)
 
 
-def _pickle_by_position(cls: Any, fields: tuple[_Field, ...]) -> None:
-    names = [one.name for one in fields]
+def _pickle_by_position(cls: Any) -> None:
+    names = [one.name for one in cls.__record_fields__]
 
     def state(self: Any) -> list[Any]:
         return [getattr(self, name) for name in names]
@@ -238,8 +245,8 @@ def _values(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda record: tuple(getattr(record, name) for name in names)
 
 
-def _compare(cls: Any, fields: tuple[_Field, ...], frozen: bool) -> None:
-    mine = cls.__dict__
+def _compare(cls: Any, frozen: bool) -> None:
+    mine, fields = cls.__dict__, cls.__record_fields__
     if "__eq__" not in mine:
         compared = _values([one.name for one in fields if one.compare])
 
@@ -258,10 +265,10 @@ def _compare(cls: Any, fields: tuple[_Field, ...], frozen: bool) -> None:
         cls.__hash__ = None
 
 
-def _order(cls: Any, fields: tuple[_Field, ...]) -> None:
+def _order(cls: Any) -> None:
     import operator
 
-    values = _values([one.name for one in fields if one.compare])
+    values = _values([one.name for one in cls.__record_fields__ if one.compare])
 
     def by(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], Any]:
         def method(self: Any, other: Any) -> Any:

@@ -417,6 +417,11 @@ class Blocks:
         """Page frames of physical addresses in bytes."""
         return (np.asarray(addresses, np.uint64) >> np.uint64(self.page_shift)).astype(np.int64)
 
+    @property
+    def largest_order(self) -> int:
+        """Page order of the largest block; 0 where there is none."""
+        return int(self._loose[2].max(initial=0))
+
     @cached_property
     def _large(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ranges of page frames that blocks of more than one page cover, ascending."""
@@ -424,12 +429,12 @@ class Blocks:
         large = loose.order > 0
         return merge_columns(loose.first_frame[large], loose.last_frame[large])
 
-    def all_single(self, frames: NDArray[np.int64]) -> bool:
+    def all_single(self, frames: NDArray[Number]) -> bool:
         """Whether no block of more than one page lies between the lowest and highest frame."""
         first, past = self._large
         if not first.size or not frames.size:
             return True
-        row = int(np.searchsorted(past, frames.min(), side="right"))
+        row = int(np.searchsorted(past, int(frames.min()), side="right"))
         return row == first.size or int(first[row]) > int(frames.max())
 
     def holds(self, addresses: ArrayLike) -> NDArray[np.bool_]:

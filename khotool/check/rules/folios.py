@@ -17,7 +17,7 @@ from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Node, Table
-from khotool.records import dataclass
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, Any]
 Piece = tuple[U64, U64, U64 | None]
@@ -33,18 +33,18 @@ ROWS = 1 << 17
 def check_flags(context: Context) -> None:
     """Flags of rows."""
     for node, table in tables(context):
-        for field in table_fields(table):
-            if field.flags:
-                _flags(context, node, table, field)
+        for one in table_fields(table):
+            if one.flags:
+                _flags(context, node, table, one)
 
 
 @rule("HND606", needs=("map",))
 def check_orders(context: Context) -> None:
     """Orders that rows record."""
     for node, table in tables(context):
-        for field in table_fields(table):
-            if field.points_to and field.points_to.order:
-                _orders(context, node, field)
+        for one in table_fields(table):
+            if one.points_to and one.points_to.order:
+                _orders(context, node, one)
 
 
 @rule("HND602", "HND603", "HND604", "HND605", "HND607")
@@ -129,8 +129,12 @@ class Rows:
         self.count += number
 
 
-def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
-    """The folios of a table, ascending by index; None where their orders are not known."""
+def folio_pieces(context: Context, node: Node, *, in_order: bool) -> Iterator[Piece] | None:
+    """The folios of a table, ascending by index; None where their orders are not known.
+
+    Args:
+        in_order: rows are ascending by index.
+    """
     table = node.table
     assert table is not None
     fields = table_fields(table)
@@ -139,7 +143,7 @@ def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
     shift = context.image.geometry.page_shift
-    if ascending(table, index.label):
+    if in_order:
         return (
             _sized(
                 context,
@@ -166,8 +170,11 @@ def frames_of(field: Field, values: U64, page_shift: int) -> U64:
     return values if field.role == "pfn" else values >> np.uint64(page_shift)
 
 
-def ascending(table: Table, label: str) -> bool:
-    """True if the values of a column never fall."""
+def ascending(table: Table) -> bool:
+    """True if the places in the file, where rows have some, never fall."""
+    label = next((f.label for f in table_fields(table) if f.role == "page-index"), None)
+    if label is None:
+        return True
     last = None
     for _, values in column_pieces(table, label):
         if (last is not None and values[0] < last) or bool((values[1:] < values[:-1]).any()):
@@ -191,65 +198,78 @@ def _sized(context: Context, rows: U64, frames: U64, places: U64) -> Piece:
 def _places(context: Context, node: Node) -> None:
     table = node.table
     assert table is not None
-    pieces = folio_pieces(context, node)
+    in_order = ascending(table)
+    pieces = folio_pieces(context, node, in_order=in_order)
     if pieces is None:
         context.skip("HND602", node, "the orders of its folios are not known")
         return
     size = node.parent.value_of("size") if node.parent is not None else None
     page = context.image.geometry.page_size
     wanted = min(-(-size // page), (1 << 64) - 1) if isinstance(size, int) else None
-    again, skew, beyond = Rows(), Rows(), Rows()
-    reach = covered = 0
+    found = Places(wanted)
     for rows, places, pages in pieces:
-        if not len(rows):
-            continue
-        if pages is None and one_after_the_other(places, reach):
-            reach = int(places[-1]) + 1
+        if len(rows):
+            found.add(rows, places, pages)
+    if not found.again.count and not in_order:
+        context.report("HND607", node, "the folios are not sorted by their place in the file")
+    if found.again.count:
+        text = f"row [{found.again.first}] overlaps another folio of the file"
+        context.report("HND602", node, text, rows=found.again.count)
+    if found.skew.count:
+        text = f"{found.skew.count} folios are not aligned to their size in the file, as "
+        context.report("HND604", node, f"{text}[{found.skew.first}]")
+    if found.beyond.count:
+        text = f"{found.beyond.count} folios lie beyond the end of the file at {size} bytes, "
+        context.report("HND603", node, f"{text}the first [{found.beyond.first}]")
+    whole = table.declared == len(table)
+    if wanted is not None and found.covered < wanted and whole:
+        missing = wanted - found.covered
+        text = f"{missing} of {wanted} pages of the file have no folio"
+        context.report("HND605", node, text, pages=missing)
+
+
+@dataclass(slots=True)
+class Places:
+    """What a file's folios cover.
+
+    Args:
+        wanted: pages of the file; None where its size is not known.
+    """
+
+    wanted: int | None
+    again: Rows = field(default_factory=Rows)
+    skew: Rows = field(default_factory=Rows)
+    beyond: Rows = field(default_factory=Rows)
+    covered: int = 0
+    _reach: int = 0
+
+    def add(self, rows: U64, places: U64, pages: U64 | None) -> None:
+        """Take the next piece, which has rows."""
+        wanted = None if self.wanted is None else np.uint64(self.wanted)
+        if pages is None and one_after_the_other(places, self._reach):
+            self._reach = int(places[-1]) + 1
             if wanted is not None:
-                inside = int(np.searchsorted(places, np.uint64(wanted)))
-                covered += inside
+                inside = int(np.searchsorted(places, wanted))
+                self.covered += inside
                 if inside < len(rows):
-                    beyond.add(rows, places >= np.uint64(wanted))
-            continue
+                    self.beyond.add(rows, places >= wanted)
+            return
         pages = np.ones_like(places) if pages is None else pages
         ends = places + pages
-        before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
-        before = np.maximum(before, np.uint64(reach))
-        again.add(rows, places < before)
-        skew.add(rows, places & (pages - np.uint64(1)) != 0)
-        if wanted is not None:
-            beyond.add(rows, places >= np.uint64(wanted))
-            covered += covered_between(np.maximum(places, before), ends, wanted)
-        reach = max(reach, int(ends.max()))
-    _report_places(context, node, again, skew)
-    if beyond.count:
-        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
-        context.report("HND603", node, f"{text}[{beyond.first}]")
-    whole = table.declared == len(table)
-    if wanted is not None and covered < wanted and whole:
-        text = f"{wanted - covered} of {wanted} pages of the file have no folio"
-        context.report("HND605", node, text, pages=wanted - covered)
+        before = np.concatenate(([np.uint64(self._reach)], np.maximum.accumulate(ends)[:-1]))
+        before = np.maximum(before, np.uint64(self._reach))
+        self.again.add(rows, places < before)
+        self.skew.add(rows, places & (pages - np.uint64(1)) != 0)
+        if self.wanted is not None:
+            self.beyond.add(rows, places >= np.uint64(self.wanted))
+            self.covered += covered_between(np.maximum(places, before), ends, self.wanted)
+        self._reach = max(self._reach, int(ends.max()))
 
 
 def one_after_the_other(places: U64, reach: int) -> bool:
     """Whether single pages lie at ``reach`` or above, each above the one before it."""
     inside = reach <= int(places[0]) and int(places[-1]) < 1 << 63
     return inside and bool((places[1:] > places[:-1]).all())
-
-
-def _report_places(context: Context, node: Node, again: Rows, skew: Rows) -> None:
-    """Folios that overlap, are not sorted, or not aligned."""
-    table = node.table
-    assert table is not None
-    index = next(f for f in table_fields(table) if f.role == "page-index")
-    if not again.count and not ascending(table, index.label):
-        context.report("HND607", node, "the folios are not sorted by their place in the file")
-    if again.count:
-        text = f"row [{again.first}] overlaps another folio of the file"
-        context.report("HND602", node, text, rows=again.count)
-    if skew.count:
-        text = f"{skew.count} folios are not aligned to their size in the file, as "
-        context.report("HND604", node, f"{text}[{skew.first}]")
 
 
 def covered_between(starts: U64, ends: U64, wanted: int) -> int:
