@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_output_options, page_size
+from khotool.cli.options import add_limit_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_text
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 
