@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from khotool.abi.c_layout import Layout as CLayout
@@ -27,6 +26,7 @@ from khotool.abi.definition import (
 from khotool.abi.names import NameSets, read_name_sets, shared_names
 from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
+from khotool.records import dataclass, field
 from khotool.structured import Document, StructuredError, Table, Value, read_document
 
 MAX_BYTES = 1 << 20
