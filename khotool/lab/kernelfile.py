@@ -9,11 +9,11 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
 from khotool.errors import InputError
 from khotool.lab import bridge
+from khotool.records import dataclass
 
 MOST_KERNEL = 1 << 30
 """Bytes of a kernel's file, expanded."""

@@ -7,10 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO
 
 from khotool.errors import InputError
+from khotool.records import dataclass
 
 MOST_IN_MEMORY = 512 << 20
 """Bytes of RAM that a guest has without a file on a disk."""
