@@ -159,6 +159,9 @@ def _other_entries(boot: Boot) -> None:
         else:
             why = f"nothing in this kernel asks for {entry.path}"
             boot.verdict.add("entries", Outcome.PARTIAL, why=why)
+    if "FDT103" in boot.rules_at("/") and boot.something_lost:
+        why = "the root is broken, and entries that it had are not found"
+        boot.verdict.add("entries", Outcome.PARTIAL, why=why)
 
 
 STAGES = (

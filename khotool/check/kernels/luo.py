@@ -146,6 +146,11 @@ def _first_open(boot: Boot, entry: Node) -> None:
     verdict = boot.verdict
     seen: set[str] = set()
     sessions = session_nodes(entry)
+    given = next((n for n in _lists(entry, sessions) if _is_given_away(boot, n)), None)
+    if given is not None:
+        why = f"{given.path} is in memory that nobody keeps"
+        verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
+        return
     for session in sessions:
         name = str(session.value_of("name"))
         files = session.get("files")
@@ -180,6 +185,22 @@ def _first_open(boot: Boot, entry: Node) -> None:
     else:
         verdict.add("sessions", Outcome.ACCEPT)
     _retrieve(boot, sessions)
+
+
+def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
+    """The list of sessions, and that of each session's files."""
+    for node in (entry.get("sessions"), *(session.get("files") for session in sessions)):
+        if node is not None:
+            yield node
+
+
+def _is_given_away(boot: Boot, node: Node) -> bool:
+    """True for a list of which a block is in memory that the boot frees before it is read."""
+    if boot.blocks is None or not node.children:
+        return False
+    places = [c.span.address for c in node.children if c.name == "blocks" and c.span is not None]
+    found = [node.value, *places] if node.value else []
+    return any(not boot.beyond(p) and boot.blocks.block_of(p) is None for p in found)
 
 
 def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:

@@ -232,12 +232,12 @@ def metadata_lost(image: Image) -> str:
 def is_read_by_chance(region: Region) -> bool:
     """True for what is judged where it is read, because that may be before or after it is reused.
 
-    The record of a file is read when user space asks for it, the list of objects when their
+    Sessions, files and their records are read when user space asks for them, objects when their
     owners come up.
     """
     node = region.node
-    while node is not None and node.parent is not None:
-        if node.name == "flbs" or (node.name == "data" and node.parent.parent is not None):
+    while node is not None:
+        if node.name in ("flbs", "sessions"):
             return True
         node = node.parent
     return False

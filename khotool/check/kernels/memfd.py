@@ -107,22 +107,28 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
     if place is not None:
         return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
-    if not _take_area(boot, node, chunks) or rules & {"REC402", "REC408"}:
+    short = _missing_pages(boot, node, chunks)
+    if short is None or short < 0:
         return "EINVAL", ""
     last = chunks[-1].value_of("next") if chunks else None
     if boot.beyond(last):
+        # The next chunk is read before the pages are counted.
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
-    return None
+    return ("EINVAL", "") if short or last or rules & {"REC402", "REC408"} else None
 
 
-def _take_area(boot: Boot, node: Node, chunks: list[Node]) -> bool:
-    """Restore the pages of a vmalloc area and of its chunks; True if all are as declared."""
+def _missing_pages(boot: Boot, node: Node, chunks: list[Node]) -> int | None:
+    """Restore the pages of a vmalloc area and of its chunks; how many less than declared.
+
+    None where one of them cannot be restored.
+    """
     pages = [page for chunk in chunks for page in _pages_of(chunk)]
     heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
     taken = boot.take_pages(pages), boot.take_pages(heads)
     order, total = node.value_of("order"), node.value_of("total_pages")
-    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
-    return whole and taken == (None, None)
+    if taken != (None, None) or not isinstance(order, int) or order >= 32:
+        return None
+    return total - (len(pages) << order) if isinstance(total, int) else None
 
 
 def _pages_of(chunk: Node) -> list[int]:

@@ -208,7 +208,7 @@ OTHER: list[tuple[str, Make, str]] = [
     ("more sessions than fit", behind("/LUO/sessions", 8, 52), "panic"),
     ("session without name", at(f"{ALPHA}/name", bytes(64)), "partial"),
     ("files beyond memory", at(f"{ALPHA}/files", BEYOND), "panic"),
-    ("files of nobody", at(f"{ALPHA}/files", NOWHERE), "partial"),
+    ("files of nobody", at(f"{ALPHA}/files", NOWHERE), "not-judged"),
     ("no files, but none listed either", at("/LUO/sessions[empty]/count", 1), "accept"),
     ("files without count", at("/LUO/sessions[vm-beta]/count", 0), "partial"),
     ("a file more, of zeros", behind(f"{ALPHA}/files", 8, 5), "partial"),
