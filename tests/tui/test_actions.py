@@ -352,8 +352,7 @@ def test_rows_are_as_wide_as_fits() -> None:
         await d.press("w", "w", "w")
         assert view.lines.width == 16
         assert "32 do not fit" in d.text()
-        await d.pilot.resize_terminal(200, 60)
-        await d.settle()
+        await d.resize(200, 60)
         assert view.lines.width == 32
         assert "vm-beta." in d.text("#hex")
 
@@ -367,14 +366,12 @@ def test_resize_keeps_scale_and_cursor() -> None:
         from khotool.tui.widgets.page_map import PageMapView
 
         await d.goto("/LUO/sessions[vm-beta]/files[0x1]/data/folios[250]")
-        await d.pilot.resize_terminal(*NARROW)
-        await d.settle()
+        await d.resize(*NARROW)
         assert "[250]" in d.text("#tree")
         await d.press("3", "plus")
         view = d.app.screen.query_one(PageMapView)
         cell = view.cell
-        await d.pilot.resize_terminal(*LARGE)
-        await d.settle()
+        await d.resize(*LARGE)
         assert view.cell == cell
 
     drive(story)

@@ -150,8 +150,7 @@ def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
         assert extent() > before
         await d.press(*["less_than_sign"] * 4)
         assert extent() < before
-        await d.pilot.resize_terminal(*((80, 24) if size[0] > 100 else (120, 36)))
-        await d.settle()
+        await d.resize(*((80, 24) if size[0] > 100 else (120, 36)))
         for name in ("tree", "field"):
             region = d.app.screen.query_one(f"#{name}").region
             assert region.width > 20

@@ -397,15 +397,12 @@ def test_wide_to_narrow_and_too_small() -> None:
 
     async def story(d: Driver) -> None:
         await d.goto(DATA)
-        await d.pilot.resize_terminal(*NARROW)
-        await d.settle()
+        await d.resize(*NARROW)
         assert "[Field]  Bytes  Rows  Findings" in d.text()
         assert d.path() == DATA
-        await d.pilot.resize_terminal(40, 10)
-        await d.settle()
+        await d.resize(40, 10)
         assert "too small" in d.text()
-        await d.pilot.resize_terminal(*WIDE)
-        await d.settle()
+        await d.resize(*WIDE)
         assert "Bytes  0xc64040" in d.text()
         assert "[00 60 c6 00 00 00 00 00]" in d.text("#hex")
 
