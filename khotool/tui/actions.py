@@ -13,6 +13,7 @@ from khotool.tui import work
 from khotool.tui.byte_facts import ARROWS
 from khotool.tui.commands import flags_of
 from khotool.tui.describe import page_line, value_line
+from khotool.tui.editing import guarded
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
 from khotool.tui.help import help_lines
@@ -247,7 +248,8 @@ def open_files(shell: Shell) -> None:
 
     def done(index: int | None) -> None:
         if index is not None:
-            shell.open_source(Source(dialog.chosen, OpenOptions(limits=shell.limits)))
+            source = Source(dialog.chosen, OpenOptions(limits=shell.limits))
+            guarded(shell, lambda: shell.open_source(source))
 
     shell.push_screen(dialog, done)
 
@@ -282,7 +284,7 @@ def open_options(shell: Shell) -> None:
         except UsageError as error:
             ask(text, str(error))
         else:
-            shell.open_source(Source(source.path, options))
+            guarded(shell, lambda: shell.open_source(Source(source.path, options)))
 
     ask(shlex.join(flags_of(source.options)), OPTIONS_HINT)
 
@@ -291,13 +293,15 @@ def reload(shell: Shell) -> None:
     """Read the image again; without one, try again what failed to open."""
     source = shell.source if shell.session is not None else shell.opening
     if source is not None:
-        shell.open_source(source)
+        again = Source(source.path, source.options)
+        guarded(shell, lambda: shell.open_source(again))
 
 
 def raise_limit(shell: Shell) -> None:
     """Read on with ten times the limits."""
     if shell.source is not None:
-        shell.open_source(Source(shell.source.path, work.raised(shell.source.options)))
+        source = Source(shell.source.path, work.raised(shell.source.options))
+        guarded(shell, lambda: shell.open_source(source))
 
 
 # -- help --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -92,10 +92,13 @@ class Session:
 
     Args:
         image: the decoded image.
+        digest: name of the image for what is kept between runs; by default made of its bytes.
+        edited: bytes that differ from those of the file.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, digest: str = "", edited: Sequence[Span] = ()) -> None:
         self.image = image
+        self.edited = edited
         self.view = MemoryView(image)
         self.index: ByteIndex | None = None
         self.identifier: Identifier | None = None
@@ -105,7 +108,7 @@ class Session:
         self.findings: list[Rated] = rate(image.findings)
         self.badges = Badges(image.tree, self.findings)
         self.history = History()
-        self.digest = image_digest(image)
+        self.digest = digest or image_digest(image)
         self.marks: list[Bookmark] = load_bookmarks(self.digest)
         self.filter_text = ""
         self.shown: Filtered | None = None

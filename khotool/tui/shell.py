@@ -23,11 +23,12 @@ from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits
 from khotool.tui import garbage, terminal, work
+from khotool.tui.edits import Effect, effect_of
 from khotool.tui.keys import Config, load_config
 from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder, load_place, save_place
-from khotool.tui.text import visible
+from khotool.tui.text import count_text, visible
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
@@ -126,6 +127,7 @@ class Shell(App[int]):
         self.progress = ""
         self.jobs: dict[str, str] = {}
         self.changed_on_disk = False
+        self.effect: Effect | None = None
         self._generation = 0
 
     def on_mount(self) -> None:
@@ -178,6 +180,10 @@ class Shell(App[int]):
         """What the user should know and do; empty for nothing."""
         if self.changed_on_disk:
             return "The file has changed on disk.  r reads it again"
+        if self.source is not None and self.source.edits:
+            staged = count_text(len(self.source.edits), "change")
+            found = self.effect.text if self.effect is not None else "checking"
+            return f"{staged} staged: {visible(found)}.  W writes, U undoes, C lists"
         if self.session is not None and (limit := work.hit_limit(self.session.image)):
             return f"{visible(limit.split(';')[0])}.  L reads on with ten times the limit"
         return ""
@@ -300,11 +306,14 @@ class Shell(App[int]):
     def swap(self) -> bool:
         """The second image becomes the first, and is explored; False if there is none."""
         first, second = self.session, self.other
-        if first is None or second is None or "open" in self.jobs or "other" in self.jobs:
+        if first is None or second is None or self.other_source is None:
+            return False
+        if "open" in self.jobs or "other" in self.jobs:
             return False
         self._generation += 1
         self.workers.cancel_group(self, "analyse")
         self.jobs.clear()
+        self.effect = None
         self.session, self.other = second, first
         self.source, self.other_source = self.other_source, self.source
         self.opening = self.source
@@ -315,8 +324,16 @@ class Shell(App[int]):
             self._analyse(second)
         return True
 
+    @property
+    def sides(self) -> tuple[Session | None, Session | None]:
+        """What a comparison has as first and second; an edited image comes after its original."""
+        if self.source is not None and self.other is not None and self.other is self.source.base:
+            return self.other, self.session
+        return self.session, self.other
+
     def _analyse(self, session: Session) -> None:
         generation = self._generation
+        base = self.source.base if self.source is not None and self.source.edits else None
 
         def job(stop: Stop) -> None:
             image = session.image
@@ -326,7 +343,12 @@ class Shell(App[int]):
             self.post_message(Done("owners", generation, image.ownership()))
             if stop():
                 return
-            self.post_message(Done("findings", generation, work.findings_of(image)))
+            findings = work.findings_of(image)
+            self.post_message(Done("findings", generation, findings))
+            if base is not None and not stop():
+                before = [item.finding for item in base.findings]
+                effect = effect_of(base.image, image, before, findings)
+                self.post_message(Done("effect", generation, effect))
 
         self.run_job("analyse", "finding owners", job)
 
@@ -359,17 +381,29 @@ class Shell(App[int]):
             session.set_ownership(result)
         elif kind == "findings":
             session.set_findings(result)
+        elif kind == "effect":
+            self.effect = result
 
     def _opened(self, session: Session) -> None:
         assert self.opening is not None
         old = self.session
-        self.session, self.source = session, self.opening
-        garbage.freeze(again=old is not None)
+        before, self.session, self.source, self.effect = self.source, session, self.opening, None
+        base = self.source.base
+        garbage.freeze(again=old is not None and base is None)
+        if old is not None:
+            old.forget(self._session_changed)
         session.listen(self._session_changed)
-        if old is not None and old.cursor.place is not None:
-            session.goto_path(old.cursor.place.path)
-        elif old is None:
+        if old is None:
             self._restore(session)
+        elif old.cursor.place is not None:
+            session.goto_path(old.cursor.place.path)
+        elif old.cursor.address is not None:
+            session.select_address(old.cursor.address)
+        if self.other_source is None and base is not None:
+            # Diff shows what the edits change.
+            self.other = base if self.source.edits else None
+        elif before is not None and self.other is before.base:
+            self.other = None
         add_recent(self.source.path)
         self._sync()
         self._analyse(session)

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from khotool.decode.open import open_image
+from khotool.decode.open import open_memory
 from khotool.discovery.options import OpenOptions
-from khotool.errors import KhotoolError
+from khotool.errors import InputError, KhotoolError
 from khotool.findings import Finding
 from khotool.limits import Limits
+from khotool.memory.overlay import OverlaySpace
 from khotool.model.identify import Identifier
-from khotool.model.image import Image
+from khotool.model.image import Image, Span
+from khotool.opening.load import load_image
+from khotool.tui.edits import Edit
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
@@ -37,11 +40,14 @@ class Source:
         path: of the file.
         options: how to read it.
         stamp: size and time of the file when it was opened.
+        base: the image that ``edits`` change, open already.
     """
 
     path: str
     options: OpenOptions = field(default_factory=OpenOptions)
     stamp: tuple[int, int] | None = None
+    base: Session | None = None
+    edits: tuple[Edit, ...] = ()
 
 
 def stamp_of(path: str) -> tuple[int, int] | None:
@@ -66,13 +72,32 @@ def open_session(source: Source, report: Report, stop: Stop) -> Session:
             raise Cancelled
         report(what, done, total)
 
-    source.stamp = stamp_of(source.path)
-    if source.stamp is None:
-        raise KhotoolError(f"{source.path}: no such file")
-    image = open_image(source.path, source.options, progress)
+    if source.base is not None:
+        session = _edited(source, source.base, progress) if source.edits else source.base
+    else:
+        source.stamp = stamp_of(source.path)
+        if source.stamp is None:
+            raise KhotoolError(f"{source.path}: no such file")
+        session = Session(load_image(source.path, source.options, progress))
     if stop():
         raise Cancelled
-    return Session(image)
+    return session
+
+
+def _edited(source: Source, base: Session, progress: Report) -> Session:
+    """An image as it decodes with the edits; the root stays where it is, even a broken one."""
+    image, options = base.image, source.options
+    writes = [(edit.address, edit.new) for edit in source.edits]
+    space = OverlaySpace(image.space, writes, image.info)
+    try:
+        found = open_memory(space, image.registry, options, progress)
+    except InputError:
+        if image.tree.span is None:
+            raise
+        forced = replace(options, root=image.tree.span.address)
+        found = open_memory(space, image.registry, forced, progress)
+    edited = [Span(address, len(new)) for address, new in writes]
+    return Session(found, digest=base.digest, edited=edited)
 
 
 def progress_text(what: str, done: int, total: int | None) -> str:

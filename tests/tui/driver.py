@@ -12,9 +12,9 @@ from textual import _wait
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from khotool.decode.open import open_image
 from khotool.discovery.options import OpenOptions, Progress
 from khotool.model.image import Image
+from khotool.opening.load import load_image
 from khotool.tui import work
 from khotool.tui.app import KhotoolApp
 from khotool.tui.keys import Config
@@ -33,7 +33,7 @@ def _open(path: str, options: OpenOptions, progress: Progress) -> Image:
     """An image of the repository is decoded once for all tests: nothing changes an image."""
     if ROOT / "fixtures" in Path(path).parents and options == OpenOptions():
         return opened(Path(path))
-    return open_image(path, options, progress)
+    return load_image(path, options, progress)
 
 
 class Driver:
@@ -134,7 +134,7 @@ def drive(
         )
         app.animation_level = "none"
         explore.DEBOUNCE = 0.001
-        patch.setattr(work, "open_image", _open)
+        patch.setattr(work, "load_image", _open)
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()

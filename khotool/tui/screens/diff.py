@@ -53,7 +53,7 @@ class DiffScreen(ModeScreen):
 
     def show_session(self) -> None:
         """Compare in a worker, once both images are open."""
-        first, second = self.session, self.shell.other
+        first, second = self.shell.sides
         view = self.query_one("#changes", LineView)
         if first is None or second is None:
             self.changes = None
@@ -134,16 +134,14 @@ class DiffScreen(ModeScreen):
     def _sides(self) -> None:
         pane = self.query_one("#sides", LineView)
         at = self.query_one("#changes", LineView).cursor
-        second = self.shell.other
-        if self.session is None or second is None or not self.changes or at >= len(self.changes):
+        first, second = self.shell.sides
+        if first is None or second is None or not self.changes or at >= len(self.changes):
             pane.show_lines([])
             pane.border_title = "Bytes"
             return
         change = self.changes[at]
         pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
-        pane.show_lines(
-            side_lines((self.session.image, second.image), change.path, pane.size.width or 80)
-        )
+        pane.show_lines(side_lines((first.image, second.image), change.path, pane.size.width or 80))
         pane.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
-from khotool.tui import actions, exports
+from khotool.tui import actions, editing, exports
 from khotool.tui.byte_facts import byte_facts
 from khotool.tui.describe import RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
@@ -384,6 +384,10 @@ class ExploreScreen(ModeScreen):
     def action_links(self) -> None:
         """List what the place is linked to, and go there."""
         actions.open_links(self.shell)
+
+    def action_edit(self) -> None:
+        """Stage a change to the value or bytes under the cursor."""
+        editing.open_edit(self.shell)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""

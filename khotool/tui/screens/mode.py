@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from khotool.tui import actions, exports
+from khotool.tui import actions, editing, exports
 from khotool.tui.blank import state_lines
 from khotool.tui.keys import KEYS, spell
 from khotool.tui.screens.dialogs import Picker
@@ -259,6 +259,18 @@ class ModeScreen(Follower):
         """Read on beyond a limit."""
         actions.raise_limit(self.shell)
 
+    def action_undo(self) -> None:
+        """Take back the latest staged change."""
+        editing.undo(self.shell)
+
+    def action_staged(self) -> None:
+        """List the staged changes."""
+        editing.open_list(self.shell)
+
+    def action_write(self) -> None:
+        """Write the image with its changes to a new file."""
+        editing.open_write(self.shell)
+
     def action_export(self) -> None:
         """Write the current node to a file."""
         exports.open_export(self.shell)
@@ -284,7 +296,7 @@ class ModeScreen(Follower):
 
     def action_quit(self) -> None:
         """Leave."""
-        self.app.exit(0)
+        editing.guarded(self.shell, lambda: self.app.exit(0))
 
     def panes(self) -> list[tuple[str, str]]:
         """Selector and name of the panes that can be jumped to."""

@@ -46,6 +46,7 @@ TOKENS: dict[str, tuple[str, int, str, int, str]] = {
     "accent": ("accent", 100, "", 0, ""),
     "added": ("success", 100, "", 0, "bold"),
     "removed": ("error", 100, "", 0, ""),
+    "edited": ("warning", 100, "", 0, "bold underline"),
     "hit": ("", 0, "", 0, "bold reverse"),
     "cursor": ("", 0, "accent", 35, "bold"),
     "blurred": ("", 0, "foreground", 8, ""),
