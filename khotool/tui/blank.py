@@ -11,12 +11,19 @@ def state_lines(shell: Shell) -> list[Line]:
     if shell.error:
         return _failed(shell.error, details=bool(shell.details))
     if "open" in shell.jobs:
+        *done, now = shell.stages.values() or ["Probing the container"]
         return [
-            [("Opening ", "text"), (visible(shell.title_text), "title")],
+            [
+                ("Opening ", "text"),
+                (visible(shell.title_text), "title"),
+                ("    escape", "title"),
+                ("  cancel", "dim"),
+            ],
             [],
-            [(visible(shell.progress or "Probing the container"), "accent")],
+            *([("✓ ", "added"), (text, "dim")] for text in done),
+            [("… ", "accent"), (visible(now), "accent")],
             [],
-            [("escape", "title"), ("  cancel", "dim")],
+            *shell.sketch,
         ]
     return [
         [("No image is open", "title")],

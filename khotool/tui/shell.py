@@ -22,13 +22,15 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits
+from khotool.model.image import Node
 from khotool.tui import garbage, terminal, work
+from khotool.tui.describe import sketch
 from khotool.tui.edits import Effect, effect_of
 from khotool.tui.keys import Config, load_config
 from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder, load_place, save_place
-from khotool.tui.text import count_text, visible
+from khotool.tui.text import Line, count_text, visible
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
@@ -125,6 +127,8 @@ class Shell(App[int]):
         self.error = ""
         self.details = ""
         self.progress = ""
+        self.stages: dict[str, str] = {}
+        self.sketch: list[Line] = []
         self.jobs: dict[str, str] = {}
         self.changed_on_disk = False
         self.effect: Effect | None = None
@@ -276,6 +280,7 @@ class Shell(App[int]):
         self.workers.cancel_group(self, "analyse")
         self.jobs.clear()
         self.opening, self.error, self.details, self.progress = source, "", "", ""
+        self.stages, self.sketch = {}, []
         if self.session is None:
             self.source = source
         self.changed_on_disk = False
@@ -284,10 +289,14 @@ class Shell(App[int]):
             def report(what: str, done: int, total: int | None) -> None:
                 text = work.progress_text(what, done, total)
                 if text != self.progress:
-                    self.progress = text
+                    self.progress = self.stages[what] = text
                     self.post_message(Done("progress", generation))
 
-            session = work.open_session(source, report, stop)
+            def draw(top: Node, nodes: int) -> None:
+                self.sketch = sketch(top, self.size.height)
+                report("Decoding", nodes, None)
+
+            session = work.open_session(source, report, stop, draw)
             self.post_message(Done("open", generation, session))
 
         self.run_job("open", "opening", job)

@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import monotonic
 
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
+from khotool.discovery.options import OpenOptions, Watch
 from khotool.errors import InputError, KhotoolError
 from khotool.findings import Finding
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.identify import Identifier
-from khotool.model.image import Image, Span
+from khotool.model.image import Image, Node, Span
 from khotool.opening.load import load_image
 from khotool.tui.edits import Edit
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
 from khotool.tui.session import Session
+from khotool.tui.text import count_text
 
 MOST_ROWS = 1 << 19
 """Rows of all tables up to which the folios at an address are looked up."""
 
+DRAWN = 0.1
+"""Seconds between two drawings of what is decoded so far."""
+
 Stop = Callable[[], bool]
 Report = Callable[[str, int, int | None], None]
+Draw = Callable[[Node, int], None]
 
 
 class Cancelled(Exception):  # noqa: N818 - the user's wish
@@ -59,8 +65,11 @@ def stamp_of(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def open_session(source: Source, report: Report, stop: Stop) -> Session:
+def open_session(source: Source, report: Report, stop: Stop, draw: Draw | None = None) -> Session:
     """Open an image.
+
+    Args:
+        draw: called now and then while decoding with the top of what is decoded so far.
 
     Raises:
         Cancelled: ``stop`` said so.
@@ -72,30 +81,42 @@ def open_session(source: Source, report: Report, stop: Stop) -> Session:
             raise Cancelled
         report(what, done, total)
 
+    drawn = 0.0
+
+    def watch(node: Node, nodes: int) -> None:
+        nonlocal drawn
+        if stop():
+            raise Cancelled
+        if draw is not None and monotonic() - drawn > DRAWN:
+            drawn = monotonic()
+            while node.parent is not None:
+                node = node.parent
+            draw(node, nodes)
+
     if source.base is not None:
-        session = _edited(source, source.base, progress) if source.edits else source.base
+        session = _edited(source, source.base, progress, watch) if source.edits else source.base
     else:
         source.stamp = stamp_of(source.path)
         if source.stamp is None:
             raise KhotoolError(f"{source.path}: no such file")
-        session = Session(load_image(source.path, source.options, progress))
+        session = Session(load_image(source.path, source.options, progress, watch))
     if stop():
         raise Cancelled
     return session
 
 
-def _edited(source: Source, base: Session, progress: Report) -> Session:
+def _edited(source: Source, base: Session, progress: Report, watch: Watch) -> Session:
     """An image as it decodes with the edits; the root stays where it is, even a broken one."""
     image, options = base.image, source.options
     writes = [(edit.address, edit.new) for edit in source.edits]
     space = OverlaySpace(image.space, writes, image.info)
     try:
-        found = open_memory(space, image.registry, options, progress)
+        found = open_memory(space, image.registry, options, progress, watch)
     except InputError:
         if image.tree.span is None:
             raise
         forced = replace(options, root=image.tree.span.address)
-        found = open_memory(space, image.registry, forced, progress)
+        found = open_memory(space, image.registry, forced, progress, watch)
     edited = [Span(address, len(new)) for address, new in writes]
     return Session(found, digest=base.digest, edited=edited)
 
@@ -104,7 +125,7 @@ def progress_text(what: str, done: int, total: int | None) -> str:
     """Progress in a few words."""
     if total:
         return f"{what}  {min(done * 100 // total, 100)} %"
-    return what
+    return f"{what}  {count_text(done, 'record')} so far" if done else what
 
 
 def index_image(image: Image, stop: Stop) -> tuple[ByteIndex, PathList, Identifier]:

@@ -12,7 +12,7 @@ from textual import _wait
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from khotool.discovery.options import OpenOptions, Progress
+from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.model.image import Image
 from khotool.opening.load import load_image
 from khotool.tui import work
@@ -29,11 +29,11 @@ T = TypeVar("T")
 _wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.002, 0.001
 
 
-def _open(path: str, options: OpenOptions, progress: Progress) -> Image:
+def _open(path: str, options: OpenOptions, progress: Progress, watch: Watch) -> Image:
     """An image of the repository is decoded once for all tests: nothing changes an image."""
     if ROOT / "fixtures" in Path(path).parents and options == OpenOptions():
         return opened(Path(path))
-    return load_image(path, options, progress)
+    return load_image(path, options, progress, watch)
 
 
 class Driver:

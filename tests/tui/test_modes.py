@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import lzma
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from khotool.discovery.options import OpenOptions
+from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.findings import Finding
 from khotool.limits import Limits
+from khotool.model.image import Image, Node
+from khotool.opening.load import load_image
 from khotool.tui import actions, exports
 from khotool.tui.app import KhotoolApp
 from khotool.tui.changes import ChangeLine, search_changes
@@ -323,33 +328,39 @@ def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(story)
 
 
-def test_cancel_opening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Escape stops an opening; the screen says so."""
-    import threading
+def test_the_tree_fills_while_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages and what is decoded so far are shown; escape stops the walk in the middle."""
+    held = threading.Event()
 
-    begun = threading.Event()
+    def open_slowly(path: str, options: OpenOptions, progress: Progress, watch: Watch) -> Image:
+        def slow(node: Node, nodes: int) -> None:
+            watch(node, nodes)
+            if node.path == "/LUO/sessions":
+                held.set()
+                while True:
+                    watch(node, nodes)
+                    time.sleep(0.002)
 
-    def slow(source: object, report: object, stop: object) -> None:
-        from khotool.tui.work import Cancelled
+        return load_image(path, options, progress, slow)
 
-        begun.set()
-        while not stop():  # type: ignore[operator]
-            threading.Event().wait(0.005)
-        raise Cancelled
+    monkeypatch.setattr("khotool.tui.work.load_image", open_slowly)
+    monkeypatch.setattr("khotool.tui.work.DRAWN", 0)
 
     async def story() -> None:
         app = KhotoolApp(str(CAPTURE), config=Config())
         async with app.run_test(size=(80, 24)) as pilot:
-            while not begun.is_set():
-                await pilot.pause()
+            while not held.is_set():
+                await pilot.pause(0.005)
+            await pilot.pause()
             d = Driver(app, pilot)
-            assert "Opening" in d.text()
+            text = d.text("#state")
+            assert "✓ Looking for the KHO root" in text
+            assert "… Decoding" in text
+            assert "memblock" in text
+            assert "liveupdate_number  1" in text or "LUO" in text
             await pilot.press("escape")
             await d.settle()
             assert "cancelled" in d.text()
-
-    monkeypatch.setattr("khotool.tui.work.open_session", slow)
-    import asyncio
 
     asyncio.run(story())
 
