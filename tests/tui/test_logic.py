@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
 from khotool.errors import UsageError
 from khotool.model.image import Node, NodeKind, Scratch, Span, Table
-from khotool.tui.cells import PageMap
+from khotool.tui.cells import PageMap, Rows
 from khotool.tui.changes import compare_images
 from khotool.tui.copies import copy_text, export_chunks
 from khotool.tui.describe import facts, label_line, radix_text
@@ -256,8 +258,8 @@ def test_the_map_finds_everything_at_any_scale(session: Session) -> None:
     """At every zoom the cells hold the same bytes of each group."""
     found = PageMap(session.image)
     assert found.end >= max(int(end) for _, end in session.image.space.extents().tolist())
-    coarse = found.fit(64)
-    assert coarse * 64 >= found.end > coarse * 32
+    coarse = found.fit(8, 8)
+    assert found.count_lines(8 * coarse) <= 8 < found.count_lines(4 * coarse)
     for size in (coarse, coarse // 4, found.page_size):
         cells = found.cells(0, size, -(-found.end // size))
         total = sum(cell.filled * size for cell in cells)
@@ -266,6 +268,26 @@ def test_the_map_finds_everything_at_any_scale(session: Session) -> None:
     assert edge is not None
     assert found.ranges(edge, edge + 4096)[0].start == edge
     assert found.next_edge(0, -1) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_empty_rows_fold(known: set[int]) -> None:
+    """Rows with something in them have a line each; two and more empty ones share one."""
+    ordered = sorted(known)
+    starts = [n for n in ordered if n - 1 not in known]
+    ends = [n + 1 for n in ordered if n + 1 not in known]
+    rows = Rows(np.array([starts, ends], np.int64).T)
+    told = [rows.at(line) for line in range(rows.lines)]
+    assert {row for row, folded in told if not folded} >= known
+    position = 0
+    for line, (row, folded) in enumerate(told):
+        assert row == position
+        assert folded != 1
+        assert not known & set(range(row, row + folded))
+        assert {rows.line_of(n) for n in range(row, row + max(folded, 1))} == {line}
+        position += max(folded, 1)
+    assert position == ordered[-1] + 1
 
 
 def test_changes_ignore_addresses(session: Session) -> None:
