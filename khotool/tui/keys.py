@@ -55,7 +55,14 @@ KEYS: tuple[Key, ...] = (
         True,
     ),
     Key("history.forward", "alt+right", "forward", "Forward", "undo Back"),
-    Key("ref.links", "u", "links", "Links", "what points here, owner, bit of the map", "explore"),
+    Key(
+        "ref.links",
+        "u",
+        "links",
+        "Links",
+        "what points here, owner, bit of the map",
+        "explore,findings,pages,sessions",
+    ),
     Key("goto.open", "g", "goto", "Goto", "go to an address, page, path or rule", "all", True),
     Key(
         "find.open",
@@ -141,6 +148,8 @@ KEYS: tuple[Key, ...] = (
         "diff.swap", "S", "swap", "Swap", "explore the second image; again: the first", "diff", True
     ),
     Key("diff.show", "enter", "show", "Show", "show the change in Explore", "diff", True),
+    Key("diff.second", "B", "show_second", "Show B", "show it in the second image", "diff", True),
+    Key("diff.unchanged", "u", "unchanged", "Unchanged", "fold equal rows, or show them", "diff"),
     Key(
         "diff.compare",
         "c",

@@ -386,14 +386,18 @@ class Session:
 
     def show_finding(self, item: Rated) -> None:
         """Go to where a finding is."""
+        self._move(self.cursor_of_finding(item), jump=True)
+
+    def cursor_of_finding(self, item: Rated) -> Cursor:
+        """Where a finding is."""
         finding = item.finding
         exact = resolve(self.image.tree, finding.path)
         place = exact or nearest(self.image.tree, finding.path)
         cursor = self._at(place)
         if (exact is None or place.node.parent is None) and finding.address is not None:
             found = self._at_address(finding.address)
-            cursor = Cursor(found.place or place, found.address, found.span)
-        self._move(cursor, jump=True)
+            return Cursor(found.place or place, found.address, found.span)
+        return cursor
 
     def next_region(self, step: int) -> bool:
         """To the start of the next or previous stretch of decoded bytes."""
@@ -446,6 +450,11 @@ class Session:
         save_bookmarks(self.digest, self.marks)
         self._tell(Change.MARKS)
         return added
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Notes of bookmarks by path."""
+        return {mark.path: mark.note for mark in self.marks if mark.path}
 
     def is_marked(self) -> bool:
         """Whether the cursor is on a bookmark."""

@@ -42,7 +42,7 @@ ParseFlags = Callable[[str], OpenOptions]
 Job = Callable[[Stop], None]
 """Work for a thread; it asks now and then whether it is still wanted."""
 
-CANCELLABLE = ("open", "other", "find", "filter", "diff", "copy", "export")
+CANCELLABLE = ("open", "other", "find", "filter", "diff", "copy", "export", "probe")
 """Groups of work that escape stops."""
 
 
@@ -129,6 +129,7 @@ class Shell(App[int]):
         self.progress = ""
         self.stages: dict[str, str] = {}
         self.sketch: list[Line] = []
+        self.probed: list[tuple[str, bool, str]] = []
         self.jobs: dict[str, str] = {}
         self.changed_on_disk = False
         self.effect: Effect | None = None
@@ -280,7 +281,7 @@ class Shell(App[int]):
         self.workers.cancel_group(self, "analyse")
         self.jobs.clear()
         self.opening, self.error, self.details, self.progress = source, "", "", ""
-        self.stages, self.sketch = {}, []
+        self.stages, self.sketch, self.probed = {}, [], []
         if self.session is None:
             self.source = source
         self.changed_on_disk = False
@@ -381,6 +382,8 @@ class Shell(App[int]):
             self.jobs.pop(result, None)
             if result == "analyse":
                 garbage.freeze()
+        elif kind == "probed":
+            self.probed = result
         elif session is None:
             return
         elif kind == "index":
@@ -449,11 +452,23 @@ class Shell(App[int]):
         """Keep the image that is shown, with its own name; without one, say why in its place."""
         if self.session is None:
             self.error = text
+            self._probe()
             return
         self.opening = self.source
         self.say(text, Severity.ERROR)
         if self.jobs.get("analyse") is None and not self.session.checked:
             self._analyse(self.session)
+
+    def _probe(self) -> None:
+        """Say what the file could be, where it is not what it was taken for."""
+        source, generation = self.opening, self._generation
+        if source is None or not Path(source.path).is_file():
+            return
+
+        def job(stop: Stop) -> None:
+            self.post_message(Done("probed", generation, work.probe(source, stop)))
+
+        self.run_job("probe", "trying containers", job)
 
     def _look_at_file(self) -> None:
         source = self.source

@@ -13,6 +13,8 @@ from khotool.errors import InputError, KhotoolError
 from khotool.findings import Finding
 from khotool.limits import Limits
 from khotool.memory.overlay import OverlaySpace
+from khotool.memory.source import CONTAINERS, open_source
+from khotool.memory.space import AddressSpace
 from khotool.model.identify import Identifier
 from khotool.model.image import Image, Node, Span
 from khotool.opening.load import load_image
@@ -21,7 +23,7 @@ from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
 from khotool.tui.session import Session
-from khotool.tui.text import count_text
+from khotool.tui.text import count_text, size_text
 
 MOST_ROWS = 1 << 19
 """Rows of all tables up to which the folios at an address are looked up."""
@@ -119,6 +121,41 @@ def _edited(source: Source, base: Session, progress: Report, watch: Watch) -> Se
         found = open_memory(space, image.registry, forced, progress, watch)
     edited = [Span(address, len(new)) for address, new in writes]
     return Session(found, digest=base.digest, edited=edited)
+
+
+def probe(source: Source, stop: Stop) -> list[tuple[str, bool, str]]:
+    """What a file is as each container: its name, whether it opens, and what it holds or why not.
+
+    Raises:
+        Cancelled: ``stop`` said so.
+    """
+    found = []
+    for container in CONTAINERS:
+        if stop():
+            raise Cancelled
+        base = source.options.base if container == "raw" else None
+        try:
+            space = open_source(source.path, base=base, container=container)
+        except KhotoolError as error:
+            found.append((container, False, str(error).removeprefix(f"{source.path}: ")))
+            continue
+        if isinstance(space, AddressSpace):
+            found.append((container, True, _memory_text(space)))
+            space.close()
+        else:
+            found.append((container, True, "device trees, no memory"))
+    return found
+
+
+def _memory_text(space: AddressSpace) -> str:
+    """Extent of captured memory in words."""
+    extents = space.extents()
+    size = int((extents[:, 1] - extents[:, 0]).sum()) if len(extents) else 0
+    text = f"{size_text(size)} in {count_text(len(extents), 'piece')}"
+    if len(extents):
+        text += f" from {int(extents[0, 0]):#x} to {int(extents[-1, 1]):#x}"
+    release = space.info.osrelease
+    return f"{text}, Linux {release}" if release else text
 
 
 def progress_text(what: str, done: int, total: int | None) -> str:

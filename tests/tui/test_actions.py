@@ -15,7 +15,7 @@ from khotool.tui.goto import spread
 from khotool.tui.keys import Config
 from khotool.tui.session import Session
 from khotool.tui.widgets.model_tree import ModelTree
-from tests.tui.conftest import CAPTURE, OLDER
+from tests.tui.conftest import CAPTURE
 from tests.tui.driver import NARROW, WIDE, Driver, drive
 
 LARGE = (200, 60)
@@ -455,16 +455,3 @@ def test_owners_have_letters_without_colours(monkeypatch: pytest.MonkeyPatch) ->
         assert "█" not in d.text("#map")
 
     drive(story)
-
-
-def test_what_only_the_second_image_has() -> None:
-    """A change without a place in the first image shows what the second one has."""
-
-    async def story(d: Driver) -> None:
-        await d.press("4", "down", "down", "down", "down", "enter")
-        text = d.text()
-        assert "Only in the second image" in text
-        assert "struct kho_test_folio" in text
-        await d.press("escape")
-
-    drive(story, other=OLDER)

@@ -234,6 +234,7 @@ def test_bookmarks() -> None:
         await d.press("m")
         await d.type("here")
         await d.press("enter")
+        assert "★ data" in d.text("#tree")
         await d.goto("/LUO")
         await d.press("apostrophe")
         assert "here" in d.text()
@@ -242,6 +243,7 @@ def test_bookmarks() -> None:
         await d.press("m")
         assert d.app.session is not None
         assert d.app.session.marks == []
+        assert "★" not in d.text("#tree")
         await d.press("apostrophe")
         assert "no bookmarks yet" in d.text()
         await d.press("escape")

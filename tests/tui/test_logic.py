@@ -31,6 +31,8 @@ from khotool.tui.place import Place, TableSpans, find_place, span_of
 from khotool.tui.session import Session
 from khotool.tui.state import add_recent, load_recent
 from khotool.tui.text import count_text, plain, size_text, visible
+from khotool.tui.themes import THEMES
+from khotool.tui.widgets.tokens import HUES, _color, _Variables
 from tests.tui.conftest import CAPTURE, OLDER, opened
 from tests.unit.decode.fixture_images import good
 
@@ -233,7 +235,13 @@ def test_default_keys_do_not_clash() -> None:
     assert clashes({}) == []
     assert len({key.id for key in KEYS}) == len(KEYS)
     for mode in ("explore", "findings", "pages", "diff", "formats"):
-        assert help_lines(mode, {})
+        one, two = (help_lines(mode, {"quit": "f9"}, width) for width in (90, 130))
+        assert len(two) < len(one)
+        for lines in (one, two):
+            shown = "\n".join(plain(line) for line in lines)
+            missing = [k.help for k in KEYS if k.works_in(mode) and k.help not in shown]
+            assert missing == []
+            assert " f9 " in shown
 
 
 def test_config_changes_keys_and_reports_faults(tmp_path: Path) -> None:
@@ -366,3 +374,13 @@ def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
         assert place.value == int(node.table.column(label)[row])
         assert span_of(place) == span_of(Place(node, row))
         assert facts(place, image, session.view, [])
+
+
+def test_twelve_owners_have_twelve_colours() -> None:
+    """Owners differ by hue in every theme."""
+    for theme in THEMES:
+        variables = _Variables({"primary": theme.primary})
+        hues = [_color(f"hue{n}", variables) for n in range(HUES)]
+        apart = sorted(color.hsl.h for color in hues)
+        assert min(b - a for a, b in pairwise(apart)) > 0.07
+        assert {round(color.hsl.l, 1) for color in hues} == {round(hues[0].hsl.l, 1)}

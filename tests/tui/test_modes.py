@@ -37,6 +37,11 @@ FOUND = [
 ]
 
 
+def kinds(d: Driver) -> list[str]:
+    """Kinds of the links that are listed."""
+    return [line.split()[1] for line in d.text("#list").splitlines() if line.strip()]
+
+
 @sizes
 def test_findings(size: tuple[int, int]) -> None:
     """Findings stand worst first with the words of their rule; enter shows the place."""
@@ -59,6 +64,15 @@ def test_findings(size: tuple[int, int]) -> None:
         assert d.path() == DATA
         assert "✗" in d.text("#tree")
         await d.press("E")
+        assert d.path() == FOUND[1].path
+        await d.press("u")
+        assert "✗ finding  ABI904" in d.text("#list")
+        await d.press("home", *["down"] * kinds(d).index("finding"), "enter")
+        assert d.app.current_mode == "findings"
+        assert "no definition" in d.text("#explain")
+        await d.press("u")
+        assert FOUND[1].path in d.text("#list").splitlines()[0]
+        await d.press("enter")
         assert d.path() == FOUND[1].path
         await d.press("2", "s", "s")
         assert "from error up" in d.text()
@@ -240,6 +254,9 @@ def test_unreadable_file(tmp_path: Path) -> None:
     async def story(d: Driver) -> None:
         assert "could not be opened" in d.text()
         assert "bad[red].bin" in d.text()
+        assert "✓ raw" in d.text()
+        assert "104 B in 1 piece from 0x0 to 0x68" in d.text()
+        assert "✗ kdump" in d.text()
         await d.press("r")
         assert "could not be opened" in d.text()
         await d.press("o")
@@ -367,12 +384,12 @@ def test_the_tree_fills_while_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @sizes
 def test_help_and_palette(size: tuple[int, int]) -> None:
-    """? lists the keys of the screen with their ids; the palette holds every action."""
+    """? lists the keys of the screen; the palette holds every action with its id."""
 
     async def story(d: Driver) -> None:
         await d.press("question_mark")
         assert "Keys of Explore" in d.text()
-        assert "ref.follow" in d.text() or size[0] < 100
+        assert "follow the pointer" in d.text()
         await d.press("escape", "ctrl+p")
         await d.type("bookmark")
         assert "bookmark" in d.text()

@@ -15,7 +15,7 @@ from khotool.tui import actions, editing, exports
 from khotool.tui.blank import state_lines
 from khotool.tui.keys import KEYS, spell
 from khotool.tui.screens.dialogs import Picker
-from khotool.tui.session import Change, Session
+from khotool.tui.session import Change, Cursor, Session
 from khotool.tui.shell import Follower, Shell
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
@@ -238,6 +238,14 @@ class ModeScreen(Follower):
     def under_cursor(self) -> dict[str, str]:
         """What can be copied by kind: ``value``, ``path``, ``address``."""
         return {}
+
+    def cursor_here(self) -> Cursor | None:
+        """The place that the line under the cursor is about."""
+        return self.session.cursor if self.session is not None else None
+
+    def action_links(self) -> None:
+        """List what the place is linked to, and go there."""
+        actions.open_links(self.shell, self.cursor_here())
 
     def action_marks(self) -> None:
         """List of bookmarks."""

@@ -153,7 +153,7 @@ class HexView(Widget, can_focus=True):
         if self.lines is None:
             return
         room = self.size.width - self._gutter_width() - 1
-        wanted = self.wanted_width or 16
+        wanted = self.wanted_width or (32 if room >= _columns(32) + NAMES else 16)
         width = next((w for w in WIDTHS[:0:-1] if w <= wanted and _columns(w) <= room), 8)
         if width != self.lines.width:
             self.lines.set_width(width)

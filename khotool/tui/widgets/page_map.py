@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from khotool.tui.cells import Cell, PageMap, Rows
-from khotool.tui.text import Line, size_text
+from khotool.tui.text import size_text
 from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTER = 16
