@@ -14,8 +14,6 @@ from khotool.errors import UsageError
 if TYPE_CHECKING:
     from khotool.lab.conformance import Result
 
-NAME = "test-kernel"
-HELP = "test the live update of a kernel, with KTAP output"
 EPILOG = """\
 examples:
   khotool test-kernel bzImage
