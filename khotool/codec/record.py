@@ -11,10 +11,12 @@ from khotool.absent import Absent
 from khotool.codec.base import Codec, as_number, pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
-from khotool.codec.tables import tail
+from khotool.codec.tables import tails
 from khotool.handover.labels import target_labels
+from khotool.handover.values import Link
 from khotool.model.node import Node, Span
 from khotool.structured import Table as Written
+from khotool.structured import Value
 
 # -- bytes to nodes ----------------------------------------------------------------------
 
@@ -31,16 +33,25 @@ class RecordCodec(Codec):
         assert node.field.points_to is not None
         reference = node.field.points_to
         compiled = walk.scene.struct(definition, reference.of)
+        if reference.shared:
+            first = walk.recorder.first_of(reference.of, node)
+            if first is not node:
+                node.reference, node.target = first.path, first.target
+                return
         record_at(walk, node, compiled, definition, holder_of(node, reference))
 
     # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of the record; the number where it leads nowhere."""
+        """The fields of the record; its path where it is shared; the number if it is nowhere."""
+        if node.reference:
+            return Link(node.reference)
         return node.value if node.target is None else lifter.fields(node)
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of the record."""
+        if pointer(field).shared and isinstance(table[field.label].raw, str):
+            return link_or_number(reader, field, table[field.label])
         inner = table if pointer(field).inline else table[field.label].table()
         return reader.record(definition, pointer(field).of, inner)
 
@@ -54,9 +65,11 @@ class RecordCodec(Codec):
     ) -> int:
         """The record in a preserved block of its own."""
         value, path = target_values(builder, definition, field, values, path)
+        if isinstance(value, Link):
+            return builder.places.record(value, path)
         if not isinstance(value, Mapping):
             return as_number(field, {field.label: value}, path)
-        return builder.place(builder.record(definition, pointer(field).of, value, path), path)
+        return place_record(builder, definition, pointer(field).of, value, path)
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
@@ -82,11 +95,26 @@ def record_at(
     walk.claim(node, address, compiled.size)
     node.format = definition.id
     values = record(walk, holder or node, compiled, data, address, definition)
-    if compiled.tail is not None:
-        tail(walk, node, compiled, definition, values)
+    tails(walk, node, compiled, definition, values)
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
+
+
+def place_record(
+    builder: Builder, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+) -> int:
+    """A record in a preserved block of its own; its address, which links to it may ask for."""
+    address = builder.place(builder.record(definition, struct, values, path), path)
+    builder.places.note(path, address)
+    return address
+
+
+def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
+    """The path of a record, or its address."""
+    if isinstance(given.raw, str) and given.raw.startswith("/"):
+        return Link(given.raw)
+    return reader.number(field, given)
 
 
 def target_values(

@@ -172,10 +172,9 @@ class Builder:
         numbers = self.resolve(definition, fields, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
         tail = b""
-        if compiled.tail is not None:
-            field, element = compiled.tail
+        for field, element in compiled.tails:
             known.add(field.label)
-            tail = self._tail(element, values.get(field.label), f"{path}/{field.label}")
+            tail += self._tail(element, values.get(field.label), f"{path}/{field.label}")
         for label in values:
             if label not in known:
                 why = f"{definition.id} has no such field"

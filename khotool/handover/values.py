@@ -46,9 +46,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A record of a list, by the path it has in the model."""
+    """A record, by the path it has in the model."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A physical address in the image that a handover is lifted from; it moves with its memory."""
+
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
