@@ -33,7 +33,7 @@ from khotool.model.region import MapRegion
 from khotool.pages.blocks import Blocks
 from khotool.structured import Table as Written
 
-LIMITS = Limits(nodes=1 << 40)
+MAP_LIMITS = Limits(nodes=1 << 40)
 
 MAP_OWNER = "/memory_map"
 WORD = 8
@@ -282,7 +282,7 @@ def _radix(builder: Builder, blocks: Blocks, depth: int, path: str) -> int:
         byteorder=geometry.prefix,
         allocate=lambda count: builder.take_pages(count, path),
         depth=depth,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, page in zip(places.tolist(), contents, strict=True):
         builder.write(place, memoryview(page))
@@ -310,7 +310,7 @@ def _chunks(
         element=builder.registry.compile(definition, CHUNK_ELEMENT, geometry).dtype,
         allocate_pages=lambda count: builder.take_pages(count, path),
         allocate_bitmaps=bitmaps,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, data in writes:
         builder.write(place, data)
@@ -330,7 +330,7 @@ def _trees(
         orders=order_count(definition, layout, geometry),
         allocate=lambda count: builder.take_pages(count, path),
         table=not listed,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, page in writes:
         builder.write(place, page.tobytes())

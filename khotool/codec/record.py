@@ -94,8 +94,18 @@ def record_at(
     node.target = Span(address, compiled.size)
     walk.claim(node, address, compiled.size)
     node.format = definition.id
+    use_structures(walk, compiled, definition)
     values = record(walk, holder or node, compiled, data, address, definition)
     tails(walk, node, compiled, definition, values)
+
+
+def use_structures(walk: Walk, compiled: CompiledStruct, definition: Definition) -> None:
+    """Note the definitions of the structs that a record consists of."""
+    structs = [compiled.struct.name]
+    structs += [placed.nested.struct.name for placed in compiled.fields if placed.nested]
+    structs += [element.struct.name for _, element in compiled.tails if element is not None]
+    for name in structs:
+        walk.recorder.use(walk.scene.owner_of_struct(definition, name))
 
 
 # -- nodes to a handover, and back to bytes ----------------------------------------------
@@ -106,7 +116,7 @@ def place_record(
 ) -> int:
     """A record in a preserved block of its own; its address, which links to it may ask for."""
     address = builder.place(builder.record(definition, struct, values, path), path)
-    builder.places.note(path, address)
+    builder.places.keep(path, address)
     return address
 
 

@@ -34,8 +34,9 @@ class StateCodec(PayloadCodec):
         assert node.field is not None
         reference = pointer(node.field)
         chosen = handler_format(walk, node, replace(reference, kind=Kind.STATE), reference.of)
-        if chosen is not None and chosen.content in chosen.structs:
+        if chosen is not None:
             walk.recorder.use(chosen)
+        if chosen is not None and chosen.content in chosen.structs:
             record_at(walk, node, walk.scene.content(chosen), chosen)
             return
         node.state = NodeState.UNKNOWN_FORMAT

@@ -217,8 +217,24 @@ class Builder:
             elif codec is not None:
                 numbers[field.label] = codec.build(self, definition, field, values, here)
             else:
-                numbers[field.label] = plain_value(field, values.get(field.label))
+                value = plain_value(field, values.get(field.label))
+                numbers[field.label] = self._embedded(definition, field, value, here)
         return numbers
+
+    def _embedded(self, definition: Definition, field: Field, value: Any, path: str) -> Any:
+        """The value of an embedded struct, or of several, as they are stored; others as given."""
+        if field.type is None or not field.type.struct:
+            return value
+        owner = self.registry.owner_of_struct(definition, field.type.struct)
+        fields = list(leaf_fields(owner.structs[field.type.struct].fields))
+        if isinstance(value, Mapping):
+            return {**value, **self.resolve(owner, fields, value, path)}
+        if isinstance(value, list):
+            return [
+                {**item, **self.resolve(owner, fields, item, f"{path}[{index}]")}
+                for index, item in enumerate(value)
+            ]
+        return value
 
     def _sized_array(
         self,

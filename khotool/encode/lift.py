@@ -26,8 +26,11 @@ from khotool.handover.values import (
     Payload,
     Rows,
 )
+from khotool.limits import Limits
+from khotool.maps import radix
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, NodeKind, Span
+from khotool.pages.blocks import Blocks
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
@@ -168,6 +171,18 @@ class Lifter:
             self._elements = element_places(self.image.tree)
         known = self._elements.get(struct, {})
         return Link(known[address].path) if address in known else address
+
+    def radix(self, address: int) -> Blocks:
+        """What a radix tree at a physical address holds."""
+        geometry, space = self.geometry, self.image.space
+        found = radix.walk(
+            lambda pages: space.gather(pages, geometry.page_size),
+            address,
+            page_shift=geometry.page_shift,
+            byteorder=geometry.prefix,
+            limits=Limits(),
+        )
+        return found.blocks
 
     # -- payload -------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Places:
         except KeyError:
             raise EncodeError(path, f"{link.path!r} is not a record") from None
 
-    def note(self, path: str, address: int) -> None:
+    def keep(self, path: str, address: int) -> None:
         """Note the physical address of the record of a pointer."""
         if self.kept:
             self.records[path] = address

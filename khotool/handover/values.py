@@ -36,6 +36,19 @@ class Payload:
     old: Array | None = None
 
 
+@dataclass(slots=True, eq=False)
+class PageTree:
+    """A radix tree of pages.
+
+    Args:
+        payload: the pages, block by block.
+        frames: its keys are page frame numbers; else they have a page order too.
+    """
+
+    payload: Payload
+    frames: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block of payload of a table's row: its bytes, and what it holds."""
