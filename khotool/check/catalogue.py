@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +9,7 @@ from importlib.resources import files
 
 from khotool.errors import UsageError
 from khotool.findings import Finding, Severity
+from khotool.structured.mistake import suggestion
 
 FAMILIES = {
     "FDT": "device tree containers",
@@ -71,9 +71,7 @@ def find_rule(name: str) -> Rule:
     by_name |= {rule.slug: rule for rule in known.values()}
     found = by_name.get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), by_name, 1)
-        hint = f"did you mean {by_name[near[0]].id}?" if near else "see khotool rules"
-        raise UsageError(f"no rule {name!r}; {hint}")
+        raise UsageError(f"unknown rule {name!r}{_hint(name)}")
     return found
 
 
@@ -104,4 +102,14 @@ def check_patterns(patterns: list[str]) -> None:
     """
     for pattern in patterns:
         if pattern.upper() != "ALL" and not any(matches(rule, pattern) for rule in rules()):
-            raise UsageError(f"{pattern!r} is no rule, family or slug; see khotool rules")
+            raise UsageError(f"unknown rule {pattern!r}{_hint(pattern)}")
+
+
+def _hint(name: str) -> str:
+    """The rules that a name may mean, else where rules are listed."""
+    begun = [rule for rule in rules() if name and rule.startswith(name.upper())]
+    if begun:
+        return f"; there is {', '.join(begun)}"
+    known = [word for rule in rules().values() for word in (rule.id, rule.slug)]
+    near = suggestion(name.upper(), known, near=True) or suggestion(name.lower(), known, near=True)
+    return near or "; 'khotool rules' lists them"

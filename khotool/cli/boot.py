@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from khotool.lab.kernelfile import KernelFile
     from khotool.render.boot import NotBooted
 
-NAME = "boot"
-HELP = "boot real kernels on images, and say what came back"
 EPILOG = """\
 examples:
   khotool boot image.elf --kernel bzImage

@@ -15,8 +15,6 @@ from khotool.errors import InputError
 if TYPE_CHECKING:
     from khotool.lab.capture import Captured
 
-NAME = "capture"
-HELP = "take a real image: run a kernel that preserves what a manifest says"
 EPILOG = """\
 examples:
   khotool capture --kernel bzImage -o image.elf                  a small scenario

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from khotool.render.findings import Checked
     from khotool.render.lines import Line
 
-NAME = "check"
-HELP = "look for faults, and say what a kernel would do"
 EPILOG = """\
 examples:
   khotool check image.elf.xz
-  khotool check vmcore --kernel 7.3               will 7.3 take it, and what is lost?
+  khotool check vmcore --kernel 7.3               would 7.3 accept it, and what is lost?
   khotool check vmcore --kernel 7.1 --kernel 7.3 --kernel next      upgrade and rollback
   khotool check vmcore --kernel arch/x86/boot/bzImage --assume-handler acme-nic-v1
   khotool check vmcore --kernel 7.3 --policy policy.toml
@@ -36,9 +34,9 @@ examples:
   khotool check vmcore --ignore MEM305 --fail-on warning
   khotool check vmcore --write-baseline known.json; khotool check vmcore --baseline known.json
 
-'khotool explain RULE' says what a rule means. Exit code 0: nothing at or above --fail-on, and
-every verdict is accept, or as --policy wants it. 1: a finding or a verdict that is not so.
-3: an image could not be read; the others of the batch are checked all the same.
+'khotool explain RULE' explains a rule. Exit code 0: no finding at or above --fail-on, and every
+verdict is accept or allowed by --policy. 1: otherwise. 3: an image could not be read; the other
+images are still checked.
 """
 
 FORMATS = ("text", "concise", "json", "sarif", "github", "junit", "markdown")
@@ -46,39 +44,46 @@ FORMATS = ("text", "concise", "json", "sarif", "github", "junit", "markdown")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="captures, dumps or manifests")
-    group = parser.add_argument_group("what counts")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="captures, full dumps or manifests"
+    )
+    group = parser.add_argument_group("what to report")
     add_kernel_options(group)
     group.add_argument(
         "--select",
         action="append",
         default=[],
         metavar="RULES",
-        help="only these: ids, beginnings of ids, slugs, separated by commas",
+        help="apply only these rules: ids, id prefixes or slugs, separated by commas",
     )
     group.add_argument(
-        "--ignore", action="append", default=[], metavar="RULES", help="all but these"
+        "--ignore", action="append", default=[], metavar="RULES", help="do not apply these rules"
     )
     group.add_argument(
         "--fail-on",
         choices=("error", "warning", "note", "never"),
         default="error",
-        help="lowest severity that gives exit code 1 (error); never: verdicts do not, either",
+        help="lowest severity that exits with 1 (default: error); never: verdicts do not either",
     )
-    group.add_argument("--baseline", metavar="FILE", help="leave out findings that it lists")
-    group.add_argument("--write-baseline", metavar="FILE", help="list today's findings in FILE")
+    group.add_argument("--baseline", metavar="FILE", help="hide the findings that FILE lists")
+    group.add_argument(
+        "--write-baseline", metavar="FILE", help="write the current findings to FILE"
+    )
     group.add_argument(
         "--suppress",
         action="append",
         default=[],
         metavar="FILE",
-        help="leave out findings that FILE (TOML) gives a reason and an end date for (repeat)",
+        help="hide findings that FILE (TOML) excuses with a reason and an end date (repeatable)",
     )
     group.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="images checked at the same time (1)"
+        "--jobs", type=int, default=1, metavar="N", help="images to check in parallel (default: 1)"
     )
     parser.add_argument(
-        "--output-format", choices=FORMATS, default="text", help="how findings are shown (text)"
+        "--output-format",
+        choices=FORMATS,
+        default="text",
+        help="format of the output (default: text)",
     )
     add_output_options(parser)
     add_image_options(parser)

@@ -16,7 +16,7 @@ class Command:
     Args:
         name: as typed.
         help: one line, as ``khotool --help`` shows it.
-        module: where ``add_arguments`` and ``run`` are; a command without module is not offered.
+        module: the module with ``add_arguments`` and ``run``; if it is missing, so is the command.
     """
 
     name: str
@@ -27,11 +27,8 @@ class Command:
 class CommandModule(Protocol):
     """What a module of a command holds.
 
-    ``NAME`` and ``HELP`` repeat the table; ``EPILOG``, if there, ends the command's help.
+    ``EPILOG``, if there, ends the command's help.
     """
-
-    NAME: str
-    HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare positional arguments and flags."""
@@ -47,32 +44,32 @@ def _command(name: str, text: str) -> Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    _command("dump", "show everything in an image as a tree"),
-    _command("pages", "list the preserved memory: ranges, order, owner"),
-    _command("identify", "say all that a physical address is"),
-    _command("hex", "show bytes field by field"),
-    _command("check", "look for faults, and say what a kernel would do"),
+    _command("dump", "show an image as a tree, with every pointer followed"),
+    _command("pages", "list preserved memory: ranges, orders, owners, totals"),
+    _command("identify", "tell what a physical address belongs to"),
+    _command("hex", "show bytes annotated field by field"),
+    _command("check", "find faults and predict what a kernel would do"),
     _command("diff", "compare two images"),
-    _command("encode", "make an image from a full dump or a manifest"),
-    _command("extract", "write out the contents of a memfd, region or sub-tree"),
-    _command("pack", "make a small image: metadata, and payload only on request"),
-    _command("convert", "write a handover in a different ABI version"),
-    _command("fixture", "build and check synthetic images from their recipes"),
-    _command("fuzz", "write damaged copies of an image, with what was changed"),
-    _command("capture", "take a real image: run a kernel that preserves what a manifest says"),
-    _command("boot", "boot real kernels on images, and say what came back"),
-    _command("test-kernel", "test the live update of a kernel, with KTAP output"),
-    _command("report", "write a report on an image as one HTML page"),
-    _command("fleet", "scan many images into tables, and ask about all of them"),
-    _command("tui", "explore an image in the terminal"),
-    _command("live", "look at the running host"),
-    _command("formats", "list and show the ABI definitions"),
-    _command("rules", "list the rules of check"),
-    _command("explain", "explain one rule"),
-    _command("graph", "show what files, devices and FLBs need of each other"),
-    _command("schema", "print the JSON Schema of a document"),
-    _command("config", "show the settings that apply, and where they come from"),
-    _command("man", "write manual pages"),
+    _command("encode", "build an image from a full dump or a manifest"),
+    _command("extract", "extract the contents of a memfd, region or sub-tree"),
+    _command("pack", "write a small image without payload, to share or archive"),
+    _command("convert", "rewrite an image for another kernel release"),
+    _command("fixture", "build and check synthetic images from recipes"),
+    _command("fuzz", "write damaged copies of an image to test decoders and kernels"),
+    _command("capture", "take a real image: boot a kernel in QEMU and let it hand over"),
+    _command("boot", "boot real kernels on images and compare what they restore"),
+    _command("test-kernel", "test live update of a kernel build; KTAP output"),
+    _command("report", "write a self-contained HTML report"),
+    _command("fleet", "scan many images into tables and query them"),
+    _command("tui", "browse, compare and edit images in the terminal"),
+    _command("live", "inspect the running host"),
+    _command("formats", "list, show, check and create ABI definitions"),
+    _command("rules", "list the rules that check applies"),
+    _command("explain", "explain a rule: what it means and what to do"),
+    _command("graph", "show dependencies between files, devices and FLBs"),
+    _command("schema", "print the JSON Schema of an output or input document"),
+    _command("config", "show the settings in effect and where they come from"),
+    _command("man", "write man pages"),
     _command("completion", "print a completion script for a shell"),
 )
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 
-NAME = "completion"
-HELP = "print a completion script for a shell"
 EPILOG = """\
 examples:
   eval "$(khotool completion bash)"                                        in ~/.bashrc
   eval "$(khotool completion zsh)"                                         in ~/.zshrc
   khotool completion fish > ~/.config/fish/completions/khotool.fish
 
-Commands, options and their values are completed, ids of rules and formats, releases, files, and
-paths of the image that is on the command line.
+Completes commands, options and their values, ids of rules and formats, releases, files, and paths
+inside the image on the command line.
 """
 
 BASH = r"""

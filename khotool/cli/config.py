@@ -8,16 +8,14 @@ from pathlib import Path
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json, write_lines
 
-NAME = "config"
-HELP = "show the settings that apply, and where they come from"
 EPILOG = """\
 examples:
   khotool config
   khotool config --json
-  khotool schema config > khotool.schema.json      for an editor that knows TOML
+  khotool schema config > khotool.schema.json      for editors that validate TOML
 
-Settings are in khotool.toml, or in [tool.khotool] of pyproject.toml; the nearest one from the
-working directory upwards applies. What is given on the command line goes before it:
+Settings come from khotool.toml or from [tool.khotool] of pyproject.toml, the nearest one from the
+working directory upwards. Options on the command line override them:
 
   select = ["MEM", "LUO"]       ignore = ["MEM305"]        fail-on = "warning"
   kernels = ["7.2", "7.3"]      formats = ["./formats"]    color = "never"

@@ -8,14 +8,12 @@ from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, progress
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
-NAME = "convert"
-HELP = "write a handover in a different ABI version"
 EPILOG = """\
 examples:
   khotool convert linux-6.19.elf --to 7.3 -o as-7.3.elf
   khotool convert vmcore --to kho-v3 -o as-7.1.elf
 
-What the other version cannot express is listed on standard error, and with --json in `lost`.
+What the other release cannot express is listed on stderr, and in 'lost' with --json.
 """
 
 
@@ -23,10 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     parser.add_argument(
-        "--to", required=True, metavar="ABI", help="kernel release or root string, such as 7.3"
+        "--to",
+        required=True,
+        metavar="ABI",
+        help="kernel release or root compatible, such as 7.3 or kho-v3",
     )
     add_memory_option(parser)
-    add_output_options(parser, json="a document about the image on stdout")
+    add_output_options(parser, json="print a description of the new image as JSON")
     add_image_options(parser)
 
 

@@ -13,17 +13,15 @@ if TYPE_CHECKING:
     from khotool.diff.changes import Comparison
     from khotool.model.image import Image
 
-NAME = "diff"
-HELP = "compare two images"
 EPILOG = """\
 examples:
-  khotool diff before.elf after.elf                 what changed, wherever it lies
-  khotool diff outgoing.elf vmcore --contents       what was lost or changed in flight
+  khotool diff before.elf after.elf                 what changed, regardless of addresses
+  khotool diff outgoing.elf vmcore --contents       what was lost or changed on the way
   khotool diff a b --only '/LUO/sessions[vm-alpha]' --ignore '/LUO/sessions[*]/files[*]/data/pos'
 
-Exit code 0 if equal, 1 if not, 5 if equal in what both images captured and something could not
-be compared. Physical addresses do not count unless --addresses is given. Flags on how to read an
-image hold for both.
+Exit code 0: equal. 1: different. 5: equal where both images have data, but something could not be
+compared. Physical addresses are ignored unless --addresses is given. Options for reading an image
+apply to both.
 """
 
 EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 5}
@@ -33,28 +31,36 @@ EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 5}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("old", metavar="A", help="capture, packed image, debugfs copy or model")
-    parser.add_argument("new", metavar="B", help="what to compare it with")
+    parser.add_argument("new", metavar="B", help="image to compare it with")
     parser.add_argument(
-        "--addresses", action="store_true", help="compare addresses and layout of lists too"
+        "--addresses", action="store_true", help="also compare addresses and the layout of lists"
     )
-    parser.add_argument("--pages", action="store_true", help="list preserved ranges that differ")
-    parser.add_argument("--contents", action="store_true", help="compare payload too")
-    parser.add_argument("--stat", action="store_true", help="count changes, do not list them")
+    parser.add_argument(
+        "--pages", action="store_true", help="list the preserved ranges that differ"
+    )
+    parser.add_argument("--contents", action="store_true", help="also compare payload")
+    parser.add_argument(
+        "--stat", action="store_true", help="count the changes instead of listing them"
+    )
     parser.add_argument(
         "--only",
         metavar="PATH",
         action="append",
         default=[],
-        help="report only this and what is below it; * matches a part of a name (repeat)",
+        help="report only this path and what is below it; * matches within a name (repeatable)",
     )
     parser.add_argument(
         "--ignore",
         metavar="PATH",
         action="append",
         default=[],
-        help="do not report this, nor what is below it (repeat)",
+        help="do not report this path or what is below it (repeatable)",
     )
-    parser.add_argument("--output-format", choices=("text", "json", "markdown"))
+    parser.add_argument(
+        "--output-format",
+        choices=("text", "json", "markdown"),
+        help="format of the output (default: text)",
+    )
     add_output_options(parser)
     add_image_options(parser)
 

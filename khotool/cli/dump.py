@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from khotool.model.image import Image, Node
     from khotool.render.lines import Line
 
-NAME = "dump"
-HELP = "show everything in an image as a tree"
 EPILOG = """\
 examples:
   khotool dump image.elf.xz
@@ -25,37 +23,40 @@ examples:
   khotool dump --json vmcore | jq '.luo.sessions[].name'
   khotool dump --json --full --blobs payload vmcore -o model.json
   khotool dump --dts vmcore /memblock | dtc -O dtb -o memblock.dtb
-  khotool dump --fdt board.dtb                    any device tree, with offsets and problems
+  khotool dump --fdt board.dtb                    any FDT, with offsets and problems
 
-PATH is a path as dump prints it; put it in quotes, brackets mean something to a shell.
+PATH is a path as dump prints it. Quote it: brackets are special to the shell.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument("path", metavar="PATH", nargs="?", help="show this part only")
-    group = parser.add_argument_group("what is shown")
-    group.add_argument("--summary", action="store_true", help="about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree, with rows")
-    group.add_argument("--rows", type=depth, metavar="N", help="rows of each table that are listed")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
+    group = parser.add_argument_group("what to show")
+    group.add_argument("--summary", action="store_true", help="show about ten lines")
+    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree to show")
+    group.add_argument("--rows", type=depth, metavar="N", help="rows to list of each table")
     group.add_argument(
-        "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
+        "--dts",
+        action="store_true",
+        help="print the root FDT, or the FDT at PATH, as device tree source",
     )
     group.add_argument(
         "--fdt",
         action="store_true",
-        help="any flattened device tree as it is: offsets, values, problems; PATH is a node",
-    )
-    group.add_argument("--hex", action="store_true", help="with --fdt: the bytes of its tokens")
-    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
-    group.add_argument(
-        "--full", action="store_true", help="with --json: everything that encode needs"
+        help="show any flattened device tree: offsets, values, problems; PATH is a node",
     )
     group.add_argument(
-        "--blobs", metavar="DIR", help="with --full: write memfd contents and regions into DIR"
+        "--hex", action="store_true", help="with --fdt: show the bytes of each token"
     )
-    add_output_options(parser)
+    group.add_argument(
+        "--full", action="store_true", help="with --json: include everything that encode needs"
+    )
+    group.add_argument(
+        "--blobs", metavar="DIR", help="with --full: write memfd contents and regions to DIR"
+    )
+    add_output_options(parser, compact=True)
     add_image_options(parser)
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, progress, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
-NAME = "encode"
-HELP = "make an image from a full dump or a manifest"
 EPILOG = """\
 examples:
   khotool dump --json --full vmcore > model.json
   khotool encode model.json -o same.elf                 same addresses, bit for bit
-  khotool encode model.json --mode fresh -o moved.elf   laid out anew
+  khotool encode model.json --mode fresh -o moved.elf   new addresses
   khotool encode model.json --mode fresh --memory 0x40000000+1G -o there.elf
-  khotool encode manifest.toml -o synthetic.elf         from a page of TOML
+  khotool encode manifest.toml -o synthetic.elf         from a manifest
 
-A manifest says what is handed over (sessions, files, regions); docs/reference/manifest.md
-explains every key. The smallest one:
+A manifest describes a handover (sessions, files, regions); docs/reference/manifest.md explains
+every key. A minimal one:
 
   abi = "7.3"
   [[session]]
@@ -37,27 +35,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         choices=("preserve", "fresh"),
-        help="keep the model's addresses, or allocate new ones (default: what the model has)",
+        help="keep the addresses of the model or allocate new ones (default: as the model says)",
     )
     parser.add_argument(
-        "--abi-set", metavar="RELEASE", help="write as this kernel release would, such as 7.3"
+        "--abi-set", metavar="RELEASE", help="write the formats of this kernel release, such as 7.3"
     )
     parser.add_argument(
         "--blobs",
         metavar="DIR",
-        help="payload that dump --blobs wrote (default: as the model says)",
+        help="directory with the payload that dump --blobs wrote (default: as the model says)",
     )
     parser.add_argument(
         "--contents",
         action="append",
         default=[],
         metavar="DIR",
-        help="folder from which a manifest may take contents, beside its own (repeat)",
+        help="directory that a manifest may read contents from, besides its own (repeatable)",
     )
     parser.add_argument(
-        "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
+        "--formats",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="directory with additional ABI definitions (repeatable)",
     )
     add_memory_option(parser)
+    add_limit_option(parser)
     add_output_options(parser, json="a document about the image on stdout")
 
 

@@ -7,8 +7,6 @@ import argparse
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json, write_lines
 
-NAME = "explain"
-HELP = "explain one rule"
 EPILOG = """\
 examples:
   khotool explain MEM302
@@ -18,7 +16,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("rule", metavar="RULE", help="id or slug, as khotool rules lists them")
+    parser.add_argument("rule", metavar="RULE", help="id or slug, as 'khotool rules' lists them")
     add_output_options(parser)
 
 

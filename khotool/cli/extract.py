@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     from khotool.extract.write import Tell, Written
     from khotool.model.image import Image, Node
 
-NAME = "extract"
-HELP = "write out the contents of a memfd, region or sub-tree"
 EPILOG = """\
 examples:
   khotool extract vmcore '/LUO/sessions[vm-alpha]/files[0x1]' -o guest.ram
   khotool extract vmcore '/memblock/regions[trace]' -o trace.bin
   khotool extract vmcore /memblock -o - | fdtdump -
-  khotool extract vmcore '/LUO/sessions[vm-alpha]' --all -o folder
+  khotool extract vmcore '/LUO/sessions[vm-alpha]' --all -o DIR
   khotool extract vmcore '/LUO/sessions[vm-alpha]/files[0x1]/data' --raw -o record.bin
 
-A memfd's holes stay holes. Bytes that are not in the capture are an error that lists where
-they are, unless --fill says what to put there.
+Holes of a memfd stay holes. Bytes that were not captured are an error that lists them, unless
+--fill tells what to write instead.
 """
 SHOWN = 20
 """Sentences about files of a folder that are written to stderr."""
@@ -60,19 +58,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
     parser.add_argument(
-        "path", metavar="PATH", nargs="?", default="/", help="what to write, as dump prints it"
-    )
-    parser.add_argument("--all", action="store_true", help="all payload below PATH, to a folder")
-    parser.add_argument(
-        "--raw", action="store_true", help="the record's own bytes, not the payload"
-    )
-    parser.add_argument(
-        "--fill", choices=("zero", "pattern"), help="write this where bytes are not captured"
+        "path",
+        metavar="PATH",
+        nargs="?",
+        default="/",
+        help="what to extract, a path as dump prints it",
     )
     parser.add_argument(
-        "--verify", type=sha256, metavar="SHA256", help="exit 1, and keep nothing, on a mismatch"
+        "--all", action="store_true", help="extract all payload below PATH into a directory"
     )
-    add_output_options(parser, json="a document about what was written on stdout")
+    parser.add_argument(
+        "--raw", action="store_true", help="extract the bytes of the record itself, not its payload"
+    )
+    parser.add_argument(
+        "--fill", choices=("zero", "pattern"), help="what to write for bytes that were not captured"
+    )
+    parser.add_argument(
+        "--verify",
+        type=sha256,
+        metavar="SHA256",
+        help="exit with 1 and write nothing if the contents do not match",
+    )
+    add_output_options(parser, json="print a description of what was written as JSON")
     add_image_options(parser)
 
 

@@ -6,40 +6,49 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
 
-NAME = "fixture"
-HELP = "build and check synthetic images from their recipes"
 VOLATILE = ("khotool", "path", "findings")
 """Keys of a dump that depend on the program or on where the file is, not on the image."""
 EPILOG = """\
 examples:
   khotool fixture build fixtures/good/7.2-two-sessions/recipe.toml -o image.elf
-  khotool fixture build fixtures/good          image.elf beside every recipe
-  khotool fixture check fixtures               build all in memory and compare
-  khotool fixture check fixtures --update      take what is built as what is expected
+  khotool fixture build fixtures/good          writes image.elf next to every recipe
+  khotool fixture check fixtures               builds all in memory and compares
+  khotool fixture check fixtures --update      accepts the results as expected
 
 A recipe is a manifest that may damage its image with [[mutate]]; docs/reference/manifest.md
-explains the keys. What is expected is beside it: expect/image.sha256, expect/dump.json and,
+explains the keys. The expected results are next to it: expect/image.sha256, expect/dump.json and,
 for a damaged image, expect/rules.txt with lines 'must RULE' and 'may RULE'.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("action", choices=("build", "check"), help="what to do")
-    parser.add_argument("places", metavar="RECIPE|DIR", nargs="+", help="recipes, or folders")
     parser.add_argument(
-        "--update", action="store_true", help="with check: rewrite what is expected"
+        "action",
+        choices=("build", "check"),
+        help="build images, or check that they are as expected",
     )
     parser.add_argument(
-        "--formats", action="append", default=[], metavar="DIR", help="further ABI definitions"
+        "places", metavar="RECIPE|DIR", nargs="+", help="recipes, or directories that contain them"
     )
+    parser.add_argument(
+        "--update", action="store_true", help="with check: update the expected results"
+    )
+    parser.add_argument(
+        "--formats",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="directory with additional ABI definitions (repeatable)",
+    )
+    add_limit_option(parser)
     add_output_options(parser, json=False)
 
 

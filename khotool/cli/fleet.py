@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from khotool.fleet.scan import Progress
     from khotool.fleet.settings import Settings
 
-NAME = "fleet"
-HELP = "scan many images into tables, and ask about all of them"
 EPILOG = """\
 examples:
   khotool fleet scan /srv/images -o scan --kernel 7.3 --label 'host=([^/]+)/[^/]+$'
@@ -258,11 +256,10 @@ def run_ask(args: argparse.Namespace) -> int:
         )
         return 0
     if args.question not in QUESTIONS:
-        from difflib import get_close_matches
+        from khotool.structured.mistake import suggestion
 
-        near = get_close_matches(args.question, QUESTIONS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(QUESTIONS)}"
-        raise UsageError(f"unknown question {args.question!r}; {hint}")
+        hint = suggestion(args.question, QUESTIONS)
+        raise UsageError(f"unknown question {args.question!r}{hint}")
     _tell_journals(args, store)
     write_answer(ask(store, QUESTIONS[args.question].sql), args)
     return 0

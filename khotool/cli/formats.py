@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.render.lines import Line
 
-NAME = "formats"
-HELP = "list and show the ABI definitions"
 EPILOG = """\
 examples:
   khotool formats list
@@ -28,14 +26,14 @@ examples:
   khotool formats list --formats ./my-formats
   khotool formats new acme-nic-v1 -o my-formats/acme-nic-v1.toml
   khotool formats diff old/demo.toml new/demo.toml
-  khotool formats check ./my-formats                        file, line and reason of every mistake
+  khotool formats check ./my-formats                        all mistakes, with file and line
   khotool formats import vmlinux demo_ser --kind file -o my-formats/demo.toml
   khotool formats header memfd-v2 -o memfd.h
-  khotool formats versions vmlinux                          what will this kernel take over?
+  khotool formats versions vmlinux                          what can this kernel take over?
   khotool formats versions --kernel 7.3
 
-Definitions are those that khotool ships, then those of installed packages, of the user's folder
-~/.config/khotool/formats, of folders in KHOTOOL_FORMATS, and of --formats; a later one wins.
+Definitions come from khotool itself, installed packages, ~/.config/khotool/formats, the directories
+in KHOTOOL_FORMATS, and --formats; a later one replaces an earlier one of the same id.
 """
 
 FURTHER = ("new", "check", "diff", "btf", "import", "header", "versions")
@@ -45,15 +43,21 @@ FURTHER = ("new", "check", "diff", "btf", "import", "header", "versions")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="all definitions", allow_abbrev=False)
-    listing.add_argument("--kind", metavar="KIND", help="only of this kind: root, entry, file, ...")
+    listing = actions.add_parser("list", help="list all definitions", allow_abbrev=False)
     listing.add_argument(
-        "--status", metavar="STATUS", help="only of this status: merged, queued, development, ..."
+        "--kind", metavar="KIND", help="list only this kind: root, entry, file, ..."
     )
-    show = actions.add_parser("show", help="one definition with its layout", allow_abbrev=False)
-    show.add_argument("id", metavar="ID", help="as formats list prints it")
+    listing.add_argument(
+        "--status", metavar="STATUS", help="list only this status: merged, queued, development, ..."
+    )
+    show = actions.add_parser("show", help="show a definition and its layout", allow_abbrev=False)
+    show.add_argument("id", metavar="ID", help="id as formats list prints it")
     show.add_argument(
-        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+        "--page-size",
+        type=page_size,
+        default=4096,
+        metavar="N",
+        help="page size: 4K, 16K or 64K (default: 4K)",
     )
     for sub in (listing, show):
         sub.add_argument(
@@ -61,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="DIR",
             action="append",
             default=[],
-            help="folder of further definitions (repeat)",
+            help="directory with additional ABI definitions (repeatable)",
         )
         add_output_options(sub)
     for name in FURTHER:
@@ -95,17 +99,18 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
     """The table of definitions."""
     from khotool.abi.definition import Kind
     from khotool.abi.load import STATUSES
+    from khotool.structured.mistake import suggestion
 
     found = list(registry)
     if args.status is not None:
         if args.status not in STATUSES:
-            raise UsageError(f"--status {args.status}: expected one of {', '.join(STATUSES)}")
+            raise UsageError(f"--status {args.status}{suggestion(args.status, STATUSES)}")
         found = [definition for definition in found if definition.status == args.status]
     if args.kind is not None:
         if args.kind not in [str(kind) for kind in Kind]:
-            raise UsageError(f"--kind {args.kind}: expected one of {', '.join(Kind)}")
+            raise UsageError(f"--kind {args.kind}{suggestion(args.kind, Kind)}")
         found = [definition for definition in found if definition.kind == args.kind]
-    # What kernels speak comes first; postings and plans behind it.
+    # Merged definitions come first, then postings and plans.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
     if args.json:
         from khotool.document.dump import head

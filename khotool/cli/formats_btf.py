@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.options import add_output_options, page_size
+from khotool.cli.options import add_limit_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_text
 from khotool.errors import InputError, UsageError
 
@@ -21,14 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel",
         metavar="RELEASE",
-        help="release whose ABI set is compared; else the set that fits best",
+        help="compare with the ABI set of this release (default: the set that fits best)",
     )
     parser.add_argument(
-        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+        "--page-size",
+        type=page_size,
+        default=4096,
+        metavar="N",
+        help="page size: 4K, 16K or 64K (default: 4K)",
     )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import write_json, write_text
 from khotool.errors import UsageError
 
@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         metavar="DIR",
         nargs="*",
-        help="folders of definitions, or single files (default: shipped ones and the user's)",
+        help="directories of definitions, or single files (default: all that khotool uses)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 

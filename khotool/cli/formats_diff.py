@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_output_options, page_size
+from khotool.cli.options import add_limit_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_text
 
 if TYPE_CHECKING:
@@ -21,13 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "old", metavar="A", help="id of a definition, such as memfd-v1, or a TOML file"
     )
-    parser.add_argument("new", metavar="B", help="id or file of another, such as memfd-v2")
+    parser.add_argument("new", metavar="B", help="id or file to compare it with, such as memfd-v2")
     parser.add_argument(
-        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+        "--page-size",
+        type=page_size,
+        default=4096,
+        metavar="N",
+        help="page size: 4K, 16K or 64K (default: 4K)",
     )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 
@@ -41,14 +49,11 @@ def named(name: str, known: Registry) -> tuple[Definition, Registry]:
     """
     from khotool.abi.load import load_definition
     from khotool.abi.registry import Registry
-    from khotool.errors import InputError
+    from khotool.memory.regular import read_regular
 
     if not name.endswith(".toml"):
         return known.get(name), known
-    try:
-        raw = Path(name).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}; name a definition that exists") from None
+    raw = read_regular(name, advice="name a definition that exists")
     definition = load_definition(raw, name)
     return definition, Registry([*known, definition])
 

@@ -12,12 +12,20 @@ HELP = "write a definition as a C header"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("id", metavar="ID", help="as formats list prints it")
+    parser.add_argument("id", metavar="ID", help="id as formats list prints it")
     parser.add_argument(
-        "--page-size", type=page_size, default=4096, metavar="N", help="4K, 16K or 64K"
+        "--page-size",
+        type=page_size,
+        default=4096,
+        metavar="N",
+        help="page size: 4K, 16K or 64K (default: 4K)",
     )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="directory with additional ABI definitions (repeatable)",
     )
     add_output_options(parser, json=False)
 

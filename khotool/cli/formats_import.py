@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
 from khotool.errors import UsageError
 
@@ -27,9 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "struct",
         metavar="STRUCT",
         nargs="*",
-        help="structs, the content first; what they embed comes with them",
+        help="structs to import, the record itself first; embedded ones are included",
     )
-    parser.add_argument("--btf", metavar="FILE", help="FILE, before or after the structs")
+    parser.add_argument(
+        "--btf", metavar="FILE", help="the same as FILE, for use before or after the structs"
+    )
     parser.add_argument(
         "--id", metavar="ID", default="", help="id of the definition (default: name of the struct)"
     )
@@ -37,15 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         metavar="KIND",
         default="structure",
-        help="root, entry, node, file, flb, structure or boot (structure)",
+        help="root, entry, node, file, flb, structure or boot (default: structure)",
     )
     parser.add_argument(
         "--formats",
         metavar="DIR",
         action="append",
         default=[],
-        help="further definitions whose structs may be embedded (repeat)",
+        help="directory with definitions whose structs may be embedded (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser, json=False)
 
 

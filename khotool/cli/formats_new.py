@@ -31,10 +31,12 @@ HEADING = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "id", metavar="NAME", help="string that the kernel matches, such as acme-nic-v1"
+        "id", metavar="NAME", help="compatible string that the kernel matches, such as acme-nic-v1"
     )
-    parser.add_argument("--kind", choices=KINDS, default="file", help="who reads it (file)")
-    parser.add_argument("--struct", metavar="NAME", help="its record (from the string)")
+    parser.add_argument(
+        "--kind", choices=KINDS, default="file", help="kind of the definition (default: file)"
+    )
+    parser.add_argument("--struct", metavar="NAME", help="name of the record (default: from NAME)")
     add_output_options(parser, json=False)
 
 

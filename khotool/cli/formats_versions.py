@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
@@ -23,11 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel",
         metavar="RELEASE",
-        help="its release, if the file does not say; alone, what khotool knows of the release",
+        help="release of FILE if it does not tell; without FILE, what is known of it",
     )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from khotool.fixture.fuzz import Mutant
     from khotool.model.image import Image
 
-NAME = "fuzz"
-HELP = "write damaged copies of an image, with what was changed"
 EPILOG = """\
 examples:
   khotool fuzz image.elf.xz -n 100 --seed 1 -o mutants/
@@ -27,11 +25,11 @@ examples:
   khotool fuzz --abi 7.2 -n 20 --kernel 7.3 -o mutants/
   khotool fuzz image.elf.xz -n 100 --boot bzImage -o found/
 
-mutants/manifest.json lists for each image the mutations, as a recipe has them, the rules of
-khotool check that fire on it and not on the original, and the verdict of a kernel. The same seed
-gives the same images. Without IMAGE, --abi names the ABI set of an image that is made up.
-With --boot each image is booted on a real kernel under QEMU; only those are written that harm the
-kernel or end otherwise than predicted, each with the smallest change that does it.
+mutants/manifest.json lists for each image its mutations, in the syntax of a recipe, the rules that
+fire on it and not on the original, and the verdict of a kernel. The same seed gives the same
+images. Without IMAGE, --abi names the ABI set of a synthetic image to damage. With --boot each
+image is booted on a real kernel under QEMU; only images that harm the kernel or contradict the
+prediction are written, each reduced to the smallest change that does so.
 """
 
 
@@ -40,15 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE", nargs="?", help="capture, full dump or manifest; or give --abi"
     )
-    parser.add_argument("-n", "--count", type=int, default=10, metavar="N", help="images to write")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choices (0)")
     parser.add_argument(
-        "--most", type=int, default=1, metavar="N", help="mutations in one image at most (1)"
+        "-n",
+        "--count",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of images to write (default: 10)",
     )
     parser.add_argument(
-        "--kernel", metavar="RELEASE", help="whose verdict is listed (that of the image)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the random choices (default: 0)"
     )
-    parser.add_argument("--boot", metavar="FILE", help="boot each on this kernel, and compare")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=1,
+        metavar="N",
+        help="maximum number of mutations per image (default: 1)",
+    )
+    parser.add_argument(
+        "--kernel",
+        metavar="RELEASE",
+        help="kernel whose verdict is listed (default: the image's own)",
+    )
+    parser.add_argument(
+        "--boot", metavar="FILE", help="boot each image on this kernel and compare with the verdict"
+    )
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
     add_image_options(parser)
@@ -74,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows = []
+    _remove_earlier(folder)
     with progress(args) as report:
         image = image_to_damage(args, report)
         base = pack_image(image)
@@ -93,6 +109,15 @@ def run(args: argparse.Namespace) -> int:
     _write_manifest(folder, args, kernel, rows)
     note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
     return 0
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove the images of an earlier run, which the new manifest would not describe."""
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        for image in folder.glob("mutant-[0-9][0-9][0-9][0-9][0-9].elf"):
+            image.unlink()
+        manifest.unlink()
 
 
 def _row(name: str, mutant: Mutant) -> dict[str, Any]:

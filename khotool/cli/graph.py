@@ -8,15 +8,13 @@ from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines, write_text
 from khotool.errors import UsageError
 
-NAME = "graph"
-HELP = "show what files, devices and FLBs need of each other"
 EPILOG = """\
 examples:
-  khotool graph vmcore                          a tree, with a number for the order of restore
+  khotool graph vmcore                          a tree, numbered in restore order
   khotool graph vmcore --dot | dot -Tsvg > needs.svg
   khotool graph vmcore --json | jq .cycles
 
-A line needs those below it, and its number is higher than theirs. Exit code 1: there is a cycle,
+Each line depends on the lines below it, which are restored first. Exit code 1: there is a cycle,
 which no order can restore.
 """
 
@@ -24,7 +22,9 @@ which no order can restore.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
-    parser.add_argument("--dot", action="store_true", help="a graph for graphviz instead of a tree")
+    parser.add_argument(
+        "--dot", action="store_true", help="print a Graphviz graph instead of a tree"
+    )
     add_output_options(parser)
     add_image_options(parser)
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from khotool.model.annotate import Piece
     from khotool.model.image import Image, Span
 
-NAME = "hex"
-HELP = "show bytes field by field"
 EPILOG = """\
 examples:
   khotool hex vmcore '/LUO/sessions[vm-alpha]'           the record of a session
@@ -32,12 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "where",
         metavar="PATH|ADDR[+LEN]",
-        help="a path as dump prints it, or a physical address; without LEN up to the page's end",
+        help="path as dump prints it, or physical address; without LEN, up to the end of the page",
     )
-    group = parser.add_argument_group("what is shown")
-    group.add_argument("--plain", action="store_true", help="bytes alone, 16 a row")
-    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
-    add_output_options(parser)
+    group = parser.add_argument_group("what to show")
+    group.add_argument("--plain", action="store_true", help="show only bytes, 16 per row")
+    add_output_options(parser, compact=True)
     add_image_options(parser)
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from khotool.model.image import Image
     from khotool.render.lines import Line
 
-NAME = "identify"
-HELP = "say all that a physical address is"
 EPILOG = """\
 examples:
   khotool identify vmcore 0x772000
@@ -29,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     parser.add_argument(
-        "addresses", metavar="ADDR", nargs="+", help="physical address, or #PFN (quote it)"
+        "addresses", metavar="ADDR", nargs="+", help="physical address, or #PFN (quoted)"
     )
     add_output_options(parser)
     add_image_options(parser)

@@ -19,19 +19,19 @@ def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         action="append",
         default=[],
         metavar="KERNEL",
-        help="add the verdict of a release, of 'next', or of a vmlinux, bzImage or Image (repeat)",
+        help="predict what this kernel would do: a release, 'next', or a kernel file (repeatable)",
     )
     parser.add_argument(
         "--assume-handler",
         action="append",
         default=[],
         metavar="HANDLER",
-        help="take the kernels to have this file handler, such as one out of tree (repeat)",
+        help="assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
     )
     parser.add_argument(
         "--policy",
         metavar="FILE",
-        help="handlers (TOML) that are mandatory or optional, and the verdict by them",
+        help="TOML file with the handlers that are mandatory or optional; the verdict follows it",
     )
 
 

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from khotool.model.image import Image
     from khotool.render.lines import Line
 
-NAME = "live"
 DIRECTIONS = ("in", "out")
 """Names of the roots of a running kernel, as debugfs has them."""
-HELP = "look at the running host"
 EPILOG = """\
 examples:
   khotool live --why                  what this host lets khotool read, and what is missing
@@ -46,49 +44,56 @@ HOST = "/"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("path", metavar="PATH", nargs="?", help="show this part only")
-    group = parser.add_argument_group("what is shown")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
+    group = parser.add_argument_group("what to show")
     group.add_argument(
-        "--why", action="store_true", help="list what reading needs, and what this host has of it"
+        "--why",
+        action="store_true",
+        help="list what is needed to read the host, and what of it this host has",
     )
     group.add_argument(
-        "--booted", action="store_true", help="was this boot a live update? exit code 0 if it was"
+        "--booted",
+        action="store_true",
+        help="tell whether this boot was a live update; exit code 0 if it was",
     )
-    group.add_argument("--summary", action="store_true", help="about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree, with rows")
-    group.add_argument("--rows", type=depth, metavar="N", help="rows of each table that are listed")
+    group.add_argument("--summary", action="store_true", help="show about ten lines")
+    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree to show")
+    group.add_argument("--rows", type=depth, metavar="N", help="rows to list of each table")
     group.add_argument(
-        "--dts", action="store_true", help="device tree source of the root, or of the tree at PATH"
+        "--dts",
+        action="store_true",
+        help="print the root FDT, or the FDT at PATH, as device tree source",
     )
-    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
     group.add_argument(
-        "--pack", metavar="FILE", help="write the metadata as a packed image, and show nothing"
+        "--pack", metavar="FILE", help="write the metadata to a packed image instead of showing it"
     )
-    group.add_argument("--anonymize", action="store_true", help="with --pack: names as hashes")
-    add_output_options(parser)
+    group.add_argument(
+        "--anonymize", action="store_true", help="with --pack: replace names by hashes"
+    )
+    add_output_options(parser, compact=True)
     group = parser.add_argument_group("reading the host")
     group.add_argument(
         "--root",
         type=root,
         metavar="in|out|ADDR",
-        help="what the kernel was handed, what it hands over, or a root's address",
+        help="what the kernel received, what it will hand over, or the address of a root",
     )
-    group.add_argument(
-        "--no-memory", action="store_true", help="read debugfs only, and leave memory alone"
-    )
+    group.add_argument("--no-memory", action="store_true", help="read only debugfs, not memory")
     group.add_argument(
         "--scan",
         action="store_true",
-        help="look through all memory for what nothing names; takes long",
+        help="search all memory for structures that nothing points to; slow",
     )
     group.add_argument(
-        "--debugfs", metavar="DIR", help="the kho folder, where debugfs is mounted elsewhere"
+        "--debugfs",
+        metavar="DIR",
+        help="the kho directory, if debugfs is not mounted at /sys/kernel/debug",
     )
     group.add_argument(
         "--host",
         metavar="DIR",
         default=HOST,
-        help="root folder of the host, as a container mounts it; default /",
+        help="root directory of the host as a container sees it (default: /)",
     )
     add_decoding_options(group)
     parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])

@@ -9,8 +9,6 @@ from khotool.cli.options import add_output_options
 from khotool.cli.output import note
 from khotool.errors import InputError
 
-NAME = "man"
-HELP = "write manual pages"
 EPILOG = """\
 examples:
   khotool man ~/.local/share/man/man1       then: man khotool-dump
@@ -20,7 +18,9 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("folder", metavar="DIR", help="where they are written; made if missing")
+    parser.add_argument(
+        "folder", metavar="DIR", help="directory to write them to; created if missing"
+    )
     add_output_options(parser, json=False, output=False)
 
 

@@ -1,4 +1,4 @@
-"""Flags that commands share, and what they mean."""
+"""Options that several commands share, and their value types."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ T = TypeVar("T")
 
 SUFFIXES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 PAGE_SIZES = "4K, 16K or 64K"
+LEAST_MEMORY = 64 << 20
+"""Bytes of data that the interpreter and the libraries take before an image is opened."""
 
 
 def number(text: str) -> int:
     """A decimal or 0x number, with an optional suffix K, M, G or T of powers of 1024.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not such a number.
     """
     match = re.fullmatch(r"(?i)(0x[0-9a-f_]+|[0-9][0-9_]*)([kmgt]?)(?:i?b)?", text.strip())
     if match is None:
@@ -35,7 +37,7 @@ def address(text: str) -> int:
     """A physical address below 2**64, hexadecimal with 0x or decimal.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a valid value.
     """
     try:
         value = number(text)
@@ -59,17 +61,17 @@ def root(text: str) -> int | str:
 
 
 def page_size(text: str) -> int:
-    """Bytes of a page: a power of two from 4096 to 65536.
+    """Bytes of a page, of the sizes that kernels with KHO can have.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a valid value.
     """
     try:
         value = number(text)
     except ValueError:
         value = 0
-    if not 4096 <= value <= 1 << 16 or value & (value - 1):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a page size, {PAGE_SIZES}")
+    if value not in (4096, 16384, 65536):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a page size of {PAGE_SIZES}")
     return value
 
 
@@ -77,7 +79,7 @@ def area(text: str) -> tuple[int, int]:
     """``ADDR+LEN``: physical address and bytes.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a valid value.
     """
     start, plus, size = text.partition("+")
     try:
@@ -104,7 +106,7 @@ def limits(text: str) -> Limits | None:
     """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``.
 
     Raises:
-        argparse.ArgumentTypeError: an unknown name, or no number.
+        argparse.ArgumentTypeError: an unknown name or an invalid number.
     """
     names = [field.name for field in fields(Limits)]
     if text == "show":
@@ -122,11 +124,15 @@ def limits(text: str) -> Limits | None:
             raise argparse.ArgumentTypeError(
                 f"{part!r}: expected one of {', '.join(names)} with a number above 0"
             )
+    if chosen.get("memory", LEAST_MEMORY) < LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"memory={chosen['memory']}: khotool itself needs {LEAST_MEMORY >> 20}M"
+        )
     return Limits(**chosen)
 
 
 class LimitAction(argparse.Action):
-    """Keep the limits, or print those that hold by default."""
+    """Store the limits, or print the defaults for ``show``."""
 
     def __call__(
         self,
@@ -135,7 +141,7 @@ class LimitAction(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        """Print and leave for ``show``."""
+        """Print the defaults and exit if there are no values."""
         if values is None:
             for field in fields(Limits):
                 print(f"{field.name:8} {getattr(Limits(), field.name) or 'no limit'}")
@@ -143,11 +149,28 @@ class LimitAction(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class CompactAction(argparse.Action):
+    """Ask for JSON, on one line."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Set both."""
+        namespace.json = namespace.compact = True
+
+
 def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
-    """A value outside of argparse, such as a positional one.
+    """Convert a value that argparse does not, such as part of a positional argument.
 
     Raises:
-        UsageError: as ``convert`` says.
+        UsageError: ``convert`` refuses the text.
     """
     from khotool.errors import UsageError
 
@@ -158,18 +181,23 @@ def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Flags that say how to read a capture."""
+    """Add the options that tell how to read a capture."""
     group = parser.add_argument_group("reading the image")
     group.add_argument(
         "--root",
         type=root,
         metavar="ADDR",
-        help="address of the KHO root, or name of a tree in a debugfs copy",
+        help="address of the KHO root, or the name of a tree in a debugfs copy",
     )
-    group.add_argument("--page-size", type=page_size, metavar="N", help=f"{PAGE_SIZES}")
+    group.add_argument(
+        "--page-size", type=page_size, metavar="N", help=f"page size of the kernel: {PAGE_SIZES}"
+    )
     group.add_argument("--endian", choices=("le", "be"), help="byte order of the kernel")
     group.add_argument(
-        "--base", type=address, metavar="ADDR", help="address of a raw file's first byte"
+        "--base",
+        type=address,
+        metavar="ADDR",
+        help="physical address of the first byte of a raw file",
     )
     group.add_argument(
         "--scratch",
@@ -177,75 +205,98 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR+LEN",
         action="append",
         default=[],
-        help="a scratch area (repeat)",
+        help="a scratch area (repeatable)",
     )
     group.add_argument(
-        "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho of the same moment"
+        "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho taken at the same moment"
     )
     add_decoding_options(group)
 
 
 def add_decoding_options(group: argparse._ArgumentGroup) -> None:
-    """Flags that say by which definitions, and how far, an image is decoded."""
+    """Add the options that select definitions and bound decoding."""
     group.add_argument(
         "--abi",
         type=abi,
         metavar="ID[=LAYOUT]",
         action="append",
         default=[],
-        help="read with this definition or layout (repeat)",
+        help="use this definition or layout instead of the detected one (repeatable)",
     )
     group.add_argument(
         "--formats",
         metavar="DIR",
         action="append",
         default=[],
-        help="folder of further definitions (repeat)",
+        help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(group)
     group.add_argument(
+        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
+    )
+
+
+def add_limit_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that bounds decoding and the command as a whole."""
+    parser.add_argument(
         "--limit",
         type=limits,
         action=LimitAction,
         metavar="NAME=N,...",
         default=Limits(),
-        help="nodes, depth, chain, bytes, scan; seconds, memory, written of the command; "
-        "'show' prints them all",
-    )
-    group.add_argument(
-        "--strict", action="store_true", help="exit 1 if there is a warning or an ambiguity"
+        help="bound decoding (nodes, depth, chain, bytes, scan) or the command (seconds, memory, "
+        "written); 'show' prints the defaults",
     )
 
 
 def add_output_options(
-    parser: argparse.ArgumentParser, *, json: bool | str = True, output: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    json: bool | str = True,
+    compact: bool = False,
+    output: bool = True,
 ) -> None:
-    """Flags that say where the answer goes and how it looks."""
+    """Add the options for the destination and the style of the output."""
     group = parser.add_argument_group("output")
     if json:
-        text = json if isinstance(json, str) else "JSON instead of text"
+        text = json if isinstance(json, str) else "print JSON instead of text"
         group.add_argument("--json", action="store_true", help=text)
+    if compact:
+        group.add_argument(
+            "--compact", action=CompactAction, help="print JSON on one line; implies --json"
+        )
     if output:
-        group.add_argument("-o", "--output", metavar="FILE", help="write to FILE, all or nothing")
+        group.add_argument(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="write to FILE; it is replaced only when complete",
+        )
     group.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="colours; NO_COLOR and FORCE_COLOR are honoured",
+        help="use colours (default: auto); NO_COLOR and FORCE_COLOR are honoured",
     )
-    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters only")
+    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters")
     group.add_argument(
         "--no-pager",
         dest="pager",
         action="store_false",
-        help="do not show long output on a terminal with a pager",
+        help="do not use a pager for long output on a terminal",
     )
-    group.add_argument("--progress", choices=("auto", "never"), default="auto")
-    group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
-    group.add_argument("-v", "--verbose", action="store_true", help="more notes on stderr")
+    group.add_argument(
+        "--progress",
+        choices=("auto", "never"),
+        default="auto",
+        help="show progress on a terminal (default: auto)",
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
+    group.add_argument("-v", "--verbose", action="store_true", help="print more notes on stderr")
 
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
-    """What the flags of ``add_image_options`` say."""
+    """The values of the options of ``add_image_options``."""
     from khotool.discovery.options import OpenOptions
 
     return OpenOptions(

@@ -8,8 +8,6 @@ from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress
 from khotool.cli.written import describe_written, image_output
 
-NAME = "pack"
-HELP = "make a small image: metadata, and payload only on request"
 EPILOG = """\
 examples:
   khotool pack vmcore -o small.elf                 metadata only: no guest memory leaves the host
@@ -23,11 +21,15 @@ The packed image dumps and checks like the original.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument("--payload", action="store_true", help="keep the contents of what is kept")
     parser.add_argument(
-        "--anonymize", action="store_true", help="replace session and region names by hashes"
+        "--payload", action="store_true", help="keep the payload too (guest memory!)"
     )
-    add_output_options(parser, json="a document about the image on stdout")
+    parser.add_argument(
+        "--anonymize",
+        action="store_true",
+        help="replace the names of sessions and regions by hashes",
+    )
+    add_output_options(parser, json="print a description of the new image as JSON")
     add_image_options(parser)
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from khotool.model.image import Image
     from khotool.render.pages import Selection
 
-NAME = "pages"
-HELP = "list the preserved memory: ranges, order, owner"
 EPILOG = """\
 examples:
   khotool pages vmcore
@@ -30,26 +28,29 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    group = parser.add_argument_group("what is shown")
-    group.add_argument("--summary", action="store_true", help="totals only, no ranges")
+    group = parser.add_argument_group("what to show")
+    group.add_argument("--summary", action="store_true", help="show only totals")
     group.add_argument(
         "--by",
         choices=("session", "handler", "owner", "entry"),
-        help="sizes in groups instead of ranges",
+        help="show sizes by group instead of ranges",
     )
-    group.add_argument("--csv", action="store_true", help="CSV instead of text")
-    group.add_argument("--unowned", action="store_true", help="only what has no owner")
+    group.add_argument("--csv", action="store_true", help="print CSV")
     group.add_argument(
-        "--unpreserved", action="store_true", help="what is claimed and not preserved, instead"
+        "--unowned", action="store_true", help="show only preserved pages without an owner"
+    )
+    group.add_argument(
+        "--unpreserved",
+        action="store_true",
+        help="show pages that are referenced but not preserved",
     )
     group.add_argument(
         "--unclaimed",
         action="store_true",
-        help="instead: what the running kernel was handed and has not claimed yet",
+        help="show pages that the running kernel received and has not claimed yet",
     )
-    group.add_argument("--owner", metavar="PATH", help="only what belongs to PATH or below it")
-    group.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
-    add_output_options(parser)
+    group.add_argument("--owner", metavar="PATH", help="show only pages owned by PATH or below it")
+    add_output_options(parser, compact=True)
     add_image_options(parser)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import NoReturn
 
 from khotool.cli.commands import COMMANDS, Command, available, load
@@ -14,29 +13,33 @@ DESCRIPTION = "Decode, encode, diff and validate Linux kexec handover (KHO) and 
 EPILOG = """\
 examples:
   khotool dump image.elf.xz                  the whole handover as a tree
-  khotool dump --summary vmcore              ten lines
-  khotool dump --json vmcore | jq .luo       for scripts
-  khotool pages --unowned vmcore             preserved pages that nothing reaches
-  khotool identify vmcore 0x772000           what is at this address
+  khotool dump --summary vmcore              the same in about ten lines
+  khotool dump --json vmcore | jq .luo       JSON for scripts
+  khotool pages --unowned vmcore             preserved pages without an owner (leaks)
+  khotool identify vmcore 0x772000           what this address belongs to
+  khotool check vmcore --kernel 7.3          would Linux 7.3 accept it?
+  khotool tui vmcore                         browse it
 
-exit codes: 0 done, 1 findings or differences, 2 usage, 3 input, 4 internal error, 130 interrupted
-IMAGE is a core file, a kdump, raw or LiME memory, a copy of /sys/kernel/debug/kho, or one device
-tree; each may be compressed. 'khotool COMMAND --help' shows the flags and examples of a command.
+IMAGE is an ELF core, a kdump, a raw or LiME memory file, a copy of /sys/kernel/debug/kho, or a
+flattened device tree, compressed or not. 'khotool COMMAND --help' shows options and examples.
+
+Exit codes: 0 success, 1 findings or differences, 2 usage error, 3 unreadable input, 4 internal
+error, 130 interrupted.
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are khotool's one line with exit code 2."""
+    """A parser that reports an error in one line, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of printing usage and leaving."""
+        """Raise UsageError instead of printing the usage and exiting."""
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
     def parse(self, words: list[str]) -> argparse.Namespace:
         """Parse the words of a command; options may be between positional arguments.
 
         Raises:
-            UsageError: with the nearest option for one that is not known.
+            UsageError: an unknown option, with the closest known one.
         """
         if any(_takes_the_rest(action) for action in self._actions):
             args, extra = self.parse_known_args(words)
@@ -61,8 +64,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A suggestion, if a known name is near."""
-    # Dashes are no likeness.
+    """``; did you mean ...?`` if a known name is close, else an empty string."""
+    from difflib import get_close_matches
+
+    # Leading dashes would make all options look alike.
     names = {word.lstrip("-"): word for word in known}
     near = get_close_matches(name.lstrip("-"), names, 1, 0.7)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
@@ -76,7 +81,7 @@ def _takes_the_rest(action: argparse.Action) -> bool:
 
 
 def parsers_of(parser: argparse.ArgumentParser, words: Iterable[str]) -> Iterator[Parser]:
-    """A parser, and those of the actions that words name."""
+    """A parser and the parsers of the sub-commands that the words select."""
     while isinstance(parser, Parser):
         yield parser
         inner = next(
@@ -89,7 +94,7 @@ def parsers_of(parser: argparse.ArgumentParser, words: Iterable[str]) -> Iterato
 
 
 def make_parser(prog: str, description: str, epilog: str = "") -> Parser:
-    """An empty parser in khotool's style."""
+    """A parser without arguments, with the settings that all commands share."""
     return Parser(
         prog=prog,
         description=description,
@@ -112,10 +117,10 @@ def top_parser() -> Parser:
     """The parser of ``khotool`` itself: ``--help`` and ``--version``; knows commands by name."""
     parser = make_parser("khotool", DESCRIPTION, EPILOG)
     parser.usage = "khotool [-h] [--version] COMMAND ..."
-    parser.add_argument("--version", action="store_true", help="show the version and leave")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_argument_group("commands")
     for command in available():
-        # An argument that is never parsed; it is there for the help.
+        # Never parsed: it only lists the command in the help.
         commands.add_argument(f"khotool_{command.name}", metavar=command.name, help=command.help)
     return parser
 
@@ -124,7 +129,7 @@ def find_command(name: str) -> Command:
     """The command of this name.
 
     Raises:
-        UsageError: there is none, or this version does not have it.
+        UsageError: there is no such command in this version.
     """
     here = available()
     for command in here:
@@ -132,18 +137,14 @@ def find_command(name: str) -> Command:
             return command
     if any(command.name == name for command in COMMANDS):
         raise UsageError(f"command {name}: not part of this version; see 'khotool --help'")
-    near = get_close_matches(name, [command.name for command in here], n=1)
-    if near:
-        hint = f"did you mean '{near[0]}'?"
-    elif "/" in name or "." in name:
-        hint = f"a command comes first, such as 'khotool dump {name}'"
-    else:
-        hint = "see 'khotool --help'"
-    raise UsageError(f"unknown command {name!r}; {hint}")
+    hint = nearest(name, [command.name for command in here])
+    if not hint and ("/" in name or "." in name):
+        hint = f"; the command comes first, as in 'khotool dump {name}'"
+    raise UsageError(f"unknown command {name!r}" + (hint or "; see 'khotool --help'"))
 
 
 def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Flags of ``khotool`` itself, the command's name, and the command's own arguments."""
+    """Split into options of ``khotool`` itself, the command's name, and the command's arguments."""
     for index, word in enumerate(argv):
         if not word.startswith("-"):
             return argv[:index], word, argv[index + 1 :]

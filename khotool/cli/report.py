@@ -9,8 +9,6 @@ from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_text
 from khotool.errors import UsageError
 
-NAME = "report"
-HELP = "write a report on an image as one HTML page"
 EPILOG = """\
 examples:
   khotool report vmcore -o report.html

@@ -11,8 +11,6 @@ from khotool.cli.output import write_json, write_lines
 if TYPE_CHECKING:
     from khotool.check.catalogue import Rule
 
-NAME = "rules"
-HELP = "list the rules of check"
 EPILOG = """\
 examples:
   khotool rules

@@ -7,8 +7,6 @@ import argparse
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json
 
-NAME = "schema"
-HELP = "print the JSON Schema of a document"
 EPILOG = """\
 examples:
   khotool schema dump > dump.schema.json
@@ -29,7 +27,7 @@ NAMES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("document", choices=NAMES, metavar="DOCUMENT", help=", ".join(NAMES))
-    parser.add_argument("--compact", action="store_true", help="JSON without blanks and newlines")
+    parser.add_argument("--compact", action="store_true", help="print JSON on one line")
     add_output_options(parser, json=False)
 
 

@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 from khotool.errors import KhotoolError
@@ -17,6 +18,10 @@ from khotool.memory import lost
 
 READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How /dev/null takes the place of a closed stream: writing to stdout fails, to stderr does not."""
+
+
+PATIENCE = 5.0
+"""Seconds that cleaning up may take before the process is asked to end again."""
 
 
 class StreamError(KhotoolError):
@@ -90,6 +95,10 @@ def _text(raw: io.FileIO, old: object, *, line: bool) -> io.TextIOWrapper:
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
+    # An exception raised inside a finalizer or a callback of C code is dropped: ask again then.
+    again = threading.Timer(PATIENCE, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
     raise Terminated(number)
 
 

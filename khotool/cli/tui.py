@@ -15,8 +15,6 @@ from khotool.errors import UsageError
 if TYPE_CHECKING:
     from khotool.discovery.options import OpenOptions
 
-NAME = "tui"
-HELP = "explore an image in the terminal"
 SWITCH = 0.0005
 """Seconds a thread may keep the interpreter while a second one waits for it."""
 LOOPBACK = "127.0.0.1"

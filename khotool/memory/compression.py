@@ -125,6 +125,10 @@ def expand(
         while True:
             try:
                 chunk = reader.read1(_CHUNK)
+            except MemoryError as error:
+                raise InputError(
+                    f"{path}: not enough memory to expand the {kind} stream; raise --limit memory=N"
+                ) from error
             except failures as error:
                 why = str(error) or "cut off"
                 if not sink.size:
@@ -161,7 +165,7 @@ def expand(
 
 
 def _reader(path: str, file: IO[bytes], kind: str) -> tuple[Reader, tuple[type[Exception], ...]]:
-    common: tuple[type[Exception], ...] = (EOFError, OSError, MemoryError)
+    common: tuple[type[Exception], ...] = (EOFError, OSError)
     if kind == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb"), (*common, zlib.error)
     if kind == "xz":

@@ -117,8 +117,14 @@ def test_every_rule_has_a_bad_fixture() -> None:
 def test_rules_are_found_by_id_and_slug() -> None:
     """explain takes both, in any case."""
     assert find_rule("mem302") is find_rule("referenced-not-preserved")
-    with pytest.raises(UsageError, match="did you mean MEM302"):
-        find_rule("mem30 2")
+    for name, hint in (
+        ("mem30 2", "did you mean 'MEM302'"),
+        ("referenced-not-preservd", "did you mean 'referenced-not-preserved'"),
+        ("MEM30", "there is MEM301, MEM302"),
+        ("nothing", "'khotool rules' lists them"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(hint)):
+            find_rule(name)
 
 
 def test_patterns_mean_ids_families_and_slugs() -> None:

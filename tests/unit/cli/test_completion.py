@@ -181,5 +181,5 @@ def test_files_in_the_shell(shell: str, tmp_path: Path) -> None:
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     """The scripts and what they ask are one command."""
     assert main(["completion", "words", "--", "dump", "--summ"]) == 0
-    assert capsys.readouterr().out == "\n--summary\tabout ten lines\n"
+    assert capsys.readouterr().out == "\n--summary\tshow about ten lines\n"
     assert main(["completion", "bash", "x"]) == 2

@@ -191,3 +191,14 @@ def test_wrong_page_size_names_the_right_one(capsys: pytest.CaptureFixture[str])
     assert "--page-size 4K" in capsys.readouterr().err
     main(["dump", "--summary", "--page-size", "4K", str(IMAGE)])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["dump"], ["pages"], ["hex"]])
+def test_compact_is_json(words: list[str], capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """``--compact`` is never ignored: it asks for JSON by itself."""
+    where = ["/kexec-metadata"] if words == ["hex"] else []
+    image = "fixtures/real/linux-7.3.4/image.elf.xz"
+    assert main([*words, "--compact", str(Path(__file__).parents[3] / image), *where]) == 0
+    output = capsysbinary.readouterr().out
+    assert json.loads(output)["schema"] == f"khotool.{words[0]}/1"
+    assert output.count(b"\n") == 1

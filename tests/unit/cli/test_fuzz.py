@@ -65,6 +65,19 @@ def test_the_manifest_says_what_is_expected(name: str, tmp_path: Path) -> None:
     assert seen >= COUNT // 2
 
 
+def test_images_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    """The manifest describes every image of its folder; other files are not touched."""
+    other = tmp_path / "mutant-notes.elf"
+    other.write_bytes(b"mine")
+    for count in ("3", "1"):
+        assert main(["fuzz", "--abi", "7.3", "-n", count, "-o", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "manifest.json",
+        "mutant-00000.elf",
+        "mutant-notes.elf",
+    ]
+
+
 def test_the_kernel_can_be_chosen(tmp_path: Path) -> None:
     """--kernel asks another kernel than the one that the image is for."""
     listed = fuzz(tmp_path, "--kernel", "6.17", CAPTURE)

@@ -38,7 +38,7 @@ def test_no_numbers(text: str) -> None:
 def test_page_sizes() -> None:
     """Powers of two from 4K to 64K."""
     assert [options.page_size(t) for t in ("4K", "16384", "64k")] == [4096, 16384, 65536]
-    for text in ("1", "5000", "128K", "four"):
+    for text in ("1", "5000", "8K", "128K", "four"):
         with pytest.raises(argparse.ArgumentTypeError, match="4K, 16K or 64K"):
             options.page_size(text)
 

@@ -77,13 +77,38 @@ def test_signals(number: signal.Signals, code: int, said: str, tmp_path: Path) -
     """TERM, HUP and INT leave no temporary file, and say what was written."""
     process = start(tmp_path)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    try:
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert err == f"khotool: {said}\n"
     names = {path.name for path in tmp_path.iterdir()}
     listed = {row["file"] for row in json.loads((tmp_path / "manifest.json").read_text())["images"]}
     assert names - {"manifest.json"} >= listed
     assert not [name for name in names if name.endswith(".tmp")]
+
+
+def test_dropped_signal_comes_again() -> None:
+    """A TERM whose exception a finalizer drops is not lost."""
+    code = """
+import os, signal, sys, time
+from khotool.cli import streams
+streams.PATIENCE = 0.05
+streams.prepare()
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+try:
+    Finalized()
+    time.sleep(10)
+except streams.Terminated:
+    sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert b"Exception ignored" in done.stderr
+    assert done.returncode == 7
 
 
 def test_ignored_hangup_stays_ignored(tmp_path: Path) -> None:
