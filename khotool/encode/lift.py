@@ -124,7 +124,7 @@ class Lifter:
         for child in node.children:
             if child.field is None and child.name == "name":
                 values["name"] = child.value
-            elif child.name == "target" and isinstance(child.value, Absent):
+            elif is_missing(child):
                 self.lose(node.path, child.value.detail or str(child.value.reason))
             elif is_value(child, derived):
                 if isinstance(child.value, Absent):
@@ -213,6 +213,11 @@ class Lifter:
         return copy
 
 
+def is_missing(child: Node) -> bool:
+    """True for a child that says why what a pointer leads to is not there."""
+    return child.field is None and child.name == "target" and isinstance(child.value, Absent)
+
+
 def is_value(child: Node, derived: set[str]) -> bool:
     """True for a child that says something of its own.
 
@@ -220,7 +225,9 @@ def is_value(child: Node, derived: set[str]) -> bool:
         derived: labels of fields whose numbers follow from an array.
     """
     field = child.field
-    if child.kind is NodeKind.RAW or child.name in ("header", "target") or child.key is not None:
+    if child.kind is NodeKind.RAW or child.key is not None:
+        return False
+    if field is None and child.name in ("header", "target"):
         return False
     if field is None:
         return child.kind is not NodeKind.VALUE
