@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import NumberCodec, as_number, register
+from khotool.codec.base import NumberCodec, Pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.record import link_or_number
 from khotool.handover.values import Link, Moved
@@ -20,9 +19,7 @@ from khotool.structured import Table as Written
 class InsideCodec(NumberCodec):
     """The address is all there is; whose memory it is, something else says."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """Nothing is there that nothing else leads to."""
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
@@ -33,19 +30,12 @@ class InsideCodec(NumberCodec):
         """The path of payload, whose first address it is; or a number."""
         return link_or_number(reader, field, table[field.label])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The address where the memory is now; a number stays."""
-        value = values.get(field.label)
+        value = pointer.value
         if isinstance(value, Link):
-            starts, _ = builder.places.table(value.path, path)
+            starts, _ = builder.places.table(value.path, pointer.path)
             return int(starts[0]) if len(starts) else 0
         if not isinstance(value, Moved):
-            return as_number(field, values, path)
+            return pointer.number()
         return int(builder.places.moved(np.array([value.address], np.uint64))[0])

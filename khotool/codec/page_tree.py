@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, as_number, register
+from khotool.codec.base import Codec, Pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.preserved_map import MAP_LIMITS, decode_map
 from khotool.codec.problems import MAP_RULES, with_limit_hint
@@ -27,16 +27,12 @@ KEYS, PAGES = "keys", "pages"
 MAX_SIZE = 1 << 32
 """Bytes of the pages of a manifest at most."""
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
 
 @register(Shape.PAGE_TREE)
 class PageTreeCodec(Codec):
     """The tree is laid out like the map; its keys have an order as the map's do, or none."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The pages of the tree, and all that it holds, belong to the owner of the pointer."""
         scene, recorder = walk.scene, walk.recorder
         address, size = int(node.value), scene.geometry.page_size
@@ -45,7 +41,7 @@ class PageTreeCodec(Codec):
         if isinstance(there, Absent):
             walk.missing(node, address, there)
             return
-        found = decode_map(scene, address, Shape.RADIX, definition, "")
+        found = decode_map(scene, address, Shape.RADIX, pointer.definition, "")
         for problem in found.problems:
             rule = MAP_RULES.get(problem.code, "MEM313")
             text = with_limit_hint(problem.code, problem.text)
@@ -63,8 +59,6 @@ class PageTreeCodec(Codec):
         recorder.claim_many(owner_path(node), blocks.start, blocks.count.astype(np.uint64) * sizes)
         node.add(Node(KEYS, NodeKind.VALUE, value=keys))
         node.add(Node(PAGES, NodeKind.VALUE, value=blocks.pages))
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """What the tree holds, block by block."""
@@ -87,18 +81,11 @@ class PageTreeCodec(Codec):
         each = None if contents is None else page_by_page(contents)
         return PageTree(Payload(np.full(size // page, page, np.uint64), each), frames)
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The pages at their new places, and a tree of them; its own pages are preserved too."""
-        value, geometry = values.get(field.label), builder.geometry
+        value, geometry, path = pointer.value, builder.geometry, pointer.path
         if not isinstance(value, PageTree):
-            return as_number(field, values, path)
+            return pointer.number()
         starts = builder.place_payload(value.payload, path)
         frames = value.payload.sizes // np.uint64(geometry.page_size)
         orders = np.array([int(n).bit_length() - 1 for n in frames.tolist()], np.uint8)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from khotool.abi.definition import Definition, Field, Kind, Shape
-from khotool.codec.base import as_number, codec_of, pointer, register
+from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
+from khotool.codec.base import Pointer, codec_of, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.handler import handler_definition, handler_format
 from khotool.codec.opaque import PayloadCodec, read_payload
@@ -15,6 +13,7 @@ from khotool.codec.record import place_record, record_at
 from khotool.errors import EncodeError
 from khotool.handover.values import Handle
 from khotool.model.node import Node, NodeState
+from khotool.records import replace
 from khotool.structured import Table as Written
 
 SIZE = "size"
@@ -25,24 +24,17 @@ SIZE = "size"
 class StateCodec(PayloadCodec):
     """A record of one of several definitions, or a block that none of them reads."""
 
-    # -- bytes to nodes ------------------------------------------------------------------
-
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The record by the definition whose conditions hold, else the block as it is."""
-        assert node.field is not None
-        reference = pointer(node.field)
-        chosen = handler_format(walk, node, replace(reference, kind=Kind.STATE), reference.of)
+        reference = state_of(pointer.field)
+        chosen = handler_format(walk, node, reference, reference.of)
         if chosen is not None:
             walk.recorder.use(chosen)
         if chosen is not None and chosen.content in chosen.structs:
             record_at(walk, node, walk.scene.content(chosen), chosen)
             return
         node.state = NodeState.UNKNOWN_FORMAT
-        codec_of(Shape.OPAQUE).walk(walk, node, definition, siblings)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
+        codec_of(Shape.OPAQUE).walk(walk, node, pointer)
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The fields of the record, or the block."""
@@ -55,23 +47,19 @@ class StateCodec(PayloadCodec):
         given = table[field.label].table()
         if SIZE in given:
             return read_payload(reader, given)
-        return reader.handle(replace(pointer(field), kind=Kind.STATE), given, table[field.label])
+        return reader.handle(state_of(field), given, table[field.label])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The record in a block of its own, the payload at its new place, or the number."""
-        value = values.get(field.label)
+        value, name = pointer.value, pointer.reference.of
         if not isinstance(value, Handle):
-            return super().build(builder, definition, field, values, path)
-        if value.values is None:
-            return as_number(field, {field.label: value.literal}, path)
-        own = handler_definition(builder, Kind.STATE, pointer(field).of, value)
-        if own is None or own.content not in own.structs:
-            raise EncodeError(path, f"no definition says how {pointer(field).of} is written")
-        return place_record(builder, own, own.content, value.values, path)
+            return super().build(builder, pointer)
+        own = handler_definition(builder, Kind.STATE, name, value)
+        if value.values is None or own is None or own.content not in own.structs:
+            raise EncodeError(pointer.path, f"no definition says how {name} is written")
+        return place_record(builder, own, own.content, value.values, pointer.path)
+
+
+def state_of(field: Field) -> Reference:
+    """What a field leads to, as a handle of a state."""
+    return replace(reference_of(field), kind=Kind.STATE)

@@ -1,19 +1,19 @@
 """Where things are put: what later parts of a handover refer to by place.
 
 A reference can come before what it refers to, so that a handover with references is laid out
-again with the places of the layout before, until nothing moves any more. That is the second time,
+again with the places of the layout before, until nothing moves. That is the second time,
 or the third where how much is mapped decides how many page tables there are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.errors import EncodeError
 from khotool.handover.values import Array, Handle, Handover, Link, Moved, PageTables, Rows
+from khotool.records import dataclass, field
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Places:
         try:
             return self.known.tables[name]
         except KeyError:
-            raise EncodeError(path, f"{name!r} is no table that points to memory") from None
+            raise EncodeError(path, f"{name!r} is not a table that points to memory") from None
 
     def move(self, old: Array, new: Array, sizes: Array) -> None:
         """Note that blocks, uint64 (n,) each, moved from old addresses to new ones."""
