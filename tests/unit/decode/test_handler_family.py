@@ -338,7 +338,7 @@ WRONG = [
                 {"top_level": 1, "top_table_phys": [{"iova": 0, "table": "/LUO/nothing"}]}
             ]
         },
-        "is no table",
+        "is not a table",
     ),
     (
         {
