@@ -11,7 +11,6 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.c_types import (
@@ -28,6 +27,7 @@ from khotool.abi.c_types import (
 from khotool.abi.definition import FieldType
 from khotool.abi.geometry import PAGE_SIZES
 from khotool.abi.types import parse_type
+from khotool.records import dataclass, field
 from khotool.structured import suggestion
 
 if TYPE_CHECKING:

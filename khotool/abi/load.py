@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.c_layout import Layout as CLayout
@@ -27,6 +26,7 @@ from khotool.abi.definition import (
 from khotool.abi.names import NameSets, read_name_sets, shared_names
 from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
+from khotool.records import dataclass, field, fields
 from khotool.structured import Document, StructuredError, Table, Value, read_document
 from khotool.structured.values import REQUIRED
 
@@ -167,7 +167,7 @@ def made_of(made: type[T], table: Table, /, **given: Any) -> T:
     """A data class whose fields are keys of a table, but for those that are given."""
     for one in fields(made):  # type: ignore[arg-type]
         if one.name not in given:
-            default = REQUIRED if one.default is MISSING else one.default
+            default = one.default if isinstance(one.default, str | int) else REQUIRED
             given[one.name] = READ[str(one.type)](table, one.name, default)
     return made(**given)
 

@@ -6,12 +6,12 @@ the two equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.records import dataclass
 
 CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from khotool.abi.definition import AbiSet, Definition
@@ -18,6 +17,7 @@ from khotool.abi.load import MAX_BYTES, DefinitionFile, read_definition
 from khotool.abi.meaning import meaning_mistakes
 from khotool.abi.names import read_names
 from khotool.abi.sets import read_sets
+from khotool.records import replace
 from khotool.structured import Document, Mistake, Path, StructuredError, read_document
 
 

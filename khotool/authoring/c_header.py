@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass, field
 
 from khotool.abi.c_layout import Layout, parse_layout
 from khotool.abi.c_types import TYPES
@@ -14,6 +13,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.authoring.draft_layout import guess
 from khotool.errors import InputError
+from khotool.records import dataclass, field
 
 MAX_HEADER = 4 << 20
 """Bytes of a header."""

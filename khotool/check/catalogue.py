@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from khotool.errors import UsageError
 from khotool.findings import Finding, Severity
+from khotool.records import dataclass
 from khotool.structured.mistake import suggestion
 
 FAMILIES = {

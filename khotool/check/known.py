@@ -6,7 +6,6 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,6 +13,7 @@ from khotool.check.catalogue import check_patterns, matches
 from khotool.errors import InputError
 from khotool.findings import Finding
 from khotool.memory.regular import read_regular
+from khotool.records import dataclass
 from khotool.structured import Table, read_document
 
 Identity = str

@@ -32,7 +32,13 @@ def within(limits: Limits) -> Iterator[None]:
             stack.enter_context(_lowered(resource.RLIMIT_FSIZE, limits.written))
         if limits.seconds:
             stack.enter_context(_timed(limits.seconds))
-        yield
+        try:
+            yield
+        except SystemError as error:
+            # The interpreter's own C code does not always say that it found no memory.
+            if not limits.memory:
+                raise
+            raise MemoryError from error
 
 
 @contextlib.contextmanager

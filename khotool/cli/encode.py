@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, progress, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory with additional ABI definitions (repeatable)",
     )
     add_memory_option(parser)
+    add_limit_option(parser)
     add_output_options(parser, json="a document about the image on stdout")
 
 

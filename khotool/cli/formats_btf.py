@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.options import add_output_options, page_size
+from khotool.cli.options import add_limit_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_text
 from khotool.errors import InputError, UsageError
 
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import write_json, write_text
 from khotool.errors import UsageError
+from khotool.records import replace
 
 HELP = "validate definition files: file, line, reason"
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="directories of definitions, or single files (default: all that khotool uses)",
     )
+    add_limit_option(parser)
     add_output_options(parser)
 
 

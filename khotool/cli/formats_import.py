@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_output_options
+from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
 from khotool.errors import UsageError
 
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with definitions whose structs may be embedded (repeatable)",
     )
+    add_limit_option(parser)
     add_output_options(parser, json=False)
 
 

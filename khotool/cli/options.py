@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from khotool.limits import Limits
+from khotool.records import fields
 
 if TYPE_CHECKING:
     from khotool.discovery.options import OpenOptions
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 SUFFIXES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 PAGE_SIZES = "4K, 16K or 64K"
+LEAST_MEMORY = 64 << 20
+"""Bytes of data that the interpreter and the libraries take before an image is opened."""
 
 
 def number(text: str) -> int:
@@ -122,6 +124,10 @@ def limits(text: str) -> Limits | None:
             raise argparse.ArgumentTypeError(
                 f"{part!r}: expected one of {', '.join(names)} with a number above 0"
             )
+    if chosen.get("memory", LEAST_MEMORY) < LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"memory={chosen['memory']}: khotool itself needs {LEAST_MEMORY >> 20}M"
+        )
     return Limits(**chosen)
 
 
@@ -224,7 +230,15 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         help="directory with additional ABI definitions (repeatable)",
     )
+    add_limit_option(group)
     group.add_argument(
+        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
+    )
+
+
+def add_limit_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that bounds decoding and the command as a whole."""
+    parser.add_argument(
         "--limit",
         type=limits,
         action=LimitAction,
@@ -232,9 +246,6 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
         default=Limits(),
         help="bound decoding (nodes, depth, chain, bytes, scan) or the command (seconds, memory, "
         "written); 'show' prints the defaults",
-    )
-    group.add_argument(
-        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
     )
 
 

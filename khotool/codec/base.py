@@ -12,7 +12,6 @@ from __future__ import annotations
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.handover.values import Rows
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry

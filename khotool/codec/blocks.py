@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Reference, Shape
 from khotool.abi.geometry import Geometry
@@ -20,6 +18,7 @@ from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass, field
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from khotool.codec.problems import ShapeProblem
 from khotool.memory.space import MemoryFault
+from khotool.records import dataclass, field
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
@@ -15,6 +14,7 @@ from khotool.codec.preserved_map import map_has_root
 from khotool.codec.scene import Scene
 from khotool.codec.tree_conditions import list_ends, tree_holds
 from khotool.fdt.blob import Node as FdtNode
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

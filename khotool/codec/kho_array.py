@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.codec.tables import TableCodec, begin_table, claim_rows, list_pages
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.model.node import Node, Table
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Struct
 from khotool.abi.record import decode_records
@@ -16,6 +15,7 @@ from khotool.codec.contexts import Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.scene import Scene
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass
 from khotool.structured import Table as Written
 
 
@@ -28,8 +28,8 @@ class Glance:
         pages: physical address of each page that holds them.
     """
 
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    pages: list[int] = dataclasses.field(default_factory=list)
+    rows: list[dict[str, Any]] = records.field(default_factory=list)
+    pages: list[int] = records.field(default_factory=list)
 
 
 class ListCodec(Codec):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.handover.values import Mapped, PageTables
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
+from khotool.records import dataclass, field
 from khotool.structured import Table as Written
 
 MAX_ENTRIES = 1 << 20

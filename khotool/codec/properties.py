@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.model.names import latin1_text
 from khotool.model.node import Node, NodeKind, NodeState, Span, Table
+from khotool.records import replace
 
 IN_PLACE = ("struct", "array")
 """Kinds of properties that hold structs, not numbers or text."""

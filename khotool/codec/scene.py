@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from khotool.absent import Absent, Reason
@@ -11,6 +10,7 @@ from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from khotool.codec.walk import owner_path
 from khotool.handover.values import Array, Rows
 from khotool.model.node import UNPLACED, Node, Table
 from khotool.model.region import TableRegion
+from khotool.records import dataclass, field
 
 DESCRIPTOR = "kho_vmalloc"
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"

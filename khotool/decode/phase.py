@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from khotool.absent import Absent, Reason
 from khotool.codec.recorder import Recorder
@@ -13,6 +12,7 @@ from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image, Phase, Role
 from khotool.model.node import Node, NodeKind, NodeState, entries_of
 from khotool.model.region import MapRegion
+from khotool.records import dataclass
 
 FIRST = "kho-v1"
 """String of the roots that are written when user space says so."""

@@ -8,8 +8,9 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from khotool.records import dataclass, field
 
 MAGIC = 0xD00DFEED
 HEADER_WORDS = (

@@ -7,13 +7,13 @@ or the third where how much is mapped decides how many page tables there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.errors import EncodeError
 from khotool.handover.values import Array, Handle, Handover, Link, PageTables, Rows
+from khotool.records import dataclass, field
 
 
 @dataclass(slots=True)

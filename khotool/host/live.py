@@ -7,7 +7,6 @@ No other memory is searched.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -31,6 +30,7 @@ from khotool.memory.live import LiveSpace
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Scratch, Span
 from khotool.model.names import text_property
+from khotool.records import replace
 
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"

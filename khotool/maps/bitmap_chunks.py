@@ -8,7 +8,6 @@ bitmap has, the caller says: 512 up to 6.17, a page since 6.18, under one compat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from khotool.pages.bitmaps import (
     runs_of_bits,
 )
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass, field
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pieces -> their physical addresses uint64 (n,) in bytes."""

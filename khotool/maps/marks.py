@@ -8,7 +8,6 @@ the memory map of the new kernel still says which blocks are waiting when the ma
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -22,6 +21,7 @@ from khotool.absent import Absent, Reason
 from khotool.memory.kernel_tables import KernelTables, Piece, kernel_tables, number
 from khotool.memory.space import AddressSpace
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass
 
 FORMAT = "kho_page_info"
 """Id of the definition of a mark."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass, field
 
 ReadPages = Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
 """Physical addresses uint64 (n,) in bytes -> contents uint8 (n, size) and whether each is there.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.model.lookup import table_row
 from khotool.model.places import Places, Spans
 from khotool.model.region import FdtRegion
+from khotool.records import dataclass
 
 STEP = 1 << 16
 """Bytes of a range that are looked at together."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from khotool import records
 from khotool.abi.definition import Definition
 from khotool.abi.geometry import Geometry
 from khotool.absent import Absent, Reason
 from khotool.findings import Finding
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState, Span, Table, entries_of
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
@@ -133,12 +133,12 @@ class Image:
     scratch: Scratch | Absent
     phase: Phase
     claims: ClaimsBuilder
-    regions: list[Region] = dataclasses.field(default_factory=list)
-    used: list[Definition] = dataclasses.field(default_factory=list)
-    choices: list[Choice] = dataclasses.field(default_factory=list)
-    findings: list[Finding] = dataclasses.field(default_factory=list)
+    regions: list[Region] = records.field(default_factory=list)
+    used: list[Definition] = records.field(default_factory=list)
+    choices: list[Choice] = records.field(default_factory=list)
+    findings: list[Finding] = records.field(default_factory=list)
     phase_why: str = ""
-    anchors: list[Span] = dataclasses.field(default_factory=list)
+    anchors: list[Span] = records.field(default_factory=list)
 
     @property
     def root(self) -> Root | None:

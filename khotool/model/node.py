@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field
 from khotool.absent import Absent
 from khotool.model.path import quote_key, quote_name
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,7 +190,7 @@ class Node:
     state: NodeState | None = None
     remark: str = ""
     annotation: str = ""
-    children: list[Node] = dataclasses.field(default_factory=list)
+    children: list[Node] = records.field(default_factory=list)
 
     def add(self, child: Node) -> Node:
         """Append a child and return it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 
 from khotool.absent import Absent
 from khotool.model.image import Image, Node
+from khotool.records import dataclass, field
 from khotool.view.luo import Luo
 
 MAX_CYCLES = 20

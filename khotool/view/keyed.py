@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from typing import Generic, TypeVar
 
 from khotool.absent import Absent
 from khotool.model.image import Node
+from khotool.records import dataclass
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from khotool.model.image import UNPLACED, Image
 from khotool.pages.runs import intersect_columns, merge_columns
+from khotool.records import dataclass, field
 from khotool.view.luo import Luo
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +16,7 @@ from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, Phase
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import normalise, subtract
+from khotool.records import dataclass, field
 
 MEMORY_MARGIN = 4
 """Memory may reach this many times as far as the last byte that the image shows."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
 from khotool.check.kernels.asked import AskedKernel, FromFile
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

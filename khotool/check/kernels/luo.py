@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from khotool.abi.definition import Kind
 from khotool.check.kernels import memfd
@@ -15,6 +14,7 @@ from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Un
 from khotool.check.rules.devices import device_name, devices
 from khotool.check.rules.sessions import session_nodes
 from khotool.model.image import Image, Node
+from khotool.records import replace
 
 ENOENT, EEXIST = -2, -17
 FLB_FAULTS = frozenset({"MEM301", "REC402", "REC403", "REC415"})

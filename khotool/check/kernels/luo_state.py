@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.record import decode_record
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
@@ -13,6 +11,7 @@ from khotool.check.rules.sessions import session_nodes
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
+from khotool.records import dataclass
 
 BLOCK_LIST = "kho_block"
 FDT_STATE = "luo-v1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
 from khotool.check.rules.folios import column_pieces, covered_between, rows_after_end
 from khotool.model.image import UNPLACED, Node, Table
+from khotool.records import dataclass
 
 UPTODATE = 2
 PREFIX = "memfd_luo: "

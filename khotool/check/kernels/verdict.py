@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from khotool.absent import Reason
+from khotool.records import dataclass, field
 
 
 class Outcome(StrEnum):

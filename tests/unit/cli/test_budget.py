@@ -67,3 +67,16 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("speed=1", "nodes=0", "nodes=x", "nodes"):
         assert main(["dump", "--limit", text, IMAGE]) == 2
         assert "expected" in capsys.readouterr().err
+
+
+def test_encode_is_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A manifest's contents may be larger than what may be written."""
+    model = tmp_path / "model.toml"
+    file = '[[session]]\nname = "s"\n[[session.file]]\ntoken = 1\nsize = "1M"\ncontents = "zero"\n'
+    model.write_text(f'abi = "7.2"\n{file}', encoding="utf-8")
+    out = tmp_path / "image.elf"
+    assert main(["encode", "--limit", "written=64K", str(model), "-o", str(out)]) == 3
+    assert "File too large" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [model]
+    assert main(["encode", "--limit", "memory=1M", str(model), "-o", str(out)]) == 2
+    assert "khotool itself needs 64M" in capsys.readouterr().err

@@ -120,3 +120,18 @@ def test_no_room_to_expand(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"x: no room to expand it in .* \(No space left on dev"):
         expand("x", io.BytesIO(gzip.compress(b"a" * 100_000)), "gzip", None)
     assert made[0].closed
+
+
+def test_a_lack_of_memory_is_not_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was expanded so far is no answer: the rest of the file is sound."""
+    path = tmp_path / "image.xz"
+    path.write_bytes(lzma.compress(bytes(1 << 20)))
+
+    def exhausted(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(compression._XzReader, "read1", exhausted)
+    with path.open("rb") as file, pytest.raises(InputError, match="not enough memory to expand"):
+        expand(str(path), file, "xz", None)
