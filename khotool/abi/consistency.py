@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct
+from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct, leaf_fields
 from khotool.structured import Path
 
 Note = Callable[[Path, str], None]
@@ -43,11 +43,6 @@ def nodes_of(definition: Definition) -> Iterator[tuple[Path, NodeType]]:
             stack.append(((*path, "nodes"), node.any_node))
 
 
-def parts_of(struct: Struct) -> list[Field]:
-    """Fields of a struct, with the bit-fields of a word in the place of the word."""
-    return [part for field in struct.fields for part in field.parts or (field,)]
-
-
 def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
     content = definition.content
     if is_wrong(("content",)) or not content:
@@ -62,7 +57,7 @@ def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> Non
 def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
     path = ("struct", struct.name)
     labels: set[str] = set()
-    for part in parts_of(struct):
+    for part in leaf_fields(struct.fields):
         if part.label in labels:
             note((*path, "fields", part.name), f"{part.label!r} is defined twice")
         labels.add(part.label)
@@ -118,4 +113,4 @@ def _records_of(field: Field) -> str:
 def _fields(definition: Definition, struct: str) -> dict[str, Field]:
     """Fields of a struct, and parts of its words, by label; none of an undefined struct."""
     found = definition.structs.get(struct)
-    return {field.label: field for field in parts_of(found)} if found is not None else {}
+    return {field.label: field for field in leaf_fields(found.fields)} if found is not None else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Literal
 
@@ -195,6 +196,12 @@ class Field:
     def label(self) -> str:
         """The name in paths and in JSON."""
         return self.alias or self.name
+
+
+def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
+    """Fields that have values of their own: a word of parts is its parts."""
+    for one in fields:
+        yield from one.parts or (one,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.codec.scene import Scene, read_tree
-from khotool.decode.blobs import open_blob, open_debugfs
+from khotool.decode.blobs import copied_scratch, open_blob, open_debugfs
 from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
 from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
@@ -307,7 +307,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     if options.scratch:
         return Scratch([Span(a, s) for a, s in options.scratch], "as --scratch says")
     if options.debugfs is not None:
-        areas = copied_scratch(options.debugfs)
+        areas = debugfs_scratch(options.debugfs)
         if areas is not None:
             return areas
     named = [chosen.pointer] if chosen.pointer else []
@@ -323,7 +323,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     return Absent(Reason.NOT_CAPTURED, "no boot data and no array of scratch areas in this capture")
 
 
-def copied_scratch(path: str) -> Scratch | None:
+def debugfs_scratch(path: str) -> Scratch | None:
     """Scratch areas of a copy of debugfs.
 
     Raises:
@@ -332,11 +332,7 @@ def copied_scratch(path: str) -> Scratch | None:
     source = open_source(path)
     if not isinstance(source, DebugfsCopy):
         raise UsageError(f"--debugfs {path}: not a copy of /sys/kernel/debug/kho")
-    for tree in source.trees:
-        if tree.scratch:
-            areas = [Span(address, size) for address, size in tree.scratch]
-            return Scratch(areas, f"{tree.name} of the debugfs copy")
-    return None
+    return copied_scratch(source.trees, " of the debugfs copy")
 
 
 def pointed_scratch(source: Source, pointer: BootPointer) -> Scratch | None:

@@ -114,8 +114,7 @@ class Table:
 
     def fields(self) -> list[Field]:
         """Fields of a row: those of the struct, parts of words among them, and the position."""
-        placed = [f for p in self.compiled.fields for f in p.field.parts or (p.field,)]
-        return placed if self.position is None else [*placed, self.position]
+        return [*self.compiled.leaves, *([] if self.position is None else [self.position])]
 
     def pointers_first(self) -> list[Field]:
         """The fields of a row, pointers first."""
