@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.definition import Field, Struct
 from khotool.abi.geometry import Geometry
 from khotool.errors import DefinitionError
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

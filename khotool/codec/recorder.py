@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from khotool.limits import Budget, Limits
 from khotool.model.image import Choice
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState
 from khotool.pages.claims import ClaimsBuilder, Column
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition, Shape

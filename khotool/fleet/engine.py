@@ -11,7 +11,6 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.spool import unpacked
 from khotool.fleet.tars import Tars
+from khotool.records import dataclass, field
 
 WAITING = 64
 """Results that wait until they are written."""

@@ -14,13 +14,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from khotool.fleet.examine import examine, failed
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.tables import Rows
+from khotool.records import dataclass
 
 MAX_ANSWER = 256 << 20
 """Bytes of one image's rows that are kept."""

@@ -7,12 +7,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
 from khotool.errors import InputError, UsageError
 from khotool.fleet import tars
+from khotool.records import dataclass, field, replace
 
 MEMBER = "!"
 """Between the path of a tar and the name of a member."""

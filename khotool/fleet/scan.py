@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from khotool.fleet.backlog import Backlog
 from khotool.fleet.engine import ClusterEngine, Engine, LocalEngine, local_workers
@@ -15,6 +14,7 @@ from khotool.fleet.examiner import Examined
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.store import Journal, Store
+from khotool.records import dataclass, replace
 from khotool.version import version
 
 Report = Callable[["Progress"], None]

@@ -6,12 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from khotool.errors import InputError
 from khotool.fleet.inputs import Item
 from khotool.fleet.tars import BLOCK, Tars, open_file
 from khotool.memory.compression import DEFAULT_LIMIT
+from khotool.records import replace
 
 
 @contextmanager

@@ -13,13 +13,13 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from khotool.errors import InputError, KhotoolError, UsageError
 from khotool.fleet.extra import require
 from khotool.fleet.tables import TABLES, Row, Rows, arrow_rows, arrow_schema
+from khotool.records import dataclass
 
 JOURNAL = "journal.sqlite"
 BATCH = 4096

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from khotool.errors import InputError
 from khotool.memory.compression import DEFAULT_LIMIT, Reader, detect, open_reader
+from khotool.records import dataclass
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".tzst")
 MAX_MEMBERS = 1_000_000

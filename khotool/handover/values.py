@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.geometry import Geometry
 from khotool.model.image import Span
+from khotool.records import dataclass, field
 
 Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview

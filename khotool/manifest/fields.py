@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
 from khotool.manifest.notation import read_number
+from khotool.records import replace
 from khotool.structured import Table, Value
 from khotool.structured.mistake import suggestion
 

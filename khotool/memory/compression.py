@@ -9,12 +9,12 @@ import lzma
 import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
 from khotool.memory import lost
 from khotool.memory.mapped import map_for_reading
+from khotool.records import dataclass
 
 Progress = Callable[[int, int | None], None]
 

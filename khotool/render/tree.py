@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Image, Node, NodeKind
 from khotool.model.lookup import table_row
 from khotool.model.path import quote_key, quote_name
+from khotool.records import dataclass
 from khotool.render.lines import Line, Segment
 from khotool.render.table import table_segments
 from khotool.render.text import plural, visible

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.config.project import Project
+from khotool.records import dataclass
 from khotool.schema import image, inputs, outputs
 from khotool.schema.derive import Schema, schema_of
 

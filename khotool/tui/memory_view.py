@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Image, Span
 from khotool.pages.owners import Ownership
+from khotool.records import dataclass
 
 U64 = NDArray[np.uint64]
 TOP = 1 << 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
 from khotool.decode.open import open_image
 from khotool.discovery.options import OpenOptions
@@ -13,6 +12,7 @@ from khotool.findings import Finding
 from khotool.limits import Limits
 from khotool.model.identify import Identifier
 from khotool.model.image import Image
+from khotool.records import dataclass, field, replace
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
 from khotool.tui.rated import check
