@@ -200,7 +200,7 @@ class Struct:
         packed: no padding between fields; else natural alignment.
         unique: labels of fields that no two used records of a list share all of.
         unused: label of the field that is 0 in a record that is not used; where it is a name,
-            the record is no element of its list.
+            the record is not an element of its list.
     """
 
     name: str

@@ -101,7 +101,7 @@ def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
         elif isinstance(item, Traversable):
             yield item
         else:
-            plugin.report(f"returned {type(item).__name__}, which is no path")
+            plugin.report(f"returned {type(item).__name__}, which is not a path")
 
 
 def _extended(known: Registry, source: Source) -> Registry:

@@ -96,7 +96,7 @@ def _check_meaning(file: DefinitionFile, registry: Registry) -> None:
         if not (path[0] == "struct" and path[1] in wrong) and (len(path) == 2 or not is_wrong(path))
     ]
     for path, message in found:
-        file.note(path, message)
+        file.add_mistake(path, message)
 
 
 def _wrong_layouts(file: DefinitionFile) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from khotool.abi.c_layout import KEYWORDS, TYPES
+from khotool.abi.c_types import KEYWORDS, TYPES
 from khotool.abi.geometry import PAGE_SIZES
 from khotool.records import dataclass, replace
 

@@ -79,11 +79,11 @@ def new_findings(findings: list[Finding], known: Counter[Identity]) -> list[Find
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Findings that somebody has decided to live with.
+    """Findings that were accepted, each with a reason.
 
     Args:
         rule: id, beginning of an id, or slug.
-        path: pattern of paths, ``*`` for any text; a bracket stands for itself.
+        path: pattern of paths, ``*`` for any text; a bracket matches itself.
         reason: why; until: last day on which it holds.
         most: as many findings of one image; 0 for any number.
     """

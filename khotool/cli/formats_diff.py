@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_limit_option, add_output_options, page_size
@@ -50,14 +49,11 @@ def named(name: str, known: Registry) -> tuple[Definition, Registry]:
     """
     from khotool.abi.load import load_definition
     from khotool.abi.registry import Registry
-    from khotool.errors import InputError
+    from khotool.memory.regular import read_regular
 
     if not name.endswith(".toml"):
         return known.get(name), known
-    try:
-        raw = Path(name).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}; name a definition that exists") from None
+    raw = read_regular(name, advice="name a definition that exists")
     definition = load_definition(raw, name)
     return definition, Registry([*known, definition])
 

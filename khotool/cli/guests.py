@@ -107,15 +107,11 @@ def own_initrd(args: argparse.Namespace) -> bytes | None:
     Raises:
         InputError: it cannot be read.
     """
-    from khotool.errors import InputError
+    from khotool.memory.regular import read_regular
 
     if args.initrd is None:
         return None
-    try:
-        with open(args.initrd, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InputError(f"{args.initrd}: {error.strerror}; name an initrd that exists") from None
+    return read_regular(args.initrd, what="--initrd", advice="name an initrd that exists")
 
 
 def _show(line: str) -> None:

@@ -63,11 +63,14 @@ def run(args: argparse.Namespace) -> int:
     refuse_same_file(args, [args.kernel, *args.previous])
     from khotool.lab.conformance import Conformance, Plan, State
     from khotool.lab.kernelfile import open_kernel
+    from khotool.lab.selftests import find_programs
     from khotool.render.ktap import ktap_lines
     from khotool.version import version
 
     kernel = open_kernel(args.kernel)
     previous = tuple(open_kernel(path) for path in args.previous)
+    if args.selftests is not None:
+        list(find_programs(args.selftests, kernel.machine))
     states: list[State] = []
 
     def noted(results: Iterable[Result]) -> Iterator[Result]:

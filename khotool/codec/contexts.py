@@ -26,9 +26,6 @@ __all__ = ["Builder", "Lifter", "Reader", "Walk"]
 # -- bytes to nodes: khotool.codec.walk ---------------------------------------------------
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 class Lifter(Protocol):
     """Lifts the values of one decoded image off their addresses."""
 
@@ -199,5 +196,5 @@ class Builder(Protocol):
         ...
 
     def lose_value(self, path: str, value: Any, why: str) -> None:
-        """Note a value that has no place; zeros and empty lists are no loss."""
+        """Note a value that has no place; zeros and empty lists are not a loss."""
         ...

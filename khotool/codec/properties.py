@@ -41,7 +41,7 @@ def properties(
             continue
         prop = named.get(field.name)
         if prop is None:
-            # A tree that was cut says so once; what is missing after the cut is no news.
+            # A tree that was cut says so once; what is missing after the cut is not reported again.
             if not field.optional and not walk.scene.root_is_cut:
                 text = f"property {field.name!r} is missing"
                 walk.recorder.report("KHO201", parent, text, base)

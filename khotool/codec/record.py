@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import Codec, as_number, pointer, register
+from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.tables import tail
@@ -16,47 +18,47 @@ from khotool.handover.labels import target_labels
 from khotool.model.node import Node, Span
 from khotool.structured import Table as Written
 
-# -- bytes to nodes ----------------------------------------------------------------------
+
+class SingleCodec(Codec):
+    """A shape that leads to one record or tree, in a preserved block of its own."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of the target; the number where it leads nowhere."""
+        return node.value if node.target is None else lifter.fields(node)
+
+    def build(self, builder: Builder, pointer: Pointer) -> int:
+        """The target in a preserved block of its own."""
+        values, path = target_values(builder, pointer)
+        if not isinstance(values, Mapping):
+            return fit_int(values or 0, WORD, False, path)
+        return builder.place(self.packed(builder, pointer, values, path), path)
+
+    @abstractmethod
+    def packed(
+        self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """Bytes of a target with these values; ``path`` is its own, for errors."""
 
 
 @register(Shape.RECORD)
-class RecordCodec(Codec):
+class RecordCodec(SingleCodec):
     """A struct at an address, with an array of open length after its fields where it has one."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The fields of the record, below its pointer or among its siblings."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference = node.field.points_to
-        compiled = walk.scene.struct(definition, reference.of)
-        record_at(walk, node, compiled, definition, holder_of(node, reference))
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of the record; the number where it leads nowhere."""
-        return node.value if node.target is None else lifter.fields(node)
+        compiled = walk.scene.struct(pointer.definition, pointer.reference.of)
+        record_at(walk, node, compiled, pointer.definition, holder_of(node, pointer.reference))
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of the record."""
-        inner = table if pointer(field).inline else table[field.label].table()
-        return reader.record(definition, pointer(field).of, inner)
+        reference = reference_of(field)
+        return reader.record(definition, reference.of, written_target(field, table))
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The record in a preserved block of its own."""
-        value, path = target_values(builder, definition, field, values, path)
-        if not isinstance(value, Mapping):
-            return as_number(field, {field.label: value}, path)
-        return builder.place(builder.record(definition, pointer(field).of, value, path), path)
+    def packed(
+        self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """The record."""
+        return builder.record(pointer.definition, pointer.reference.of, values, path)
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
@@ -86,19 +88,19 @@ def record_at(
         tail(walk, node, compiled, definition, values)
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
+def written_target(field: Field, table: Written) -> Written:
+    """What somebody wrote for the target of a pointer; of an inline one, beside it."""
+    return table if reference_of(field).inline else table[field.label].table()
 
 
-def target_values(
-    builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
-) -> tuple[Any, str]:
+def target_values(builder: Builder, pointer: Pointer) -> tuple[Any, str]:
     """Values of what a pointer leads to, and their path; of an inline one they are siblings.
 
     None where none of them says anything and the pointer may be 0.
     """
-    if not pointer(field).inline:
-        return values.get(field.label), path
-    labels = target_labels(builder.registry, definition, pointer(field))
-    found = {label: values[label] for label in labels if label in values}
-    empty = field.null != "error" and not any(found.values())
-    return None if empty else found, path.rpartition("/")[0]
+    if not pointer.reference.inline:
+        return pointer.value, pointer.path
+    labels = target_labels(builder.registry, pointer.definition, pointer.reference)
+    found = {label: pointer.values[label] for label in labels if label in pointer.values}
+    empty = pointer.field.null != "error" and not any(found.values())
+    return None if empty else found, pointer.path.rpartition("/")[0]

@@ -119,7 +119,7 @@ class Scene:
         return None if isinstance(self.map, Absent) else self.map.blocks.block_of(address)
 
     def is_preserved(self, address: int) -> bool:
-        """True if an address is in preserved memory, or if nobody can know."""
+        """True if an address is in preserved memory, or if the map is not known."""
         return isinstance(self.map, Absent) or self.map.blocks.block_of(address) is not None
 
 
@@ -136,7 +136,7 @@ def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blo
         return None
     data = header
     for length in (size, SMALLEST_PAGE):
-        # A size that is wrong is no reason not to read what is there.
+        # With a wrong size, what is there can still be read.
         if len(header) <= length <= MAX_TREE and space.contains(address, length):
             try:
                 data = space.read(address, length)

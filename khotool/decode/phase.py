@@ -50,15 +50,13 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
         role: of the root that was decoded.
         roles: of all roots in the image.
     """
-    whole = map_is_whole(decoded)
-    if role is Role.INCOMING and whole:
-        return Inference(Phase.INCOMING, "boot data names it; its map is whole")
-    if role is Role.INCOMING:
-        return BOOTED
-    if role is Role.STALE and not whole and may_be_misplaced(decoded):
-        return MISPLACED
     noted = decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE)
-    if not whole and (noted == Phase.CONSUMED or map_is_garbage(decoded)):
+    if map_is_whole(decoded):
+        if role is Role.INCOMING:
+            return Inference(Phase.INCOMING, "boot data names it; its map is whole")
+    elif role is Role.STALE and may_be_misplaced(decoded):
+        return MISPLACED
+    elif role is Role.INCOMING or noted == Phase.CONSUMED or map_is_garbage(decoded):
         return BOOTED
     if noted == Phase.LIVE:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")

@@ -13,7 +13,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
 from khotool.codec.array import written_pages
-from khotool.codec.base import codec_for, codec_of
+from khotool.codec.base import Pointer, codec_for, codec_of
 from khotool.encode.fdt_build import FdtBuilder, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
@@ -216,7 +216,8 @@ class Builder:
             if sized is not None:
                 numbers[field.label] = sized
             elif codec is not None:
-                numbers[field.label] = codec.build(self, definition, field, values, here)
+                pointer = Pointer(definition, field, values, here)
+                numbers[field.label] = codec.build(self, pointer)
             else:
                 numbers[field.label] = plain_value(field, values.get(field.label))
         return numbers

@@ -1,7 +1,7 @@
 """Where things are put: what later parts of a handover refer to by place.
 
 A reference can come before what it refers to, so that a handover with references is laid out
-again with the places of the layout before, until nothing moves any more. That is the second time,
+again with the places of the layout before, until nothing moves. That is the second time,
 or the third where how much is mapped decides how many page tables there are.
 """
 
@@ -45,7 +45,7 @@ class Places:
         try:
             return self.known.records[link.path]
         except KeyError:
-            raise EncodeError(path, f"{link.path!r} is no record of a list") from None
+            raise EncodeError(path, f"{link.path!r} is not a record of a list") from None
 
     def table(self, name: str, path: str) -> tuple[Array, Array]:
         """Addresses and bytes, uint64 (n,), of the memory of a table's rows; empty at first.
@@ -58,7 +58,7 @@ class Places:
         try:
             return self.known.tables[name]
         except KeyError:
-            raise EncodeError(path, f"{name!r} is no table that points to memory") from None
+            raise EncodeError(path, f"{name!r} is not a table that points to memory") from None
 
     def move(self, old: Array, new: Array, sizes: Array) -> None:
         """Note that blocks, uint64 (n,) each, moved from old addresses to new ones."""

@@ -198,7 +198,7 @@ class _Walk:
             again.size,
             lambda i: (
                 int(table.bitmap[again[i]]),
-                f"bitmap {int(table.bitmap[again[i]]):#x} overlaps another one",
+                f"bitmap {int(table.bitmap[again[i]]):#x} overlaps an earlier one",
             ),
         )
         good = good[~shared]
@@ -343,7 +343,7 @@ def build(
     """
     _check_bitmap(bitmap_bytes, page_shift)
     if blocks.page_shift != page_shift:
-        raise ValueError("the blocks have another page size")
+        raise ValueError("the page size of the blocks differs")
     most = (limits or Limits()).nodes
     fit = capacity(page_shift, header, element)
     bits = bitmap_bytes * 8

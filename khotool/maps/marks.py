@@ -1,4 +1,4 @@
-"""Marks in ``struct page`` of blocks that were handed over and that nobody has claimed yet.
+"""Marks in ``struct page`` of blocks that were handed over and are not claimed yet.
 
 As a kernel boots from a handover, kho_preserved_memory_reserve() writes a mark into ``private`` of
 the first page of every preserved block, and kho_restore_page() clears it again (6.18 and later). So
@@ -63,7 +63,7 @@ def memory_map(space: AddressSpace) -> MemoryMap | None:
 def unclaimed_blocks(
     space: AddressSpace, registry: Registry, geometry: Geometry
 ) -> Blocks | Absent:
-    """Blocks that the running kernel was handed and that nobody has claimed yet.
+    """Blocks that the running kernel was handed and that are not claimed yet.
 
     Returns:
         Absent where that kernel writes no marks, or the capture does not say where its

@@ -19,7 +19,7 @@ The size of a piece, a page or a bitmap, is fixed by whoever passes the function
 """
 
 MapLayout = Literal["radix", "bitmap-chunks", "ranges", "order-tables"]
-"""Forms in which a map is stored; ``ranges`` stand at the nodes of the tree that own them."""
+"""Forms in which a map is stored; ``ranges`` are properties of the nodes that own them."""
 
 KEPT_PROBLEMS = 256
 """Problems of one code that are listed; the others are only counted."""
@@ -121,11 +121,6 @@ class MapProblem:
     code: str
     address: int
     text: str
-
-    @property
-    def message(self) -> str:
-        """The same sentence, as findings call it."""
-        return self.text
 
 
 @dataclass(slots=True)

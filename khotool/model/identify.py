@@ -113,7 +113,7 @@ class Identifier:
 
     def _folios(self, node: Node, table: Table, column: Field, address: int) -> Iterator[Fact]:
         found = islice(folios_around(self.image, table, column, address), MAX_ROWS)
-        index_label = next((f.label for f in _fields_of(table) if f.role == "page-index"), "")
+        index_label = next((f.label for f in table.fields() if f.role == "page-index"), "")
         shift = self.image.geometry.page_shift
         for row, start in found:
             offset = address - start
@@ -238,9 +238,7 @@ class Identifier:
 
 def folio_columns(table: Table) -> list[Field]:
     """Fields of a record that point to a folio."""
-    return [
-        f for f in _fields_of(table) if f.points_to is not None and f.points_to.shape is Shape.FOLIO
-    ]
+    return [f for f in table.fields() if f.points_to and f.points_to.shape is Shape.FOLIO]
 
 
 def folios_around(
@@ -273,10 +271,6 @@ def folios_around(
             orders = np.maximum(blocks.blocks_of(starts[rows])[1], 0)
         inside = rows[behind[rows] < np.uint64(geometry.page_size) << orders.astype(np.uint64)]
         yield from zip((first + inside).tolist(), starts[inside].tolist(), strict=True)
-
-
-def _fields_of(table: Table) -> list[Field]:
-    return table.fields()
 
 
 def _record_base(node: Node) -> int | None:

@@ -16,6 +16,7 @@ from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
+    from khotool.fdt.blob import Blob
     from khotool.maps.preserved import PreservedMap
     from khotool.memory.space import AddressSpace, SourceInfo
     from khotool.model.region import Region
@@ -152,6 +153,13 @@ class Image:
     def entry(self, name: str) -> Node | None:
         """The entry of this name."""
         return next((node for node in self.entries if node.name == name), None)
+
+    def blob_of(self, path: str) -> Blob | None:
+        """The device tree that the node at a path leads to, ``/`` for that of the root."""
+        from khotool.model.region import FdtRegion
+
+        trees = (one for one in self.regions if isinstance(one, FdtRegion))
+        return next((tree.blob for tree in trees if tree.path == path), None)
 
     def ownership(self) -> Ownership | None:
         """Who owns every preserved page; None where the map is absent. Computed once."""

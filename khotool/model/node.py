@@ -231,6 +231,11 @@ class Node:
         """Children that are elements of a list, in stored order."""
         return [child for child in self.children if child.key is not None and not child.name]
 
+    def elements_of(self, name: str) -> list[Node]:
+        """Elements of the child list of this name, in stored order; none without such a list."""
+        child = self.get(name)
+        return child.elements() if child is not None else []
+
     @property
     def is_leaf(self) -> bool:
         """True for a single value without children."""

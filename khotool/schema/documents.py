@@ -48,6 +48,7 @@ DOCUMENTS: dict[str, Described] = {
     "convert": _written("convert", outputs.Written),
     "pack": _written("pack", outputs.Written),
     "extract": _written("extract", outputs.Extracted),
+    "fleet": _written("fleet", outputs.Fleet),
     "settings": _written("config", outputs.Settings),
     "manifest": Described(inputs.Manifest),
     "definition": Described(inputs.Definition),

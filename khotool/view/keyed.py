@@ -97,7 +97,7 @@ class Keyed(Generic[K, T]):
             return f"no {self.what} {_text(key)}: the list is {self.absent.reason}"
         known = [_text(key) for key in islice(self.keys, 2000) if not isinstance(key, Absent)]
         if not known:
-            return f"no {self.what} {_text(key)}; there is none at all"
+            return f"no {self.what} {_text(key)}; the list is empty"
         near = get_close_matches(_text(key), known, SHOWN, 0.5)
         shown = (near + [name for name in known if name not in near])[:SHOWN]
         return f"no {self.what} {_text(key)}; there is {', '.join(shown)}"

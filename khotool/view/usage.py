@@ -50,7 +50,7 @@ class Usage:
 
 @dataclass(slots=True)
 class _Below:
-    """Names by path, for what is below one of the paths; no path is below another."""
+    """Names by path, for what is below one of the paths; paths are not below each other."""
 
     names: dict[str, str]
     paths: list[str] = field(init=False)

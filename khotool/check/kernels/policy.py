@@ -12,7 +12,7 @@ from khotool.records import dataclass
 from khotool.structured import read_document
 
 FATAL = frozenset({Outcome.PANIC, Outcome.CORRUPT})
-"""Outcomes that no policy allows: the host, or somebody's memory, is at risk."""
+"""Outcomes that no policy allows: the host, or memory in use, is at risk."""
 
 MOST_BYTES = 1 << 20
 """Bytes of a policy that are read."""

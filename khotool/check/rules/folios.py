@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field, Shape
+from khotool.abi.definition import Field
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
+from khotool.model.identify import folio_columns
 from khotool.model.image import Node, Table
 from khotool.records import dataclass, field
 
@@ -33,7 +34,7 @@ ROWS = 1 << 17
 def check_flags(context: Context) -> None:
     """Flags of rows."""
     for node, table in tables(context):
-        for one in table_fields(table):
+        for one in table.fields():
             if one.flags:
                 _flags(context, node, table, one)
 
@@ -42,7 +43,7 @@ def check_flags(context: Context) -> None:
 def check_orders(context: Context) -> None:
     """Orders that rows record."""
     for node, table in tables(context):
-        for one in table_fields(table):
+        for one in table.fields():
             if one.points_to and one.points_to.order:
                 _orders(context, node, one)
 
@@ -51,7 +52,7 @@ def check_orders(context: Context) -> None:
 def check_places(context: Context) -> None:
     """Places of folios in their file, and files without any."""
     for node, table in tables(context):
-        if any(field.role == "page-index" for field in table_fields(table)):
+        if any(field.role == "page-index" for field in table.fields()):
             _places(context, node)
     for node in context.image.tree.walk():
         if node.table is not None and not len(node.table) and not node.table.declared:
@@ -65,11 +66,6 @@ def tables(context: Context) -> Iterator[tuple[Node, Table]]:
             yield node, node.table
 
 
-def table_fields(table: Table) -> list[Field]:
-    """Fields of a row, parts of bit-field words among them."""
-    return table.fields()
-
-
 def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
     """A column piece by piece: number of the first row, values."""
     for first in range(0, len(table), ROWS):
@@ -79,7 +75,7 @@ def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
 def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     known = np.uint64(sum(field.flags.values()))
     # The kernel marks the folios of a file with all of them; other rows have what they have.
-    folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
+    folios = bool(folio_columns(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
         if np.bitwise_or.reduce(values) & ~known:
@@ -106,7 +102,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
         column_pieces(node.table, field.label), orders, strict=True
     ):
         _, found = blocks.blocks_of(addresses)
-        # A folio that is not preserved at all is another rule's.
+        # A folio that is not preserved at all is left to MEM302.
         wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
         text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
@@ -137,28 +133,20 @@ def folio_pieces(context: Context, node: Node, *, in_order: bool) -> Iterator[Pi
     """
     table = node.table
     assert table is not None
-    fields = table_fields(table)
-    index = next((f for f in fields if f.role == "page-index"), None)
-    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    index = next((f for f in table.fields() if f.role == "page-index"), None)
+    folio = next(iter(folio_columns(table)), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
     shift = context.image.geometry.page_shift
     if in_order:
+        columns = column_pieces(table, folio.label), column_pieces(table, index.label)
         return (
-            _sized(
-                context,
-                np.arange(first, first + len(places)),
-                frames_of(folio, frames, shift),
-                places,
-            )
-            for (first, frames), (_, places) in zip(
-                column_pieces(table, folio.label), column_pieces(table, index.label), strict=True
-            )
+            _sized(context, np.arange(at, at + len(p)), frames_of(folio, frames, shift), p)
+            for (at, frames), (_, p) in zip(*columns, strict=True)
         )
-    places = table.column(index.label)
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(table.column(index.label), kind="stable")
     frames = frames_of(folio, table.column(folio.label)[order], shift)
-    places = places[order]
+    places = table.column(index.label)[order]
     return (
         _sized(context, order[at : at + ROWS], frames[at : at + ROWS], places[at : at + ROWS])
         for at in range(0, len(order), ROWS)
@@ -172,7 +160,7 @@ def frames_of(field: Field, values: U64, page_shift: int) -> U64:
 
 def ascending(table: Table) -> bool:
     """True if the places in the file, where rows have some, never fall."""
-    label = next((f.label for f in table_fields(table) if f.role == "page-index"), None)
+    label = next((f.label for f in table.fields() if f.role == "page-index"), None)
     if label is None:
         return True
     last = None
@@ -299,9 +287,7 @@ def rows_after_end(context: Context, node: Node) -> U64 | None:
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size
     raw = context.read(start, -start % page)
-    folio = next(
-        (f for f in table_fields(table) if f.points_to and f.points_to.shape is Shape.FOLIO), None
-    )
+    folio = next(iter(folio_columns(table)), None)
     if raw is None or folio is None:
         return None
     size = table.compiled.size

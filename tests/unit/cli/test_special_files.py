@@ -38,6 +38,14 @@ COMMANDS = (
     "formats list --formats DIR",
     "dump --debugfs FILE IMAGE",
     "fixture build FILE -o OUT",
+    "formats diff FILE memfd-v2",
+    "check --kernel FILE IMAGE",
+    "check --policy FILE IMAGE",
+    "check --suppress FILE IMAGE",
+    "boot --kernel FILE IMAGE",
+    "capture --kernel FILE -o OUT",
+    "test-kernel FILE",
+    "fuzz --boot FILE -o OUT IMAGE",
 )
 
 

@@ -331,7 +331,7 @@ def iommu(**fields: Any) -> dict[str, Any]:
 
 
 WRONG = [
-    ({"device_array_phys": [{"domain_phys": "/nothing[0]"}]}, "is no record of a list"),
+    ({"device_array_phys": [{"domain_phys": "/nothing[0]"}]}, "is not a record of a list"),
     (
         {
             "iommu_domain_array_phys": [
