@@ -8,11 +8,12 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 
 from khotool.errors import InputError
 from khotool.lab import bridge
-from khotool.records import dataclass, field
+from khotool.records import dataclass
 
 MOST_KERNEL = 1 << 30
 """Bytes of a kernel's file, expanded."""
@@ -48,6 +49,20 @@ class Part:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Vmlinux:
+    """A vmlinux of x86-64 as it is loaded: its parts, and the physical address of its entry."""
+
+    parts: list[Part]
+    entry: int
+
+    @property
+    def size(self) -> int:
+        """Bytes from the first part to the end of the last."""
+        last = self.parts[-1]
+        return last.address + last.size - self.parts[0].address
+
+
 @dataclass(slots=True, eq=False)
 class KernelFile:
     """A kernel that can be started.
@@ -56,8 +71,6 @@ class KernelFile:
         path: as the user gave it.
         data: the file, expanded.
         page_size: bytes, where the file tells.
-        parts: what is loaded, of a vmlinux.
-        entry: physical address of the entry, of a vmlinux of x86-64.
     """
 
     path: str
@@ -66,9 +79,8 @@ class KernelFile:
     data: bytes
     release: str | None = None
     page_size: int | None = None
-    parts: list[Part] = field(default_factory=list)
-    entry: int = 0
     _body: bytes | None = None
+    _vmlinux: Vmlinux | None = None
 
     @property
     def body(self) -> bytes | None:
@@ -83,6 +95,15 @@ class KernelFile:
         if self.body is not None or self.form is not Form.BZIMAGE:
             return ""
         return next((n for m, n in _NOT_READ.items() if _payload(self.data).startswith(m)), "")
+
+    @property
+    def vmlinux(self) -> Vmlinux | None:
+        """What is loaded of a kernel of x86-64; None for a bzImage that cannot be unpacked."""
+        if self._vmlinux is None and self.body and self.machine is Machine.X86_64:
+            with suppress(InputError):
+                parts = _parts(self.path, self.body, virtual=False)
+                self._vmlinux = Vmlinux(parts, _unpack("<Q", self.body, 24))
+        return self._vmlinux
 
     def contains(self, text: bytes) -> bool | None:
         """True if the kernel has a text; None if that cannot be told."""
@@ -169,9 +190,8 @@ def _vmlinux(path: str, data: bytes) -> KernelFile:
             f"{path}: a kernel of ELF machine {machine}; expected x86-64 ({EM_X86_64}) or arm64 "
             f"({EM_AARCH64})"
         )
-    virtual = machine == EM_AARCH64
-    parts = _parts(path, data, virtual)
-    if virtual:
+    parts = _parts(path, data, virtual=machine == EM_AARCH64)
+    if machine == EM_AARCH64:
         start = parts[0].address
         flat = bytearray(max(p.address + len(p.data) for p in parts) - start)
         for part in parts:
@@ -179,11 +199,12 @@ def _vmlinux(path: str, data: bytes) -> KernelFile:
         if flat[0x38:0x3C] != b"ARM\x64":
             raise InputError(f"{path}: a vmlinux that does not begin with an Image's header")
         return _image(path, bytes(flat))
-    entry = _unpack("<Q", data, 24)
-    return KernelFile(path, Form.VMLINUX, Machine.X86_64, data, None, 4096, parts, entry)
+    return KernelFile(path, Form.VMLINUX, Machine.X86_64, data, None, 4096)
 
 
-def _parts(path: str, data: bytes, virtual: bool) -> list[Part]:
+def _parts(path: str, data: bytes, *, virtual: bool) -> list[Part]:
+    if data[:4] != b"\x7fELF":
+        raise InputError(f"{path}: not an ELF file")
     offset, size, number = _unpack("<Q", data, 32), _unpack("<H", data, 54), _unpack("<H", data, 56)
     view = memoryview(data)
     parts = []

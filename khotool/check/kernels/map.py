@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from khotool.absent import Absent, Reason
 from khotool.check.kernels.boot import Boot
+from khotool.check.kernels.trusting import Walked, walk_tree
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
 from khotool.model.image import Image
-from khotool.model.region import MapRegion, RecordRegion, TableRegion
+from khotool.model.region import MapRegion, RecordRegion, Region, TableRegion
 from khotool.pages.blocks import Blocks
 
 CHUNK = "kho_vmalloc_chunk"
@@ -103,6 +104,9 @@ def _absent(boot: Boot, found: Absent, pointer: object) -> None:
 
 def _found(boot: Boot, found: PreservedMap) -> None:
     verdict = boot.verdict
+    if found.problems and found.layout == "radix" and "limit" not in found.problem_counts:
+        _trusted(boot)
+        return
     for problem in found.problems:
         if problem.code in UNBOUNDED:
             why = f"{UNBOUNDED[problem.code]}, at {problem.address:#x}"
@@ -113,18 +117,41 @@ def _found(boot: Boot, found: PreservedMap) -> None:
             verdict.add("map", Outcome.PANIC, why=why)
             return
     blocks = found.blocks
-    if blocks.clipped or (len(blocks) and int(blocks.end.max()) > boot.memory_end):
-        why = f"{UNBOUNDED['out-of-range']}, at {int(blocks.start[-1]):#x}"
+    astray = boot.astray(blocks)
+    if astray is not None:
+        why = f"{UNBOUNDED['out-of-range']}, at {astray:#x}"
         verdict.add("map", Outcome.PANIC, why=why)
         return
     if found.problems:
         _problem(boot, found.problems[0])
         return
+    _reserved(boot)
+
+
+def _reserved(boot: Boot) -> None:
+    """A map that was walked to its end."""
     lost = metadata_lost(boot.image)
     if lost:
-        verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
-        return
-    verdict.add("map", Outcome.ACCEPT)
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
+    else:
+        boot.verdict.add("map", Outcome.ACCEPT)
+
+
+def _trusted(boot: Boot) -> None:
+    """A damaged tree, as the kernel walks it."""
+    root = boot.image.tree.value_of("memory_map")
+    walked = walk_tree(boot, root) if isinstance(root, int) else Walked(cut=True)
+    if walked.fault is not None:
+        why = f"the walk of the map leads to {walked.fault:#x}, where there is no memory"
+        boot.verdict.add("map", Outcome.PANIC, why=why)
+    elif walked.exhausted or walked.cut:
+        what = "does not end" if walked.cut else "reserves more than there is memory"
+        boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
+    elif walked.unseen is not None and not metadata_lost(boot.image):
+        why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
+        _not_judged(boot, boot.gap(walked.unseen) or Unseen.NOT_CAPTURED, why)
+    else:
+        _reserved(boot)
 
 
 def _problem(boot: Boot, problem: MapProblem) -> None:
@@ -202,6 +229,8 @@ def metadata_lost(image: Image) -> str:
         if isinstance(region, MapRegion | TableRegion) or is_chunk(image, region):
             # The map's own pages are read before any memory is given away.
             continue
+        if is_read_by_chance(region):
+            continue
         for address, _ in region.extents():
             row = owned.unpreserved.start.searchsorted(address, side="right") - 1
             if row < 0:
@@ -211,6 +240,20 @@ def metadata_lost(image: Image) -> str:
             if start <= address < start + pages * image.geometry.page_size:
                 return f"{region.path} at {address:#x} is not preserved"
     return ""
+
+
+def is_read_by_chance(region: Region) -> bool:
+    """True for what is judged where it is read, because that may be before or after it is reused.
+
+    Sessions, files and their records are read when user space asks for them, objects when their
+    owners come up.
+    """
+    node = region.node
+    while node is not None:
+        if node.name in ("flbs", "sessions"):
+            return True
+        node = node.parent
+    return False
 
 
 def is_chunk(image: Image, region: object) -> bool:
