@@ -105,7 +105,7 @@ def _absent(boot: Boot, found: Absent, pointer: object) -> None:
 def _found(boot: Boot, found: PreservedMap) -> None:
     verdict = boot.verdict
     if found.problems and found.layout == "radix" and "limit" not in found.problem_counts:
-        _trusted(boot)
+        _trusted(boot, found)
         return
     for problem in found.problems:
         if problem.code in UNBOUNDED:
@@ -137,7 +137,7 @@ def _reserved(boot: Boot) -> None:
         boot.verdict.add("map", Outcome.ACCEPT)
 
 
-def _trusted(boot: Boot) -> None:
+def _trusted(boot: Boot, found: PreservedMap) -> None:
     """A damaged tree, as the kernel walks it."""
     root = boot.image.tree.value_of("memory_map")
     walked = walk_tree(boot, root) if isinstance(root, int) else Walked(cut=True)
@@ -147,11 +147,19 @@ def _trusted(boot: Boot) -> None:
     elif walked.exhausted or walked.cut:
         what = "does not end" if walked.cut else "reserves more than there is memory"
         boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
-    elif walked.unseen is not None and not metadata_lost(boot.image):
+    elif walked.unseen is not None and (unseen := _gap_at(boot, found, walked.unseen)):
         why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
-        _not_judged(boot, boot.gap(walked.unseen) or Unseen.NOT_CAPTURED, why)
+        _not_judged(boot, unseen, why)
     else:
         _reserved(boot)
+
+
+def _gap_at(boot: Boot, found: PreservedMap, address: int) -> Unseen | None:
+    """Why a page that the walk asked for is not in the image; None if the pointer is wrong."""
+    for problem in found.problems:
+        if problem.address == address and problem.code in MISSING:
+            return gap_in_map(boot, problem)
+    return boot.gap(address) or Unseen.NOT_CAPTURED
 
 
 def _problem(boot: Boot, problem: MapProblem) -> None:

@@ -263,9 +263,12 @@ def test_a_wrong_pointer_in_the_map_is_judged() -> None:
     words = np.frombuffer(open_image(CLEAN).space.read(page.parent, 4096), np.uint64)
     (slot,) = np.flatnonzero(words == page.address)
     image = capture.changed((page.parent + int(slot) * 8, (0x5000000).to_bytes(8, "little")))
-    step = next(s for s in judge(image, "7.3").steps if s.stage == "map")
+    verdict = judge(image, "7.3")
+    outcomes = {step.stage: step.outcome for step in verdict.steps}
 
-    assert step.outcome is Outcome.CORRUPT
+    assert verdict.outcome is Outcome.CORRUPT
+    assert outcomes["memblock"] is Outcome.CORRUPT
+    assert outcomes["files"] is Outcome.PARTIAL
 
 
 def test_a_pointer_to_memory_nobody_keeps_is_judged() -> None:
