@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import AbiSet, Definition, Field
+from khotool.abi.definition import AbiSet, Definition, Field, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
