@@ -61,15 +61,7 @@ def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
         if part.label in labels:
             note((*path, "fields", part.name), f"{part.label!r} is defined twice")
         labels.add(part.label)
-    for field in struct.fields:
-        if field.type is None or field.type.kind != "array":
-            continue
-        here = (*path, "fields", field.name)
-        after = struct.fields[struct.fields.index(field) :]
-        if any(other.type is None or other.type.kind != "array" for other in after):
-            note(here, "arrays of open length come last")
-        elif all(other.counts != field.label for other in struct.fields):
-            note(here, "no field counts this array")
+    _check_tail(struct, note)
     for key, names in (
         ("key", (struct.key,)),
         ("unique", struct.unique),
@@ -78,6 +70,22 @@ def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
         for name in names:
             if name and name not in labels and not is_wrong((*path, key)):
                 note((*path, key), f"{name!r} is not a field of the struct")
+
+
+def _check_tail(struct: Struct, note: Note) -> None:
+    """Arrays of open length come last, and each has a counter."""
+    for number, field in enumerate(struct.fields):
+        if not _is_open(field):
+            continue
+        here = ("struct", struct.name, "fields", field.name)
+        if not all(map(_is_open, struct.fields[number:])):
+            note(here, "arrays of open length come last")
+        elif all(other.counts != field.label for other in struct.fields):
+            note(here, "no field counts this array")
+
+
+def _is_open(field: Field) -> bool:
+    return field.type is not None and field.type.kind == "array"
 
 
 def _probe_mistakes(definition: Definition, condition: Condition) -> Iterator[str]:

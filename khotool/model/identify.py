@@ -108,7 +108,7 @@ class Identifier:
         for node in self.places.tables:
             table = node.table
             assert table is not None
-            for column in folio_columns(table):
+            for column in table.pointers(Shape.FOLIO):
                 yield from self._folios(node, table, column, address)
 
     def _folios(self, node: Node, table: Table, column: Field, address: int) -> Iterator[Fact]:
@@ -210,11 +210,6 @@ def _inside(
     offset = address - span.address
     data: dict[str, int | str] = {"address": span.address, "offset": offset, "size": span.size}
     return Fact(kind, f"byte {offset:+#x} of {what}", path, data | more)
-
-
-def folio_columns(table: Table) -> list[Field]:
-    """Fields of a record that point to a folio."""
-    return [f for f in table.fields() if f.points_to and f.points_to.shape is Shape.FOLIO]
 
 
 def folios_around(
