@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from khotool.tui.place import Place
 from khotool.tui.session import Session
 from khotool.tui.text import Line, count_text, size_text, visible
@@ -81,12 +79,10 @@ def _pages(session: Session) -> dict[str, int] | None:
     ownership = session.view.ownership
     if ownership is None:
         return None
-    ranges = ownership.ranges
-    owned = ranges.owner >= 0
-    weights = ranges.pages[owned].astype(np.float64)
-    counts = np.bincount(ranges.owner[owned], weights, len(ownership.owners))
     found: dict[str, int] = {}
-    for path, count in zip(ownership.owners, counts.tolist(), strict=True):
+    # The first number is that of pages without an owner.
+    counts = ownership.pages_by_owner()[1:].tolist()
+    for path, count in zip(ownership.owners, counts, strict=True):
         key = _session_path(path)
         found[key] = found.get(key, 0) + int(count)
     return found
