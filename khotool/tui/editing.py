@@ -50,7 +50,9 @@ def open_edit(shell: Shell) -> None:
 def undo(shell: Shell) -> None:
     """Take back the latest change."""
     source = shell.source
-    if source is None or not source.edits:
+    if source is None or shell.session is None:
+        return
+    if not source.edits:
         shell.say("No change is staged; s in Explore stages one")
     elif "open" not in shell.jobs:
         _reopen(shell, source, source.edits[:-1])

@@ -84,8 +84,7 @@ def test_bytes_move_tree_and_field(size: tuple[int, int]) -> None:
     drive(story, size=size)
 
 
-@sizes
-def test_follow_back_forward(size: tuple[int, int]) -> None:
+def test_follow_back_forward() -> None:
     """Enter follows a pointer, backspace returns, alt+right goes again."""
 
     async def story(d: Driver) -> None:
@@ -101,7 +100,7 @@ def test_follow_back_forward(size: tuple[int, int]) -> None:
         await d.press("backspace")
         assert "Nowhere to go back" in d.text()
 
-    drive(story, size=size)
+    drive(story)
 
 
 def test_tree_opens_and_closes() -> None:
@@ -155,8 +154,7 @@ def test_long_arrays_are_buckets() -> None:
     drive(story)
 
 
-@sizes
-def test_goto_previews_and_can_be_left(size: tuple[int, int]) -> None:
+def test_goto_previews_and_can_be_left() -> None:
     """The views follow while the user types; escape puts everything back."""
 
     async def story(d: Driver) -> None:
@@ -175,11 +173,10 @@ def test_goto_previews_and_can_be_left(size: tuple[int, int]) -> None:
         await d.press("enter", "escape")
         assert d.path() == "/"
 
-    drive(story, size=size)
+    drive(story, size=NARROW)
 
 
-@sizes
-def test_find_names_and_bytes(size: tuple[int, int]) -> None:
+def test_find_names_and_bytes() -> None:
     """Hits are listed; enter goes, n and N go on, for names as for bytes."""
 
     async def story(d: Driver) -> None:
@@ -205,7 +202,7 @@ def test_find_names_and_bytes(size: tuple[int, int]) -> None:
         assert "does not fit 8 bits" in d.text()
         await d.press("escape")
 
-    drive(story, size=size)
+    drive(story)
 
 
 def test_filter() -> None:

@@ -13,7 +13,7 @@ from khotool.tui.session import Session
 from khotool.tui.session_list import SORTS, arranged, matching, session_rows
 from khotool.tui.verdicts import judge_all, verdict_lines
 from tests.tui.conftest import CAPTURE, OLDER, opened
-from tests.tui.driver import NARROW, WIDE, Driver, drive
+from tests.tui.driver import WIDE, Driver, drive
 
 FILE = "/LUO/sessions[vm-alpha]/files[0x1]"
 
@@ -35,7 +35,7 @@ def test_lines_lead_to_the_model() -> None:
     assert [path for path in paths if find_place(image.tree, path) is None] == []
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW, (60, 20)], ids=str)
+@pytest.mark.parametrize("size", [WIDE, (60, 20)], ids=str)
 def test_verdict_screen(size: tuple[int, int]) -> None:
     """Kernels with their outcome, stages of the one under the cursor, and from there to Explore."""
 

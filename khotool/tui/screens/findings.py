@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from khotool.findings import Severity
 from khotool.tui.memory_view import address_text
 from khotool.tui.rated import ORDER, Rated, rule_text
+from khotool.tui.screens.dialogs import Prompt
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
@@ -169,7 +170,8 @@ class FindingsScreen(ModeScreen):
 
     def action_find(self) -> None:
         """Show only findings with a text."""
-        from khotool.tui.screens.dialogs import Prompt
+        if self.session is None:
+            return
 
         def done(text: str | None) -> None:
             if text is not None and self.session is not None:

@@ -101,6 +101,8 @@ class SessionsScreen(ModeScreen):
 
     def action_filter(self) -> None:
         """Show only sessions with a text in their name; the table follows the typing."""
+        if self.session is None:
+            return
         before = self.text
 
         def look(dialog: Lookup, text: str) -> None:
