@@ -108,9 +108,10 @@ def name_room(width: int) -> int:
     return min(max(width - NUMBERS, 8), 40)
 
 
-def header(room: int) -> str:
+def header(room: int) -> Line:
     """Names of the columns over rows with ``room`` columns for names."""
-    return f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    text = f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    return [(text, "dim")]
 
 
 def row_line(row: Row, room: int) -> Line:

@@ -213,6 +213,11 @@ def test_formats() -> None:
         assert "breaking" not in d.text("#layout")
         await d.press("down")
         assert "memfd_luo_ser" not in d.text("#layout")
+        await d.press("f")
+        await d.fill("memfd_luo_ser")
+        assert "memfd-v1" in d.text("#list")
+        await d.press("enter")
+        assert "memfd_luo_ser" in d.text("#layout")
 
     drive(story, size=NARROW)
 

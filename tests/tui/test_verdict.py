@@ -71,11 +71,12 @@ def test_session_list() -> None:
     async def story(d: Driver) -> None:
         await d.press("7", "s")
         assert "by name" in d.text()
-        assert "empty" in d.text("#sessions").splitlines()[0]
+        assert d.text("#sessions").splitlines()[0].split()[:2] == ["session", "files"]
+        assert "empty" in d.text("#sessions").splitlines()[1]
         await d.press("f")
         await d.type("beta")
         await d.press("enter")
-        assert d.text("#sessions").split()[0] == "vm-beta"
+        assert d.text("#sessions").splitlines()[1].split()[0] == "vm-beta"
         assert "empty" not in d.text("#sessions")
         await d.press("enter")
         assert d.path() == "/LUO/sessions[vm-beta]"

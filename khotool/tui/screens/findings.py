@@ -127,6 +127,8 @@ class FindingsScreen(ModeScreen):
             for number, piece in enumerate(wrap([(body, "text")], width)):
                 lines.append([(f" {head if not number else '':<8} ", "dim"), *piece])
         pane.show_lines(lines)
+        # As much of the screen as the words need, and no more than half.
+        pane.styles.height = min(max(len(lines), 4) + 2, self.size.height // 2)
 
     def under_cursor(self) -> dict[str, str]:
         """The finding: its message, path and address."""
