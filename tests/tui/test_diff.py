@@ -84,6 +84,10 @@ def test_either_side_is_explored() -> None:
         changes = screen.query_one("#changes", LineView)
         both = next(n for n, line in enumerate(screen.changes) if line.path == RELEASE)
         changes.point(both)
+        await d.press("down", "up")
+        assert "rows more the same" in d.text("#sides")
+        await d.press("u")
+        assert "rows more the same" not in d.text("#sides")
         await d.press("B")
         assert d.app.current_mode == "explore"
         assert d.app.session.image is not first
