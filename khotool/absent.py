@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from khotool.records import dataclass
 
 
 class Reason(StrEnum):

@@ -7,7 +7,6 @@ meanings here change only as the JSON documents do: values are added, none is re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from types import TracebackType
@@ -35,6 +34,7 @@ from khotool.memory.atomic import replacing
 from khotool.model.image import Node, Phase
 from khotool.model.lookup import find_node
 from khotool.opening.load import load_image
+from khotool.records import dataclass
 from khotool.view.entries import Entry, Region
 from khotool.view.folios import Folios
 from khotool.view.image import ImageView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from khotool.records import dataclass, field, replace
 
 #: What a walk may visit and copy of any image, however small, and for each byte that it holds.
 LEAST_NODES, LEAST_BYTES = 100_000, 64 << 20

@@ -6,11 +6,11 @@ to read an image may not be who installed it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from khotool.installed import may_offer
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -11,16 +11,27 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from khotool.abi.c_types import (
+    BEGIN_TYPE,
+    INTEGERS,
+    TYPES,
+    RefusedError,
+    UnknownTypeError,
+    evaluate,
+    integer_name,
+    mentions,
+    open_array,
+)
 from khotool.abi.definition import FieldType
 from khotool.abi.geometry import PAGE_SIZES
 from khotool.abi.types import parse_type
+from khotool.records import dataclass, field
 from khotool.structured import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MAX_TEXT = 1 << 16
 """Characters of a layout."""
@@ -28,49 +39,6 @@ MAX_MEMBERS = 4096
 PAGE_SHIFT = "PAGE_SHIFT"
 PAGE_SIZE = "PAGE_SIZE"
 
-TYPES = {
-    **{f"{sign}{bits}": f"{sign}{bits}" for sign in "us" for bits in (8, 16, 32, 64)},
-    **{f"__{sign}{bits}": f"{sign}{bits}" for sign in "us" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}_t": f"u{bits}" for bits in (8, 16, 32, 64)},
-    **{f"int{bits}_t": f"s{bits}" for bits in (8, 16, 32, 64)},
-    **{f"__be{bits}": f"beu{bits}" for bits in (16, 32, 64)},
-    "bool": "u8",
-    "phys_addr_t": "u64",
-    "dma_addr_t": "u64",
-    "resource_size_t": "u64",
-    "pgoff_t": "u64",
-    "size_t": "u64",
-    "loff_t": "s64",
-    "gfn_t": "u64",
-}
-"""Types of integers, in a 64-bit kernel, by the names that C has for them."""
-_C_WORDS = {
-    "unsigned char": "u8",
-    "signed char": "s8",
-    "short": "s16",
-    "short int": "s16",
-    "unsigned short": "u16",
-    "unsigned short int": "u16",
-    "int": "s32",
-    "unsigned": "u32",
-    "unsigned int": "u32",
-    "long": "s64",
-    "long int": "s64",
-    "unsigned long": "u64",
-    "unsigned long int": "u64",
-    "long long": "s64",
-    "unsigned long long": "u64",
-}
-_BEGIN_TYPE = frozenset(
-    ("struct", "union", "enum", "signed", "unsigned", "char", "short", "int", "long")
-)
-_WORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while"
-)
-KEYWORDS = frozenset(_WORDS.split())
-"""Words of C that no struct or member can be called."""
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _UNREAD = re.compile(
     r"__attribute__\s*\(\(.*?\)\)|__(?:aligned|counted_by|counted_by_le|counted_by_be)\s*\([^()]*\)"
@@ -91,7 +59,7 @@ class Problem:
 
     line: int
     column: int
-    message: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +114,6 @@ def parse_layout(text: str, name: str, constants: Mapping[str, int] | None = Non
     return _Reader(text, name, dict(constants or {})).read()
 
 
-class _RefusedError(Exception):
-    """A declaration cannot be part of a definition."""
-
-
-class _UnknownTypeError(Exception):
-    """A declaration has a type that was reported where it begins."""
-
-
 class _Reader:
     def __init__(self, text: str, name: str, constants: dict[str, int]) -> None:
         self.text = text
@@ -165,6 +125,7 @@ class _Reader:
         self.code = self._blanked()
         self.statements: list[tuple[int, int]] = []
         self.docs: dict[int, str] = {}
+        self.kernel_doc: dict[str, str] = {}
         self.unknown: list[str] = []
         self.run: list[Part] = []
         self.run_type = ""
@@ -259,8 +220,6 @@ class _Reader:
                 self.layout.doc = plain.partition("- ")[2]
         self.kernel_doc = {name: " ".join(" ".join(lines).split()) for name, lines in found.items()}
 
-    kernel_doc: dict[str, str] = {}  # noqa: RUF012 -- replaced, never changed
-
     def _begin_with_types(self) -> bool:
         """Note what begins a declaration and is not a type; False if the text cannot be parsed."""
         readable = True
@@ -269,7 +228,7 @@ class _Reader:
             if match is None:
                 self._problem(start, "expected a member")
                 readable = False
-            elif match[1] not in TYPES and match[1] not in _BEGIN_TYPE:
+            elif match[1] not in TYPES and match[1] not in BEGIN_TYPE:
                 self.unknown.append(match[1])
                 hint = suggestion(match[1], [name for name in TYPES if name[0] != "_"], near=True)
                 self._problem(start + match.start(1), f"unknown type {match[1]!r:.60}{hint}")
@@ -315,21 +274,21 @@ class _Reader:
         doc = self.docs.get(number) or self.kernel_doc.get(name, "")
         try:
             if name and not _NAME.fullmatch(name):
-                raise _RefusedError("not a name for a member")
+                raise RefusedError("not a name for a member")
             if width is not None:
-                self._bit_field(name, _integer_name(node.type), width, doc, line)
+                self._bit_field(name, integer_name(node.type), width, doc, line)
                 return
             self._close_run()
             if not name:
-                raise _RefusedError(
+                raise RefusedError(
                     "a member without a name; write its members, or one that covers it"
                 )
             text, fill = self._type_text(node.type)
             self.layout.members.append(Member(name, parse_type(text), doc, line, fill))
-        except _UnknownTypeError:
+        except UnknownTypeError:
             # Noted already; the member stays, for what is said of it elsewhere.
             self.layout.members.append(Member(name, parse_type("u8"), doc, line))
-        except (_RefusedError, ValueError, RecursionError) as error:
+        except (RefusedError, ValueError, RecursionError) as error:
             self.layout.members.append(Member(name, parse_type("u8"), doc, line))
             self._problem(offset, f"{f'{name}: ' if name else ''}{error or 'nested too deeply'}")
 
@@ -339,35 +298,35 @@ class _Reader:
         while type(node).__name__ == "ArrayDecl":
             lengths.append(node.dim)
             node = node.type
-        base = _integer_name(node)
+        base = integer_name(node)
         if not lengths:
             return ("u8" if base == "char" else base), False
-        if any(length is not None and _mentions(length, PAGE_SIZE) for length in lengths):
+        if any(length is not None and mentions(length, PAGE_SIZE) for length in lengths):
             if len(lengths) > 1:
-                raise _RefusedError("an array that fills the page has one dimension")
+                raise RefusedError("an array that fills the page has one dimension")
             return base, True
         if lengths[0] is None:
-            return _open_array(base, len(lengths)), False
-        sizes = [self._evaluate(length) for length in lengths]
+            return open_array(base, len(lengths)), False
+        sizes = [evaluate(length, self.constants) for length in lengths]
         if base == "char" and len(sizes) > 1:
-            raise _RefusedError("an array of strings; make a struct of the string")
+            raise RefusedError("an array of strings; make a struct of the string")
         count = math.prod(sizes)
         if count < 1:
-            raise _RefusedError("an array has at least one element")
+            raise RefusedError("an array has at least one element")
         return f"{'bytes' if base == 'u8' else base}[{count}]", False
 
     def _bit_field(self, name: str, base: str, width: Any, doc: str, line: int) -> None:
-        if base not in _INTEGERS or not base.startswith("u"):
-            raise _RefusedError("a bit-field has an unsigned integer type")
+        if base not in INTEGERS or not base.startswith("u"):
+            raise RefusedError("a bit-field has an unsigned integer type")
         bits = int(base[1:])
         if base != self.run_type:
             self._close_run()
-        if _mentions(width, PAGE_SHIFT):
+        if mentions(width, PAGE_SHIFT):
             value: int | str = self._page_width(width, bits)
         else:
-            value = self._evaluate(width)
+            value = evaluate(width, self.constants)
             if not 0 <= value <= bits:
-                raise _RefusedError(f"a bit-field of {base} has at most {bits} bits")
+                raise RefusedError(f"a bit-field of {base} has at most {bits} bits")
             if not value or max(self._used(size) for size in PAGE_SIZES) + value > bits:
                 self._close_run()
             if not value:
@@ -381,8 +340,8 @@ class _Reader:
             return "page_shift"
         for size in PAGE_SIZES:
             shift = {PAGE_SHIFT: size.bit_length() - 1}
-            if self._used(size) + self._evaluate(width, shift) != bits:
-                raise _RefusedError("a width with PAGE_SHIFT is PAGE_SHIFT, or all that it leaves")
+            if self._used(size) + evaluate(width, self.constants | shift) != bits:
+                raise RefusedError("a width with PAGE_SHIFT is PAGE_SHIFT, or all that it leaves")
         return "rest"
 
     def _used(self, page_size: int) -> int:
@@ -397,113 +356,6 @@ class _Reader:
             kind = parse_type(self.run_type)
             self.layout.members.append(Member(name, kind, "", parts[0].line, parts=parts))
         self.run, self.run_type = [], ""
-
-    # -- constant expressions ------------------------------------------------------------
-
-    def _evaluate(self, node: Any, names: Mapping[str, int] | None = None) -> int:
-        kind = type(node).__name__
-        if kind == "Constant":
-            return _constant(node.value)
-        if kind == "ID":
-            known = {**self.constants, **(names or {})}
-            if node.name not in known:
-                raise _RefusedError(f"{node.name} is not defined; give its value in [constants]")
-            return known[node.name]
-        if kind == "UnaryOp" and node.op == "sizeof":
-            inner = _integer_name(node.expr.type if hasattr(node.expr, "type") else node.expr)
-            if inner not in _INTEGERS:
-                raise _RefusedError("sizeof is for integers here")
-            return parse_type(inner).size
-        if kind == "BinaryOp":
-            left, right = self._evaluate(node.left, names), self._evaluate(node.right, names)
-            return _operate(node.op, left, right)
-        raise _RefusedError("expected a constant")
-
-
-_INTEGERS = frozenset(TYPES.values())
-
-
-def _constant(text: str) -> int:
-    digits = text.rstrip("uUlL")
-    octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
-    try:
-        value = int(digits[:40], 8 if octal else 0)
-    except ValueError:
-        raise _RefusedError(f"{text!r:.40} is not an integer") from None
-    return value
-
-
-def _operate(operator: str, left: int, right: int) -> int:
-    if operator in ("<<", ">>") and not 0 <= right <= 64:
-        raise _RefusedError("a shift of more than 64 bits")
-    if operator in ("/", "%") and right == 0:
-        raise _RefusedError("a division by 0")
-    values = {
-        "+": lambda: left + right,
-        "-": lambda: left - right,
-        "*": lambda: left * right,
-        "/": lambda: left // right,
-        "%": lambda: left % right,
-        "<<": lambda: left << right,
-        ">>": lambda: left >> right,
-        "&": lambda: left & right,
-        "|": lambda: left | right,
-    }
-    if operator not in values:
-        raise _RefusedError(f"operator {operator} is not for lengths")
-    value = values[operator]()
-    if abs(value) >= 1 << 64:
-        raise _RefusedError("a length beyond 64 bits")
-    return value
-
-
-def _integer_name(node: Any) -> str:
-    """The type of a declaration that is not an array, as a definition writes it."""
-    kind = type(node).__name__
-    if kind == "PtrDecl":
-        raise _RefusedError("a pointer; an address in a handover is a u64")
-    if kind in ("TypeDecl", "Typename"):
-        return _integer_name(node.type)
-    if kind == "Struct":
-        if node.decls is not None or not node.name:
-            raise _RefusedError("a struct inside; declare it as a struct of its own")
-        if node.name in _INTEGERS | {"bytes", "string", "char"}:
-            raise _RefusedError(f"a struct cannot be called {node.name}")
-        return str(node.name)
-    if kind == "Enum":
-        return "u32"
-    if kind == "IdentifierType":
-        words = " ".join(node.names)
-        if words == "char":
-            return "char"
-        found = TYPES.get(words) or _C_WORDS.get(words)
-        if found is not None:
-            return found
-        raise _UnknownTypeError
-    if kind == "Union":
-        raise _RefusedError("a union; declare the member that is used")
-    raise _RefusedError("expected an integer, an array or a struct")
-
-
-def _open_array(base: str, dimensions: int) -> str:
-    if base == "u8" and dimensions == 1:
-        return "bytes[]"
-    if dimensions > 1 or base in _INTEGERS | {"char"}:
-        raise _RefusedError("an array of open length is of u8, or of structs")
-    return f"{base}[]"
-
-
-def _mentions(node: Any, name: str) -> bool:
-    """True if an expression has a name in it."""
-    return any(type(one).__name__ == "ID" and one.name == name for one in _nodes(node))
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    stack = [node]
-    while stack:
-        item = stack.pop()
-        yield item
-        stack += [child for _, child in item.children()]
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -137,7 +137,7 @@ def _cache_folder() -> Path:
 
 
 def _keep(target: Path, raw: bytes) -> None:
-    """Write a file of the cache, whole or not at all; a cache that cannot be written is none."""
+    """Write a file of the cache, whole or not at all; one that cannot be written is left out."""
     import tempfile
 
     try:

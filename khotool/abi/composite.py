@@ -6,11 +6,10 @@ string is that of the first part.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from khotool.abi.definition import Definition, FieldType
 from khotool.abi.record import encode_text
 from khotool.errors import EncodeError
+from khotool.records import replace
 
 SEPARATOR = ";"
 ALIGNMENT = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.composite import first_part, stretched
@@ -12,6 +11,7 @@ from khotool.abi.folder import SETS_FILE
 from khotool.abi.geometry import Geometry
 from khotool.abi.releases import Release, find_set
 from khotool.errors import DefinitionError, UsageError
+from khotool.records import dataclass
 
 MAX_STRETCHED = 64
 """Definitions made for strings of images that are kept."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from khotool.abi.c_layout import Layout as CLayout
@@ -27,6 +26,7 @@ from khotool.abi.definition import (
 from khotool.abi.names import NameSets, read_name_sets, shared_names
 from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
+from khotool.records import dataclass, field
 from khotool.structured import Document, StructuredError, Table, Value, read_document
 
 MAX_BYTES = 1 << 20
@@ -76,7 +76,7 @@ class DefinitionFile:
     lines: dict[tuple[str, str], int] = field(default_factory=dict)
     definition: Definition = field(init=False)
 
-    def note(self, path: tuple[str | int, ...], message: str) -> None:
+    def add_mistake(self, path: tuple[str | int, ...], message: str) -> None:
         """Note a mistake; one about a member without a meaning is put at its line of C."""
         if len(path) == 4 and path[0] == "struct" and path[2] == "fields":
             struct, member = str(path[1]), str(path[3])
@@ -151,7 +151,7 @@ def read_definition(document: Document) -> DefinitionFile:
         fdt=_node(file, fdt) if fdt is not None else None,
     )
     document.close_tables()
-    check_consistent(file.definition, file.note, document.is_wrong)
+    check_consistent(file.definition, file.add_mistake, document.is_wrong)
     return file
 
 
@@ -230,7 +230,7 @@ def _struct(file: DefinitionFile, table: Table, name: str) -> Struct:
     text = table["layout"]
     layout = parse_layout(text.text(), tag, file.names.constants)
     for problem in layout.problems:
-        text.mistake(problem.message, line=problem.line, column=problem.column)
+        text.mistake(problem.text, line=problem.line, column=problem.column)
     meanings = table.named_tables("fields")
     fields = [_member(file, member, meanings, table, name) for member in layout.members]
     known = _names_of(layout)
@@ -364,6 +364,7 @@ def _reference(table: Table) -> Reference:
         levels=table.integer("levels", 0),
         pgcnt=table.text("pgcnt", ""),
         inline=table.boolean("inline"),
+        shared=table.boolean("shared"),
     )
 
 

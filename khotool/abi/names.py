@@ -5,10 +5,10 @@ A definition file has its own; ``formats/names.toml`` has those that several def
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 
 from khotool.abi.folder import NAMES_FILE, builtin_formats
+from khotool.records import dataclass, field
 from khotool.structured import Document, Table, read_document
 
 LOWEST = -(1 << 63)

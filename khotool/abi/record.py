@@ -31,7 +31,9 @@ def encode_text(text: str, path: str = "text") -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise EncodeError(path, f"{text!r:.60} holds a character that UTF-8 cannot say") from None
+        raise EncodeError(
+            path, f"{text!r:.60} holds a character that UTF-8 cannot encode"
+        ) from None
 
 
 def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
@@ -124,7 +126,7 @@ def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: s
     """Bytes of one record; a label that is not given is 0 or the empty string.
 
     Args:
-        values: by label; labels that are no field are an error.
+        values: by label; labels that are not fields are an error.
         path: of the record in the model, for errors.
 
     Raises:
@@ -267,7 +269,7 @@ def fit_int(value: object, size: int, signed: bool, path: str) -> int:
     """``value`` if it fits ``size`` bytes.
 
     Raises:
-        EncodeError: it is no integer, or too large or too small.
+        EncodeError: it is not an integer, or too large or too small.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise EncodeError(path, f"expected a number, found {value!r:.60}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from khotool.abi.definition import AbiSet
 from khotool.errors import UsageError
+from khotool.records import dataclass
 
 FINAL = 1 << 30
 """In place of the number of a release candidate: later than all of them."""

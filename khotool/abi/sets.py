@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from khotool.abi.definition import AbiSet, Behaviour
 from khotool.abi.load import STATUSES, definition_error
+from khotool.records import fields
 from khotool.structured import Document, StructuredError, Table, read_document
 
 WRITERS = ("sequential", "read-write")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,6 +18,7 @@ from khotool.abi.folder import NAMES_FILE, SETS_FILE, definition_bytes, toml_fil
 from khotool.abi.index import Origin, Registry
 from khotool.errors import DefinitionError, InputError
 from khotool.plugins import Plugin, plugins, report, said
+from khotool.records import dataclass
 
 GROUP = "khotool.formats"
 """Entry points that name definitions."""
@@ -101,7 +101,7 @@ def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
         elif isinstance(item, Traversable):
             yield item
         else:
-            plugin.report(f"returned {type(item).__name__}, which is no path")
+            plugin.report(f"returned {type(item).__name__}, which is not a path")
 
 
 def _extended(known: Registry, source: Source) -> Registry:

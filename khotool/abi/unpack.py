@@ -6,12 +6,12 @@ the two equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
+from khotool.records import dataclass
 
 CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -64,37 +64,37 @@ class Plan:
 
 @lru_cache(maxsize=4096)
 def plan_of(compiled: CompiledStruct) -> Plan | None:
-    """The plan of a struct; None where ``struct`` has no words for a field."""
+    """The plan of a struct; None where ``struct`` has no code for a field."""
     prefix = compiled.geometry.prefix
-    codes: list[str] = []
+    codes: list[str] = [prefix]
     steps: list[Step] = []
     end = taken = 0
     for placed in compiled.fields:
-        kind = placed.field.type
-        if kind is None or (placed.many and not placed.count):
+        nested = plan_of(placed.nested) if placed.nested is not None else None
+        code = _code(placed, prefix)
+        if not code or (placed.nested is not None and nested is None):
             return None
-        if placed.offset > end:
-            codes.append(f"{placed.offset - end}x")
+        codes += [f"{placed.offset - end}x", code]
         count = placed.count if placed.many else 1
-        nested = None
-        if placed.nested is not None:
-            nested = plan_of(placed.nested)
-            if nested is None:
-                return None
-            codes.append(f"{placed.nested.size}s" * count)
-        elif kind.kind != "int":
-            if placed.many:
-                return None
-            codes.append(f"{kind.size}s")
-        else:
-            code = CODES.get(kind.size)
-            # One record has one byte order; only single bytes have none.
-            if code is None or (kind.big and prefix != ">" and kind.size > 1):
-                return None
-            codes.append(f"{count}{code.lower() if kind.signed else code}")
         steps.append(Step(placed, taken, count, nested))
         taken += count
         end = placed.offset + placed.size
-    if compiled.size > end:
-        codes.append(f"{compiled.size - end}x")
-    return Plan(Struct(prefix + "".join(codes)), tuple(steps))
+    codes.append(f"{compiled.size - end}x")
+    return Plan(Struct("".join(codes)), tuple(steps))
+
+
+def _code(placed: PlacedField, prefix: str) -> str:
+    """A field in the notation of ``struct``; empty where that has no code for it."""
+    kind = placed.field.type
+    count = placed.count if placed.many else 1
+    if kind is None or not count:
+        return ""
+    if placed.nested is not None:
+        return f"{placed.nested.size}s" * count
+    if kind.kind != "int":
+        return "" if placed.many else f"{kind.size}s"
+    code = CODES.get(kind.size, "")
+    # One record has one byte order; only single bytes have none.
+    if not code or (kind.big and prefix != ">" and kind.size > 1):
+        return ""
+    return f"{count}{code.lower() if kind.signed else code}"

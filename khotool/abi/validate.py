@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.resources.abc import Traversable
 
 from khotool.abi.definition import AbiSet, Definition
@@ -18,6 +17,7 @@ from khotool.abi.load import MAX_BYTES, DefinitionFile, read_definition
 from khotool.abi.meaning import meaning_mistakes
 from khotool.abi.names import read_names
 from khotool.abi.sets import read_sets
+from khotool.records import replace
 from khotool.structured import Document, Mistake, Path, StructuredError, read_document
 
 
@@ -96,7 +96,7 @@ def _check_meaning(file: DefinitionFile, registry: Registry) -> None:
         if not (path[0] == "struct" and path[1] in wrong) and (len(path) == 2 or not is_wrong(path))
     ]
     for path, message in found:
-        file.note(path, message)
+        file.add_mistake(path, message)
 
 
 def _wrong_layouts(file: DefinitionFile) -> set[str]:

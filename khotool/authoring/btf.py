@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.errors import InputError
+from khotool.records import dataclass
 
 MAGIC = 0xEB9F
 HEADER = 24

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass, field
 
-from khotool.abi.c_layout import TYPES, Layout, parse_layout
+from khotool.abi.c_layout import Layout, parse_layout
+from khotool.abi.c_types import TYPES
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field, Kind, Struct
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.authoring.draft_layout import guess
 from khotool.errors import InputError
+from khotool.records import dataclass, field
 
 MAX_HEADER = 4 << 20
 """Bytes of a header."""
@@ -114,7 +115,7 @@ class HeaderDrafter:
             problem = layout.problems[0]
             first = len(self.text) - len(self.text[start:].lstrip("\n"))
             line = self.text.count("\n", 0, first) + problem.line
-            raise InputError(f"{self.source}:{line}: struct {name}: {problem.message}")
+            raise InputError(f"{self.source}:{line}: struct {name}: {problem.text}")
         packed = _PACKED.match(self.text, end + 1) is not None
         struct = self._struct(name, layout, packed=packed)
         compiled = CompiledStruct(struct, Geometry(), self._compile, name, check=False)

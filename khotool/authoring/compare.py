@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, NodeType
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
+from khotool.records import dataclass
 
 
 class Impact(StrEnum):

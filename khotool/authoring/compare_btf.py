@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.abi.releases import span
 from khotool.authoring.btf import Btf, BtfStruct
+from khotool.records import dataclass
 
 NOT_IN_BTF = {"kho_test_folio": "a number with an order in its low bits, not a struct"}
 """Structs that the kernel does not declare, and why."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
 from khotool.authoring.btf import (
     KIND_ARRAY,
@@ -29,6 +28,7 @@ from khotool.authoring.draft_layout import (
     laid_out,
 )
 from khotool.errors import InputError
+from khotool.records import dataclass, field, replace
 
 MOST_NAMES = 256
 """Names of an enum that are taken over."""

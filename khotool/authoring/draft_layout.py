@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
-from khotool.abi.c_layout import KEYWORDS, TYPES
+from khotool.abi.c_types import KEYWORDS, TYPES
 from khotool.abi.geometry import PAGE_SIZES
+from khotool.records import dataclass, replace
 
 WORDS = (1, 2, 4, 8)
 """Bytes of integers."""

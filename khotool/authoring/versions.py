@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.definition import AbiSet, Definition, Kind, NodeType
 from khotool.abi.registry import Registry
 from khotool.abi.releases import unknown_release
 from khotool.authoring.vmlinux import VERSIONS, Vmlinux
 from khotool.errors import InputError, UsageError
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

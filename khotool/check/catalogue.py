@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from khotool.errors import UsageError
 from khotool.findings import Finding, Severity
+from khotool.records import dataclass
 from khotool.structured.mistake import suggestion
 
 FAMILIES = {
@@ -47,15 +47,7 @@ def rules() -> dict[str, Rule]:
     """All rules by id, in order of their ids."""
     text = files("khotool.check").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return {
-        identifier: Rule(
-            identifier,
-            data["slug"],
-            Severity(data["severity"]),
-            data["what"],
-            data["why"],
-            data["example"],
-            data["do"],
-        )
+        identifier: Rule(identifier, **data | {"severity": Severity(data["severity"])})
         for identifier, data in sorted(tomllib.loads(text).items())
     }
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from khotool.findings import Finding
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node
+from khotool.records import dataclass, field
 
 MAX_PER_RULE = 200
 """Findings of one rule that are kept; more are counted in a last one."""

@@ -28,4 +28,4 @@ DECODED = frozenset(
         "ABI904",
     }
 )
-"""Rules of the decoder: the tables of ``decode/problems.py``, and those it names where it reads."""
+"""Rules of the decoder: the tables of ``codec/problems.py``, and those it names where it reads."""

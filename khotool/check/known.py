@@ -6,7 +6,6 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,6 +13,7 @@ from khotool.check.catalogue import check_patterns, matches
 from khotool.errors import InputError
 from khotool.findings import Finding
 from khotool.memory.regular import read_regular
+from khotool.records import dataclass
 from khotool.structured import Table, read_document
 
 Identity = str
@@ -79,11 +79,11 @@ def new_findings(findings: list[Finding], known: Counter[Identity]) -> list[Find
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """Findings that somebody has decided to live with.
+    """Findings that were accepted, each with a reason.
 
     Args:
         rule: id, beginning of an id, or slug.
-        path: pattern of paths, ``*`` for any text; a bracket stands for itself.
+        path: pattern of paths, ``*`` for any text; a bracket matches itself.
         reason: why; until: last day on which it holds.
         most: as many findings of one image; 0 for any number.
     """

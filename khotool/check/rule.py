@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
@@ -12,6 +11,7 @@ from importlib import import_module
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.model.image import Image, Phase
+from khotool.records import dataclass
 
 Function = Callable[[Context], None]
 SETTLED = (Phase.FROZEN, Phase.FINALIZED, Phase.INCOMING)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from khotool.check.catalogue import check_patterns, matches, severity
 from khotool.findings import Finding, Severity
 
-MAX_BASELINE = 64 << 20
-THRESHOLDS = ("error", "warning", "note", "never")
 _LEVEL = {Severity.NOTE: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 

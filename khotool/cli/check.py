@@ -6,7 +6,6 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from khotool.cli.kernels import add_kernel_options, asked_kernels
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import KhotoolError, UsageError
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.check.kernels.asked import AskedKernel

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
+
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,17 +210,18 @@ class ProgressLine:
     def show(self, progress: Progress) -> None:
         """Draw it, unless it was drawn just now."""
         now = time.monotonic()
-        if not self.wanted or (now - self.shown < REDRAW and progress.done < progress.total):
+        done = progress.began and progress.done == progress.total
+        if not self.wanted or (now - self.shown < REDRAW and not done):
             return
         self.shown = now
         minutes, seconds = divmod(round(progress.left), 60)
-        print(
-            f"\r\x1b[K{progress.done} of {progress.total} images, {progress.rate:.1f}/s, "
-            f"{minutes}:{seconds:02} left, {progress.failed} with an error",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"{progress.total} images listed"
+        if progress.began:
+            text = (
+                f"{progress.done} of {progress.total} images, {progress.rate:.1f}/s, "
+                f"{minutes}:{seconds:02} left, {progress.failed} with an error"
+            )
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
     def __exit__(self, *error: object) -> None:
         if self.shown:
@@ -266,7 +267,7 @@ def run_ask(args: argparse.Namespace) -> int:
 
 
 def _tell_journals(args: argparse.Namespace, store: Any) -> None:
-    if store.journals():
+    if store.interrupted:
         note(
             args,
             "a scan into this folder is running or was interrupted; run it again to see all of it",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import write_json, write_text
 from khotool.errors import UsageError
+from khotool.records import replace
 
 HELP = "validate definition files: file, line, reason"
 

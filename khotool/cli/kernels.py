@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from khotool.records import replace
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry

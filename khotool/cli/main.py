@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("khotool: interrupted")
         _drop_output()
         return 130
+    finally:
+        if argv is None:
+            # The process ends; nothing is gained by looking for garbage once more.
+            gc.freeze()
 
 
 def _main(argv: Sequence[str] | None) -> int:

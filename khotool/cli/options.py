@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from khotool.limits import Limits
+from khotool.records import fields
 
 if TYPE_CHECKING:
     from khotool.discovery.options import OpenOptions

@@ -18,7 +18,7 @@ definition and config are what people write, and have no keys beyond those that 
 """
 NAMES = (
     *("dump", "pages", "check", "diff", "boot", "live", "formats", "rules", "explain", "identify"),
-    *("hex", "graph", "encode", "convert", "pack", "extract", "settings"),
+    *("hex", "graph", "encode", "convert", "pack", "extract", "fleet", "settings"),
     *("manifest", "definition", "config"),
 )
 """Documents; repeated here so that ``--help`` loads none of them."""

@@ -6,6 +6,7 @@ Imported before everything else, so it imports little itself.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -18,6 +19,9 @@ from khotool.memory import lost
 
 READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How /dev/null takes the place of a closed stream: writing to stdout fails, to stderr does not."""
+
+SELDOM = 100_000
+"""Objects made and kept between two looks for garbage among them."""
 
 
 PATIENCE = 5.0
@@ -65,8 +69,10 @@ class _Messages(io.FileIO):
 def prepare() -> None:
     """Make streams and signals of the process safe to use; called once, by the program.
 
-    A closed stream's number is taken, so that no file gets it.
+    A closed stream's number is taken, so that no file gets it. Garbage is looked for less often:
+    there is little of it, and each look costs more the more of an image is loaded.
     """
+    gc.set_threshold(SELDOM, 20, 20)
     for number, mode in READERS.items():
         try:
             os.fstat(number)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.definition import Definition, Reference, Shape
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import pointer, register
+from khotool.codec.base import Pointer, register
 from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import ListCodec, elements
@@ -20,25 +20,18 @@ from khotool.model.node import Node, NodeKind, Span
 MAX_PAGES = 1 << 16
 """Pages of one array that are believed; the kernel's largest blocks have 2^13."""
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
 
 @register(Shape.ARRAY)
 class ArrayCodec(ListCodec):
     """Consecutive records, after a header or counted by a sibling."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """A list of its records, and its header where it has one."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference = node.field.points_to
-        scene = walk.scene
+        definition, reference, scene = pointer.definition, pointer.reference, walk.scene
         compiled = scene.struct(definition, reference.of)
         address = int(node.value)
         node.kind = NodeKind.LIST
-        values = siblings
+        values = pointer.values
         header = self.header(scene, definition, reference)
         head = header.size if header is not None else 0
         if header is not None:
@@ -64,21 +57,15 @@ class ArrayCodec(ListCodec):
         """The struct in front of the records, where the pointer names one."""
         return scene.struct(definition, reference.header) if reference.header else None
 
-    def ends(
-        self,
-        scene: Scene,
-        definition: Definition,
-        reference: Reference,
-        address: int,
-        siblings: Mapping[str, Any],
-    ) -> bool:
+    def ends(self, scene: Scene, pointer: Pointer) -> bool:
         """As ``ListCodec.ends``; an array of no address ends."""
+        address, reference = int(pointer.value), pointer.reference
         if not address:
             return True
         page = scene.geometry.page_size
-        compiled = scene.struct(definition, reference.of)
-        values, head = siblings, 0
-        header = self.header(scene, definition, reference)
+        compiled = scene.struct(pointer.definition, reference.of)
+        values, head = pointer.values, 0
+        header = self.header(scene, pointer.definition, reference)
         if header is not None:
             data = scene.read(address, header.size)
             if isinstance(data, Absent):
@@ -95,19 +82,10 @@ class ArrayCodec(ListCodec):
         rest = scene.read(end, -end % page)
         return isinstance(rest, Absent) or not any(rest)
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The header, where the format has one, and the records."""
-        reference = pointer(field)
-        items = values.get(field.label) or []
+        definition, reference, path = pointer.definition, pointer.reference, pointer.path
+        items = pointer.value or []
         if not items and not reference.header:
             return 0
         pages = written_pages(builder, definition, reference, len(items))
@@ -174,9 +152,6 @@ def array_body(
         gone = Absent(Reason.NOT_CAPTURED, "rest of the array")
         walk.missing(node, start + len(body), gone)
     elements(walk, node, compiled, body, start, len(body) // compiled.size, definition)
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def written_pages(

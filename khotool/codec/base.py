@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from khotool.abi.definition import Definition, Field, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.handover.values import Rows
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
@@ -33,6 +34,41 @@ Stored = int | dict[str, Any] | Rows
 """The number that a pointer holds, the values of an embedded descriptor by label, or a table."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A pointer, or an embedded descriptor that has one, among the fields of its own record.
+
+    Args:
+        definition: the format that the record or tree node belongs to.
+        field: of the pointer.
+        values: of the record or tree node, by label.
+        path: of the value in the model, for errors.
+    """
+
+    definition: Definition
+    field: Field
+    values: Mapping[str, Any]
+    path: str = ""
+
+    @property
+    def reference(self) -> Reference:
+        """What it leads to."""
+        return reference_of(self.field)
+
+    @property
+    def value(self) -> Any:
+        """Its own value; None where none is given."""
+        return self.values.get(self.field.label)
+
+    def number(self) -> int:
+        """The value as the number that the pointer holds; 0 without one.
+
+        Raises:
+            EncodeError: the value is anything else.
+        """
+        return fit_int(self.value or 0, WORD, False, self.path)
+
+
 class Codec(ABC):
     """One shape, in all its directions."""
 
@@ -45,32 +81,23 @@ class Codec(ABC):
     # -- bytes to nodes ------------------------------------------------------------------
 
     @abstractmethod
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
-        """Add to ``node``, a pointer that is not 0, what it leads to.
-
-        Args:
-            definition: the format that the pointer belongs to.
-            siblings: values of the sibling fields, by label.
-        """
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
+        """Add to ``node``, which is of a pointer that is not 0, what the pointer leads to."""
 
     def leads(self, node: Node) -> bool:
         """True if the value of a pointer can be followed."""
         return isinstance(node.value, int)
 
-    def null(self, walk: Walk, node: Node, field: Field, siblings: Mapping[str, Any]) -> None:
+    def null(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """Judge a pointer that is 0."""
-        if field.null == "error":
-            walk.recorder.report("REC408", node, f"{field.name} is 0")
+        if pointer.field.null == "error":
+            walk.recorder.report("REC408", node, f"{pointer.field.name} is 0")
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:  # noqa: B027
         """Claim what a column of a table leads to; nothing for shapes that rows do not have."""
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:  # noqa: B027
         """Find what nodes that were deferred name, once everything has been read."""
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     @abstractmethod
     def lift(self, lifter: Lifter, node: Node) -> Any:
@@ -86,19 +113,8 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> Stored:
+    def build(self, builder: Builder, pointer: Pointer) -> Stored:
         """Lay out what a pointer, or an embedded descriptor, leads to.
-
-        Args:
-            values: of the record or tree node that ``field`` is in, by label.
-            path: of the value in the model, for errors.
 
         Returns:
             The number that the pointer holds, or the values of the descriptor.
@@ -139,16 +155,9 @@ class NumberCodec(Codec):
         """The number."""
         return reader.number(field, table[field.label])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> Stored:
+    def build(self, builder: Builder, pointer: Pointer) -> Stored:
         """The number."""
-        return as_number(field, values, path)
+        return pointer.number()
 
 
 _CODECS: dict[Shape, Codec] = {}
@@ -180,19 +189,11 @@ def codecs() -> Mapping[Shape, Codec]:
     return _CODECS
 
 
-def pointer(field: Field) -> Reference:
-    """What a field of a codec leads to."""
+def reference_of(field: Field | None) -> Reference:
+    """What the field of a codec leads to."""
+    assert field is not None
     assert field.points_to is not None
     return field.points_to
-
-
-def as_number(field: Field, values: Mapping[str, Any], path: str) -> int:
-    """A pointer whose value is the number that it holds; 0 without one.
-
-    Raises:
-        EncodeError: the value is anything else; names ``path``.
-    """
-    return fit_int(values.get(field.label) or 0, WORD, False, path)
 
 
 def codec_for(registry: Registry, definition: Definition, field: Field) -> Codec | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.definition import Definition, Reference, Shape
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import decode_record, decode_records, encode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent, Reason
-from khotool.codec.base import pointer, register
+from khotool.codec.base import Pointer, register
+from khotool.codec.chain import Chain
 from khotool.codec.contexts import Builder, Walk
 from khotool.codec.fields import record
 from khotool.codec.lists import Glance, ListCodec, elements
@@ -21,6 +18,7 @@ from khotool.codec.scene import Scene
 from khotool.errors import EncodeError
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass, field
 
 BLOCK_LIST = "kho_block"
 """Structure that links the blocks of a list; the KHO root versions it."""
@@ -49,7 +47,7 @@ class Block:
 
 @dataclass(slots=True)
 class BlockList:
-    """A walked list of blocks."""
+    """A walked list of blocks, and what stopped or disturbed the walk."""
 
     blocks: list[Block]
     problems: list[ShapeProblem] = field(default_factory=list)
@@ -82,43 +80,25 @@ def walk_blocks(
         pages: pages of a block.
         least: records that a block has at least.
     """
-    page = header.geometry.page_size
     fits = capacity(header, record, pages)
-    found = BlockList([])
-    seen: set[int] = set()
-    address = first
-    while address:
-        if address in seen:
-            found.problems.append(
-                ShapeProblem("cycle", address, "the list of blocks comes back to here")
-            )
-            break
-        if len(found.blocks) >= max_blocks:
-            found.problems.append(
-                ShapeProblem("limit", address, f"stopped after {max_blocks} blocks")
-            )
-            break
-        if address % page:
-            found.problems.append(ShapeProblem("unaligned", address, "a block is not page aligned"))
-        try:
-            data = _block(read, address, header, record, pages)
-        except MemoryFault as fault:
-            found.problems.append(ShapeProblem("missing", fault.address, f"block: {fault}"))
-            break
-        seen.add(address)
+    chain = Chain(
+        "block",
+        lambda address: _block(read, address, header, record, pages),
+        lambda data: int(decode_record(header, data)["next"]),
+        header.geometry.page_size,
+        max_blocks,
+    )
+    blocks = []
+    for address, data in chain.pieces(first):
         values = decode_record(header, data)
         count, following = int(values["count"]), int(values["next"])
         if not least <= count <= fits:
             text = f"count is {count}; a block takes {least} to {fits}"
-            numbers = {"count": count, "least": least, "fits": fits}
-            found.problems.append(ShapeProblem("count", address, text, numbers))
+            chain.add("count", address, text, count=count, least=least, fits=fits)
         elif following and count < fits:
-            found.problems.append(
-                ShapeProblem("short-block", address, f"{count} of {fits} used, but not the last")
-            )
-        found.blocks.append(Block(address, following, count, min(count, fits), data))
-        address = following
-    return found
+            chain.add("short-block", address, f"{count} of {fits} used, but not the last")
+        blocks.append(Block(address, following, count, min(count, fits), data))
+    return BlockList(blocks, chain.problems)
 
 
 def _block(
@@ -146,13 +126,9 @@ class BlocksCodec(ListCodec):
 
     linked = True
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """A list of its records, and its blocks."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference, scene = node.field.points_to, walk.scene
+        definition, reference, scene = pointer.definition, pointer.reference, walk.scene
         lists, header = list_header(scene.registry, definition, reference, scene.geometry)
         compiled = scene.struct(definition, reference.of)
         found = walk_blocks(
@@ -189,48 +165,24 @@ class BlocksCodec(ListCodec):
         """The struct in front of each block, the kernel's own or the format's."""
         return list_header(scene.registry, definition, reference, scene.geometry)[1]
 
-    def glance(
-        self, scene: Scene, definition: Definition, reference: Reference, address: int
-    ) -> Glance:
+    def glance(self, scene: Scene, pointer: Pointer) -> Glance:
         """The records of the first blocks."""
-        page = scene.geometry.page_size
-        header = self.header(scene, definition, reference)
-        compiled = scene.struct(definition, reference.of)
-        found = walk_blocks(
-            scene.space.read,
-            address,
-            header,
-            compiled,
-            max_blocks=MAX_GLANCED,
-            pages=reference.pages,
-            least=0,
-        )
-        rows = [
-            row
-            for block in found.blocks
-            for row in decode_records(compiled, block.data[header.size :], block.used)
-        ]
-        pages = [
-            block.address + number * page
-            for block in found.blocks
-            for number in range(reference.pages)
-        ]
-        return Glance(rows, pages)
+        pages, page = pointer.reference.pages, scene.geometry.page_size
+        header = self.header(scene, pointer.definition, pointer.reference)
+        compiled = scene.struct(pointer.definition, pointer.reference.of)
+        read, first = scene.space.read, int(pointer.value)
+        found = walk_blocks(read, first, header, compiled, max_blocks=MAX_GLANCED, pages=pages)
+        glance = Glance()
+        for block in found.blocks:
+            glance.rows.extend(decode_records(compiled, block.data[header.size :], block.used))
+            glance.pages.extend(range(block.address, block.address + pages * page, page))
+        return glance
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The blocks; a list that may not be missing has one even if it is empty."""
-        reference = pointer(field)
-        items = values.get(field.label) or []
-        if not items and field.null == "empty":
+        definition, reference, path = pointer.definition, pointer.reference, pointer.path
+        items = pointer.value or []
+        if not items and pointer.field.null == "empty":
             return 0
         geometry = builder.geometry
         lists, header = list_header(builder.registry, definition, reference, geometry)

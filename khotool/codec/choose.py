@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from khotool.abi.composite import first_part
 from khotool.abi.definition import Definition
 from khotool.codec.conditions import Evidence, describe, holds
 from khotool.codec.scene import Scene
 from khotool.model.image import Choice
+from khotool.records import dataclass, replace
 
 FOLLOWED = "bytes that are not 0 follow the end of its array"
 

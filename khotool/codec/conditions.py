@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Condition, Definition
-from khotool.abi.record import decode_record
-from khotool.codec.base import codec_of
+from khotool.abi.record import decode_record, decode_records
+from khotool.codec.base import Pointer, codec_for
 from khotool.codec.lists import Glance, ListCodec
 from khotool.codec.preserved_map import map_has_root
 from khotool.codec.scene import Scene
 from khotool.codec.tree_conditions import list_ends, tree_holds
 from khotool.fdt.blob import Node as FdtNode
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _field_holds(
     compiled = scene.content(definition)
     if len(data) < compiled.size:
         return False
-    record = decode_record(compiled, data)
+    record = _with_first(compiled, decode_record(compiled, data), data)
     inside: frozenset[int] = frozenset()
     if condition.inside:
         inside = frozenset(_glance(scene, definition, compiled, record, condition.inside).pages)
@@ -153,6 +153,16 @@ def _field_holds(
     return all(_row(scene, condition, row, inside) for row in rows)
 
 
+def _with_first(
+    compiled: CompiledStruct, record: dict[str, Any], data: memoryview | bytes
+) -> dict[str, Any]:
+    """The record with the first row of the array of open length after its fields."""
+    for field, element in compiled.tails[:1]:
+        if element is not None and len(data) >= compiled.size + element.size:
+            record[field.label] = decode_records(element, data[compiled.size :], 1)
+    return record
+
+
 def _arrays_end(
     scene: Scene,
     definition: Definition,
@@ -165,10 +175,10 @@ def _arrays_end(
         holder = compiled.by_label(condition.rows).field.points_to
         assert holder is not None
         compiled = scene.struct(definition, holder.of)
-    placed = next((p for p in compiled.fields if p.field.label == condition.field), None)
-    reference = placed.field.points_to if placed is not None else None
-    return reference is not None and all(
-        list_ends(scene, definition, reference, int(row[condition.field]), row) for row in rows
+    fields = (placed.field for placed in compiled.fields)
+    field = next((field for field in fields if field.label == condition.field), None)
+    return field is not None and all(
+        list_ends(scene, Pointer(definition, field, row)) for row in rows
     )
 
 
@@ -224,9 +234,8 @@ def _glance(
         compiled: struct of the record; record: its values.
         label: of the field.
     """
-    address = record.get(label)
-    reference = compiled.by_label(label).field.points_to
-    codec = codec_of(reference.shape) if reference is not None else None
-    if reference is None or not isinstance(address, int) or not isinstance(codec, ListCodec):
+    pointer = Pointer(definition, compiled.by_label(label).field, record)
+    codec = codec_for(scene.registry, definition, pointer.field)
+    if not isinstance(pointer.value, int) or not isinstance(codec, ListCodec):
         return Glance()
-    return codec.glance(scene, definition, reference, address)
+    return codec.glance(scene, pointer)

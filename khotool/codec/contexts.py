@@ -26,9 +26,6 @@ __all__ = ["Builder", "Lifter", "Reader", "Walk"]
 # -- bytes to nodes: khotool.codec.walk ---------------------------------------------------
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
 class Lifter(Protocol):
     """Lifts the values of one decoded image off their addresses."""
 
@@ -60,6 +57,10 @@ class Lifter(Protocol):
 
     def orders(self, addresses: Array) -> Array:
         """Page order, uint64 (n,), of the preserved block that starts at each address, else 0."""
+        ...
+
+    def radix(self, address: int) -> Blocks:
+        """What a radix tree at a physical address holds."""
         ...
 
     def link(self, struct: str, address: int) -> Link | int:
@@ -199,5 +200,5 @@ class Builder(Protocol):
         ...
 
     def lose_value(self, path: str, value: Any, why: str) -> None:
-        """Note a value that has no place; zeros and empty lists are no loss."""
+        """Note a value that has no place; zeros and empty lists are not a loss."""
         ...

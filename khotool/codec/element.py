@@ -1,4 +1,4 @@
-"""A record of a list elsewhere in the handover."""
+"""A record elsewhere in the handover: of a list, or of a pointer."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Definition, Field, Reference, Shape
-from khotool.codec.base import Codec, as_number, pointer, register
+from khotool.abi.definition import Definition, Field, Shape
+from khotool.codec.base import Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.record import link_or_number
 from khotool.handover.values import Array, Link, Rows
 from khotool.model.node import Node, NodeKind, Table
 from khotool.structured import Table as Written
-from khotool.structured import Value
 
 Places = dict[str, dict[int, Node]]
-"""Records of lists by the name of their struct, then by physical address."""
-
-# -- bytes to nodes ----------------------------------------------------------------------
+"""Records by the name of their struct, then by physical address."""
 
 
 @register(Shape.ELEMENT)
 class ElementCodec(Codec):
-    """A record of a list elsewhere, by its address; what it names may be read only later."""
+    """A record elsewhere, by its address; what it names may be read only later."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """Left until everything has been read."""
         walk.recorder.defer(self.shape, node)
 
@@ -37,17 +33,13 @@ class ElementCodec(Codec):
         walk.recorder.defer(self.shape, node)
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:
-        """Every address is that of a record in a list of its struct."""
+        """Every address is that of a record of its struct."""
         places = element_places(walk.recorder.tree)
         for node in nodes:
             if node.table is not None:
                 _resolve_columns(walk, node, node.table, places)
             else:
-                assert node.field is not None
-                assert node.field.points_to is not None
-                _resolve(walk, node, places.get(node.field.points_to.of, {}))
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
+                _resolve(walk, node, places.get(reference_of(node.field).of, {}))
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The path of the record; a number that names none stays."""
@@ -57,23 +49,16 @@ class ElementCodec(Codec):
         """The path of a record, as dump prints it."""
         return link_or_number(reader, field, table[field.label])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The address of the record."""
-        value = values.get(field.label)
+        value = pointer.value
         if isinstance(value, Link):
-            return builder.places.record(value, path)
-        return as_number(field, values, path)
+            return builder.places.record(value, pointer.path)
+        return pointer.number()
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """Paths of the records that a column names."""
-        struct = pointer(field).of
+        struct = reference_of(field).of
         rows.links[field.label] = [
             lifter.link(struct, address) for address in table.column(field.label).tolist()
         ]
@@ -89,21 +74,22 @@ class ElementCodec(Codec):
         """Addresses of the records."""
         links = rows.links.get(field.label)
         if links is not None:
-            columns[field.label] = np.array(
-                [
-                    builder.places.record(link, path) if isinstance(link, Link) else link
-                    for link in links
-                ],
-                np.uint64,
-            )
+            place = builder.places.record
+            numbers = [place(link, path) if isinstance(link, Link) else link for link in links]
+            columns[field.label] = np.array(numbers, np.uint64)
 
 
 def element_places(tree: Node) -> Places:
-    """Elements of all lists of records, by struct and address."""
+    """Elements of all lists of records, and records that pointers lead to, by struct and address.
+
+    A pointer that shares its record with an earlier one does not count.
+    """
     found: Places = {}
     for node in tree.walk():
         if node.key is not None and not node.name and node.kind is NodeKind.RECORD and node.span:
             found.setdefault(node.struct, {})[node.span.address] = node
+        elif node.struct and node.target is not None and node.target.address == node.value:
+            found.setdefault(node.struct, {}).setdefault(node.target.address, node)
     return found
 
 
@@ -112,27 +98,29 @@ def _resolve(walk: Walk, node: Node, known: Mapping[int, Node]) -> None:
     target = known.get(int(node.value))
     if target is not None:
         node.reference = target.path
-        node.target = target.span
+        node.target = target.span if target.key is not None else target.target
         return
-    assert node.field is not None
-    assert node.field.points_to is not None
-    text = _no_element(int(node.value), node.field.points_to.of, known)
+    text = _no_element(int(node.value), reference_of(node.field).of, known)
     walk.recorder.report("MEM319", node, text, node.value)
 
 
 def _no_element(address: int, struct: str, known: Mapping[int, Node]) -> str:
-    """Why an address names no record, and which record is there instead."""
+    """Why an address does not name a record, and which record is there instead."""
     order = sorted(known)
     row = bisect_right(order, address) - 1
     near = known[order[row]] if row >= 0 else None
-    if near is not None and near.span is not None and address < near.span.end:
+    span = None if near is None else near.span if near.key is not None else near.target
+    if near is not None and span is not None and address < span.end:
         return f"{address:#x} is inside {near.path}, not its start"
-    return f"{address:#x} is not the address of any {struct} in a list"
+    return f"{address:#x} is not the address of any {struct}"
 
 
 def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> None:
     """Columns of a table that hold addresses of records."""
-    for field, reference in element_columns(table):
+    for field in table.fields():
+        reference = field.points_to
+        if reference is None or reference.shape is not Shape.ELEMENT:
+            continue
         known = places.get(reference.of, {})
         column = table.column(field.label)
         sound = np.isin(column, np.array(sorted(known), np.uint64))
@@ -145,23 +133,3 @@ def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> No
             where = f"{len(wrong)} rows, the first [{row}]: {text}"
             place = table.span(row).address
             walk.recorder.report("MEM319", node, where, place, rows=len(wrong), row=row)
-
-
-def element_columns(table: Table) -> list[tuple[Field, Reference]]:
-    """Columns of a table that hold addresses of records of lists."""
-    fields = [f for placed in table.compiled.fields for f in placed.field.parts or (placed.field,)]
-    return [
-        (field, field.points_to)
-        for field in fields
-        if field.points_to is not None and field.points_to.shape is Shape.ELEMENT
-    ]
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
-
-
-def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
-    """The path of a record, or its address."""
-    if isinstance(given.raw, str) and given.raw.startswith("/"):
-        return Link(given.raw)
-    return reader.number(field, given)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from khotool.abi.composite import MAX_LENGTH
 from khotool.abi.definition import Definition, Kind, Shape
 from khotool.abi.record import decode_text
 from khotool.absent import Absent
-from khotool.codec.base import NumberCodec, register
+from khotool.codec.base import NumberCodec, Pointer, register
 from khotool.codec.choose import by_first_part, partly
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Walk
@@ -17,7 +14,7 @@ from khotool.codec.fdt_nodes import entry_format, forced_entry, read_node, unkno
 from khotool.codec.fields import record
 from khotool.codec.properties import raw_tree
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC, Scene
-from khotool.codec.tables import tail
+from khotool.codec.tables import tails
 from khotool.codec.tree import read_fdt
 from khotool.model.names import text_property
 from khotool.model.node import Node, NodeKind, Span
@@ -26,21 +23,15 @@ from khotool.model.region import RawRegion
 RAW_LIMIT = 1 << 20
 """Bytes of an unknown blob that are kept."""
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
 
 @register(Shape.ENTRY)
 class EntryCodec(NumberCodec):
     """The blob of an entry: what it is, its own bytes or the entry's name say."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The values of the blob become children of the entry."""
         assert node.parent is not None
-        assert node.field is not None
-        assert node.field.points_to is not None
-        size = siblings.get(node.field.points_to.size)
+        size = pointer.values.get(pointer.reference.size)
         entry_blob(walk, node.parent, node.value, size if isinstance(size, int) else None)
 
 
@@ -127,8 +118,7 @@ def _record(
         recorder.claim(node.path, address, compiled.size)
     recorder.use(definition)
     values = record(walk, node, compiled, data, address, definition)
-    if compiled.tail is not None:
-        tail(walk, node, compiled, definition, values)
+    tails(walk, node, compiled, definition, values)
 
 
 def _by_bytes(walk: Walk, node: Node, data: memoryview, size: int | None) -> Definition | None:

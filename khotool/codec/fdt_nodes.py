@@ -197,7 +197,7 @@ def unknown_entry(walk: Walk, node: Node, message: str, address: int) -> None:
 
 
 def _hexadecimal(text: str) -> int | None:
-    """The number in a node name such as ``0x1f``; None if it is none of 64 bits."""
+    """The number in a node name such as ``0x1f``; None if it is not a number of 64 bits."""
     digits = text.removeprefix("0x")
     if not digits or len(digits) > 16 or not all(c in "0123456789abcdef" for c in digits):
         return None

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from khotool.abi.definition import Definition, Kind, Shape
-from khotool.codec.base import NumberCodec, register
+from khotool.abi.definition import Kind, Shape
+from khotool.codec.base import NumberCodec, Pointer, reference_of, register
 from khotool.codec.contexts import Walk
 from khotool.model.node import Node
-
-# -- bytes to nodes ----------------------------------------------------------------------
 
 
 @register(Shape.FILE)
 class FileCodec(NumberCodec):
     """Another file of the same session, by its token; it may be read only later."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """Left until everything has been read."""
         walk.recorder.defer(self.shape, node)
 
@@ -47,9 +42,7 @@ def files_by_token(files: Node) -> dict[int, Node]:
 
 
 def _resolve(walk: Walk, node: Node, files: Mapping[int, Node]) -> None:
-    assert node.field is not None
-    assert node.field.points_to is not None
-    kind = node.field.points_to.kind
+    kind = reference_of(node.field).kind
     found = files.get(int(node.value))
     if found is None:
         text = f"no file of this session has token {node.value:#x}"

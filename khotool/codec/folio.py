@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import pointer, register
+from khotool.abi.definition import Field, Shape
+from khotool.codec.base import Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import PayloadCodec, one_block
 from khotool.codec.walk import owner_path
@@ -28,39 +27,31 @@ LARGEST_ORDER = 48
 
 
 def _page_column(table: Table, field: Field, page_shift: int) -> Column | None:
-    """The pages that a column names, left where they are; None where it has no plain words."""
+    """The pages that a column names, left where they are; None if it is not of 64-bit words."""
     if table.position is not None and field.label == table.position.label:
         return None
     placed = table.compiled.by_label(field.label)
     values = table.records[placed.field.name]
     if values.ndim != 1 or values.dtype.kind != "u" or values.dtype.itemsize != 8:
         return None
-    up = page_shift if field.role == "pfn" else 0
+    up = page_shift if is_frame(field) else 0
     for part in placed.parts:
         if part.field.label == field.label:
             return Column(values, part.mask, part.shift, up, row_releaser(values))
     return Column(values, up=up, release=row_releaser(values))
 
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
-
 @register(Shape.FOLIO)
 class FolioCodec(PayloadCodec):
     """A block of payload, by its address or its page frame number."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The block is the node's target."""
         geometry = walk.scene.geometry
-        field = node.field
-        assert field is not None
-        assert field.points_to is not None
         address = int(node.value)
-        if field.role == "pfn":
+        if is_frame(pointer.field):
             address <<= geometry.page_shift
-        order = siblings.get(field.points_to.order) if field.points_to.order else 0
+        order = pointer.values.get(pointer.reference.order)
         if not isinstance(order, int) or order >= LARGEST_ORDER:
             order = 0
         size = geometry.page_size << order
@@ -69,24 +60,20 @@ class FolioCodec(PayloadCodec):
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
         """Each row has its block."""
-        assert field.points_to is not None
-        geometry = walk.scene.geometry
-        lazy = None if field.points_to.order else _page_column(table, field, geometry.page_shift)
+        geometry, label = walk.scene.geometry, reference_of(field).order
+        lazy = None if label else _page_column(table, field, geometry.page_shift)
         if lazy is not None:
             walk.recorder.claim_column(owner_path(node), lazy)
             return
         column = table.column(field.label)
         used = column != 0
         starts = column[used]
-        if field.role == "pfn":
+        if is_frame(field):
             starts = starts << np.uint64(geometry.page_shift)
         size: Any = np.uint64(geometry.page_size)
-        if field.points_to.order:
-            orders = np.minimum(table.column(field.points_to.order)[used], np.uint64(MAX_ORDER))
-            size = size << orders
+        if label:
+            size = size << np.minimum(table.column(label)[used], np.uint64(MAX_ORDER))
         walk.recorder.claim_many(owner_path(node), starts, size)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The block; 0 where there is none."""
@@ -94,18 +81,11 @@ class FolioCodec(PayloadCodec):
             return node.value
         return one_block(lifter, node.target.address, node.target.size)
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The address or page frame number of the block at its new place."""
-        number = super().build(builder, definition, field, values, path)
-        placed = isinstance(values.get(field.label), Payload)
-        return number >> builder.geometry.page_shift if placed and is_frame(field) else number
+        number = super().build(builder, pointer)
+        placed = isinstance(pointer.value, Payload) and is_frame(pointer.field)
+        return number >> builder.geometry.page_shift if placed else number
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """A block for each row that has one; its order from a column, or as preserved."""
@@ -114,7 +94,7 @@ class FolioCodec(PayloadCodec):
         addresses = values[rows.used]
         if is_frame(field):
             addresses = addresses << np.uint64(lifter.geometry.page_shift)
-        label = pointer(field).order
+        label = reference_of(field).order
         orders = table.column(label)[rows.used] if label else lifter.orders(addresses)
         rows.payload = lifter.payload(addresses, np.uint64(lifter.geometry.page_size) << orders)
 
@@ -138,9 +118,6 @@ class FolioCodec(PayloadCodec):
                 addresses = addresses >> np.uint64(builder.geometry.page_shift)
             column[slice(None) if rows.used is None else rows.used] = addresses
         columns[field.label] = column
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def is_frame(field: Field) -> bool:

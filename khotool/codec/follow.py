@@ -7,7 +7,7 @@ from typing import Any
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import codec_of
+from khotool.codec.base import Pointer, codec_of
 from khotool.codec.contexts import Walk
 from khotool.codec.scene import Scene
 from khotool.model.node import Node
@@ -26,10 +26,11 @@ def follow(
     """
     if isinstance(node.value, Absent):
         return
+    pointer = Pointer(definition, field, siblings)
     if field.holds is not None:
         shape = descriptor_shape(walk.scene, definition, node.struct)
         if shape is not None:
-            codec_of(shape).walk(walk, node, definition, siblings)
+            codec_of(shape).walk(walk, node, pointer)
         return
     if field.points_to is None:
         return
@@ -37,9 +38,9 @@ def follow(
     if not codec.leads(node):
         return
     if node.value == 0:
-        codec.null(walk, node, field, siblings)
+        codec.null(walk, node, pointer)
     elif not codec.embedded:
-        codec.walk(walk, node, definition, siblings)
+        codec.walk(walk, node, pointer)
 
 
 def descriptor_shape(scene: Scene, definition: Definition, struct: str) -> Shape | None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import WORD, Codec, as_number, pointer, register
+from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.choose import by_first_part, choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-from khotool.codec.record import record_at
+from khotool.codec.record import place_record, record_at
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
 from khotool.codec.tree import tree_at
 from khotool.errors import EncodeError
 from khotool.handover.values import Handle
 from khotool.model.node import Node, NodeState
 from khotool.structured import Table as Written
-
-# -- bytes to nodes ----------------------------------------------------------------------
 
 
 @register(Shape.HANDLER)
@@ -29,14 +27,10 @@ class HandlerCodec(Codec):
 
     beside = ("format",)
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """A record or a tree as the handler's definition says, or the handle alone."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference = node.field.points_to
-        name = siblings.get(reference.by)
+        reference = pointer.reference
+        name = pointer.values.get(reference.by)
         chosen = handler_format(walk, node, reference, name if isinstance(name, str) else "")
         if chosen is None:
             text = f"no definition for {reference.kind} handler {name!r}"
@@ -58,15 +52,14 @@ class HandlerCodec(Codec):
                 node.state = NodeState.UNKNOWN_FORMAT
                 walk.claim(node, int(node.value), 1)
 
-    def null(self, walk: Walk, node: Node, field: Field, siblings: Mapping[str, Any]) -> None:
+    def null(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """0 is right for a handler that hands over nothing in memory."""
-        if field.null != "handler":
-            super().null(walk, node, field, siblings)
+        if pointer.field.null != "handler":
+            super().null(walk, node, pointer)
             return
-        assert field.points_to is not None
-        name = siblings.get(field.points_to.by)
+        name = pointer.values.get(pointer.reference.by)
         text = name if isinstance(name, str) else ""
-        chosen = handler_format(walk, node, field.points_to, text)
+        chosen = handler_format(walk, node, pointer.reference, text)
         if chosen is None:
             return
         if chosen.content not in ("literal", "none"):
@@ -75,36 +68,26 @@ class HandlerCodec(Codec):
         walk.recorder.use(chosen)
         node.struct, node.format = chosen.content, chosen.id
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """What the handle leads to, or the handle itself."""
-        assert node.field is not None
         if node.target is not None and node.get("target") is None:
             return Handle(lifter.fields(node), format=node.format)
         formats = lifter.registry
         known = formats.definitions.get(node.format) or formats.stretched(node.format)
-        if node.value and (known is None or known.kind != pointer(node.field).kind):
+        if node.value and (known is None or known.kind != reference_of(node.field).kind):
             lifter.lose(node.path, "unknown handler; its handle stays as it is")
         return Handle(None, int(node.value), node.format)
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The fields of what the handle leads to."""
-        return reader.handle(pointer(field), table, table[field.label])
+        return reader.handle(reference_of(field), table, table[field.label])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The record or tree that its handler writes, or the number."""
-        value, kind = values.get(field.label), pointer(field).kind
+        value, kind, path = pointer.value, pointer.reference.kind, pointer.path
         if isinstance(value, int):
-            return as_number(field, values, path)
-        name = values.get(pointer(field).by, "")
+            return pointer.number()
+        name = pointer.values.get(pointer.reference.by, "")
         own = handler_definition(builder, kind, name, value)
         if not isinstance(value, Handle):
             return own.literals.get(name, 0) if own is not None else 0
@@ -114,7 +97,7 @@ class HandlerCodec(Codec):
             return builder.place(builder.tree(own, value.values, path), path)
         if own is None or own.content not in own.structs:
             raise EncodeError(path, f"no definition says how {kind} {name!r} is written")
-        return builder.place(builder.record(own, own.content, value.values, path), path)
+        return place_record(builder, own, own.content, value.values, path)
 
 
 def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> Definition | None:
@@ -154,9 +137,6 @@ def evidence_at(scene: Scene, address: int, candidates: Sequence[Definition]) ->
         blob = read_tree(scene.space, address)
         return Evidence(blob.root if blob is not None else None, data, None, address)
     return Evidence(data=data, handle=address)
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def handler_definition(builder: Builder, kind: str, name: str, value: Any) -> Definition | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,15 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, FieldType, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Stored, as_number, register
+from khotool.codec.base import Pointer, register
+from khotool.codec.chain import Chain
 from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
-from khotool.codec.tables import TableCodec, claim_rows, page_region
+from khotool.codec.tables import TableCodec, begin_table, claim_rows, list_pages, merge_pages
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
-from khotool.memory.space import MemoryFault
-from khotool.model.node import Node, NodeKind, Span, Table
+from khotool.model.node import Node, Table
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 TOP = 1 << 64
@@ -59,140 +59,88 @@ def walk_array(read: Read, first: int, page: CompiledStruct, *, max_pages: int) 
         max_pages: links followed at most.
     """
     link, start, slots = (page.by_label(label) for label in ("next", "startpos", "entries"))
-    word = np.dtype(f"{page.geometry.prefix}u8")
+    kind = np.dtype(f"{page.geometry.prefix}u8")
+    chain = Chain(
+        "word page",
+        lambda address: read(address, page.size),
+        lambda data: int(np.frombuffer(data, kind, 1, link.offset)[0]),
+        page.geometry.page_size,
+        max_pages,
+    )
     pages: list[int] = []
-    seen: set[int] = set()
-    parts: list[tuple[U64, U64, U64]] = []
-    problems: list[ShapeProblem] = []
-    address = first
-    while address:
-        if address in seen:
-            problems.append(ShapeProblem("cycle", address, "the list of pages comes back to here"))
-            break
-        if len(pages) >= max_pages:
-            problems.append(ShapeProblem("limit", address, f"stopped after {len(pages)} pages"))
-            break
-        if address % page.geometry.page_size:
-            problems.append(ShapeProblem("unaligned", address, "a page of words is not aligned"))
-        try:
-            data = read(address, page.size)
-        except MemoryFault as fault:
-            problems.append(ShapeProblem("missing", fault.address, f"page of words: {fault}"))
-            break
-        seen.add(address)
-        pages.append(address)
-        base = int(np.frombuffer(data, word, 1, start.offset)[0])
+    empty = np.empty(0, np.uint64)
+    parts: list[tuple[U64, U64, U64]] = [(empty, empty, empty)]
+    for place, data in chain.pieces(first):
+        pages.append(place)
+        base = int(np.frombuffer(data, kind, 1, start.offset)[0])
         if base % slots.count or base > TOP - slots.count:
             text = f"startpos is {base}, no position of a page of {slots.count} words"
-            problems.append(ShapeProblem("unaligned", address, text))
+            chain.add("unaligned", place, text)
             base = min(base, TOP - slots.count)
-        entries = np.frombuffer(data, word, slots.count, slots.offset)
+        entries = np.frombuffer(data, kind, slots.count, slots.offset)
         used = np.flatnonzero(entries).astype(np.uint64)
-        parts.append(
-            (
-                np.uint64(base) + used,
-                np.uint64(address + slots.offset) + used * np.uint64(word.itemsize),
-                entries[used.astype(np.int64)].astype(np.uint64),
-            )
-        )
-        address = int(np.frombuffer(data, word, 1, link.offset)[0])
-    empty = np.empty(0, np.uint64)
-    joined = [np.concatenate([empty, *column]) for column in zip(*parts, strict=True)]
-    position, places, words = joined or (empty, empty, empty)
-    return Words(pages, position, places, words, problems)
-
-
-def extents_of(address: U64, size: int) -> U64:
-    """Runs of consecutive words.
-
-    Args:
-        address: (n,) uint64, physical address of each word; size: its bytes.
-
-    Returns:
-        (m, 2) uint64: physical address and bytes.
-    """
-    if not len(address):
-        return np.empty((0, 2), np.uint64)
-    breaks = np.flatnonzero(address[1:] != address[:-1] + np.uint64(size)) + 1
-    first = np.concatenate(([0], breaks))
-    counts = np.diff(np.concatenate((first, [len(address)]))).astype(np.uint64)
-    return np.stack([address[first], counts * np.uint64(size)], axis=1)
+        places = np.uint64(place + slots.offset) + used * np.uint64(kind.itemsize)
+        words = entries[used.astype(np.int64)].astype(np.uint64)
+        parts.append((np.uint64(base) + used, places, words))
+    position, address, word = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Words(pages, position, address, word, chain.problems)
 
 
 @register(Shape.KHO_ARRAY)
 class KhoArrayCodec(TableCodec):
     """A sparse array of words, of which the node is the descriptor; a word's place is a value."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The words that are not 0 as a table, and the pages that hold them."""
-        assert node.field is not None
-        assert node.field.holds is not None
-        scene, recorder = walk.scene, walk.recorder
-        compiled = scene.struct(definition, node.field.holds.of)
-        descriptor = scene.owner_of_struct(definition, node.struct)
-        recorder.use(descriptor)
+        scene = walk.scene
+        descriptor, compiled, _ = begin_table(walk, node, pointer)
         page = scene.struct(descriptor, PAGE)
-        node.kind = NodeKind.TABLE
         empty = np.empty(0, np.uint64)
         none = np.empty((0, 2), np.uint64)
         node.table = Table(compiled, np.empty(0, compiled.dtype), none, 0, POSITION, empty)
         first = next((c for c in node.children if c.field and c.field.points_to), None)
         if first is None or not first.value or not isinstance(first.value, int):
             return
-        limit = min(scene.limits.chain, max(1, recorder.bytes_left // page.size))
+        limit = min(scene.limits.chain, max(1, walk.recorder.bytes_left // page.size))
         found = walk_array(scene.space.read, first.value, page, max_pages=limit)
-        if not recorder.spend(node, len(found.pages) + 1, len(found.pages) * page.size):
+        if not list_pages(walk, node, "pages", page, found.pages, descriptor):
             return
-        for number, address in enumerate(found.pages):
-            span = Span(address, page.size)
-            top = node.add(Node("pages", NodeKind.RECORD, key=str(number), span=span))
-            page_region(walk, top, page, address, descriptor)
-            walk.claim(node, address, page.size)
         walk.problems(node, found.problems)
         records = np.zeros(len(found.word), compiled.dtype)
         records[compiled.fields[0].field.name] = found.word
-        extents = extents_of(found.address, compiled.size)
+        extents = merge_pages(found.address, compiled.size, len(found.address) * compiled.size)
         node.table = Table(compiled, records, extents, len(records), POSITION, found.position)
         claim_rows(walk, node, node.table)
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
+    def empty(self, builder: Builder, pointer: Pointer) -> dict[str, Any]:
+        """The numbers that every descriptor has."""
+        _, fields = _descriptor(builder, pointer)
+        return {field.label: field.expect for field in fields if field.expect is not None}
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> Stored:
+    def lay_out(
+        self, builder: Builder, pointer: Pointer, holds: Holds, rows: Rows
+    ) -> dict[str, Any]:
         """The pages of words, in ascending order."""
-        if field.holds is None or field.type is None:
-            # The pointer of a descriptor without a declared meaning.
-            return as_number(field, values, path)
-        registry, rows = builder.registry, values.get(field.label)
-        owner = registry.owner_of_struct(definition, field.type.struct)
-        fields = owner.structs[field.type.struct].fields
+        owner, fields = _descriptor(builder, pointer)
         first = next(f for f in fields if f.points_to and f.points_to.shape is Shape.KHO_ARRAY)
-        made: dict[str, Any] = {f.label: f.expect for f in fields if f.expect is not None}
-        if rows is None or not len(rows):
-            return made
-        if not isinstance(rows, Rows):
-            raise EncodeError(path, "expected a table")
-        position, words = _words(builder, definition, field.holds, rows, path)
+        position, words = _words(builder, pointer.definition, holds, rows, pointer.path)
+        page = builder.registry.compile(owner, PAGE, builder.geometry)
 
         def allocate(count: int) -> list[int]:
-            return [builder.alloc_preserve(builder.geometry.page_size, path) for _ in range(count)]
+            return [builder.alloc_preserve(page.size, pointer.path) for _ in range(count)]
 
-        page = registry.compile(owner, PAGE, builder.geometry)
         address, writes = build(position, words, page, allocate)
         for place, written in writes:
             builder.write(place, written)
-        return made | {first.label: address}
+        return self.empty(builder, pointer) | {first.label: address}
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
+def _descriptor(builder: Builder, pointer: Pointer) -> tuple[Definition, tuple[Field, ...]]:
+    """The definition of an array's descriptor, and its fields."""
+    assert pointer.field.type is not None
+    name = pointer.field.type.struct
+    owner = builder.registry.owner_of_struct(pointer.definition, name)
+    return owner, owner.structs[name].fields
 
 
 def build(
@@ -243,5 +191,5 @@ def _words(
     words = np.frombuffer(data, f"{builder.geometry.prefix}u8").astype(np.uint64)
     if rows.used is None:
         return position, words
-    # A position without anything has no word.
+    # An unused position has no word.
     return position[rows.used], words[rows.used]

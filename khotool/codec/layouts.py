@@ -57,7 +57,7 @@ def _by_release(scene: Scene, definition: Definition) -> Choice | None:
 def _probe_bitmaps(scene: Scene, definition: Definition, fdt: FdtNode, base: int) -> Choice | None:
     """kho-v1: 512-byte or page-size bitmaps.
 
-    Read the wrong way, a bitmap shows blocks where there are none, or misses some; the root
+    Read the wrong way, a bitmap shows blocks that do not exist, or misses some; the root
     itself and every entry are always preserved, so the right way is the one that covers them.
     """
     blob = scene.root

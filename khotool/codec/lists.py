@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Struct
 from khotool.abi.record import decode_records
-from khotool.codec.base import Codec, pointer
+from khotool.codec.base import Codec, Pointer, reference_of
 from khotool.codec.contexts import Lifter, Reader, Walk
 from khotool.codec.fields import record
 from khotool.codec.scene import Scene
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass
 from khotool.structured import Table as Written
 
 
@@ -28,8 +28,8 @@ class Glance:
         pages: physical address of each page that holds them.
     """
 
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    pages: list[int] = dataclasses.field(default_factory=list)
+    rows: list[dict[str, Any]] = records.field(default_factory=list)
+    pages: list[int] = records.field(default_factory=list)
 
 
 class ListCodec(Codec):
@@ -44,26 +44,12 @@ class ListCodec(Codec):
     ) -> CompiledStruct | None:
         """The header before the records; None where there is none."""
 
-    def glance(
-        self, scene: Scene, definition: Definition, reference: Reference, address: int
-    ) -> Glance:
-        """The first records of a list at a physical address, 0 for no list."""
+    def glance(self, scene: Scene, pointer: Pointer) -> Glance:
+        """The first records of the list that a pointer leads to; none for a pointer of 0."""
         return Glance()
 
-    def ends(
-        self,
-        scene: Scene,
-        definition: Definition,
-        reference: Reference,
-        address: int,
-        siblings: Mapping[str, Any],
-    ) -> bool:
-        """True if there is room for the records of a list, and zeros after them; or no capture.
-
-        Args:
-            address: physical address, 0 for no list.
-            siblings: values of the fields beside the pointer.
-        """
+    def ends(self, scene: Scene, pointer: Pointer) -> bool:
+        """True if there is room for the records of a list, and zeros after them; or no capture."""
         return False
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
@@ -72,7 +58,7 @@ class ListCodec(Codec):
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """A list of records."""
-        return reader.records(definition, pointer(field).of, table[field.label])
+        return reader.records(definition, reference_of(field).of, table[field.label])
 
 
 def elements(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import Codec, as_number, register
+from khotool.codec.base import Codec, Pointer, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.handover.values import Array, Payload
 from khotool.model.node import Node, Span
@@ -22,19 +21,11 @@ class PayloadCodec(Codec):
         """A range of memory: its size, and what it holds."""
         return read_payload(reader, table[field.label].table())
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The physical address of the memory at its new place; a number stays."""
-        value = values.get(field.label)
-        if not isinstance(value, Payload):
-            return as_number(field, values, path)
-        addresses: Array = builder.place_payload(value, path)
+        if not isinstance(pointer.value, Payload):
+            return pointer.number()
+        addresses: Array = builder.place_payload(pointer.value, pointer.path)
         return int(addresses[0])
 
 
@@ -42,9 +33,7 @@ class PayloadCodec(Codec):
 class OpaqueCodec(PayloadCodec):
     """The preserved block around an address; its contents are unknown."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The target goes to the end of the preserved block."""
         address = int(node.value)
         walk.claim(node, address, 1)
@@ -52,8 +41,6 @@ class OpaqueCodec(PayloadCodec):
         if block is not None:
             end = block[0] + (walk.scene.geometry.page_size << block[1])
             node.target = Span(address, end - address)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The block; the number where it leads nowhere."""

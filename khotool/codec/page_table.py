@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.abi.geometry import Geometry
-from khotool.codec.base import Codec, as_number, pointer, register
+from khotool.codec.base import Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import plural
@@ -20,6 +18,7 @@ from khotool.handover.values import Mapped, PageTables
 from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, Span, Table
 from khotool.model.region import TableRegion
+from khotool.records import dataclass, field
 from khotool.structured import Table as Written
 
 MAX_ENTRIES = 1 << 20
@@ -185,15 +184,12 @@ def _note(found: PageTable, problem: ShapeProblem) -> None:
 class PageTableCodec(Codec):
     """Page tables from the first one down: memory of the node's owner, one array of entries."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """One table of all entries, table after table."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference, scene, recorder = node.field.points_to, walk.scene, walk.recorder
+        definition, reference = pointer.definition, pointer.reference
+        scene, recorder = walk.scene, walk.recorder
         size = scene.geometry.page_size
-        level = siblings.get(reference.level) if reference.level else reference.levels
+        level = pointer.values.get(reference.level, reference.levels)
         entry = scene.struct(definition, reference.of)
         recorder.use(scene.owner_of_struct(definition, reference.of))
         found = walk_page_table(
@@ -227,14 +223,12 @@ class PageTableCodec(Codec):
             TableRegion(tables.path, definition.id, entry, extents, records, node=tables)
         )
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The words of all tables."""
         found = node.get("tables")
         if found is None or found.table is None or node.field is None:
             return node.value
-        reference, table = pointer(node.field), found.table
+        reference, table = reference_of(node.field), found.table
         number = lifter.geometry.page_size // table.compiled.size
         words = table.column(table.compiled.fields[0].field.label).reshape(-1, number)
         old = table.extents[:, 0].tolist()
@@ -250,27 +244,17 @@ class PageTableCodec(Codec):
         """A list of what is mapped."""
         return PageTables([read_mapped(item) for item in table[field.label].tables()])
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
+    def build(self, builder: Builder, pointer: Pointer) -> int:
         """The tables, each in a preserved page; the address of the first."""
-        value, reference = values.get(field.label), pointer(field)
+        value, reference, path = pointer.value, pointer.reference, pointer.path
         if not isinstance(value, PageTables):
-            return as_number(field, values, path)
-        level = int(values.get(reference.level, 0) if reference.level else reference.levels)
+            return pointer.number()
+        level = int(pointer.values.get(reference.level, reference.levels))
         if not 0 <= level <= MAX_LEVEL:
             raise EncodeError(path, f"level {level}; page tables have levels 0 to {MAX_LEVEL}")
         if value.old:
             return _move_tables(builder, value, path)
         return _Mapper(builder, level, path).build(value.maps)
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def read_mapped(table: Written) -> Mapped:

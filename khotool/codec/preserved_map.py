@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.definition import Definition, Field, NodeType, Shape
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Codec, Stored, codec_of, pointer, register
+from khotool.codec.base import WORD, Codec, Pointer, Stored, codec_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.map_layout import (
     CHUNK_ELEMENT,
@@ -33,17 +33,13 @@ from khotool.model.region import MapRegion
 from khotool.pages.blocks import Blocks
 from khotool.structured import Table as Written
 
-LIMITS = Limits(nodes=1 << 40)
+MAP_LIMITS = Limits(nodes=1 << 40)
 
 MAP_OWNER = "/memory_map"
-WORD = 8
-"""Bytes of an address of a map."""
 GONE = Absent(Reason.NOT_CAPTURED, "the preserved-page map is not in this capture")
 
 Place = int | Sequence[int]
 """Physical address of a map; of trees by order, the address of each."""
-
-# -- bytes to nodes ----------------------------------------------------------------------
 
 
 @register(Shape.RADIX, Shape.BITMAP_CHUNKS, Shape.ORDER_TABLES)
@@ -56,11 +52,9 @@ class PreservedMapCodec(Codec):
             self.shape is Shape.ORDER_TABLES and node.table is not None
         )
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The map as a region, with its problems; its pages are the map's own."""
-        scene = walk.scene
+        scene, definition = walk.scene, pointer.definition
         place = map_place(node)
         if isinstance(place, int):
             node.target = Span(place, scene.geometry.page_size)
@@ -94,8 +88,6 @@ class PreservedMapCodec(Codec):
             node.path, definition.id, found, scene.geometry, header, element, node=node
         )
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """Nothing: what is preserved follows from everything else."""
         return 0
@@ -105,22 +97,11 @@ class PreservedMapCodec(Codec):
         table[field.label].mistake("the map is made of everything preserved; leave it out")
         return 0
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> Stored:
+    def build(self, builder: Builder, pointer: Pointer) -> Stored:
         """The map over everything preserved so far."""
-        shape, blocks = pointer(field).shape, builder.preserved()
-        layout = builder.abi.layouts.get(definition.id, "")
-        if shape is Shape.RADIX:
-            return _radix(builder, blocks, radix_depth(definition, layout, builder.geometry), path)
-        if shape is Shape.BITMAP_CHUNKS:
-            return _chunks(builder, definition, blocks, layout, path)
-        return _trees(builder, definition, field, blocks, layout, path)
+        if self.shape is Shape.RADIX:
+            return _radix(builder, pointer)
+        return (_chunks if self.shape is Shape.BITMAP_CHUNKS else _trees)(builder, pointer)
 
 
 def map_place(node: Node) -> Place:
@@ -271,29 +252,29 @@ def map_has_root(
     return found is not None and found.blocks.block_of(address) == (address, 0)
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
+def _layout(builder: Builder, pointer: Pointer) -> str:
+    """The layout of the map that is written; empty for the only one."""
+    return builder.abi.layouts.get(pointer.definition.id, "")
 
 
-def _radix(builder: Builder, blocks: Blocks, depth: int, path: str) -> int:
+def _radix(builder: Builder, pointer: Pointer) -> int:
     geometry = builder.geometry
     address, places, contents = radix.build(
-        blocks,
+        builder.preserved(),
         page_shift=geometry.page_shift,
         byteorder=geometry.prefix,
-        allocate=lambda count: builder.take_pages(count, path),
-        depth=depth,
-        limits=LIMITS,
+        allocate=lambda count: builder.take_pages(count, pointer.path),
+        depth=radix_depth(pointer.definition, _layout(builder, pointer), geometry),
+        limits=MAP_LIMITS,
     )
     for place, page in zip(places.tolist(), contents, strict=True):
         builder.write(place, memoryview(page))
     return address
 
 
-def _chunks(
-    builder: Builder, definition: Definition, blocks: Blocks, layout: str, path: str
-) -> int:
-    geometry = builder.geometry
-    size = bitmap_bytes(definition, layout, geometry.page_size)
+def _chunks(builder: Builder, pointer: Pointer) -> int:
+    geometry, definition, path = builder.geometry, pointer.definition, pointer.path
+    size = bitmap_bytes(definition, _layout(builder, pointer), geometry.page_size)
 
     def bitmaps(count: int) -> Any:
         per_page = geometry.page_size // size
@@ -302,7 +283,7 @@ def _chunks(
         return (first[:, None] + offsets[None, :]).reshape(-1)[:count]
 
     address, writes = bitmap_chunks.build(
-        blocks,
+        builder.preserved(),
         page_shift=geometry.page_shift,
         byteorder=geometry.prefix,
         bitmap_bytes=size,
@@ -310,33 +291,31 @@ def _chunks(
         element=builder.registry.compile(definition, CHUNK_ELEMENT, geometry).dtype,
         allocate_pages=lambda count: builder.take_pages(count, path),
         allocate_bitmaps=bitmaps,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, data in writes:
         builder.write(place, data)
     return address
 
 
-def _trees(
-    builder: Builder, definition: Definition, field: Field, blocks: Blocks, layout: str, path: str
-) -> int | Rows:
-    geometry = builder.geometry
-    listed = field.type is not None and field.type.kind == "array"
+def _trees(builder: Builder, pointer: Pointer) -> int | Rows:
+    geometry, definition, layout = builder.geometry, pointer.definition, _layout(builder, pointer)
+    kind = pointer.field.type
+    listed = kind is not None and kind.kind == "array"
     tops, writes = order_tables.build(
-        blocks,
+        builder.preserved(),
         page_shift=geometry.page_shift,
         byteorder=geometry.prefix,
         levels=levels_of_order(definition, layout, geometry),
         orders=order_count(definition, layout, geometry),
-        allocate=lambda count: builder.take_pages(count, path),
+        allocate=lambda count: builder.take_pages(count, pointer.path),
         table=not listed,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, page in writes:
         builder.write(place, page.tobytes())
-    if not listed:
+    if kind is None or not listed:
         return tops[0]
-    assert field.type is not None
-    struct = builder.registry.compile(definition, field.type.struct, geometry)
+    struct = builder.registry.compile(definition, kind.struct, geometry)
     label = struct.fields[0].field.label
     return Rows({label: np.array(tops, np.uint64)})

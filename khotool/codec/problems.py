@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from khotool.records import dataclass, field
 
 Read = Callable[[int, int], memoryview]
 """Physical address and length in bytes to bytes; raises MemoryFault."""

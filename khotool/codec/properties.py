@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.model.names import latin1_text
 from khotool.model.node import Node, NodeKind, NodeState, Span, Table
+from khotool.records import replace
 
 IN_PLACE = ("struct", "array")
 """Kinds of properties that hold structs, not numbers or text."""
@@ -41,7 +41,7 @@ def properties(
             continue
         prop = named.get(field.name)
         if prop is None:
-            # A tree that was cut says so once; what is missing after the cut is no news.
+            # A tree that was cut says so once; what is missing after the cut is not reported again.
             if not field.optional and not walk.scene.root_is_cut:
                 text = f"property {field.name!r} is missing"
                 walk.recorder.report("KHO201", parent, text, base)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Definition, Field, Shape
-from khotool.codec.base import pointer, register
+from khotool.abi.definition import Field, Shape
+from khotool.codec.base import Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.opaque import PayloadCodec, one_block
 from khotool.codec.walk import owner_path
@@ -16,43 +15,35 @@ from khotool.handover.values import Array, Block, Rows
 from khotool.model.node import UNPLACED, Node, Span, Table
 from khotool.structured import Table as Written
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
 
 @register(Shape.RANGE)
 class RangeCodec(PayloadCodec):
     """Payload whose length in bytes is a sibling of its address."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The range is the node's target."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        size = siblings.get(node.field.points_to.size)
+        size = pointer.values.get(pointer.reference.size)
         if isinstance(size, int):
             node.target = Span(node.value, size)
             walk.claim(node, node.value, size)
 
     def column(self, walk: Walk, node: Node, table: Table, field: Field) -> None:
         """Each row has its range."""
-        assert field.points_to is not None
-        if field.points_to.size:
-            sizes = np.minimum(table.column(field.points_to.size), np.uint64(UNPLACED - 1))
+        label = reference_of(field).size
+        if label:
+            sizes = np.minimum(table.column(label), np.uint64(UNPLACED - 1))
             walk.recorder.claim_many(owner_path(node), table.column(field.label), sizes)
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
         """The range; 0 where there is none."""
-        size = node.parent.value_of(pointer(node.field).size) if node.parent and node.field else 0
+        size = node.parent.value_of(reference_of(node.field).size) if node.parent else 0
         return one_block(lifter, int(node.value), size or 0) if node.value else node.value
 
     def lift_column(self, lifter: Lifter, table: Table, field: Field, rows: Rows) -> None:
         """A range for each row that has one."""
         addresses = table.column(field.label)
-        lengths = table.column(pointer(field).size)
-        rows.columns[pointer(field).size] = lengths
+        lengths = table.column(reference_of(field).size)
+        rows.columns[reference_of(field).size] = lengths
         rows.used = addresses != 0
         rows.payload = lifter.payload(addresses[rows.used], lengths[rows.used])
 
@@ -60,7 +51,7 @@ class RangeCodec(PayloadCodec):
         """A range, as elsewhere or with its keys beside the values of the row; None for a hole."""
         if row.boolean("hole"):
             return None
-        label = pointer(field).size
+        label = reference_of(field).size
         given = row[field.label].table() if field.label in row else row
         length = row.optional_integer(label, sizes=True)
         asked = given.optional_integer("size", sizes=True)
@@ -77,7 +68,7 @@ class RangeCodec(PayloadCodec):
         column = np.zeros(len(rows), np.uint64)
         if rows.payload is not None:
             used = slice(None) if rows.used is None else rows.used
-            length = pointer(field).size
+            length = reference_of(field).size
             lengths = columns.get(length, np.zeros(len(rows), np.uint64)).copy()
             lengths[used] = rows.payload.sizes
             columns[length] = lengths

@@ -14,14 +14,14 @@ from khotool.pages.runs import normalise
 RANGE = "kho_mem"
 """Struct of one range: ``addr`` and ``size``."""
 FLAGS = 1
-"""Bit 0 of an address says that the range is not to be initialised; it is no part of it."""
+"""Bit 0 of an address says that the range is not to be initialised; it is not an address bit."""
 HIGHEST = 1 << 52
 
 
 def ranges_map(tree: FdtNode, name: str, compiled: CompiledStruct) -> PreservedMap:
     """Every range of every property ``name`` of a tree, rounded out to pages.
 
-    A property whose length is no multiple of a range is skipped, as the kernel does.
+    A property whose length is not a multiple of a range is skipped, as the kernel does.
 
     Args:
         compiled: struct of one range.

@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Reference, Shape
+from khotool.abi.record import fit_int
 from khotool.absent import Absent
-from khotool.codec.base import Codec, as_number, pointer, register
+from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
-from khotool.codec.tables import tail
+from khotool.codec.tables import tails
 from khotool.handover.labels import target_labels
+from khotool.handover.values import Link
 from khotool.model.node import Node, Span
 from khotool.structured import Table as Written
+from khotool.structured import Value
 
-# -- bytes to nodes ----------------------------------------------------------------------
+
+class SingleCodec(Codec):
+    """A shape that leads to one record or tree, in a preserved block of its own."""
+
+    def lift(self, lifter: Lifter, node: Node) -> Any:
+        """The fields of the target; its path if it is shared; the number if it is nowhere."""
+        if node.reference:
+            return Link(node.reference)
+        return node.value if node.target is None else lifter.fields(node)
+
+    def build(self, builder: Builder, pointer: Pointer) -> int:
+        """The target in a preserved block of its own."""
+        values, path = target_values(builder, pointer)
+        if isinstance(values, Link):
+            return builder.places.record(values, path)
+        if not isinstance(values, Mapping):
+            return fit_int(values or 0, WORD, False, path)
+        address = builder.place(self.packed(builder, pointer, values, path), path)
+        builder.places.keep(path, address)
+        return address
+
+    @abstractmethod
+    def packed(
+        self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """Bytes of a target with these values; ``path`` is its own, for errors."""
 
 
 @register(Shape.RECORD)
-class RecordCodec(Codec):
+class RecordCodec(SingleCodec):
     """A struct at an address, with an array of open length after its fields where it has one."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The fields of the record, below its pointer or among its siblings."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference = node.field.points_to
-        compiled = walk.scene.struct(definition, reference.of)
-        record_at(walk, node, compiled, definition, holder_of(node, reference))
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of the record; the number where it leads nowhere."""
-        return node.value if node.target is None else lifter.fields(node)
+        compiled = walk.scene.struct(pointer.definition, pointer.reference.of)
+        if pointer.reference.shared:
+            first = walk.recorder.first_of(pointer.reference.of, node)
+            if first is not node:
+                node.reference, node.target = first.path, first.target
+                return
+        record_at(walk, node, compiled, pointer.definition, holder_of(node, pointer.reference))
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
-        """The fields of the record."""
-        inner = table if pointer(field).inline else table[field.label].table()
-        return reader.record(definition, pointer(field).of, inner)
+        """The fields of the record; of a shared one also its path."""
+        reference = reference_of(field)
+        if reference.shared and isinstance(table[field.label].raw, str):
+            return link_or_number(reader, field, table[field.label])
+        return reader.record(definition, reference.of, written_target(field, table))
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The record in a preserved block of its own."""
-        value, path = target_values(builder, definition, field, values, path)
-        if not isinstance(value, Mapping):
-            return as_number(field, {field.label: value}, path)
-        return builder.place(builder.record(definition, pointer(field).of, value, path), path)
+    def packed(
+        self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """The record."""
+        return builder.record(pointer.definition, pointer.reference.of, values, path)
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
@@ -81,24 +98,49 @@ def record_at(
     node.target = Span(address, compiled.size)
     walk.claim(node, address, compiled.size)
     node.format = definition.id
+    use_structures(walk, compiled, definition)
     values = record(walk, holder or node, compiled, data, address, definition)
-    if compiled.tail is not None:
-        tail(walk, node, compiled, definition, values)
+    tails(walk, node, compiled, definition, values)
 
 
-# -- nodes to a handover, and back to bytes ----------------------------------------------
+def use_structures(walk: Walk, compiled: CompiledStruct, definition: Definition) -> None:
+    """Note the definitions of the structs that a record consists of."""
+    structs = [compiled.struct.name]
+    structs += [placed.nested.struct.name for placed in compiled.fields if placed.nested]
+    structs += [element.struct.name for _, element in compiled.tails if element is not None]
+    for name in structs:
+        walk.recorder.use(walk.scene.owner_of_struct(definition, name))
 
 
-def target_values(
-    builder: Builder, definition: Definition, field: Field, values: Mapping[str, Any], path: str
-) -> tuple[Any, str]:
+def written_target(field: Field, table: Written) -> Written:
+    """What somebody wrote for the target of a pointer; of an inline one, beside it."""
+    return table if reference_of(field).inline else table[field.label].table()
+
+
+def place_record(
+    builder: Builder, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+) -> int:
+    """A record in a preserved block of its own; its address, which links to it may ask for."""
+    address = builder.place(builder.record(definition, struct, values, path), path)
+    builder.places.keep(path, address)
+    return address
+
+
+def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
+    """The path of a record, or its address."""
+    if isinstance(given.raw, str) and given.raw.startswith("/"):
+        return Link(given.raw)
+    return reader.number(field, given)
+
+
+def target_values(builder: Builder, pointer: Pointer) -> tuple[Any, str]:
     """Values of what a pointer leads to, and their path; of an inline one they are siblings.
 
     None where none of them says anything and the pointer may be 0.
     """
-    if not pointer(field).inline:
-        return values.get(field.label), path
-    labels = target_labels(builder.registry, definition, pointer(field))
-    found = {label: values[label] for label in labels if label in values}
-    empty = field.null != "error" and not any(found.values())
-    return None if empty else found, path.rpartition("/")[0]
+    if not pointer.reference.inline:
+        return pointer.value, pointer.path
+    labels = target_labels(builder.registry, pointer.definition, pointer.reference)
+    found = {label: pointer.values[label] for label in labels if label in pointer.values}
+    empty = pointer.field.null != "error" and not any(found.values())
+    return None if empty else found, pointer.path.rpartition("/")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.limits import Budget, Limits
 from khotool.model.image import Choice
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState
 from khotool.pages.claims import ClaimsBuilder, Column
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition, Shape
@@ -54,6 +54,7 @@ class Recorder:
     entry_names: set[str] = field(default_factory=set)
     watch: Callable[[Node, int], None] | None = None
     budget: Budget = field(init=False)
+    _shared: dict[tuple[str, int], Node] = field(default_factory=dict)
     _excused: set[tuple[str, int]] = field(default_factory=set)
     _keys: dict[int, dict[str, int]] = field(default_factory=dict)
 
@@ -187,6 +188,10 @@ class Recorder:
         nodes = self.deferred.setdefault(shape, [])
         if not nodes or nodes[-1] is not node:
             nodes.append(node)
+
+    def first_of(self, struct: str, node: Node) -> Node:
+        """The first pointer to the record of a struct that ``node`` leads to."""
+        return self._shared.setdefault((struct, int(node.value)), node)
 
     # -- nodes ---------------------------------------------------------------------------
 

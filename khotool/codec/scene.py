@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from khotool.absent import Absent, Reason
@@ -11,6 +10,7 @@ from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct
@@ -119,7 +119,7 @@ class Scene:
         return None if isinstance(self.map, Absent) else self.map.blocks.block_of(address)
 
     def is_preserved(self, address: int) -> bool:
-        """True if an address is in preserved memory, or if nobody can know."""
+        """True if an address is in preserved memory, or if the map is not known."""
         return isinstance(self.map, Absent) or self.map.blocks.block_of(address) is not None
 
 
@@ -136,7 +136,7 @@ def read_tree(space: AddressSpace, address: int, tokens: int = 1_000_000) -> Blo
         return None
     data = header
     for length in (size, SMALLEST_PAGE):
-        # A size that is wrong is no reason not to read what is there.
+        # With a wrong size, what is there can still be read.
         if len(header) <= length <= MAX_TREE and space.contains(address, length):
             try:
                 data = space.read(address, length)

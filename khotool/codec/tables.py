@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field
+from khotool.abi.definition import Definition, Field, Holds
 from khotool.abi.record import decode_record
 from khotool.absent import Absent, Reason
-from khotool.codec.base import Codec, codec_of
-from khotool.codec.contexts import Lifter, Reader, Walk
+from khotool.codec.base import Codec, Pointer, Stored, codec_of
+from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.errors import EncodeError
+from khotool.handover.values import Rows
 from khotool.model.node import Node, NodeKind, NodeState, Span, Table
 from khotool.model.region import RawRegion, RecordRegion, TableRegion
 from khotool.structured import Table as Written
@@ -35,6 +38,46 @@ class TableCodec(Codec):
         if field.holds is None:
             return reader.number(field, table[field.label])
         return reader.table_rows(definition, field.holds.of, table[field.label])
+
+    def build(self, builder: Builder, pointer: Pointer) -> Stored:
+        """The fields of the descriptor; a pointer without a declared meaning stays a number."""
+        rows, field = pointer.value, pointer.field
+        if field.holds is None or field.type is None:
+            return pointer.number()
+        if rows is None or not len(rows):
+            return self.empty(builder, pointer)
+        if not isinstance(rows, Rows):
+            raise EncodeError(pointer.path, "expected a table")
+        return self.lay_out(builder, pointer, field.holds, rows)
+
+    def empty(self, builder: Builder, pointer: Pointer) -> dict[str, Any]:
+        """Fields of the descriptor of a table without rows; those left out are 0."""
+        return {}
+
+    @abstractmethod
+    def lay_out(
+        self, builder: Builder, pointer: Pointer, holds: Holds, rows: Rows
+    ) -> dict[str, Any]:
+        """Lay the rows of a table out; the fields of their descriptor."""
+
+
+def begin_table(
+    walk: Walk, node: Node, pointer: Pointer
+) -> tuple[Definition, CompiledStruct, Holds]:
+    """Make a descriptor's node a table that is still empty.
+
+    Returns:
+        The definition of the descriptor, the struct of a row, and what the field says it holds.
+    """
+    holds, scene = pointer.field.holds, walk.scene
+    assert holds is not None
+    compiled = scene.struct(pointer.definition, holds.of)
+    descriptor = scene.owner_of_struct(pointer.definition, node.struct)
+    walk.recorder.use(descriptor)
+    count = pointer.values.get(holds.count)
+    node.kind = NodeKind.TABLE
+    node.table = empty_table(compiled, count if isinstance(count, int) else 0)
+    return descriptor, compiled, holds
 
 
 def empty_table(compiled: CompiledStruct, declared: int) -> Table:
@@ -62,22 +105,23 @@ def not_captured(node: Node, count: int) -> None:
 # -- arrays of open length -------------------------------------------------------------------
 
 
-def tail(
+def tails(
     walk: Walk, node: Node, compiled: CompiledStruct, definition: Definition, values: dict[str, Any]
 ) -> None:
-    """The array of open length after the fields of the record that ``node`` leads to."""
-    assert compiled.tail is not None
+    """The arrays of open length after the fields of the record that ``node`` leads to."""
     assert node.target is not None
-    field, element = compiled.tail
-    counter = next(f for f in compiled.struct.fields if f.counts == field.label)
-    # The counter of bytes may be signed; fewer than none is none.
-    count = max(0, int(values[counter.label]))
     start = node.target.address + compiled.size
-    if element is None:
-        tail_bytes(walk, node, field, definition, start, count)
-    else:
-        table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
-        tail_records(walk, table, element, start, count, counter.label)
+    for field, element in compiled.tails:
+        counter = next(f for f in compiled.struct.fields if f.counts == field.label)
+        # The counter of bytes may be signed; fewer than none is none.
+        count = max(0, int(values[counter.label]))
+        if element is None:
+            tail_bytes(walk, node, field, definition, start, count)
+            start += count
+        else:
+            table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
+            tail_records(walk, table, element, start, count, counter.label)
+            start += count * element.size
 
 
 def tail_records(
@@ -143,7 +187,27 @@ def tail_bytes(
 # -- pieces ----------------------------------------------------------------------------------
 
 
-def page_region(
+def list_pages(
+    walk: Walk, node: Node, name: str, page: CompiledStruct, pages: list[int], owner: Definition
+) -> bool:
+    """Make the pages of a linked array nodes and regions; False once the budget is used up.
+
+    Args:
+        name: of the nodes.
+        page: struct of a page, of the definition ``owner``.
+        pages: physical address of each.
+    """
+    if not walk.recorder.spend(node, len(pages) + 1, len(pages) * page.size):
+        return False
+    for number, address in enumerate(pages):
+        span = Span(address, page.size)
+        top = node.add(Node(name, NodeKind.RECORD, key=str(number), span=span))
+        _page_region(walk, top, page, address, owner)
+        walk.claim(node, address, page.size)
+    return True
+
+
+def _page_region(
     walk: Walk, node: Node, page: CompiledStruct, address: int, definition: Definition
 ) -> None:
     """Make a page of a linked array a region: its link is a field, its addresses a column."""
@@ -191,6 +255,30 @@ def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | byt
             break
     joined = parts[0] if len(parts) == 1 else b"".join(parts)
     return joined, np.array(kept, np.uint64).reshape(-1, 2)
+
+
+def merge_pages(pages: U64, size: int, wanted: int) -> U64:
+    """Join neighbours of equal size.
+
+    Args:
+        pages: (n,) physical addresses in the order of the array.
+        size: bytes of each.
+        wanted: bytes of the array; pages after them are left out.
+
+    Returns:
+        ndarray (m, 2) uint64: physical address and bytes.
+    """
+    pages = pages[: -(-wanted // size)]
+    if not len(pages):
+        return np.empty((0, 2), np.uint64)
+    breaks = np.flatnonzero(pages[1:] != pages[:-1] + np.uint64(size)) + 1
+    starts = np.concatenate(([0], breaks))
+    lengths = np.diff(np.concatenate((starts, [len(pages)])))
+    extents = np.empty((len(starts), 2), np.uint64)
+    extents[:, 0] = pages[starts]
+    extents[:, 1] = lengths.astype(np.uint64) * np.uint64(size)
+    extents[-1, 1] -= np.uint64(len(pages) * size - min(wanted, len(pages) * size))
+    return extents
 
 
 def plural(count: int, one: str, many: str = "") -> str:

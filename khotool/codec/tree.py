@@ -7,11 +7,11 @@ from typing import Any
 
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.absent import Absent
-from khotool.codec.base import Codec, as_number, pointer, register
-from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.base import Pointer, reference_of, register
+from khotool.codec.contexts import Builder, Reader, Walk
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.problems import FDT_RULES, with_limit_hint
-from khotool.codec.record import holder_of, target_values
+from khotool.codec.record import SingleCodec, holder_of, written_target
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
@@ -24,48 +24,25 @@ MAX_FDT = 64 << 20
 NAMED_ROOT = "named-root"
 """Code of the problem of a root node that has a name."""
 
-# -- bytes to nodes ----------------------------------------------------------------------
-
 
 @register(Shape.TREE)
-class TreeCodec(Codec):
+class TreeCodec(SingleCodec):
     """A flattened device tree at an address."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The values of the tree, below its pointer or among its siblings."""
-        assert node.field is not None
-        assert node.field.points_to is not None
-        reference = node.field.points_to
-        own = walk.scene.registry.get(reference.format)
-        tree_at(walk, node, own, holder_of(node, reference))
-
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The values of the tree; the number where it leads nowhere."""
-        return node.value if node.target is None else lifter.fields(node)
+        own = walk.scene.registry.get(pointer.reference.format)
+        tree_at(walk, node, own, holder_of(node, pointer.reference))
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The values of the tree."""
-        inner = table if pointer(field).inline else table[field.label].table()
-        return reader.tree(pointer(field).format, inner)
+        return reader.tree(reference_of(field).format, written_target(field, table))
 
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> int:
-        """The tree in a preserved block of its own."""
-        value, path = target_values(builder, definition, field, values, path)
-        if not isinstance(value, Mapping):
-            return as_number(field, {field.label: value}, path)
-        own = builder.registry.get(pointer(field).format)
-        return builder.place(builder.tree(own, value, path), path)
+    def packed(
+        self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
+    ) -> bytes:
+        """The tree."""
+        return builder.tree(builder.registry.get(pointer.reference.format), values, path)
 
 
 def tree_at(walk: Walk, node: Node, definition: Definition, holder: Node | None = None) -> None:

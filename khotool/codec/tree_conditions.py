@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from khotool.abi.definition import Condition, Definition, Field, Reference
+from khotool.abi.definition import Condition, Definition, Field
 from khotool.abi.record import decode_records, decode_text
-from khotool.codec.base import codec_of
+from khotool.codec.base import Pointer, codec_for
 from khotool.codec.lists import ListCodec
 from khotool.codec.scene import Scene
 from khotool.fdt.blob import Node as FdtNode
@@ -115,25 +115,17 @@ def _array_ends(
 ) -> bool:
     """True if the array that a property leads to ends where zeros begin."""
     field = property_at(definition, condition.has)
-    if field is None or field.points_to is None or field.type is None:
+    if field is None or field.type is None:
         return False
     order = "big" if field.type.big else scene.geometry.byteorder
-    address = int.from_bytes(found.value, order)
-    return list_ends(scene, definition, field.points_to, address, {})
+    value = {field.label: int.from_bytes(found.value, order)}
+    return list_ends(scene, Pointer(definition, field, value))
 
 
-def list_ends(
-    scene: Scene,
-    definition: Definition,
-    reference: Reference,
-    address: int,
-    siblings: Mapping[str, Any],
-) -> bool:
+def list_ends(scene: Scene, pointer: Pointer) -> bool:
     """True if the list that a pointer leads to ends where zeros begin, as ``ListCodec.ends``."""
-    codec = codec_of(reference.shape)
-    if not isinstance(codec, ListCodec):
-        return False
-    return codec.ends(scene, definition, reference, address, siblings)
+    codec = codec_for(scene.registry, pointer.definition, pointer.field)
+    return isinstance(codec, ListCodec) and codec.ends(scene, pointer)
 
 
 def property_at(definition: Definition, path: str) -> Field | None:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Definition, Field, Shape
+from khotool.abi.definition import Definition, Holds, Shape
 from khotool.abi.record import encode_record
-from khotool.codec.base import Stored, as_number, register
+from khotool.codec.base import Pointer, register
+from khotool.codec.chain import Chain
 from khotool.codec.contexts import Builder, Walk
 from khotool.codec.problems import Read, ShapeProblem
 from khotool.codec.tables import (
     TableCodec,
+    begin_table,
     claim_rows,
-    empty_table,
+    list_pages,
+    merge_pages,
     not_captured,
-    page_region,
     read_extents,
 )
 from khotool.codec.walk import owner_path
-from khotool.errors import EncodeError
 from khotool.handover.values import Array, Rows
-from khotool.memory.space import MemoryFault
-from khotool.model.node import UNPLACED, Node, NodeKind, Span, Table
+from khotool.model.node import UNPLACED, Node, Table
 from khotool.model.region import TableRegion
+from khotool.records import dataclass, field
 
 DESCRIPTOR = "kho_vmalloc"
 VMALLOC_ALLOC = "KHO_VMALLOC_ALLOC"
@@ -66,67 +65,42 @@ def walk_vmalloc(
         wanted: addresses after which a further chunk need not hold any.
         max_chunks: links followed at most.
     """
-    link = chunk.by_label("next")
-    slots = chunk.by_label("phys")
+    link, slots = chunk.by_label("next"), chunk.by_label("phys")
     word = np.dtype(f"{chunk.geometry.prefix}u8")
+    chain = Chain(
+        "chunk",
+        lambda address: read(address, chunk.size),
+        lambda data: int(np.frombuffer(data, word, 1, link.offset)[0]),
+        chunk.geometry.page_size,
+        max_chunks,
+    )
     chunks: list[int] = []
-    seen: set[int] = set()
-    parts: list[np.ndarray[Any, Any]] = []
-    problems: list[ShapeProblem] = []
+    parts = [np.empty(0, np.uint64)]
     total = 0
-    address = first
-    while address:
-        if address in seen:
-            problems.append(ShapeProblem("cycle", address, "the list of chunks comes back to here"))
-            break
-        if len(chunks) >= max_chunks or (total > wanted and len(chunks) > wanted):
-            problems.append(ShapeProblem("limit", address, f"stopped after {len(chunks)} chunks"))
-            break
-        if address % chunk.geometry.page_size:
-            problems.append(ShapeProblem("unaligned", address, "a chunk is not page aligned"))
-        try:
-            data = read(address, chunk.size)
-        except MemoryFault as fault:
-            problems.append(ShapeProblem("missing", fault.address, f"chunk: {fault}"))
-            break
-        seen.add(address)
+    for address, data in chain.pieces(first):
         chunks.append(address)
         entries = np.frombuffer(data, word, slots.count, slots.offset)
         used = int((entries == 0).argmax()) if not entries.all() else slots.count
         if entries[used:].any():
-            problems.append(
-                ShapeProblem("after-end", address, "addresses follow the terminating 0")
-            )
+            chain.add("after-end", address, "addresses follow the terminating 0")
         parts.append(entries[:used].astype(np.uint64))
         total += used
-        following = int(np.frombuffer(data, word, 1, link.offset).item())
-        if following and used < slots.count:
-            problems.append(
-                ShapeProblem("short-chunk", address, "a chunk that is not full has a successor")
-            )
-        address = following
-    pages = np.concatenate(parts) if parts else np.empty(0, np.uint64)
-    return VmallocArea(chunks, pages, problems)
+        if used < slots.count and chain.follow(data):
+            chain.add("short-chunk", address, "a chunk that is not full has a successor")
+        if total > wanted and len(chunks) > wanted:
+            chain.most = len(chunks)
+    return VmallocArea(chunks, np.concatenate(parts), chain.problems)
 
 
 @register(Shape.VMALLOC)
 class VmallocCodec(TableCodec):
     """The array in a vmalloc area, of which the node is the descriptor."""
 
-    def walk(
-        self, walk: Walk, node: Node, definition: Definition, siblings: Mapping[str, Any]
-    ) -> None:
+    def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The records of the area as a table, and its chunks."""
-        assert node.field is not None
-        assert node.field.holds is not None
-        holds, scene = node.field.holds, walk.scene
-        compiled = scene.struct(definition, holds.of)
-        descriptor = scene.owner_of_struct(definition, node.struct)
-        walk.recorder.use(descriptor)
-        given = siblings.get(holds.count)
-        count = given if isinstance(given, int) else 0
-        node.kind = NodeKind.TABLE
-        node.table = empty_table(compiled, count)
+        descriptor, compiled, holds = begin_table(walk, node, pointer)
+        assert node.table is not None
+        count = node.table.declared
         first = node.value_of("first") or 0
         if not first:
             if count or node.value_of("total_pages"):
@@ -149,31 +123,17 @@ class VmallocCodec(TableCodec):
         if not walk.recorder.spend(node):
             return
         walk.recorder.regions.append(
-            TableRegion(node.path, definition.id, compiled, extents, records, node=node)
+            TableRegion(node.path, pointer.definition.id, compiled, extents, records, node=node)
         )
         claim_rows(walk, node, node.table)
 
-    # -- nodes to a handover, and back to bytes ------------------------------------------
-
-    def build(
-        self,
-        builder: Builder,
-        definition: Definition,
-        field: Field,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> Stored:
+    def lay_out(
+        self, builder: Builder, pointer: Pointer, holds: Holds, rows: Rows
+    ) -> dict[str, Any]:
         """Pages and chunks; a table without rows has no area."""
-        rows = values.get(field.label)
-        if field.holds is None:
-            # The pointer of a descriptor without a declared meaning.
-            return as_number(field, values, path)
-        if rows is None or not len(rows):
-            return {}
-        if not isinstance(rows, Rows):
-            raise EncodeError(path, "expected a table")
+        definition, path = pointer.definition, pointer.path
         registry, page = builder.registry, builder.geometry.page_size
-        compiled = registry.compile(definition, field.holds.of, builder.geometry)
+        compiled = registry.compile(definition, holds.of, builder.geometry)
         data = builder.table(compiled, rows, path)
         owner = registry.owner_of_struct(definition, DESCRIPTOR)
         chunk = registry.compile(owner, CHUNK, builder.geometry)
@@ -221,13 +181,8 @@ def _area(walk: Walk, node: Node, descriptor: Definition, first: int) -> _Area |
     area = walk_vmalloc(
         scene.space.read, first, chunk, wanted=declared, max_chunks=scene.limits.chain
     )
-    if not recorder.spend(node, len(area.chunks) + 1, len(area.chunks) * chunk.size):
+    if not list_pages(walk, node, "chunks", chunk, area.chunks, descriptor):
         return None
-    for number, address in enumerate(area.chunks):
-        span = Span(address, chunk.size)
-        top = node.add(Node("chunks", NodeKind.RECORD, key=str(number), span=span))
-        page_region(walk, top, chunk, address, descriptor)
-        walk.claim(node, address, chunk.size)
     walk.problems(node, area.problems)
     whole = not any(problem.code in ("missing", "limit", "cycle") for problem in area.problems)
     if whole and len(area.pages) != declared:
@@ -237,33 +192,6 @@ def _area(walk: Walk, node: Node, descriptor: Definition, first: int) -> _Area |
     placed = area.pages[area.pages < np.uint64(UNPLACED)]
     recorder.claim_many(owner_path(node), placed, size)
     return _Area(area.pages, size, whole)
-
-
-def merge_pages(pages: U64, size: int, wanted: int) -> U64:
-    """Join neighbouring pages.
-
-    Args:
-        pages: (n,) physical addresses in the order of the array.
-        size: bytes of each.
-        wanted: bytes of the array; pages after them are left out.
-
-    Returns:
-        ndarray (m, 2) uint64: physical address and bytes.
-    """
-    pages = pages[: -(-wanted // size)]
-    if not len(pages):
-        return np.empty((0, 2), np.uint64)
-    breaks = np.flatnonzero(pages[1:] != pages[:-1] + np.uint64(size)) + 1
-    starts = np.concatenate(([0], breaks))
-    lengths = np.diff(np.concatenate((starts, [len(pages)])))
-    extents = np.empty((len(starts), 2), np.uint64)
-    extents[:, 0] = pages[starts]
-    extents[:, 1] = lengths.astype(np.uint64) * np.uint64(size)
-    extents[-1, 1] -= np.uint64(len(pages) * size - min(wanted, len(pages) * size))
-    return extents
-
-
-# -- nodes to a handover, and back to bytes ----------------------------------------------
 
 
 def scatter(builder: Builder, pages: Array, data: bytes) -> None:

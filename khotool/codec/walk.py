@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from khotool.absent import Absent, Reason
 from khotool.codec.problems import SHAPE_RULES, ShapeProblem, with_limit_hint
 from khotool.codec.recorder import Recorder
 from khotool.codec.scene import Scene
 from khotool.model.node import Node, NodeKind, Span
+from khotool.records import dataclass, replace
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args
 
 from khotool.errors import KhotoolError
+from khotool.records import dataclass, field
 from khotool.structured import Document, StructuredError, Table, read_document
 from khotool.structured.positions import positions
 

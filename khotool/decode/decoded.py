@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from khotool.absent import Absent
@@ -18,6 +17,7 @@ from khotool.limits import Budget
 from khotool.model.image import Choice, Image, Phase, Root, Scratch
 from khotool.model.names import text_property
 from khotool.model.node import Node, Span, entries_of
+from khotool.records import dataclass, replace
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition

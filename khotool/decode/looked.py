@@ -29,8 +29,8 @@ PAYLOAD = frozenset({Shape.FOLIO, Shape.RANGE, Shape.OPAQUE})
 def looked_at(image: Image, reads: Iterable[tuple[int, int]]) -> list[Span]:
     """Reads whose bytes no region explains, in an image that has findings.
 
-    A tree that is none, a node of the map out of order, the target of a pointer that told one
-    format from another: without them a copy would say "not captured" instead.
+    What is not a tree, a node of the map out of order, the target of a pointer that distinguishes
+    formats: without them a copy would say "not captured" instead.
     Payload is left out, whatever else leads to it.
 
     Args:

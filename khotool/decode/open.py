@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, partial
 from os import PathLike
 
@@ -32,6 +31,7 @@ from khotool.memory.space import AddressSpace
 from khotool.model.image import Image, Phase, Role, Root, Scratch
 from khotool.model.names import text_property
 from khotool.model.node import Span
+from khotool.records import dataclass, replace
 from khotool.view.luo import Luo
 
 

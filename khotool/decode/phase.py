@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from khotool.absent import Absent, Reason
 from khotool.codec.recorder import Recorder
@@ -13,6 +12,7 @@ from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image, Phase, Role
 from khotool.model.node import Node, NodeKind, NodeState, entries_of
 from khotool.model.region import MapRegion
+from khotool.records import dataclass
 
 FIRST = "kho-v1"
 """String of the roots that are written when user space says so."""
@@ -50,15 +50,13 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
         role: of the root that was decoded.
         roles: of all roots in the image.
     """
-    whole = map_is_whole(decoded)
-    if role is Role.INCOMING and whole:
-        return Inference(Phase.INCOMING, "boot data names it; its map is whole")
-    if role is Role.INCOMING:
-        return BOOTED
-    if role is Role.STALE and not whole and may_be_misplaced(decoded):
-        return MISPLACED
     noted = decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE)
-    if not whole and (noted == Phase.CONSUMED or map_is_garbage(decoded)):
+    if map_is_whole(decoded):
+        if role is Role.INCOMING:
+            return Inference(Phase.INCOMING, "boot data names it; its map is whole")
+    elif role is Role.STALE and may_be_misplaced(decoded):
+        return MISPLACED
+    elif role is Role.INCOMING or noted == Phase.CONSUMED or map_is_garbage(decoded):
         return BOOTED
     if noted == Phase.LIVE:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from khotool.model.image import Phase
+from khotool.records import dataclass, field
 
 
 class ChangeKind(StrEnum):

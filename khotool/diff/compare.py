@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from khotool.abi.definition import Kind, Shape
@@ -35,6 +34,7 @@ from khotool.diff.tables import compare_tables
 from khotool.diff.versions import known_on_one_side, unknown_nodes, version_change
 from khotool.extract.select import points_to
 from khotool.model.image import Image, Node, NodeKind, Phase
+from khotool.records import dataclass, field
 
 MOST_RENAMES = 16
 """Elements of one list that may have been renamed."""

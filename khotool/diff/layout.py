@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.absent import Absent
 from khotool.diff.align import numbered
 from khotool.diff.changes import Change, ChangeKind
 from khotool.diff.fields import changed, is_address, is_layout, length_of, one_sided
 from khotool.diff.gaps import is_marker
 from khotool.model.image import Image, Node, NodeKind
+from khotool.records import dataclass
 
 COUNTS = frozenset({"count", "pages"})
 """Roles of numbers that follow from how many elements there are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from khotool.maps.preserved import PreservedMap
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import Span
 from khotool.pages.runs import normalise, subtract, total
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from khotool.abi.geometry import ByteOrder
 from khotool.limits import Limits
 from khotool.model.node import Node
+from khotool.records import dataclass, field
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much is done, and how much there is in all."""

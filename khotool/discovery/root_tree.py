@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.definition import Definition, Kind
 from khotool.codec.choose import NOTHING, Chosen, choose
 from khotool.codec.conditions import Evidence
@@ -13,6 +11,7 @@ from khotool.codec.recover import recover_names, root_definition
 from khotool.codec.scene import Scene
 from khotool.fdt.blob import Blob
 from khotool.model.image import Choice
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, eq=False, slots=True)

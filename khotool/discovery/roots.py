@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from khotool.discovery.bootdata import BootPointer
 from khotool.discovery.root_tree import RootTree
 from khotool.discovery.scan import Candidate, Scan
 from khotool.model.image import Role, Root
+from khotool.records import dataclass, replace
 
 MAX_ROOTS = 16
 """Roots that are read to learn their role; an image holds a handful at most."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from khotool.fdt.parse import parse
 from khotool.limits import Limits
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import Span
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.abi.compile import CompiledStruct
@@ -92,7 +92,8 @@ def scan(
     trees: list[int] = []
     arrays: list[int] = []
     for base, words in space.first_words(SMALLEST_PAGE):
-        first = words[:, 0]
+        # Words a page apart all share a few lines of the cache: they are fetched once.
+        first = np.ascontiguousarray(words[:, 0])
         result.pages += len(first)
         found = np.flatnonzero((first & np.uint64(0xFFFFFFFF)) == FDT_MAGIC_WORD)
         trees += [base + int(i) * SMALLEST_PAGE for i in found[: MAX_CANDIDATES - len(trees)]]

@@ -218,7 +218,7 @@ def geometry_of(model: dict[str, Any]) -> Geometry:
     page_size = take(model, "page_size", int, "model")
     byteorder = take(model, "endian", str, "model")
     if page_size < 4096 or page_size & (page_size - 1) or page_size > 1 << 20:
-        raise EncodeError("model.page_size", f"{page_size} is no page size")
+        raise EncodeError("model.page_size", f"{page_size} is not a page size")
     if byteorder not in ("little", "big"):
         raise EncodeError("model.endian", f"{byteorder!r} is neither little nor big")
     return Geometry(page_size, "little" if byteorder == "little" else "big")

@@ -13,7 +13,7 @@ def take(data: Any, key: str, kind: type[Any], where: str) -> Any:
     """A key of an object, of the expected type.
 
     Raises:
-        EncodeError: missing, or of another type.
+        EncodeError: missing, or of a wrong type.
     """
     if not isinstance(data, dict):
         raise EncodeError(where, "expected an object")

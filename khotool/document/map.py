@@ -71,7 +71,9 @@ def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Prese
     name = take(data, "layout", str, where)
     layout = next((known for known in LAYOUTS if known == name), None)
     if layout is None:
-        raise EncodeError(f"{where}.layout", f"{name!r} is none of {', '.join(LAYOUTS)}")
+        raise EncodeError(
+            f"{where}.layout", f"unknown layout {name!r}; expected one of {', '.join(LAYOUTS)}"
+        )
     blocks = _rows(data, "blocks", 3, where)
     rows = take(data, "pages", list, where)
     try:
@@ -97,7 +99,7 @@ def _pages(rows: list[Any], where: str, geometry: Geometry) -> MapPages:
     """Pages of a map: address, kind, level, prefix, parent and size of each.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError, OverflowError: rows are of another form.
+        KeyError, IndexError, TypeError, ValueError, OverflowError: rows have a wrong form.
     """
     kinds = {name: kind for kind, name in KINDS.items()}
     size = np.array([row[5] for row in rows], np.uint32)

@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def payload_ranges(image: Image) -> np.ndarray[Any, Any]:
-    """Captured memory that is preserved or claimed and is no metadata: (n, 2) uint64."""
+    """Captured memory that is preserved or claimed and is not metadata: (n, 2) uint64."""
     if isinstance(image.map, Absent):
         claims = image.claims.build()
         owned = np.stack([claims.start, claims.end], axis=1)
@@ -62,7 +62,7 @@ def read_blobs(document: dict[str, Any], folders: list[Path]) -> Iterator[tuple[
         folders: places where the blob folder can be, first match wins.
 
     Raises:
-        EncodeError: a file is missing or has another length.
+        EncodeError: a file is missing or has a wrong length.
     """
     blobs = document.get("blobs")
     if blobs is None:

@@ -110,7 +110,7 @@ def compiled_type(
     try:
         return registry.compile(definition, struct, geometry), identifier
     except Exception as error:
-        raise EncodeError(f"{where}.{key}", f"{name!r} is no struct: {error}") from None
+        raise EncodeError(f"{where}.{key}", f"{name!r} is not a struct: {error}") from None
 
 
 def definition_of(identifier: str, where: str, registry: Registry) -> Any:

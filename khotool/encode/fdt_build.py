@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ParamSpec
 
 from khotool.abi.definition import Definition, Field, NodeType
@@ -15,6 +14,7 @@ from khotool.fdt.blob import FdtError, Node, Property
 from khotool.fdt.write import build_open, build_sequential
 from khotool.handover.labels import target_labels
 from khotool.handover.values import Rows
+from khotool.records import replace
 
 MAX_NODE_NAME = 31
 P = ParamSpec("P")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from khotool.abi.definition import AbiSet, Definition
 from khotool.abi.geometry import Geometry
@@ -20,6 +19,7 @@ from khotool.handover.memory import default_scratch, memory_base, usable_memory
 from khotool.handover.placement import Places, has_references
 from khotool.handover.values import Buffer, EntryValue, Handover
 from khotool.model.image import Span
+from khotool.records import dataclass, field
 
 NO_PAGE_TABLES = {"SYMBOL(swapper_pg_dir)": "1"}
 """drgn opens no core whose note lacks this symbol, or has it as 0; there is no page table."""

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from khotool.extract.select import find_payload, payload_plan
 from khotool.extract.sparse import Hashing, SparseFile
 from khotool.extract.write import Written, write_plan
 from khotool.model.image import Image, Node
+from khotool.records import dataclass, field
 from khotool.view.entries import entries_by_name, regions_of
 from khotool.view.luo import Luo
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.pages.runs import TOP, intersect_columns
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 

@@ -177,7 +177,7 @@ def _write_all(part: list[memoryview], write: Callable[[list[memoryview], int], 
 
     Raises:
         KhotoolError: the disk is full, or the like.
-        BrokenPipeError: nobody reads any longer.
+        BrokenPipeError: the reader is gone.
     """
     total = done = sum(len(view) for view in part)
     done = 0

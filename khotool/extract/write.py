@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.extract.plan import Plan, sum_of
 from khotool.extract.sparse import Buffer, Sink
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.pages.runs import normalise
+from khotool.records import dataclass, field
 
 CHUNK = 8 << 20
 """Bytes handed on at once; bounds what is not yet written, and how often progress is reported."""

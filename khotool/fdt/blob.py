@@ -8,8 +8,9 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from khotool.records import dataclass, field
 
 MAGIC = 0xD00DFEED
 HEADER_WORDS = (
@@ -45,7 +46,7 @@ class FdtError(ValueError):
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(f"offset {offset:#x}: {message}")
         self.offset = offset
-        self.message = message
+        self.reason = message
 
 
 @dataclass(slots=True)
@@ -157,11 +158,6 @@ class Problem:
     offset: int
     text: str
 
-    @property
-    def message(self) -> str:
-        """The same sentence, as findings call it."""
-        return self.text
-
 
 @dataclass(slots=True)
 class Blob:
@@ -207,6 +203,10 @@ class Blob:
     complete: bool
     nops_before: int = 0
     nops_after: int = 0
+
+    def add(self, code: str, offset: int, text: str) -> None:
+        """Record a problem at an offset in bytes from the start of the blob."""
+        self.problems.append(Problem(code, offset, text))
 
     @property
     def header_size(self) -> int:

@@ -19,7 +19,6 @@ from khotool.fdt.blob import (
     Item,
     Node,
     Nop,
-    Problem,
     Property,
 )
 from khotool.fdt.header import check as check
@@ -61,15 +60,10 @@ def parse(
     if header[0] != MAGIC:
         raise FdtError(0, f"magic {header[0]:#010x} is not {MAGIC:#010x}")
     totalsize = header[1]
-    problems: list[Problem] = []
+    end = totalsize
     if totalsize < HEADER_SIZE:
-        problems.append(
-            Problem("bad-totalsize", 4, f"totalsize {totalsize} is less than the header")
-        )
         end = max(HEADER_SIZE, header[2] + header[9], header[3] + header[8])
-        kept = bytes(view[:end])
-    else:
-        kept = bytes(view[:totalsize])
+    kept = bytes(view[:end])
     blob = Blob(
         totalsize=totalsize,
         off_dt_struct=header[2],
@@ -84,63 +78,51 @@ def parse(
         root=None,
         strings=b"",
         data=kept,
-        problems=problems,
+        problems=[],
         struct_end=min(header[2], len(kept)),
         complete=False,
     )
+    if totalsize < HEADER_SIZE:
+        blob.add("bad-totalsize", 4, f"totalsize {totalsize} is less than the header")
     if len(kept) < totalsize:
-        problems.append(
-            Problem("truncated", len(kept), f"{len(kept)} of {totalsize} bytes are present")
-        )
+        blob.add("truncated", len(kept), f"{len(kept)} of {totalsize} bytes are present")
     if blob.last_comp_version > 17:
         readers = f"compatible to {blob.last_comp_version}"
-        message = f"version {blob.version} ({readers}) is read as 17"
-        problems.append(Problem("version", 20, message))
+        blob.add("version", 20, f"version {blob.version} ({readers}) is read as 17")
     elif blob.version < 16:
-        message = f"version {blob.version} is older than the 16 and 17 that kernels write"
-        problems.append(Problem("version", 20, message))
+        text = f"version {blob.version} is older than the 16 and 17 that kernels write"
+        blob.add("version", 20, text)
     whole = len(kept) == totalsize
     rsvmap_read = _read_reservations(blob, max_tokens)
     strings_read = _read_strings(blob)
     struct_read = _StructReader(blob, max_tokens, max_depth, max_name).read()
     strings_end = blob.off_dt_strings + len(blob.strings)
     if blob.strings and blob.off_dt_struct < strings_end and blob.off_dt_strings < blob.struct_end:
-        problems.append(
-            Problem(
-                "strings-overlap-struct",
-                max(blob.off_dt_strings, blob.off_dt_struct),
-                "strings block and structure block overlap",
-            )
-        )
+        start = max(blob.off_dt_strings, blob.off_dt_struct)
+        blob.add("strings-overlap-struct", start, "strings block and structure block overlap")
     blob.complete = whole and rsvmap_read and strings_read and struct_read
-    problems.sort(key=lambda problem: problem.offset)
+    blob.problems.sort(key=lambda problem: problem.offset)
     return blob
 
 
 def _read_reservations(blob: Blob, limit: int) -> bool:
     offset, size = blob.off_mem_rsvmap, len(blob.data)
     if offset < blob.header_size:
-        blob.problems.append(
-            Problem("bad-offset", 16, f"off_mem_rsvmap {offset} is inside the header")
-        )
+        blob.add("bad-offset", 16, f"off_mem_rsvmap {offset} is inside the header")
         return False
     if offset % 8:
-        blob.problems.append(
-            Problem("misaligned", 16, f"off_mem_rsvmap {offset} is not a multiple of 8")
-        )
+        blob.add("misaligned", 16, f"off_mem_rsvmap {offset} is not a multiple of 8")
     while True:
         if offset + _RESERVATION.size > size:
             code = "bad-offset" if blob.off_mem_rsvmap >= size else "missing-end"
-            blob.problems.append(
-                Problem(code, min(offset, size), "the memory reservations have no terminator")
-            )
+            blob.add(code, min(offset, size), "the memory reservations have no terminator")
             return False
         pair = _RESERVATION.unpack_from(blob.data, offset)
         offset += _RESERVATION.size
         if pair == (0, 0):
             return True
         if len(blob.reservations) >= limit:
-            blob.problems.append(Problem("limit", offset, f"more than {limit} memory reservations"))
+            blob.add("limit", offset, f"more than {limit} memory reservations")
             return False
         blob.reservations.append(pair)
 
@@ -150,20 +132,16 @@ def _read_strings(blob: Blob) -> bool:
     # Version 2 and older have no size_dt_strings.
     end = start + blob.size_dt_strings if blob.version >= 3 else max(start, present)
     if start < blob.header_size:
-        blob.problems.append(
-            Problem("bad-offset", 12, f"off_dt_strings {start} is inside the header")
-        )
+        blob.add("bad-offset", 12, f"off_dt_strings {start} is inside the header")
         return False
     blob.strings = blob.data[start:end]
     if end <= present:
         return True
     if end > blob.totalsize:
         message = f"strings block {start}..{end} ends after totalsize {blob.totalsize}"
-        blob.problems.append(Problem("size-beyond-file", 32, message))
+        blob.add("size-beyond-file", 32, message)
     if start >= present:
-        blob.problems.append(
-            Problem("strings-missing", start, "no byte of the strings block is present")
-        )
+        blob.add("strings-missing", start, "no byte of the strings block is present")
     return False
 
 
@@ -192,11 +170,7 @@ class _StructReader:
         """Record what many items can have; the list of these is bounded."""
         self.remarks += 1
         if self.remarks <= MAX_REMARKS:
-            self.problem(code, offset, message)
-
-    def problem(self, code: str, offset: int, message: str) -> None:
-        """Record what happens once."""
-        self.blob.problems.append(Problem(code, offset, message))
+            self.blob.add(code, offset, message)
 
     def bounds(self) -> tuple[int, int] | None:
         """First and last offset (bytes from the blob start) that tokens may use."""
@@ -204,14 +178,14 @@ class _StructReader:
         start = blob.off_dt_struct
         if start < blob.header_size or start >= present:
             where = "inside the header" if start < blob.header_size else "after the data"
-            self.problem("bad-offset", 8, f"off_dt_struct {start} is {where}")
+            self.blob.add("bad-offset", 8, f"off_dt_struct {start} is {where}")
             return None
         if start % 4:
-            self.problem("misaligned", 8, f"off_dt_struct {start} is not a multiple of 4")
+            self.blob.add("misaligned", 8, f"off_dt_struct {start} is not a multiple of 4")
         end = start + blob.size_dt_struct if blob.version >= 17 else present
         if end > blob.totalsize and blob.totalsize >= HEADER_SIZE:
             message = f"structure block {start}..{end} ends after totalsize {blob.totalsize}"
-            self.problem("size-beyond-file", 36, message)
+            self.blob.add("size-beyond-file", 36, message)
         return start, min(end, present)
 
     def read(self) -> bool:
@@ -236,7 +210,7 @@ class _StructReader:
             offset = self.base + index * 4
             tokens += 1
             if tokens > self.max_tokens:
-                self.problem("limit", offset, f"more than {self.max_tokens} tokens")
+                self.blob.add("limit", offset, f"more than {self.max_tokens} tokens")
                 break
             consumed = read.get(self.words[index], self.unknown_token)(index, offset)
             if not consumed:
@@ -264,7 +238,7 @@ class _StructReader:
         end = value + size
         if end > self.limit:
             message = f"property value of {size} bytes passes the end at {self.limit:#x}"
-            self.problem("truncated", offset, message)
+            self.blob.add("truncated", offset, message)
             return 0
         if self.items is None:
             self.remark("property-outside-node", offset, "a property outside the root")
@@ -280,13 +254,13 @@ class _StructReader:
         blob = self.blob
         stop = blob.data.find(0, offset + 4, self.limit)
         if stop == -1:
-            self.problem("truncated", offset, "a node name has no end")
+            self.blob.add("truncated", offset, "a node name has no end")
             return 0
         if self.items is None and blob.root is not None:
-            self.problem("second-root", offset, "a second root node; reading stops here")
+            self.blob.add("second-root", offset, "a second root node; reading stops here")
             return 0
         if len(self.stack) >= self.max_depth:
-            self.problem("depth", offset, f"more than {self.max_depth} levels of nodes")
+            self.blob.add("depth", offset, f"more than {self.max_depth} levels of nodes")
             return 0
         node = Node(self.node_name(offset, stop, self.items is None), offset)
         if self.items is None:
@@ -300,7 +274,7 @@ class _StructReader:
     def end_node(self, _: int, offset: int) -> int:
         """The end of the innermost open node."""
         if not self.stack:
-            self.problem("unbalanced", offset, "FDT_END_NODE without an open node")
+            self.blob.add("unbalanced", offset, "FDT_END_NODE without an open node")
             return 0
         self.close(self.stack.pop())
         self.items = self.stack[-1].items if self.stack else None
@@ -324,7 +298,7 @@ class _StructReader:
     def unknown_token(self, index: int, offset: int) -> int:
         """Anything else."""
         tag = self.words[index]
-        self.problem("unknown-tag", offset, f"unknown token {tag:#x}; reading stops here")
+        self.blob.add("unknown-tag", offset, f"unknown token {tag:#x}; reading stops here")
         return 0
 
     def finish(self, end: int) -> bool:
@@ -336,16 +310,16 @@ class _StructReader:
         if stack:
             shown = stack[-1].name[:_SHOWN]
             message = f"the structure ends inside node {shown!r}, {len(stack)} levels deep"
-            self.problem("missing-end", blob.struct_end, message)
+            self.blob.add("missing-end", blob.struct_end, message)
         elif not ended:
-            self.problem("missing-end", blob.struct_end, "FDT_END is missing")
+            self.blob.add("missing-end", blob.struct_end, "FDT_END is missing")
         if blob.root is None:
-            self.problem("no-root", blob.struct_end, "there is no root node")
+            self.blob.add("no-root", blob.struct_end, "there is no root node")
         if ended and blob.version >= 17 and blob.data[end:limit].strip(b"\0"):
-            self.problem("data-after-end", end, "bytes follow FDT_END in the structure block")
+            self.blob.add("data-after-end", end, "bytes follow FDT_END in the structure block")
         if self.remarks > MAX_REMARKS:
             more = f"{self.remarks - MAX_REMARKS} more problems are not listed"
-            blob.problems.append(Problem("limit", blob.struct_end, more))
+            blob.add("limit", blob.struct_end, more)
         return ended and not stack and blob.root is not None and self.lossless
 
     def name(self, name_offset: int, offset: int) -> tuple[str, bool]:
@@ -386,7 +360,7 @@ class _StructReader:
         if not is_root:
             self.check_name(name, offset, "node")
         elif name:
-            self.problem("named-root", offset, f"the root node is named {name[:_SHOWN]!r}")
+            self.blob.add("named-root", offset, f"the root node is named {name[:_SHOWN]!r}")
         return name
 
     def check_name(self, name: str, offset: int, kind: str) -> None:

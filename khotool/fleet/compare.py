@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.fleet.query import Answer, connect, execute
 from khotool.fleet.store import Store
+from khotool.records import dataclass
 
 CHANGES: dict[str, str] = {
     "images": """

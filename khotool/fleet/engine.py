@@ -6,28 +6,33 @@ scheduler of ``dask.distributed`` that an address names. Results come as they ar
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
 from khotool.errors import InputError, KhotoolError
+from khotool.fleet.backlog import Work
+from khotool.fleet.examine import failed
 from khotool.fleet.examiner import Examined, Examiner
 from khotool.fleet.extra import require
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
+from khotool.fleet.spool import unpacked
+from khotool.fleet.tars import Tars
+from khotool.records import dataclass, field
 
-Work = tuple[Item, str | None]
-"""An image, and its digest in an earlier scan with the same settings."""
-WINDOW = 2048
-"""Images whose tasks are known to the local scheduler at a time."""
+WAITING = 64
+"""Results that wait until they are written."""
 IN_FLIGHT = 8
 """Images a worker of a cluster has been given, so that it never waits."""
 RETRIES = 3
 """Workers that may be lost with an image before it is taken for the cause."""
+POLL = 0.1
+"""Seconds after which a waiting worker looks whether the scan was ended."""
 
 
 class Engine(Protocol):
@@ -44,64 +49,91 @@ class Engine(Protocol):
         ...
 
 
-_thread = threading.local()
-
-
-def examine_here(settings: Settings, item: Item, known: str | None) -> Examined:
-    """Examine an image in the examiner of this thread."""
-    examiner: Examiner | None = getattr(_thread, "examiner", None)
-    if examiner is None or examiner.settings != settings:
-        if examiner is not None:
-            examiner.close()
-        examiner = _thread.examiner = Examiner(settings)
-        _examiners.append(examiner)
-    return examiner.examine(item, known)
-
-
-_examiners: list[Examiner] = []
-
-
 @dataclass(slots=True)
 class LocalEngine:
-    """A pool of processes on this machine."""
+    """A pool of processes on this machine, each with a thread that feeds it."""
 
     settings: Settings
     workers: int
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _results: queue.Queue[Examined | BaseException | None] = field(
+        default_factory=lambda: queue.Queue(WAITING)
+    )
+    _examiners: list[Examiner] = field(default_factory=list)
 
     def run(self, work: Iterable[Work]) -> Iterator[Examined]:
         """Results in the order in which they are ready."""
-        dask = require("dask")
-        results: queue.SimpleQueue[Examined | BaseException | None] = queue.SimpleQueue()
-        stop = threading.Event()
-
-        def one(item: Item, known: str | None) -> None:
-            if not stop.is_set():
-                results.put(examine_here(self.settings, item, known))
-
-        def feed() -> None:
-            try:
-                source = iter(work)
-                while (window := list(islice(source, WINDOW))) and not stop.is_set():
-                    tasks = [dask.delayed(one, pure=False)(item, known) for item, known in window]
-                    dask.compute(*tasks, scheduler="threads", num_workers=self.workers)
-                results.put(None)
-            except BaseException as error:
-                results.put(error)
-
-        feeder = threading.Thread(target=feed, name="scan", daemon=True)
+        feeder = threading.Thread(target=self._feed, args=(iter(work),), name="scan", daemon=True)
         feeder.start()
         try:
-            while (found := results.get()) is not None:
+            while (found := self._results.get()) is not None:
                 if isinstance(found, BaseException):
                     raise found
                 yield found
         finally:
-            stop.set()
+            self._stop.set()
+            self._end_examiners()
+            feeder.join()
+
+    def _feed(self, work: Iterator[Work]) -> None:
+        dask = require("dask")
+        lock = threading.Lock()
+        tars = Tars()
+        try:
+            loops = [
+                dask.delayed(self._loop, pure=False)(work, tars, lock) for _ in range(self.workers)
+            ]
+            dask.compute(*loops, scheduler="threads", num_workers=self.workers)
+            self._offer(None)
+        except BaseException as error:
+            self._offer(error)
+        finally:
+            tars.close()
+
+    def _loop(self, work: Iterator[Work], tars: Tars, lock: threading.Lock) -> None:
+        """Examine one image after another; all take from the same list, and read tars in turn."""
+        examiner = Examiner(self.settings)
+        self._examiners.append(examiner)
+        while not self._stop.is_set():
+            with contextlib.ExitStack() as stack:
+                with lock:
+                    found = next(work, None)
+                    if found is None:
+                        break
+                    item = stack.enter_context(unpacked(found[0], tars))
+                self._offer(examiner.examine(item, found[1]))
+        examiner.close()
+
+    def _offer(self, found: Examined | BaseException | None) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._results.put(found, timeout=POLL)
+                break
+
+    def _end_examiners(self) -> None:
+        for examiner in self._examiners:
+            examiner.stop()
 
     def close(self) -> None:
         """End the examining processes."""
-        while _examiners:
-            _examiners.pop().close()
+        self._stop.set()
+        self._end_examiners()
+
+
+_thread = threading.local()
+
+
+def examine_here(settings: Settings, item: Item, known: str | None) -> Examined:
+    """Examine an image in the examiner of this thread, on a worker of a cluster."""
+    examiner: Examiner | None = getattr(_thread, "examiner", None)
+    if examiner is None or examiner.settings != settings:
+        if examiner is not None:
+            examiner.close()
+            _thread.tars.close()
+        examiner = _thread.examiner = Examiner(settings)
+        _thread.tars = Tars()
+    with unpacked(item, _thread.tars) as here:
+        return examiner.examine(here, known)
 
 
 @dataclass(slots=True)
@@ -158,11 +190,8 @@ class ClusterEngine:
             return found
         if isinstance(error, KhotoolError):
             raise error
-        from khotool.fleet.examine import error_row
-
         text = f"its workers were lost ({type(error).__name__})"
-        row = error_row(item, None, "crash", text, 0.0, self.settings.scan)
-        return Examined(item.name, {"images": [row]})
+        return Examined(item.name, failed(item, "crash", text, self.settings))
 
     def close(self) -> None:
         """Leave the cluster; it runs on."""

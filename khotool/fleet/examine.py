@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tarfile
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from khotool.absent import Absent
 from khotool.errors import InputError, KhotoolError
 from khotool.fleet.inputs import Item
+from khotool.fleet.spool import local_copy
 from khotool.fleet.tables import Row, Rows
+from khotool.fleet.tars import BLOCK
 from khotool.version import version
 
 if TYPE_CHECKING:
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from khotool.view.luo import File, Luo
 
 T = TypeVar("T")
-
-BLOCK = 1 << 20
 
 
 def examine(item: Item, settings: Settings, known: str | None = None) -> Rows | None:
@@ -51,30 +46,28 @@ def examine(item: Item, settings: Settings, known: str | None = None) -> Rows | 
             rows["images"][0] |= {"digest": digest, "bytes": size}
     except MemoryError:
         text = "more memory is needed than --limit memory=N allows"
-        seconds = time.monotonic() - begin
-        return {"images": [error_row(item, digest, "memory", text, seconds, settings.scan)]}
+        rows = failed(item, "memory", text, settings, digest)
     except KhotoolError as error:
         text = str(error).removeprefix(f"{item.path}: ")
-        seconds = time.monotonic() - begin
-        return {"images": [error_row(item, digest, "unreadable", text, seconds, settings.scan)]}
+        rows = failed(item, "unreadable", text, settings, digest)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"[:500]
-        seconds = time.monotonic() - begin
-        return {"images": [error_row(item, digest, "internal", text, seconds, settings.scan)]}
+        rows = failed(item, "internal", text, settings, digest)
     rows["images"][0]["seconds"] = round(time.monotonic() - begin, 6)
     return rows
 
 
-def error_row(
-    item: Item, digest: str | None, kind: str, error: str, seconds: float, scan: str
-) -> Row:
-    """The row of an image that could not be examined."""
-    return common(item, scan) | {
-        "digest": digest,
-        "error_kind": kind,
-        "error": error,
-        "seconds": round(seconds, 6),
-    }
+def failed(
+    item: Item,
+    kind: str,
+    error: str,
+    settings: Settings,
+    digest: str | None = None,
+    seconds: float = 0.0,
+) -> Rows:
+    """Rows of an image that could not be examined: one, with the error."""
+    row = {"digest": digest, "error_kind": kind, "error": error, "seconds": round(seconds, 6)}
+    return {"images": [common(item, settings.scan) | row]}
 
 
 def common(item: Item, scan: str) -> Row:
@@ -88,51 +81,6 @@ def common(item: Item, scan: str) -> Row:
         "settings": scan,
         "labels": dict(item.labels),
     }
-
-
-# -- where the bytes are -----------------------------------------------------------------
-
-
-@contextmanager
-def local_copy(item: Item) -> Iterator[str]:
-    """A file or folder with the image: its own, or a temporary copy.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    if "://" not in item.path and not item.offset and not item.member:
-        yield item.path
-        return
-    with tempfile.TemporaryDirectory(prefix="khotool-fleet-") as folder:
-        # The suffix serves people who look at a message; what a file is, its bytes say.
-        path = os.path.join(folder, os.path.basename(item.name)[-200:] or "image")
-        try:
-            with open(path, "wb") as out:
-                _copy(item, out)
-        except (OSError, tarfile.TarError, EOFError, ValueError, ImportError, KeyError) as error:
-            raise InputError(f"{item.path}: cannot be read: {error}") from None
-        yield path
-
-
-def _copy(item: Item, out: IO[bytes]) -> None:
-    if "://" in item.path:
-        from khotool.fleet.extra import require
-
-        with require("fsspec").open(item.path, "rb") as source:
-            shutil.copyfileobj(source, out, BLOCK)
-    elif item.member:
-        with tarfile.open(item.path) as tar:
-            held = tar.extractfile(item.member)
-            if held is None:
-                raise InputError(f"{item.name}: not a regular file in the tar")
-            shutil.copyfileobj(held, out, BLOCK)
-    else:
-        left = item.size or 0
-        with open(item.path, "rb") as source:
-            source.seek(item.offset)
-            while left and (data := source.read(min(left, BLOCK))):
-                out.write(data)
-                left -= len(data)
 
 
 def digest_of(path: str) -> tuple[str, int]:

@@ -14,15 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from khotool.fleet.examine import examine, failed
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
 from khotool.fleet.tables import Rows
+from khotool.records import dataclass
 
-MAX_ANSWER = 1 << 30
-"""Bytes of one image's rows that are read."""
+MAX_ANSWER = 256 << 20
+"""Bytes of one image's rows that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Examiner:
         self.settings = settings
         self.child: subprocess.Popen[bytes] | None = None
         self.pending = b""
+        self.stopped = False
 
     def examine(self, item: Item, known: str | None = None) -> Examined:
         """Rows of one image; of one that cannot be examined, a row with its error.
@@ -52,6 +55,8 @@ class Examiner:
         Args:
             known: its digest in an earlier scan with the same settings.
         """
+        if item.error:
+            return Examined(item.name, failed(item, "unreadable", item.error, self.settings))
         begin = time.monotonic()
         child = self._running()
         assert child.stdin is not None
@@ -67,10 +72,14 @@ class Examiner:
         seconds = time.monotonic() - begin
         kind, error = self._why(child, seconds)
         self.close()
-        from khotool.fleet.examine import error_row
+        rows = failed(item, kind, error, self.settings, seconds=seconds)
+        return Examined(item.name, rows)
 
-        row = error_row(item, None, kind, error, seconds, self.settings.scan)
-        return Examined(item.name, {"images": [row]})
+    def stop(self) -> None:
+        """End the process from another thread; ``examine`` returns, and starts no other one."""
+        self.stopped = True
+        if (child := self.child) is not None:
+            child.kill()
 
     def close(self) -> None:
         """End the process."""
@@ -96,20 +105,20 @@ class Examiner:
                 # A Ctrl-C at the terminal is for the scan, which ends its examiners itself.
                 start_new_session=True,
             )
+            if self.stopped:
+                self.child.kill()
         return self.child
 
     def _answer(self, child: subprocess.Popen[bytes], deadline: float) -> dict[str, Any] | None:
         """The next line of the child as JSON; None if it takes too long, or there is none."""
         assert child.stdout is not None
         parts = [self.pending]
-        size = len(self.pending)
         while not parts[-1].endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([child.stdout], [], [], left)[0]:
                 return None
             data = os.read(child.stdout.fileno(), 1 << 20)
-            size += len(data)
-            if not data or size > MAX_ANSWER:
+            if not data:
                 return None
             parts.append(data)
         self.pending = b""
@@ -141,15 +150,17 @@ def serve(memory: int) -> None:
     out = os.fdopen(os.dup(1), "wb")
     # Whatever prints by mistake must not get between the answers.
     os.dup2(2, 1)
-    from khotool.fleet.examine import examine
-
     for line in sys.stdin.buffer:
         request = json.loads(line)
         settings = request["settings"]
         for name in ("kernels", "formats"):
             settings[name] = tuple(settings[name])
-        rows = examine(Item(**request["item"]), Settings(**settings), request["known"])
-        out.write(json.dumps({"rows": rows}).encode() + b"\n")
+        item, wanted = Item(**request["item"]), Settings(**settings)
+        answer = json.dumps({"rows": examine(item, wanted, request["known"])}).encode()
+        if len(answer) > MAX_ANSWER:
+            text = f"its rows have {len(answer)} bytes, more than {MAX_ANSWER}"
+            answer = json.dumps({"rows": failed(item, "memory", text, wanted)}).encode()
+        out.write(answer + b"\n")
         out.flush()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from khotool.errors import UsageError
 from khotool.fleet.extra import require
 from khotool.fleet.store import Store
 from khotool.fleet.tables import TABLES
+from khotool.records import dataclass
 
 Cell = str | int | float | bool | None | dict[str, Any] | list[Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from khotool.records import dataclass
 
 HOST = "coalesce(labels['host'], image)"
 """What stands for a host: the label of that name, else the image itself."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 
+from khotool.fleet.backlog import Backlog
 from khotool.fleet.engine import ClusterEngine, Engine, LocalEngine, local_workers
+from khotool.fleet.examiner import Examined
 from khotool.fleet.inputs import Item
 from khotool.fleet.settings import Settings
-from khotool.fleet.store import Journal, Known, Store
+from khotool.fleet.store import Journal, Store
+from khotool.records import dataclass, replace
 from khotool.version import version
 
 Report = Callable[["Progress"], None]
@@ -24,7 +27,7 @@ class Progress:
     Args:
         total: images to look at, as far as they are listed.
         done: images that are done; of these ``unchanged`` were known and ``failed`` have an error.
-        began: ``time.monotonic`` at the begin.
+        began: ``time.monotonic`` when the first was handed out; 0 while they are listed.
     """
 
     total: int = 0
@@ -74,44 +77,38 @@ def scan(
     has found so far is in the tables, or, if the process is killed, in the journal.
 
     Raises:
-        KhotoolError: the results cannot be written.
+        KhotoolError: the results cannot be written; InputError: another scan is writing there.
     """
-    store.fold()
     settings = replace(settings, scan=settings_digest(settings))
-    known = store.known()
-    listed = list(items)
-    progress = Progress(len(listed), began=time.monotonic())
-    running = engine(settings)
-    try:
-        with store.journal() as journal:
-            _examine(running, _work(listed, known, settings), journal, progress, report)
-    finally:
-        running.close()
-        store.fold()
+    progress = Progress()
+    with store.journal() as journal, contextlib.closing(Backlog()) as backlog:
+        store.fold(journal)
+        backlog.know(store.known(settings.scan))
+        backlog.add(_counted(items, progress, report))
+        progress.total = len(backlog)
+        progress.began = time.monotonic()
+        running = engine(settings)
+        try:
+            for examined in running.run(backlog):
+                _note(examined, journal, progress)
+                report(progress)
+        finally:
+            running.close()
+            store.fold(journal)
     return progress
 
 
-def _work(
-    items: Iterable[Item], known: dict[str, Known], settings: Settings
-) -> Iterator[tuple[Item, str | None]]:
+def _counted(items: Iterable[Item], progress: Progress, report: Report) -> Iterator[Item]:
     for item in items:
-        before = known.get(item.name)
-        same = before is not None and before.settings == settings.scan
-        yield item, before.digest if before is not None and same else None
-
-
-def _examine(
-    engine: Engine,
-    work: Iterable[tuple[Item, str | None]],
-    journal: Journal,
-    progress: Progress,
-    report: Report,
-) -> None:
-    for examined in engine.run(work):
-        progress.done += 1
-        if examined.rows is None:
-            progress.unchanged += 1
-        else:
-            progress.failed += examined.rows["images"][0].get("error") is not None
-            journal.add(examined.rows)
+        progress.total += 1
         report(progress)
+        yield item
+
+
+def _note(examined: Examined, journal: Journal, progress: Progress) -> None:
+    progress.done += 1
+    if examined.rows is None:
+        progress.unchanged += 1
+    else:
+        progress.failed += examined.rows["images"][0].get("error") is not None
+        journal.add(examined.rows)

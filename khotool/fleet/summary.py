@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.fleet.query import Answer, connect, execute
 from khotool.fleet.questions import HOST, QUESTIONS
 from khotool.fleet.store import Store
+from khotool.records import dataclass
 
 LISTED = 50
 """Rows of a list in a report."""

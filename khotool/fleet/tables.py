@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,7 +145,9 @@ def arrow_rows(table: str, rows: list[Row]) -> pa.RecordBatch:
     columns = []
     for column, arrow in zip(TABLES[table], schema, strict=True):
         values = [row.get(column.name) for row in rows]
-        if column.type == "labels":
+        if column.type == "text":
+            values = [None if v is None else _utf8(v) for v in values]
+        elif column.type == "labels":
             values = [None if v is None else sorted(v.items()) for v in values]
         elif column.type == "orders":
             values = [
@@ -152,3 +155,8 @@ def arrow_rows(table: str, rows: list[Row]) -> pa.RecordBatch:
             ]
         columns.append(pa.array(values, arrow.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _utf8(text: str) -> str:
+    """A text without what UTF-8 cannot have: half characters of a name or message."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.errors import InputError
 from khotool.extract.memfd import memfd_plan
@@ -19,6 +18,7 @@ from khotool.extract.sparse import Collected
 from khotool.extract.write import write_plan
 from khotool.handlers.protocol import Handler
 from khotool.model.image import Image, Node
+from khotool.records import dataclass
 from khotool.view.luo import File, Luo, Session
 
 SESSION = "systemd"

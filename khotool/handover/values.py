@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.geometry import Geometry
 from khotool.model.image import Span
+from khotool.records import dataclass, field
 
 Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
@@ -36,6 +36,19 @@ class Payload:
     old: Array | None = None
 
 
+@dataclass(slots=True, eq=False)
+class PageTree:
+    """A radix tree of pages.
+
+    Args:
+        payload: the pages, block by block.
+        frames: its keys are page frame numbers; else they have a page order too.
+    """
+
+    payload: Payload
+    frames: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block of payload of a table's row: its bytes, and what it holds."""
@@ -46,9 +59,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A record of a list, by the path it has in the model."""
+    """A record, by the path it has in the model."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A physical address in the image that a handover is lifted from; it moves with its memory."""
+
+    address: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from khotool.absent import Absent
 from khotool.discovery.options import OpenOptions
 from khotool.errors import InputError
 from khotool.host.live import open_live
 from khotool.host.survey import Survey
 from khotool.model.image import Image
+from khotool.records import dataclass, replace
 from khotool.view.luo import Luo
 
 METADATA = "kexec-metadata"

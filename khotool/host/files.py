@@ -6,10 +6,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from khotool.memory.live import ReadAt
+from khotool.records import dataclass, field
 
 Opener = Callable[[Path, int], int]
 """Opens a file with flags of ``os.open``; returns its descriptor."""

@@ -7,7 +7,6 @@ No other memory is searched.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -31,7 +30,7 @@ from khotool.memory.live import LiveSpace
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Scratch, Span
 from khotool.model.names import text_property
-from khotool.model.region import FdtRegion
+from khotool.records import replace
 
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"
@@ -238,8 +237,8 @@ def place_root(image: Image, space: LiveSpace) -> int | None:
         image: decoded from debugfs, with ``space`` below it.
     """
     owned = image.ownership()
-    shown = next((r for r in image.regions if isinstance(r, FdtRegion) and r.path == "/"), None)
-    if owned is None or shown is None or shown.blob.root is None:
+    shown = image.blob_of("/")
+    if owned is None or shown is None or shown.root is None:
         return None
     free = owned.ranges.owner < 0
     starts, counts = owned.ranges.start[free], owned.ranges.pages[free]
@@ -255,7 +254,7 @@ def place_root(image: Image, space: LiveSpace) -> int | None:
     for address in islice(pages, MAX_GLANCES):
         if space.glance(address, len(FDT_MAGIC)) == FDT_MAGIC:
             blob = read_tree(space, address)
-            if blob is not None and is_same_root(shown.blob, blob):
+            if blob is not None and is_same_root(shown, blob):
                 return int(address)
     return None
 

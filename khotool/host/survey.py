@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 from khotool.errors import InputError
@@ -14,6 +13,7 @@ from khotool.memory.debugfs import DebugfsCopy, open_directory
 from khotool.memory.kcore import open_devmem, open_kcore, system_ram
 from khotool.memory.live import LiveSpace
 from khotool.memory.space import SourceInfo
+from khotool.records import dataclass, field
 
 State = Literal["ok", "missing", "unknown", "unused"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import InputError
@@ -20,6 +19,7 @@ from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd, retrieving
 from khotool.lab.session import command_line, run_guest
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     from khotool.model.image import Image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from khotool.lab.qemu import End, Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd
 from khotool.lab.session import command_line, run_guest
+from khotool.records import dataclass, field
 
 ENOENT, EPERM, ENOEXEC, ENOSYS, EBUSY, EKEYREJECTED = 2, 1, 8, 38, 16, 129
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from khotool.lab.machines import board
 from khotool.lab.outcome import Contents, Outcome
 from khotool.lab.qemu import Settings
 from khotool.lab.selftests import SKIP, run_selftests
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     from khotool.model.image import Image

@@ -8,10 +8,10 @@ x86-64 and arm64.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from khotool.lab.facts import is_fact
+from khotool.records import dataclass
 
 
 class Stage(StrEnum):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from khotool.records import dataclass
 
 DIRECTORY, FILE, CHARACTER_DEVICE = 0o040000, 0o100000, 0o020000
 TRAILER = "TRAILER!!!"

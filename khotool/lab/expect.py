@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from khotool.lab import bridge
 from khotool.lab.bridge import Contents, HandedRegion, HandedSession
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.outcome import Expected, KernelTest
+from khotool.records import dataclass, replace
 
 if TYPE_CHECKING:
     from khotool.model.image import Image

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from khotool.records import dataclass, field
 
 MARK = re.compile(r"@@kho ([a-z]+)((?: [!-~]+)*)\s*$")
 

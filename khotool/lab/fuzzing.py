@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import KhotoolError
@@ -12,6 +11,7 @@ from khotool.lab.boot import Booted, Request, boot
 from khotool.lab.conformance import harmed
 from khotool.lab.expect import Reference
 from khotool.lab.kernelfile import KernelFile
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.encode.fresh import Built

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from khotool.lab.kernelfile import KernelFile, Machine
+from khotool.records import dataclass
 
 MIB = 1 << 20
 

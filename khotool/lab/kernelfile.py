@@ -8,11 +8,11 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from khotool.errors import InputError
 from khotool.lab import bridge
+from khotool.records import dataclass, field
 
 MOST_KERNEL = 1 << 30
 """Bytes of a kernel's file, expanded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from khotool.errors import InputError
 from khotool.lab.bridge import Memory, Range
@@ -11,6 +10,7 @@ from khotool.lab.guest import MIB, Area, Handed
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.machines import Board, board
 from khotool.lab.ram import Bank
+from khotool.records import dataclass
 
 LEAST = 256 * MIB
 """Bytes of RAM that a guest has at least."""

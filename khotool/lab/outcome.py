@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from khotool.lab.console import FATAL, Line, Said, Stage
 from khotool.lab.facts import Facts, FileFact, SessionFact
 from khotool.lab.qemu import End
+from khotool.records import dataclass, field
 
 
 class Outcome(StrEnum):

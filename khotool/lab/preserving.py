@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from khotool.handover.values import Handle, Handover, Payload, Rows
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.scenario import Scenario, hexadecimal
+from khotool.records import dataclass, field
 
 THP = "/sys/kernel/mm/transparent_hugepage"
 FINALIZE = "/sys/kernel/debug/kho/out/finalize"

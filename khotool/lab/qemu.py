@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from platform import machine as host_machine
 from types import FrameType
@@ -19,6 +18,7 @@ from typing import Any
 
 from khotool.errors import InputError
 from khotool.lab.kernelfile import Machine
+from khotool.records import dataclass, field
 
 PROGRAMS = {
     Machine.X86_64: ("qemu-system-x86_64", "qemu-system-x86"),

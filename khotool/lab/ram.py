@@ -7,9 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from khotool.errors import InputError
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

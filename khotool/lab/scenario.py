@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from khotool.lab.bridge import HandedSession
 from khotool.lab.cpio import CHARACTER_DEVICE, FILE, Member, archive
 from khotool.lab.guest import agent, stop_kernel
 from khotool.lab.kernelfile import Machine
+from khotool.records import dataclass, field
 
 LEAVE = 24 << 20
 """Bytes of free memory that scrubbing leaves, beside a part of all memory."""

@@ -6,7 +6,6 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from khotool.errors import InputError, KhotoolError
@@ -21,6 +20,7 @@ from khotool.lab.preserving import FINALIZE
 from khotool.lab.qemu import Settings
 from khotool.lab.scenario import Scenario, initrd
 from khotool.lab.session import command_line, run_guest
+from khotool.records import dataclass, field, replace
 
 FOLDER = "selftests"
 """In the initrd."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
 from khotool.manifest.notation import read_number
+from khotool.records import replace
 from khotool.structured import Table, Value
 from khotool.structured.mistake import suggestion
 
@@ -170,7 +170,7 @@ class FieldReader:
 
     def handle(self, reference: Reference, beside: Table, given: Value) -> Any:
         """What the handle of a file or an FLB leads to; ``beside`` has its name."""
-        name = beside.raw.get(reference.by, "")
+        name = beside.raw.get(reference.by, "") if reference.by else reference.of
         definition = self.handler(reference.kind, name, beside)
         if definition is None:
             given.mistake(f"no definition of {name!r:.60}")

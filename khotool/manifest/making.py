@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from khotool.errors import InputError
 from khotool.limits import LEAST_BYTES, Limits
 from khotool.memory.regular import read_regular
+from khotool.records import dataclass
 from khotool.structured import Value
 
 MAX_CONTENTS = 16 << 30

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from khotool import records
 from khotool.abi.record import encode_chars
 from khotool.absent import Absent
 from khotool.encode.poke import number_bytes
@@ -18,6 +17,7 @@ from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
 from khotool.model.region import MapRegion
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass, replace
 from khotool.structured import Document, Table, Value
 
 if TYPE_CHECKING:
@@ -297,8 +297,8 @@ def _leak(mutation: _Mutation) -> None:
 def _write_map(mutation: _Mutation, region: MapRegion, blocks: Blocks) -> bool:
     """Write the pages of the map for other blocks; True if that changes any."""
     changed = False
-    wanted = dataclasses.replace(region.map, blocks=blocks)
-    for address, data in dataclasses.replace(region, map=wanted).writes():
+    wanted = records.replace(region.map, blocks=blocks)
+    for address, data in records.replace(region, map=wanted).writes():
         changed = changed or mutation.read(address, len(data)) != data
         mutation.write(address, data)
     return changed

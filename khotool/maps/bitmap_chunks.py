@@ -8,7 +8,6 @@ bitmap has, the caller says: 512 up to 6.17, a page since 6.18, under one compat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from khotool.pages.bitmaps import (
     runs_of_bits,
 )
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass, field
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pieces -> their physical addresses uint64 (n,) in bytes."""
@@ -198,7 +198,7 @@ class _Walk:
             again.size,
             lambda i: (
                 int(table.bitmap[again[i]]),
-                f"bitmap {int(table.bitmap[again[i]]):#x} overlaps another one",
+                f"bitmap {int(table.bitmap[again[i]]):#x} overlaps an earlier one",
             ),
         )
         good = good[~shared]
@@ -343,7 +343,7 @@ def build(
     """
     _check_bitmap(bitmap_bytes, page_shift)
     if blocks.page_shift != page_shift:
-        raise ValueError("the blocks have another page size")
+        raise ValueError("the page size of the blocks differs")
     most = (limits or Limits()).nodes
     fit = capacity(page_shift, header, element)
     bits = bitmap_bytes * 8

@@ -1,4 +1,4 @@
-"""Marks in ``struct page`` of blocks that were handed over and that nobody has claimed yet.
+"""Marks in ``struct page`` of blocks that were handed over and are not claimed yet.
 
 As a kernel boots from a handover, kho_preserved_memory_reserve() writes a mark into ``private`` of
 the first page of every preserved block, and kho_restore_page() clears it again (6.18 and later). So
@@ -8,7 +8,6 @@ the memory map of the new kernel still says which blocks are waiting when the ma
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -22,6 +21,7 @@ from khotool.absent import Absent, Reason
 from khotool.memory.kernel_tables import KernelTables, Piece, kernel_tables, number
 from khotool.memory.space import AddressSpace
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass
 
 FORMAT = "kho_page_info"
 """Id of the definition of a mark."""
@@ -63,7 +63,7 @@ def memory_map(space: AddressSpace) -> MemoryMap | None:
 def unclaimed_blocks(
     space: AddressSpace, registry: Registry, geometry: Geometry
 ) -> Blocks | Absent:
-    """Blocks that the running kernel was handed and that nobody has claimed yet.
+    """Blocks that the running kernel was handed and that are not claimed yet.
 
     Returns:
         Absent where that kernel writes no marks, or the capture does not say where its

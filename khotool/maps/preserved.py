@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass, field
 
 ReadPages = Callable[[NDArray[np.uint64]], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
 """Physical addresses uint64 (n,) in bytes -> contents uint8 (n, size) and whether each is there.
@@ -19,7 +19,7 @@ The size of a piece, a page or a bitmap, is fixed by whoever passes the function
 """
 
 MapLayout = Literal["radix", "bitmap-chunks", "ranges", "order-tables"]
-"""Forms in which a map is stored; ``ranges`` stand at the nodes of the tree that own them."""
+"""Forms in which a map is stored; ``ranges`` are properties of the nodes that own them."""
 
 KEPT_PROBLEMS = 256
 """Problems of one code that are listed; the others are only counted."""
@@ -121,11 +121,6 @@ class MapProblem:
     code: str
     address: int
     text: str
-
-    @property
-    def message(self) -> str:
-        """The same sentence, as findings call it."""
-        return self.text
 
 
 @dataclass(slots=True)

@@ -222,7 +222,7 @@ def build(
     """
     levels = _checked_depth(page_shift, depth)
     if blocks.page_shift != page_shift:
-        raise ValueError("the blocks have another page size")
+        raise ValueError("the page size of the blocks differs")
     bits, fan = leaf_bits(page_shift), table_bits(page_shift)
     keys = _keys(blocks, key_width(page_shift, levels))
     most = (limits or Limits()).nodes

@@ -9,12 +9,12 @@ import lzma
 import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from khotool.errors import InputError
 from khotool.memory import lost
 from khotool.memory.mapped import map_for_reading
+from khotool.records import dataclass
 
 Progress = Callable[[int, int | None], None]
 
@@ -117,7 +117,7 @@ def expand(
         InputError: nothing could be decompressed, the limit is passed, there is no room for the
             output, the library for zstd is missing, or nothing here reads its compression.
     """
-    reader, failures = _reader(path, file, kind)
+    reader, failures = open_reader(path, file, kind)
     limit = DEFAULT_LIMIT if limit is None else limit
     sink = _Sink()
     notes: list[str] = []
@@ -164,7 +164,14 @@ def expand(
     return Expanded(data, release, notes)
 
 
-def _reader(path: str, file: IO[bytes], kind: str) -> tuple[Reader, tuple[type[Exception], ...]]:
+def open_reader(
+    path: str, file: IO[bytes], kind: str
+) -> tuple[Reader, tuple[type[Exception], ...]]:
+    """A reader of a compressed file, and what it raises where the file is damaged.
+
+    Raises:
+        InputError: the library is missing, or nothing here reads this compression.
+    """
     common: tuple[type[Exception], ...] = (EOFError, OSError)
     if kind == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb"), (*common, zlib.error)

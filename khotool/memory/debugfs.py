@@ -9,11 +9,11 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import IO, cast
 
 from khotool.errors import InputError
 from khotool.memory.space import ADDRESS_LIMIT, SourceInfo
+from khotool.records import dataclass, field
 
 #: Bytes taken of one file, files taken of one copy, names looked at, levels of directories.
 FILE_LIMIT = 16 << 20

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.memory.space import SourceInfo
+from khotool.records import dataclass
 
 MAGIC = b"\xd0\x0d\xfe\xed"
 #: Bytes of a file taken as an FDT.

@@ -7,9 +7,9 @@ a table is read only where the capture has it, and a walk has as many steps as t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.memory.space import AddressSpace, MemoryFault, SourceInfo
+from khotool.records import dataclass
 
 X86_KERNEL_MAP = 0xFFFFFFFF80000000
 """__START_KERNEL_map of x86-64: where the kernel's image is mapped, less ``phys_base``."""

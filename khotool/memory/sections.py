@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.errors import InputError
+from khotool.records import dataclass
 
 MAGIC = b"\x7fELF"
 MOST_SECTIONS = 1 << 16

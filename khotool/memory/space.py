@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Literal, Self
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from khotool.absent import Reason
+from khotool.records import dataclass, field
 
 Endian = Literal["little", "big"]
 State = Literal["data", "zero", "hole", "error"]

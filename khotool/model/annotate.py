@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from khotool.model.image import Image, Node, NodeKind, Span
 from khotool.model.lookup import table_row
 from khotool.model.places import Places, Spans
 from khotool.model.region import FdtRegion
+from khotool.records import dataclass
 
 STEP = 1 << 16
 """Bytes of a range that are looked at together."""
@@ -26,7 +26,7 @@ class Mark:
     Args:
         address: physical address in bytes; size: bytes.
         nodes: values that share these bytes: one, or the parts of a bit-field word.
-        text: what the bytes are where they are no value, such as a token of a device tree.
+        text: what the bytes are where they are not a value, such as a token of a device tree.
     """
 
     address: int
@@ -154,7 +154,7 @@ def row_marks(node: Node, index: int) -> list[Mark]:
     shared: dict[tuple[int, int], list[Node]] = {}
     for child in row.children if row is not None else []:
         if child.span is None:
-            # The place of a word in its array is no bytes.
+            # The place of a word in its array is not stored.
             continue
         shared.setdefault((child.span.address, child.span.size), []).append(child)
     return [Mark(address, size, tuple(nodes)) for (address, size), nodes in shared.items()]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
 
 import numpy as np
 
@@ -14,9 +13,14 @@ from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.memory.space import MemoryFault
 from khotool.model.image import Image, Node, NodeKind, Table
 from khotool.model.places import Places, field_at
+from khotool.records import dataclass, field
 
 MAX_ROWS = 8
 """Folios listed for one address; a sound image has one."""
+ROWS = 1 << 16
+"""Rows that are read together; their columns stay in the cache."""
+LARGEST_ORDER = 40
+"""Page order that no record exceeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +112,16 @@ class Identifier:
                 yield from self._folios(node, table, column, address)
 
     def _folios(self, node: Node, table: Table, column: Field, address: int) -> Iterator[Fact]:
-        starts, sizes = folio_extents(self.image, table, column)
-        # Subtraction wraps where the folio lies above the address; then it is larger than sizes.
-        inside = np.flatnonzero((np.uint64(address) - starts < sizes) & (starts != 0))
-        index_label = next((f.label for f in _fields_of(table) if f.role == "page-index"), "")
+        found = islice(folios_around(self.image, table, column, address), MAX_ROWS)
+        index_label = next((f.label for f in table.fields() if f.role == "page-index"), "")
         shift = self.image.geometry.page_shift
-        for row in inside[:MAX_ROWS].tolist():
-            offset = address - int(starts[row])
+        for row, start in found:
+            offset = address - start
             text = f"byte {offset:+#x} of folio {row}"
             data: dict[str, int | str] = {"row": row, "offset": offset}
             if index_label:
-                place = (int(table.column(index_label)[row]) << shift) + offset
+                at = table.column(index_label, slice(row, row + 1))
+                place = (int(at[0]) << shift) + offset
                 text += f", file offset {place:#x}"
                 data["file_offset"] = place
             yield Fact("payload", text, f"{node.path}[{row}]", data)
@@ -235,31 +238,39 @@ class Identifier:
 
 def folio_columns(table: Table) -> list[Field]:
     """Fields of a record that point to a folio."""
-    return [
-        f for f in _fields_of(table) if f.points_to is not None and f.points_to.shape is Shape.FOLIO
-    ]
+    return [f for f in table.fields() if f.points_to and f.points_to.shape is Shape.FOLIO]
 
 
-def folio_extents(image: Image, table: Table, column: Field) -> tuple[Any, Any]:
-    """Physical address and bytes, uint64 (n,) each, of the folio that each record names.
+def folios_around(
+    image: Image, table: Table, column: Field, address: int
+) -> Iterator[tuple[int, int]]:
+    """Row and physical address in bytes of each folio around an address, ascending by row.
 
-    The order is that of the record, else that of the preserved block, else 0.
+    The order of a folio is that of the record, else that of the preserved block, else 0.
     """
     geometry = image.geometry
-    starts = table.column(column.label)
-    if column.role == "pfn":
-        starts = starts << np.uint64(geometry.page_shift)
-    orders = np.zeros(len(starts), np.int64)
     reference = column.points_to
-    if reference is not None and reference.order:
-        orders = np.minimum(table.column(reference.order), np.uint64(40)).astype(np.int64)
-    elif isinstance(image.map, PreservedMap):
-        orders = np.maximum(image.map.blocks.blocks_of(starts)[1], 0).astype(np.int64)
-    return starts, np.uint64(geometry.page_size) << orders.astype(np.uint64)
-
-
-def _fields_of(table: Table) -> list[Field]:
-    return table.fields()
+    label = reference.order if reference is not None else ""
+    blocks = image.map.blocks if isinstance(image.map, PreservedMap) and not label else None
+    largest = LARGEST_ORDER if label else blocks.largest_order if blocks is not None else 0
+    reach = np.uint64(min(geometry.page_size << largest, 1 << 63))
+    for first in range(0, len(table), ROWS):
+        part = slice(first, first + ROWS)
+        starts = table.column(column.label, part)
+        if column.role == "pfn":
+            starts = starts << np.uint64(geometry.page_shift)
+        # Subtraction wraps where the folio lies above the address; then it is larger than sizes.
+        behind = np.uint64(address) - starts
+        rows = np.flatnonzero((behind < reach) & (starts != 0))
+        if not rows.size:
+            continue
+        orders = np.zeros(rows.size, np.int64)
+        if label:
+            orders = np.minimum(table.column(label, part)[rows], np.uint64(LARGEST_ORDER))
+        elif blocks is not None:
+            orders = np.maximum(blocks.blocks_of(starts[rows])[1], 0)
+        inside = rows[behind[rows] < np.uint64(geometry.page_size) << orders.astype(np.uint64)]
+        yield from zip((first + inside).tolist(), starts[inside].tolist(), strict=True)
 
 
 def _record_base(node: Node) -> int | None:

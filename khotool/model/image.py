@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from khotool import records
 from khotool.abi.definition import Definition
 from khotool.abi.geometry import Geometry
 from khotool.absent import Absent, Reason
 from khotool.findings import Finding
 from khotool.model.node import UNPLACED, Node, NodeKind, NodeState, Span, Table, entries_of
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
+    from khotool.fdt.blob import Blob
     from khotool.maps.preserved import PreservedMap
     from khotool.memory.space import AddressSpace, SourceInfo
     from khotool.model.region import Region
@@ -132,12 +133,12 @@ class Image:
     scratch: Scratch | Absent
     phase: Phase
     claims: ClaimsBuilder
-    regions: list[Region] = dataclasses.field(default_factory=list)
-    used: list[Definition] = dataclasses.field(default_factory=list)
-    choices: list[Choice] = dataclasses.field(default_factory=list)
-    findings: list[Finding] = dataclasses.field(default_factory=list)
+    regions: list[Region] = records.field(default_factory=list)
+    used: list[Definition] = records.field(default_factory=list)
+    choices: list[Choice] = records.field(default_factory=list)
+    findings: list[Finding] = records.field(default_factory=list)
     phase_why: str = ""
-    anchors: list[Span] = dataclasses.field(default_factory=list)
+    anchors: list[Span] = records.field(default_factory=list)
 
     @property
     def root(self) -> Root | None:
@@ -152,6 +153,13 @@ class Image:
     def entry(self, name: str) -> Node | None:
         """The entry of this name."""
         return next((node for node in self.entries if node.name == name), None)
+
+    def blob_of(self, path: str) -> Blob | None:
+        """The device tree that the node at a path leads to, ``/`` for that of the root."""
+        from khotool.model.region import FdtRegion
+
+        trees = (one for one in self.regions if isinstance(one, FdtRegion))
+        return next((tree.blob for tree in trees if tree.path == path), None)
 
     def ownership(self) -> Ownership | None:
         """Who owns every preserved page; None where the map is absent. Computed once."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field
 from khotool.absent import Absent
 from khotool.model.path import quote_key, quote_name
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,7 +190,7 @@ class Node:
     state: NodeState | None = None
     remark: str = ""
     annotation: str = ""
-    children: list[Node] = dataclasses.field(default_factory=list)
+    children: list[Node] = records.field(default_factory=list)
 
     def add(self, child: Node) -> Node:
         """Append a child and return it."""
@@ -230,6 +230,11 @@ class Node:
     def elements(self) -> list[Node]:
         """Children that are elements of a list, in stored order."""
         return [child for child in self.children if child.key is not None and not child.name]
+
+    def elements_of(self, name: str) -> list[Node]:
+        """Elements of the child list of this name, in stored order; none without such a list."""
+        child = self.get(name)
+        return child.elements() if child is not None else []
 
     @property
     def is_leaf(self) -> bool:

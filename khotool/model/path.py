@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from khotool.errors import UsageError
+from khotool.records import dataclass
 
 _SPECIAL = re.compile(r'[/\[\]" ]')
 _HEX = set("0123456789abcdefABCDEF")

@@ -7,12 +7,12 @@ fields, and what differs from the memory is gaps.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     import numpy as np

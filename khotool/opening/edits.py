@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from khotool.abi.registry import Registry
@@ -17,6 +16,7 @@ from khotool.errors import EncodeError, KhotoolError
 from khotool.manifest.notation import printed_number
 from khotool.model.image import Image, Node
 from khotool.model.lookup import table_row
+from khotool.records import dataclass, replace
 from khotool.structured.positions import Path
 from khotool.structured.values import key_text
 from khotool.view.luo import Luo

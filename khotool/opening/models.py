@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from khotool.manifest.read import Manifest
 from khotool.memory.regular import read_regular
 from khotool.model.image import Span
 from khotool.opening.edits import apply_edits
+from khotool.records import dataclass, replace
 from khotool.structured import Document, StructuredError, read_document
 
 MAX_MODEL = 4 << 30

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.bitmaps import lay_out, runs_of_bits
+from khotool.records import dataclass
 
 Frames = NDArray[np.int64]
 Words = NDArray[np.uint64]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.pages.bitmaps import lay_out, runs_of_bits
 from khotool.pages.bits import PageBits
 from khotool.pages.frames import FrameIndex, Runs
 from khotool.pages.runs import TOP, Index, Number, Ranges, distinct, merge_columns
+from khotool.records import dataclass
 
 # Block indices and counts reach 2**52 at most, orders 51: both fit one int64 sort key.
 _INDEX_BITS = 57
@@ -416,6 +416,26 @@ class Blocks:
     def _frames(self, addresses: ArrayLike) -> NDArray[np.int64]:
         """Page frames of physical addresses in bytes."""
         return (np.asarray(addresses, np.uint64) >> np.uint64(self.page_shift)).astype(np.int64)
+
+    @property
+    def largest_order(self) -> int:
+        """Page order of the largest block; 0 where there is none."""
+        return int(self._loose[2].max(initial=0))
+
+    @cached_property
+    def _large(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ranges of page frames that blocks of more than one page cover, ascending."""
+        loose = self.loose
+        large = loose.order > 0
+        return merge_columns(loose.first_frame[large], loose.last_frame[large])
+
+    def all_single(self, frames: NDArray[Number]) -> bool:
+        """Whether no block of more than one page lies between the lowest and highest frame."""
+        first, past = self._large
+        if not first.size or not frames.size:
+            return True
+        row = int(np.searchsorted(past, int(frames.min()), side="right"))
+        return row == first.size or int(first[row]) > int(frames.max())
 
     def holds(self, addresses: ArrayLike) -> NDArray[np.bool_]:
         """For each physical address in bytes (m,), whether its page is preserved."""

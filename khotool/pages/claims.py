@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from khotool.pages.runs import ascending, distinct, merge_columns
+from khotool.records import dataclass, field
 
 Frames = NDArray[np.int64]
 CHUNK = 1 << 16

@@ -7,13 +7,12 @@ slots are as large as what is preserved, wherever it lies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.bitmaps import lay_out, runs_of_bits
 from khotool.pages.runs import distinct, merge_columns
+from khotool.records import dataclass
 
 Frames = NDArray[np.int64]
 Words = NDArray[np.uint64]

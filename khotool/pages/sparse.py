@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +16,7 @@ from khotool.pages.tables import (
     frame_bytes,
     joints,
 )
+from khotool.records import dataclass
 
 Frames = NDArray[np.int64]
 

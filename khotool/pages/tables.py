@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.runs import distinct
+from khotool.records import dataclass
 
 Frames = NDArray[np.int64]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from khotool.document.dump import head
 from khotool.lab.boot import Booted
 from khotool.lab.outcome import Outcome, SessionOutcome, stages
+from khotool.records import dataclass
 from khotool.render.lines import Line, width_of
 from khotool.render.text import plural, visible
 

@@ -122,12 +122,7 @@ def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> It
         left = sum(len(group) for group in groups[MOST_LINES:])
         yield Line().add(f"... {left} more changes: --stat counts them, --json lists them", "dim")
     yield from _owner_lines(result, page_size)
-    for sign, style, part in (("-", "error", result.removed), ("+", "good", result.added)):
-        for start, size in part[:MOST_LINES]:
-            line = Line().add(f"{sign} ", style).add(f"{start:#x}-{start + size - 1:#x}", "address")
-            yield line.add(f"  {plural(size // page_size, 'page')} preserved", "dim")
-        if len(part) > MOST_LINES:
-            yield Line().add(f"... {len(part) - MOST_LINES} more ranges", "dim")
+    yield from _range_lines(result, page_size)
     notes = note_texts(result)
     for text in islice(notes, NOTES):
         yield Line(hang="  ").add("note: ", "note").add(visible(text), "note")
@@ -135,6 +130,16 @@ def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> It
     if left:
         yield Line().add(f"... {left} more notes; --json has them", "note")
     yield Line().add(summary(result), "good" if result.equal else "name")
+
+
+def _range_lines(result: Comparison, page_size: int) -> Iterator[Line]:
+    """Ranges of memory that only one of the images preserves."""
+    for sign, style, part in (("-", "error", result.removed), ("+", "good", result.added)):
+        for start, size in part[:MOST_LINES]:
+            line = Line().add(f"{sign} ", style).add(f"{start:#x}-{start + size - 1:#x}", "address")
+            yield line.add(f"  {plural(size // page_size, 'page')} preserved", "dim")
+        if len(part) > MOST_LINES:
+            yield Line().add(f"... {len(part) - MOST_LINES} more ranges", "dim")
 
 
 def _owner_lines(result: Comparison, page_size: int) -> Iterator[Line]:

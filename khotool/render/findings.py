@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +11,7 @@ from khotool.check.catalogue import rules, severity
 from khotool.check.context import Skipped
 from khotool.check.known import Suppressed
 from khotool.findings import Finding, Severity
+from khotool.records import dataclass, field
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.verdict import verdicts_lines

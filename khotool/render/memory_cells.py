@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.model.image import Image
 from khotool.model.path import parse_path
+from khotool.records import dataclass
 
 Array = np.ndarray[Any, Any]
 LEAK = "preserved, nobody's"

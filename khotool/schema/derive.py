@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
@@ -19,6 +18,7 @@ from typing import (
 )
 
 from khotool.absent import Reason
+from khotool.records import dataclass
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PLAIN = {str: "string", int: "integer", bool: "boolean", float: "number", type(None): "null"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.config.project import Project
+from khotool.records import dataclass
 from khotool.schema import image, inputs, outputs
 from khotool.schema.derive import Schema, schema_of
 
@@ -49,6 +48,7 @@ DOCUMENTS: dict[str, Described] = {
     "convert": _written("convert", outputs.Written),
     "pack": _written("pack", outputs.Written),
     "extract": _written("extract", outputs.Extracted),
+    "fleet": _written("fleet", outputs.Fleet),
     "settings": _written("config", outputs.Settings),
     "manifest": Described(inputs.Manifest),
     "definition": Described(inputs.Definition),

@@ -493,3 +493,37 @@ class Settings(Head):
     """What `khotool config --json` writes."""
 
     settings: list[Setting]
+
+
+# -- fleet -----------------------------------------------------------------------------------
+
+
+class Answer(TypedDict):
+    """The rows of a query."""
+
+    columns: Annotated[list[str], "names, in order"]
+    rows: Annotated[list[dict[str, Any]], "objects with these names; times are ISO 8601 in UTC"]
+
+
+class Scanned(TypedDict):
+    """Totals of a scan."""
+
+    folder: str
+    images: Size
+    examined: Size
+    unchanged: Size
+    errors: Annotated[Size, "images that could not be examined"]
+    seconds: float
+
+
+class Fleet(Head, total=False):
+    """What `khotool fleet` writes: an answer, with `compare` several, with `scan` the totals."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    equal: bool
+    images: Annotated[Answer, "images that were added, removed or changed"]
+    verdicts: Annotated[Answer, "outcomes that differ"]
+    rules: Annotated[Answer, "rules that fire in more or fewer images"]
+    pages: Annotated[Answer, "preserved and unowned pages that differ"]
+    scan: Scanned

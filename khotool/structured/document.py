@@ -63,7 +63,7 @@ class Document:
         return path in self._wrong
 
     def table(self, path: Path, raw: object) -> Table:
-        """The table at a path, the same each time; `finish` reports keys that nobody asked for.
+        """The table at a path, the same each time; `finish` reports keys that were not asked for.
 
         Args:
             raw: the value there; one that is not a table is a mistake.

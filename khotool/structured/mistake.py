@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from khotool.errors import KhotoolError
+from khotool.records import dataclass
 
 MAX_MISTAKES = 100
 """Mistakes of one document that are kept; further ones are dropped."""

@@ -290,7 +290,7 @@ class Table(_Placed):
         self._known.update(self.raw)
 
     def close(self) -> None:
-        """Report keys that nobody asked for."""
+        """Report keys that were not asked for."""
         for key in self.raw:
             if key not in self._known:
                 message = f"unknown key {key!r:.60}{suggestion(str(key), sorted(self._known))}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.model.image import UNPLACED, Image
+from khotool.records import dataclass
 from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
 from khotool.tui.memory_view import MemoryView, Section, Use
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from khotool.diff.changes import (
     Change,
@@ -16,6 +15,7 @@ from khotool.diff.changes import (
 )
 from khotool.diff.compare import compare
 from khotool.model.image import Image
+from khotool.records import dataclass
 from khotool.tui.place import resolve, span_of
 from khotool.tui.text import Line, count_text, plain, visible
 

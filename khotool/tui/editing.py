@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from khotool.encode.segments import write_memory
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
+from khotool.records import replace
 from khotool.tui import edits, exports
 from khotool.tui.screens.dialogs import Picker, Prompt
 from khotool.tui.shell import Shell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from khotool.absent import Absent
 from khotool.check.kernels.judge import judge
@@ -13,6 +12,7 @@ from khotool.fixture.fuzz import release_of
 from khotool.model.image import UNPLACED, Image, Span
 from khotool.model.lookup import find_node
 from khotool.opening.edits import stored_bytes
+from khotool.records import dataclass
 from khotool.tui.memory_view import address_text, read_span
 from khotool.tui.session import Session
 from khotool.tui.text import count_text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from khotool.absent import Absent
 from khotool.errors import UsageError
 from khotool.memory.space import ADDRESS_LIMIT, MemoryFault
 from khotool.model.image import Image, Node, Span
+from khotool.records import dataclass
 from khotool.tui.place import Place
 
 Stop = Callable[[], bool]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from khotool.findings import Finding
 from khotool.memory.space import ADDRESS_LIMIT
 from khotool.model.image import Image, Node, Span
+from khotool.records import dataclass
 from khotool.tui.find import Stop, parse_number
 from khotool.tui.place import Place, nearest, resolve
 from khotool.tui.text import visible

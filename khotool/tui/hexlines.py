@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from khotool.memory.space import AddressSpace
+from khotool.records import dataclass
 
 Key = tuple[int, int]
 

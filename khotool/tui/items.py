@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 from itertools import pairwise
 
 from khotool.model.image import Node
+from khotool.records import dataclass
 from khotool.tui.place import Place, labels_of
 
 BUCKET = 200

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from khotool.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

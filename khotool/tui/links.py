@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Node
+from khotool.records import dataclass
 from khotool.tui.map_words import page_at, word_of_block
 from khotool.tui.memory_view import address_text
 from khotool.tui.place import Place, nearest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.errors import KhotoolError
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Span
 from khotool.pages.owners import Ownership
+from khotool.records import dataclass
 
 U64 = NDArray[np.uint64]
 TOP = 1 << 64

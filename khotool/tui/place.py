@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from khotool.absent import Absent
 from khotool.errors import UsageError
 from khotool.model.image import Node, NodeKind, Span, Table
 from khotool.model.path import parse_path
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.abi.compile import PlacedField

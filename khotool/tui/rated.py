@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.check.catalogue import Rule, rules
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node
+from khotool.records import dataclass
 from khotool.tui.place import Place, nearest
 
 ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}

@@ -7,7 +7,6 @@ follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from khotool.findings import Finding, Severity
@@ -17,6 +16,7 @@ from khotool.model.image import UNPLACED, Image, Node, Span
 from khotool.model.places import Spans
 from khotool.model.region import FdtRegion
 from khotool.pages.owners import Ownership
+from khotool.records import dataclass, field
 from khotool.tui.find import Filtered, Hit, Query, Stop
 from khotool.tui.goto import Candidate, PathList, candidates
 from khotool.tui.index import ByteIndex

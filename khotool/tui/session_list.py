@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from khotool.records import dataclass
 from khotool.tui.place import Place
 from khotool.tui.session import Session
 from khotool.tui.text import Line, count_text, size_text, visible

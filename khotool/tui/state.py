@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from khotool.errors import KhotoolError
 from khotool.memory.atomic import replacing
 from khotool.model.image import Image
+from khotool.records import dataclass
 
 MAX_RECENT = 20
 _SAMPLE = 1 << 16

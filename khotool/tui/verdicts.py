@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.releases import Release
 from khotool.check.kernels.judge import judge
 from khotool.check.kernels.verdict import Outcome, Step, Verdict
 from khotool.model.image import Image
 from khotool.model.path import quote_key
+from khotool.records import dataclass
 from khotool.tui.session import Session
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.work import Cancelled, Stop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from khotool.decode.open import open_memory
@@ -18,6 +17,7 @@ from khotool.memory.space import AddressSpace
 from khotool.model.identify import Identifier
 from khotool.model.image import Image, Node, Span
 from khotool.opening.load import load_image
+from khotool.records import dataclass, field, replace
 from khotool.tui.edits import Edit
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex

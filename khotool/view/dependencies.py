@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 
 from khotool.absent import Absent
 from khotool.model.image import Image, Node
+from khotool.records import dataclass, field
 from khotool.view.luo import Luo
 
 MAX_CYCLES = 20
@@ -18,7 +18,7 @@ ALL = "all"
 
 
 class Why(StrEnum):
-    """Why one needs another."""
+    """Why one file or object needs another."""
 
     HANDLER = "handler"
     """Its definition says that files of the handler use the object."""
@@ -30,7 +30,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One needs another.
+    """A file or object needs another.
 
     Args:
         path: of what needs; other: of what is needed.

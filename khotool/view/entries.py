@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.absent import Absent, Reason
 from khotool.model.image import UNPLACED, Image
+from khotool.records import dataclass
 from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 from khotool.view.values import Record, number_in, text_in
 

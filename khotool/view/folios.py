@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.abi.definition import Field, Shape
 from khotool.model.image import Image, Node, Table
+from khotool.records import dataclass
 from khotool.view.values import Record, Rows
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from khotool.abi.geometry import ByteOrder
 from khotool.absent import Absent
 from khotool.model.image import Image, Phase, Root, Span
 from khotool.model.lookup import find_node
+from khotool.records import dataclass
 from khotool.view.entries import Entry, Region, entries_by_name, regions_of
 from khotool.view.keyed import Keyed
 from khotool.view.luo import Luo

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from typing import Generic, TypeVar
 
 from khotool.absent import Absent
 from khotool.model.image import Node
+from khotool.records import dataclass
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Keyed(Generic[K, T]):
             return f"no {self.what} {_text(key)}: the list is {self.absent.reason}"
         known = [_text(key) for key in islice(self.keys, 2000) if not isinstance(key, Absent)]
         if not known:
-            return f"no {self.what} {_text(key)}; there is none at all"
+            return f"no {self.what} {_text(key)}; the list is empty"
         near = get_close_matches(_text(key), known, SHOWN, 0.5)
         shown = (near + [name for name in known if name not in near])[:SHOWN]
         return f"no {self.what} {_text(key)}; there is {', '.join(shown)}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from khotool.abi.definition import Definition, Kind
 from khotool.absent import Absent, Reason
 from khotool.model.image import Image, Node
+from khotool.records import dataclass
 from khotool.view.folios import Folios, folios_of
 from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 from khotool.view.values import Record, number_in, text_in

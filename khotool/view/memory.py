@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
+from khotool.records import dataclass
 
 PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
 """Where a part of a path begins; brackets and slashes in quotes are text."""

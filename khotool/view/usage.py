@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from khotool.model.image import UNPLACED, Image
 from khotool.pages.runs import intersect_columns, merge_columns
+from khotool.records import dataclass, field
 from khotool.view.luo import Luo
 
 
@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(slots=True)
 class _Below:
-    """Names by path, for what is below one of the paths; no path is below another."""
+    """Names by path, for what is below one of the paths; paths are not below each other."""
 
     names: dict[str, str]
     paths: list[str] = field(init=False)

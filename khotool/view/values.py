@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.model.image import Node, NodeKind, Table
+from khotool.records import dataclass
 from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 
 Value: TypeAlias = (

@@ -10,11 +10,6 @@ SHOWN_BY = ("cli", "render", "tui")
 PROSE = ("message", "note")
 
 ALLOWED: dict[str, str] = {
-    "khotool/abi/load.py:_struct": "a problem of the C text becomes a mistake of the file",
-    "khotool/abi/load.py:read_definition": "a mistake becomes one of the file",
-    "khotool/abi/validate.py:_check_meaning": "a mistake becomes one of the file",
-    "khotool/authoring/c_header.py:_made": "a problem of the C text becomes an error",
-    "khotool/check/rules/versions.py:check_headers": "a problem becomes a finding",
     "khotool/fleet/examine.py:_finding": "a column of a table has the text of a finding",
     "khotool/findings.py:sort_key": "the last of the keys by which findings are ordered",
     "khotool/fixture/recipe.py:_check_rules": "what a recipe did not expect is shown",
@@ -53,8 +48,8 @@ def test_nobody_reads_prose() -> None:
 
 
 def test_exceptions_are_few_and_needed() -> None:
-    """At most ten reads, and none that is listed for nothing."""
+    """At most five reads, and none that is listed for nothing."""
     found = reads_of_prose()
 
     assert set(ALLOWED) - set(found) == set()
-    assert sum(len(lines) for lines in found.values()) <= 10
+    assert sum(len(lines) for lines in found.values()) <= 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +10,7 @@ from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
 from khotool.abi.releases import Release, find_set, span, unknown_release
 from khotool.errors import UsageError
+from khotool.records import dataclass, replace
 
 
 class Direction(StrEnum):

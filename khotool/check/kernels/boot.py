@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +14,9 @@ from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, Phase
-from khotool.model.region import FdtRegion
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import normalise, subtract
+from khotool.records import dataclass, field
 
 MEMORY_MARGIN = 4
 """Memory may reach this many times as far as the last byte that the image shows."""
@@ -36,13 +33,13 @@ class Boot:
 
     Args:
         context: the image, and a place for findings of rules that a verdict asks.
-        cut: paths of lists with records behind their end.
+        cut: paths of lists with records after their end.
         blocks: preserved blocks; None where they are not known, and all counts as preserved.
         number: per run of blocks, the number of its first block.
         taken: per block, whether something has restored it. A page loses its mark then, so that
             it cannot be restored again. Empty where there are too many blocks to remember.
         records: addresses of the records that were read and freed.
-        memory_end: physical address behind which there is certainly no memory.
+        memory_end: physical address beyond which there is certainly no memory.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -82,8 +79,8 @@ class Boot:
     def gap(self, address: object) -> Unseen | None:
         """Why the image lacks memory that the kernel will find as it was left.
 
-        None where the image has it, where there is no memory at all, and where nobody preserves
-        it: what such memory holds by then is anybody's, whatever the image shows.
+        None where the image has it, where there is no memory at all, and where it is not
+        preserved: by then such memory may hold anything, whatever the image shows.
         """
         if not isinstance(address, int) or self.beyond(address):
             return None
@@ -101,8 +98,8 @@ class Boot:
     def strays(self) -> U64:
         """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
 
-        Where only metadata was captured, a pointer that was changed leaves what it led to behind;
-        a page that was not captured leaves nothing.
+        Where only metadata was captured, a pointer that was changed leaves a page that nothing
+        explains; a page that was not captured leaves nothing.
         """
         page = self.image.geometry.page_size
         known = [
@@ -118,18 +115,11 @@ class Boot:
         ]
         return np.concatenate([np.zeros(0, np.uint64), *pages])[:MOST_STRAYS].astype(np.uint64)
 
-    @property
-    def regions(self) -> list[Node]:
-        """The reserve_mem regions."""
-        memblock = self.image.entry("memblock")
-        regions = memblock.get("regions") if memblock is not None else None
-        return regions.elements() if regions is not None else []
-
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""
-        for region in self.image.regions:
-            if isinstance(region, FdtRegion) and region.path == entry.path:
-                return region.blob.data
+        blob = self.image.blob_of(entry.path)
+        if blob is not None:
+            return blob.data
         address = entry.value_of("address")
         if not isinstance(address, int):
             return b""
@@ -143,7 +133,7 @@ class Boot:
     def take(self, addresses: NDArray[np.uint64]) -> int | None:
         """kho_restore_page for each address: row of the first that fails, or None.
 
-        A page is restored from the head of its block, and once. Rows behind a failure are
+        A page is restored from the head of its block, and once. Rows after a failure are
         restored all the same, as the error paths do to free them.
         """
         if self.blocks is None or not len(addresses):
@@ -191,6 +181,9 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
     blocks = None if isinstance(image.map, Absent) else image.map.blocks
     counts = np.zeros(0, np.int64) if blocks is None else blocks.count
     total = int(counts.sum())
+    places: dict[str, list[Finding]] = {}
+    for finding in image.findings:
+        places.setdefault(finding.path, []).append(finding)
     return Boot(
         context,
         kernel,
@@ -200,16 +193,8 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
         np.cumsum(counts) - counts,
         np.zeros(total if total <= MOST_BLOCKS else 0, bool),
         memory_end(image, blocks),
-        by_place(image.findings),
+        places,
     )
-
-
-def by_place(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    """Findings by the path of their place."""
-    places: dict[str, list[Finding]] = {}
-    for finding in findings:
-        places.setdefault(finding.path, []).append(finding)
-    return places
 
 
 def memory_end(image: Image, blocks: Blocks | None) -> int:

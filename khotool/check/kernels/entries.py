@@ -10,7 +10,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
-from khotool.check.rules.payload import check_kho_test, region_extent
+from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
 
@@ -55,10 +55,10 @@ def judge_memblock(boot: Boot) -> None:
     error = check_compatible(data, "memblock-v1")
     if error:
         line = f"FDT 'memblock' is incompatible with 'memblock-v1': {error}"
-        # What memory that nobody preserves holds by then decides which error it is.
+        # What the memory holds by then, which is not preserved, decides which error it is.
         boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
         return
-    regions = boot.regions
+    regions = region_nodes(boot.image)
     steps = [judge_region(boot, region) for region in regions]
     steps += twice(regions)
     faults = [step for step in steps if step.outcome is not Outcome.ACCEPT]
@@ -86,7 +86,7 @@ def judge_region(boot: Boot, region: Node) -> Step:
     """Whether a region is revived, and at its own place.
 
     The command line of the next kernel is not in the image; that it asks for what is preserved
-    is assumed. The kernel does not look whether the region is preserved.
+    is assumed. The kernel does not check whether the region is preserved.
     """
     name = region.value_of("name") or region.key
     start, size = region.value_of("start"), region.value_of("size")
@@ -121,7 +121,7 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
     """Alignment in bytes that a region was asked for with, as its own memory shows; 0 if unknown.
 
     Its own memory is preserved, of its size, and around its start or without an owner. An
-    alignment beyond its size is no accident.
+    alignment beyond its size is not accidental.
 
     Args:
         start: physical address that the region claims; size: bytes.
@@ -208,7 +208,7 @@ def _test_contents(boot: Boot, entry: Node) -> None:
     probe = Context(boot.image)
     check_kho_test(probe)
     if probe.findings:
-        why = f"the checksum over {entry.path}/folios is another"
+        why = f"the checksum over {entry.path}/folios differs"
         boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
     elif probe.skipped:
         why = "the checksum is over folios whose contents are not in the image"
@@ -250,10 +250,10 @@ def broken_test(boot: Boot, entry: Node) -> str:
 def _broken_folios(boot: Boot, folios: Node, table: Table) -> str:
     """Why the folios of the test do not come back, or nothing."""
     addresses, orders = table.column("address"), table.column("order")
-    # The first row that names no folio ends the test, with all that was preserved behind it.
+    # The first row that names no folio ends the test, with all that was preserved after it.
     used = int(np.argmin(addresses != 0)) if not bool(addresses.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
-        return "folios behind the end of the list are not read"
+        return "folios after the end of the list are not read"
     bad = boot.take(addresses[:used])
     if bad is not None:
         return f"folio [{bad}] is not preserved"

@@ -18,7 +18,6 @@ from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
 from khotool.model.image import Image
-from khotool.model.region import FdtRegion
 
 EINVAL, ENOENT = -22, -2
 
@@ -64,7 +63,7 @@ def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
-            # A kernel that panics gives nothing to anybody; one that gives up opens no session.
+            # A kernel that panics returns nothing; one that gives up opens no session.
             verdict.sessions = []
             if verdict.outcome is Outcome.IGNORE:
                 refuse_sessions(image, verdict)
@@ -96,7 +95,7 @@ def _premises(boot: Boot) -> None:
 def _root(boot: Boot) -> None:
     """kho_populate: header, compatible, and from 6.19 on the map property."""
     image, kernel, verdict = boot.image, boot.kernel, boot.verdict
-    blob = root_blob(image)
+    blob = image.blob_of("/")
     place = f"{image.tree.span.address:#x}" if image.tree.span is not None else "?"
     if image.root is None or blob is None:
         verdict.add("kho-root", Outcome.IGNORE, why="the image has no KHO root")
@@ -133,21 +132,13 @@ def _map_property(boot: Boot, blob: Blob) -> None:
     needed = boot.kernel.does.needs_map
     if needed and (prop is None or missing or not any(prop.value)):
         lines = (boot.kernel.no_map, give_up(boot, ENOENT)) if missing else (give_up(boot, ENOENT),)
-        why = "the root names no map of preserved memory"
+        why = "the root does not name a map of preserved memory"
         boot.verdict.add("kho-root", Outcome.IGNORE, *lines, why=why)
         return
     boot.verdict.add("kho-root", Outcome.ACCEPT)
     if missing:
         # kho_mem_deserialize: the root was taken already, so the boot goes on.
         nothing_reserved(boot, boot.kernel.no_map)
-
-
-def root_blob(image: Image) -> Blob | None:
-    """The root's tree."""
-    for region in image.regions:
-        if isinstance(region, FdtRegion) and region.path == "/":
-            return region.blob
-    return None
 
 
 def _other_entries(boot: Boot) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.definition import AbiSet, Behaviour, Shape
 from khotool.abi.registry import Registry
 from khotool.check.kernels.asked import AskedKernel, FromFile
+from khotool.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class Kernel:
         abi: its set.
         root: the only root string it takes.
         luo: the string of the live update state it takes; empty for none.
-        no_map: the line about a root whose map property is missing or has another length.
+        no_map: the line about a root whose map property is missing or has a wrong length.
         sized_entries: an entry without its size is refused.
         needs_flb: live update state without FLBs is refused.
         test_layout: how its own test reads the list of folios.

@@ -11,6 +11,7 @@ from khotool.model.image import Image, Node
 LOST = frozenset({Outcome.PARTIAL, Outcome.CORRUPT, Outcome.IGNORE, Outcome.PANIC})
 BEFORE_FILES = ("kho-root", "map", "luo", "sessions")
 """Stages whose failure takes all sessions along."""
+UNHANDLED = Step("files", Outcome.PARTIAL, why="no handler takes it")
 
 
 def losses_of(image: Image, verdict: Verdict) -> tuple[Loss, ...]:
@@ -24,26 +25,24 @@ def losses_of(image: Image, verdict: Verdict) -> tuple[Loss, ...]:
 def _losses(image: Image, verdict: Verdict) -> Iterator[Loss]:
     everything = _fatal(verdict)
     steps = {step.path: step for step in verdict.steps if step.path and step.outcome in LOST}
-    results = {
-        (session.name, file.token): file.result
-        for session in verdict.sessions
-        for file in session.files
-    }
+    results = _results(verdict)
     for session in session_nodes(image.entry("LUO")):
         name = str(session.value_of("name") or "")
-        files = session.get("files")
-        elements = files.elements() if files is not None else []
-        if everything is not None and not elements and name:
+        files = session.elements_of("files")
+        if everything is not None and not files and name:
             yield _loss(name, None, session.path, "", everything)
-        for file in elements:
-            token = file.value_of("token")
-            key = (name, f"{token:#x}" if isinstance(token, int) else "")
-            step = everything or steps.get(file.path)
+        for file in files:
+            result = results.get((name, _token(file)), "")
+            unhandled = UNHANDLED if result == "ENOENT" else None
+            step = everything or steps.get(file.path, unhandled)
             if step is not None:
-                yield _loss(name, file, file.path, results.get(key, ""), step)
-            elif results.get(key) == "ENOENT":
-                partial = Step("files", Outcome.PARTIAL, why="no handler takes it")
-                yield _loss(name, file, file.path, "ENOENT", partial)
+                yield _loss(name, file, file.path, result, step)
+
+
+def _results(verdict: Verdict) -> dict[tuple[str, str], str]:
+    """What retrieving gives, by the name of the session and the token of the file."""
+    sessions = verdict.sessions
+    return {(session.name, f.token): f.result for session in sessions for f in session.files}
 
 
 def _fatal(verdict: Verdict) -> Step | None:
@@ -61,12 +60,16 @@ def _fatal(verdict: Verdict) -> Step | None:
     return max(ends, key=lambda step: ORDER[step.outcome], default=None)
 
 
+def _token(file: Node) -> str:
+    token = file.value_of("token")
+    return f"{token:#x}" if isinstance(token, int) else ""
+
+
 def _loss(session: str, file: Node | None, path: str, result: str, step: Step) -> Loss:
-    token = file.value_of("token") if file is not None else None
     handler = file.value_of("handler") if file is not None else None
     return Loss(
         session,
-        f"{token:#x}" if isinstance(token, int) else "",
+        _token(file) if file is not None else "",
         handler if isinstance(handler, str) else "",
         path,
         result,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from khotool.abi.definition import Kind
 from khotool.check.kernels import memfd
@@ -15,10 +14,11 @@ from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Un
 from khotool.check.rules.devices import device_name, devices
 from khotool.check.rules.sessions import session_nodes
 from khotool.model.image import Image, Node
+from khotool.records import replace
 
 ENOENT, EEXIST = -2, -17
 FLB_FAULTS = frozenset({"MEM301", "REC402", "REC403", "REC415"})
-"""A block that is not there, a list in a circle, a wrong count, another version."""
+"""A block that is not there, a list with a cycle, a wrong count, a different version."""
 UNKNOWN = "unknown"
 """A file whose handler khotool cannot judge."""
 
@@ -33,7 +33,7 @@ def refuse_sessions(image: Image, verdict: Verdict) -> None:
 
 
 def is_blank(session: Node) -> bool:
-    """True for a record of zeros: one session more, which nobody asks for."""
+    """True for a record of zeros: an extra session that nothing asks for."""
     return not any(session.value_of(name) for name in ("name", "files", "count"))
 
 
@@ -82,7 +82,7 @@ def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
     for flb in elements:
         name = flb.value_of("name") or ""
         if not name and not flb.value_of("data") and not flb.value_of("count"):
-            # A record of zeros is the rest of the page, and nobody asks for it.
+            # A record of zeros is the rest of the page, and nothing asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
         asked = definition is not None and (
@@ -166,11 +166,9 @@ def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:
         return None
     failed = f"luo: Failed to deserialize files for session [{name}]"
     records = boot.kernel.luo != FDT_STATE
-    fault = block_fault(boot, files) if records else None
-    if fault is not None:
+    if records and (fault := block_fault(boot, files)) is not None:
         return replace(fault, console=(*fault.console, f"{failed} {EINVAL}"))
-    gap = boot.gap(files.value)
-    if gap is not None:
+    if (gap := boot.gap(files.value)) is not None:
         return Fault(why=f"the files at {files.value:#x} are not in the image", unseen=gap)
     elements = files.elements()
     for file in elements:
@@ -205,17 +203,18 @@ def _retrieve(boot: Boot, sessions: list[Node]) -> None:
 def _retrieve_session(boot: Boot, session: Node) -> bool:
     """One session and its files; True if all come back."""
     verdict, name = boot.verdict, str(session.value_of("name"))
-    files = session.get("files")
-    elements = files.elements() if files is not None else []
+    files, elements = session.get("files"), session.elements_of("files")
     result = SessionResult(name, bool(name))
     verdict.sessions.append(result)
     if not name:
-        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} has no name to ask for")
+        verdict.add(
+            "files", Outcome.PARTIAL, why=f"{session.path} has no name, so nothing can ask for it"
+        )
         return False
     whole = True
     if not elements and session.value_of("count") and _something_lost(boot):
         whole = False
-        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} comes back without files")
+        verdict.add("files", Outcome.PARTIAL, why=f"{session.path} is restored without files")
     if files is not None and files.path in boot.cut and boot.kernel.luo == FDT_STATE:
         whole = False
         why = f"{session.path}: files beyond the count are not read"
@@ -269,9 +268,6 @@ def _file_lost(boot: Boot, file: Node, status: str, message: str) -> None:
         boot.verdict.not_judged("files", unseen, f"{file.path}: {message}", file.path)
         return
     outcome = Outcome.CORRUPT if status == "other-data" else Outcome.PARTIAL
-    if message.startswith(memfd.PREFIX):
-        why = f"{file.path}: {status}"
-        boot.verdict.add("files", outcome, message, why=why, path=file.path)
-    else:
-        why = f"{file.path}: {status}" + (f", {message}" if message else "")
-        boot.verdict.add("files", outcome, why=why, path=file.path)
+    printed = (message,) if message.startswith(memfd.PREFIX) else ()
+    why = f"{file.path}: {status}" + (f", {message}" if message and not printed else "")
+    boot.verdict.add("files", outcome, *printed, why=why, path=file.path)

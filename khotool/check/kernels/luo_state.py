@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from khotool.abi.record import decode_record
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
@@ -13,7 +11,7 @@ from khotool.check.rules.sessions import session_nodes
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node
-from khotool.model.region import FdtRegion
+from khotool.records import dataclass
 
 BLOCK_LIST = "kho_block"
 FDT_STATE = "luo-v1"
@@ -123,11 +121,9 @@ def _fdt_fault(boot: Boot, entry: Node) -> Fault | None:
     error = check_compatible(data, wanted)
     if error:
         line = f"luo: FDT 'LUO' is incompatible with '{wanted}' [{error}]"
-        return Fault((line,) if data else (), "" if data else "the entry names no tree")
-    root = next(
-        (r.blob.root for r in boot.image.regions if isinstance(r, FdtRegion) and r.path == "/LUO"),
-        None,
-    )
+        return Fault((line,) if data else (), "" if data else "the entry does not name a tree")
+    blob = boot.image.blob_of("/LUO")
+    root = blob.root if blob is not None else None
     found = _length(root, "liveupdate-number")
     if found != 8:
         return Fault((f"luo: Unable to get live update number 'liveupdate-number' [{found}]",))

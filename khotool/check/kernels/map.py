@@ -12,6 +12,7 @@ from khotool.model.image import Image
 from khotool.model.region import MapRegion, RecordRegion, TableRegion
 from khotool.pages.blocks import Blocks
 
+CHUNK = "kho_vmalloc_chunk"
 UNBOUNDED = {
     "shared-node": "a node of the map is reached twice",
     "shared-bitmap": "a bitmap of the map is named twice",
@@ -50,19 +51,23 @@ def judge_map(boot: Boot) -> None:
     if isinstance(image.map, Absent):
         _absent(boot, image.map, pointer)
         return
-    choice = next(
-        (c for c in image.choices if c.definition == image.tree.format and c.among == "layout"),
-        None,
-    )
-    chosen = choice.layout if choice is not None else ""
-    expected = boot.kernel.abi.layouts.get(image.tree.format, chosen)
-    damaged = isinstance(image.map, PreservedMap) and image.map.problems
-    if chosen != expected and choice is not None and (choice.certain or not damaged):
-        why = f"the image has {chosen}, this kernel reads {expected}: {OTHER_BLOCKS}"
-        verdict.add("map", Outcome.CORRUPT, why=why)
+    other = _other_layout(boot, image.map)
+    if other:
+        verdict.add("map", Outcome.CORRUPT, why=other)
         return
-    if isinstance(image.map, PreservedMap):
-        _found(boot, image.map)
+    _found(boot, image.map)
+
+
+def _other_layout(boot: Boot, found: PreservedMap) -> str:
+    """How the layout of the map differs from the one that the kernel reads, or nothing."""
+    image = boot.image
+    for choice in image.choices:
+        if choice.definition != image.tree.format or choice.among != "layout":
+            continue
+        expected = boot.kernel.abi.layouts.get(image.tree.format, choice.layout)
+        if choice.layout != expected and (choice.certain or not found.problems):
+            return f"the image has {choice.layout}, this kernel reads {expected}: {OTHER_BLOCKS}"
+    return ""
 
 
 def nothing_reserved(boot: Boot, *console: str) -> None:
@@ -198,6 +203,3 @@ def metadata_lost(image: Image) -> str:
 def is_chunk(image: Image, region: object) -> bool:
     """True for a page that lists the pages of a vmalloc area."""
     return isinstance(region, RecordRegion) and region.compiled.struct.name == CHUNK
-
-
-CHUNK = "kho_vmalloc_chunk"

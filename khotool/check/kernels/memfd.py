@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -13,6 +12,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
 from khotool.check.rules.folios import column_pieces, covered_between, rows_after_end
 from khotool.model.image import UNPLACED, Node, Table
+from khotool.records import dataclass
 
 UPTODATE = 2
 PREFIX = "memfd_luo: "
@@ -40,28 +40,37 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         return early
     folios = data.get("folios")
     if folios is None or folios.table is None:
-        # Memory that nobody kept holds anything, zeros for example: an empty file.
+        # Memory that was not kept may hold anything, zeros for example: an empty file.
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
-    seals = data.get("seals")
-    if seals is not None and seals.field is not None and isinstance(seals.value, int):
-        known = sum(seals.field.flags.values())
-        if seals.value & ~known:
-            return "EOPNOTSUPP", ""
+    if _has_unknown_seals(data):
+        return "EOPNOTSUPP", ""
     again = data.value in boot.records
     boot.records.add(data.value)
     boot.take_pages([data.value])
     number = data.value_of("nr_folios")
     if number:
         fault = restore_vmalloc(boot, folios)
+        capacity = _capacity(boot, folios, folios.table)
+        if fault is None and isinstance(number, int) and number > capacity:
+            fault = FAULT, f"nr_folios is {number}, the array ends after {capacity}"
         if fault is not None:
             return fault
-        page = boot.image.geometry.page_size
-        capacity = (folios.value_of("total_pages") or 0) * page // folios.table.compiled.size
-        if isinstance(number, int) and number > capacity:
-            return FAULT, f"nr_folios is {number}, the array ends after {capacity}"
     elif again:
-        return "other-data", "another file has this record"
-    return restore_folios(boot, data, folios)
+        return "other-data", "this record belongs to another file"
+    return restore_folios(boot, data, folios, folios.table)
+
+
+def _has_unknown_seals(data: Node) -> bool:
+    seals = data.get("seals")
+    if seals is None or seals.field is None or not isinstance(seals.value, int):
+        return False
+    return bool(seals.value & ~sum(seals.field.flags.values()))
+
+
+def _capacity(boot: Boot, folios: Node, table: Table) -> int:
+    """Rows that fit the pages of a vmalloc area."""
+    pages: int = folios.value_of("total_pages") or 0
+    return pages * boot.image.geometry.page_size // table.compiled.size
 
 
 def _record_result(boot: Boot, data: Node) -> Result | None:
@@ -82,40 +91,48 @@ def page_zero(boot: Boot) -> Result:
     raw = boot.context.read(16, 4)
     if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:
         return "other-data", "physical page 0 is read as the record"
-    # The interrupt vectors of the firmware stand there, whose words are no seals.
+    # The interrupt vectors of the firmware are there; their words are not valid seals.
     return "EOPNOTSUPP", "physical page 0 is read as the record"
 
 
 def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
-    if boot.beyond(node.value_of("first")):
-        return FAULT, f"first is {node.value_of('first'):#x}, where there is no memory"
-    rules = boot.rules_at(node.path)
+    first, rules = node.value_of("first"), boot.rules_at(node.path)
+    if boot.beyond(first):
+        return FAULT, f"first is {first:#x}, where there is no memory"
     chunks = [child for child in node.children if child.name == "chunks"]
-    last = chunks[-1].value_of("next") if chunks else None
-    order, total = node.value_of("order"), node.value_of("total_pages")
-    if "MEM301" in rules and (place := _missing(boot, chunks, node.value_of("first"))) is not None:
+    place = _missing(boot, chunks, first) if "MEM301" in rules else None
+    if place is not None:
         return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
-    pages: list[int] = []
-    for chunk in chunks:
-        phys = chunk.value_of("phys")
-        pages += takewhile(bool, phys if isinstance(phys, list) else [])
-    heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
-    taken = boot.take(np.array(pages, np.uint64)), boot.take(np.array(heads, np.uint64))
-    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
-    if not whole or taken != (None, None) or rules & {"REC402", "REC408"}:
+    if not _take_area(boot, node, chunks) or rules & {"REC402", "REC408"}:
         return "EINVAL", ""
+    last = chunks[-1].value_of("next") if chunks else None
     if boot.beyond(last):
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
     return None
+
+
+def _take_area(boot: Boot, node: Node, chunks: list[Node]) -> bool:
+    """Restore the pages of a vmalloc area and of its chunks; True if all are as declared."""
+    pages = [page for chunk in chunks for page in _pages_of(chunk)]
+    heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
+    taken = boot.take_pages(pages), boot.take_pages(heads)
+    order, total = node.value_of("order"), node.value_of("total_pages")
+    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
+    return whole and taken == (None, None)
+
+
+def _pages_of(chunk: Node) -> list[int]:
+    """Addresses that a chunk lists, up to the terminating 0."""
+    phys = chunk.value_of("phys")
+    return list(takewhile(bool, phys)) if isinstance(phys, list) else []
 
 
 def _missing(boot: Boot, chunks: list[Node], first: object) -> int | None:
     """Address of a part of a vmalloc area that the image lacks and the kernel finds."""
     places = [first]
     for chunk in chunks:
-        phys = chunk.value_of("phys")
-        places += [chunk.value_of("next"), *takewhile(bool, phys if isinstance(phys, list) else [])]
+        places += [chunk.value_of("next"), *_pages_of(chunk)]
     return next((p for p in places if isinstance(p, int) and p and boot.gap(p) is not None), None)
 
 
@@ -127,9 +144,9 @@ class Survey:
         bad: physical address of the first folio that is not restored, and its row.
         clash: first row that finds its place in the page cache taken.
         stale: a folio is not up to date.
-        ascending: rows stand in the order of the file.
-        reach: page of the file behind the last folio.
-        beyond: a folio starts behind the end of the file.
+        ascending: rows are in the order of the file.
+        reach: page of the file after the last folio.
+        beyond: a folio starts beyond the end of the file.
         covered: pages of the file that have a folio.
     """
 
@@ -172,7 +189,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
 
 
 def extents(boot: Boot, addresses: U64, places: U64) -> tuple[U64, U64]:
-    """First page in the file of each folio, and the page behind it.
+    """First page in the file of each folio, and the page after it.
 
     The page cache keeps a large folio at the multiple of its size.
     """
@@ -184,33 +201,36 @@ def extents(boot: Boot, addresses: U64, places: U64) -> tuple[U64, U64]:
     return starts, starts + pages
 
 
-def restore_folios(boot: Boot, data: Node, folios: Node) -> Result:
+def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result:
     """memfd_luo_retrieve_folios: restore each, insert it into the page cache."""
-    table = folios.table
-    assert table is not None
     size = data.value_of("size")
     if not len(table):
-        if not size:
-            return "ok", ""
-        return "other-data", "the file comes back without contents"
+        return ("other-data", "the file is restored without contents") if size else ("ok", "")
     wanted = -(-size // boot.image.geometry.page_size) if isinstance(size, int) else 0
     found = survey(boot, table, wanted)
-    clash = found.clash if found.ascending else clash_row(boot, table)
-    if found.bad is not None and (clash is None or found.bad[1] <= clash):
-        text = f"memfd_luo: Unable to restore folio at physical address: {found.bad[0]:x}"
-        return "EIO", text
-    if clash is not None:
-        return "EEXIST", f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
+    fault = _insert_fault(boot, table, found)
+    if fault is not None:
+        return fault
     other = _other_data(boot, folios, found)
     if other:
         return "other-data", other
     if boot.blocks is None or not isinstance(size, int):
         return "ok", ""
     if found.beyond:
-        return "other-data", "folios behind the end of the file cannot be read"
+        return "other-data", "folios beyond the end of the file cannot be read"
     if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
+
+
+def _insert_fault(boot: Boot, table: Table, found: Survey) -> Result | None:
+    """What retrieve gives where a folio is not restored, or its place in the file is taken."""
+    clash = found.clash if found.ascending else clash_row(boot, table)
+    if found.bad is not None and (clash is None or found.bad[1] <= clash):
+        return "EIO", f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
+    if clash is not None:
+        return "EEXIST", f"{PREFIX}shmem: failed to add to page cache folio index {clash}: -17"
+    return None
 
 
 def _other_data(boot: Boot, folios: Node, found: Survey) -> str:
@@ -218,7 +238,7 @@ def _other_data(boot: Boot, folios: Node, found: Survey) -> str:
     if found.stale:
         return "a folio that is not up to date is cleared when it is read"
     if is_foreign(boot, folios):
-        return "a folio belongs to somebody else"
+        return "a folio belongs to another owner"
     return "" if found.ascending else "folios are not in the order in which they were written down"
 
 
@@ -237,7 +257,7 @@ def clash_row(boot: Boot, table: Table) -> int | None:
 
 
 def lost_are_holes(boot: Boot, folios: Node) -> bool:
-    """True if the folios behind the count hold nothing, as far as that shows.
+    """True if the folios after the counted ones hold nothing, as far as that shows.
 
     Where their contents are not captured, their order tells: preserving a file fills its holes,
     with folios as large as fit, whereas pages that were written one by one are of order 0.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
 from khotool.check.kernels.verdict import Loss, Outcome, Verdict
 from khotool.memory.regular import read_regular
+from khotool.records import dataclass
 from khotool.structured import read_document
 
 FATAL = frozenset({Outcome.PANIC, Outcome.CORRUPT})
-"""Outcomes that no policy allows: the host, or somebody's memory, is at risk."""
+"""Outcomes that no policy allows: the host, or memory in use, is at risk."""
 
 MOST_BYTES = 1 << 20
 """Bytes of a policy that are read."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.check.kernels.boot import Boot
-from khotool.check.rules.payload import region_extent
+from khotool.check.rules.payload import region_extent, region_nodes
 from khotool.model.image import Image, Node
 from khotool.model.region import MapRegion
 from khotool.pages.owners import Ownership
@@ -53,7 +53,7 @@ def _is_others(boot: Boot, owned: Ownership, addresses: U64, row: int, other: st
         rivals = frames[frames != 0] << np.uint64(boot.image.geometry.page_shift)
         rows = np.flatnonzero(rivals == np.uint64(address))
         return len(rows) > 0 and gain(addresses, row, leaks) > gain(rivals, int(rows[0]), leaks)
-    region = next((r for r in boot.regions if r.path == other), None)
+    region = next((r for r in region_nodes(boot.image) if r.path == other), None)
     if region is not None:
         return bool(region_extent(boot.context, region) == region.value_of("size"))
     page = boot.image.geometry.page_size
@@ -81,7 +81,7 @@ def gain(addresses: U64, row: int, leaks: U64) -> int:
     """How many bytes nearer to the rest of a file a page without owner is than one folio of it.
 
     Files are allocated in runs. Of two files that name one folio, the wrong one has lost its own,
-    which then belongs to nothing and lies near the others.
+    which then has no owner and lies near the others.
     """
     rest = np.sort(np.delete(addresses, row))
     if not len(rest) or not len(leaks):

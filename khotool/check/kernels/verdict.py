@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from khotool.absent import Reason
+from khotool.records import dataclass, field
 
 
 class Outcome(StrEnum):
@@ -44,8 +44,8 @@ class Step:
     """One stage.
 
     Args:
-        console: the lines that this kernel prints, verbatim and in order; the first is the one
-            that tells. Empty where it prints none, or where the image does not say which.
+        console: the lines that this kernel prints, verbatim and in order; the first is
+            the decisive one. Empty where it prints none, or where the image does not say which.
         why: why it comes to this, in khotool's words.
         unseen: what would have to be in the image to judge the stage, or to judge it for certain;
             None where nothing is missing.

@@ -11,15 +11,16 @@ from khotool.abi.definition import Shape
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
+from khotool.check.rules.folios import tables
 from khotool.check.rules.records import used_elements
-from khotool.check.rules.sessions import file_nodes
+from khotool.check.rules.sessions import file_nodes, flb_nodes, record_format
 from khotool.model.image import Node
 
 Device = tuple[int, int]
 """PCI segment, and bus, device and function."""
 DOMAIN, BDF = "domain", "bdf"
 DELETED = 1
-"""Flag of an object that is not used any more."""
+"""Flag of an object that is no longer used."""
 
 
 @rule("HND611")
@@ -31,8 +32,7 @@ def check_devices(context: Context) -> None:
         return
     known = {device for node in lists for device in devices(context, node)}
     for file in file_nodes(luo):
-        data = file.get("data")
-        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        data, definition = file.get("data"), record_format(context, file)
         # Only a file that depends on an object is known to it.
         if data is None or definition is None or not definition.depends.get("flbs"):
             continue
@@ -43,10 +43,9 @@ def check_devices(context: Context) -> None:
 
 def _device_lists(luo: Node | None) -> list[Node]:
     """Lists of devices in all objects."""
-    flbs = luo.get("flbs") if luo is not None else None
     return [
         node
-        for flb in (flbs.elements() if flbs is not None else [])
+        for flb in flb_nodes(luo)
         if (data := flb.get("data")) is not None
         for node in data.children
         if is_device_list(node)
@@ -57,13 +56,9 @@ def is_device_list(node: Node) -> bool:
     """True for a list or table of records of PCI devices."""
     if node.table is not None:
         labels = {f.field.label for f in node.table.compiled.fields}
-        return {DOMAIN, BDF} <= labels
-    elements = node.elements()
-    return (
-        bool(elements)
-        and elements[0].get(BDF) is not None
-        and (elements[0].get(DOMAIN) is not None)
-    )
+    else:
+        labels = {child.name for element in node.elements()[:1] for child in element.children}
+    return {DOMAIN, BDF} <= labels
 
 
 def devices(context: Context, node: Node) -> Iterator[Device]:
@@ -129,25 +124,19 @@ def check_poison(context: Context) -> None:
     """Frames that must not be preserved."""
     found = context.image.map
     assert not isinstance(found, Absent)
-    for node in context.image.tree.walk():
-        if node.table is None or not len(node.table):
-            continue
-        for placed in node.table.compiled.fields:
-            field = placed.field
-            if field.preserved:
+    shift = context.image.geometry.page_shift
+    for node, table in tables(context):
+        for placed in table.compiled.fields:
+            if placed.field.preserved:
                 continue
-            frames = node.table.column(field.label)
-            shift = context.image.geometry.page_shift
+            frames = table.column(placed.field.label)
             sound = frames < np.uint64(1 << (64 - shift))
             hit = sound & found.blocks.holds(frames << np.uint64(shift))
-            if bool(hit.any()):
-                row = int(hit.argmax())
-                address = int(frames[row]) << shift
-                text = (
-                    f"{int(hit.sum())} poisoned frames are preserved, first [{row}] at {address:#x}"
-                )
-                owned = context.image.ownership()
-                owners = owned.owners_of(address) if owned is not None else []
-                if owned is not None and owners:
-                    text += f", owned by {owned.owners[owners[0]]}"
-                context.report("MEM320", node, text, address, row=row)
+            if not bool(hit.any()):
+                continue
+            row = int(hit.argmax())
+            address = int(frames[row]) << shift
+            text = f"{int(hit.sum())} poisoned frames are preserved, first [{row}] at {address:#x}"
+            if owners := context.image.owners_of(address):
+                text += f", owned by {owners[0]}"
+            context.report("MEM320", node, text, address, row=row)

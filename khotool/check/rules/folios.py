@@ -7,21 +7,25 @@ more time in fresh memory than in arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field, Shape
+from khotool.abi.definition import Field
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
+from khotool.model.identify import folio_columns
 from khotool.model.image import Node, Table
+from khotool.records import dataclass, field
 
 U64 = np.ndarray[Any, Any]
-Piece = tuple[U64, U64, U64]
-"""Row numbers, page index in the file, and pages of used folios, ascending by index."""
+Piece = tuple[U64, U64, U64 | None]
+"""Row numbers, page index in the file, and pages of used folios, ascending by index.
+
+No pages where every folio is one page.
+"""
 ROWS = 1 << 17
 """Rows of one piece: a few megabytes of columns, which stay in the cache."""
 
@@ -30,25 +34,25 @@ ROWS = 1 << 17
 def check_flags(context: Context) -> None:
     """Flags of rows."""
     for node, table in tables(context):
-        for field in table_fields(table):
-            if field.flags:
-                _flags(context, node, table, field)
+        for one in table.fields():
+            if one.flags:
+                _flags(context, node, table, one)
 
 
 @rule("HND606", needs=("map",))
 def check_orders(context: Context) -> None:
     """Orders that rows record."""
     for node, table in tables(context):
-        for field in table_fields(table):
-            if field.points_to and field.points_to.order:
-                _orders(context, node, field)
+        for one in table.fields():
+            if one.points_to and one.points_to.order:
+                _orders(context, node, one)
 
 
 @rule("HND602", "HND603", "HND604", "HND605", "HND607")
 def check_places(context: Context) -> None:
     """Places of folios in their file, and files without any."""
     for node, table in tables(context):
-        if any(field.role == "page-index" for field in table_fields(table)):
+        if any(field.role == "page-index" for field in table.fields()):
             _places(context, node)
     for node in context.image.tree.walk():
         if node.table is not None and not len(node.table) and not node.table.declared:
@@ -62,11 +66,6 @@ def tables(context: Context) -> Iterator[tuple[Node, Table]]:
             yield node, node.table
 
 
-def table_fields(table: Table) -> list[Field]:
-    """Fields of a row, parts of bit-field words among them."""
-    return table.fields()
-
-
 def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
     """A column piece by piece: number of the first row, values."""
     for first in range(0, len(table), ROWS):
@@ -76,11 +75,12 @@ def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
 def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     known = np.uint64(sum(field.flags.values()))
     # The kernel marks the folios of a file with all of them; other rows have what they have.
-    folios = any(f.points_to and f.points_to.shape is Shape.FOLIO for f in table_fields(table))
+    folios = bool(folio_columns(table))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
-        strange.add(first, values & ~known != 0)
-        if folios:
+        if np.bitwise_or.reduce(values) & ~known:
+            strange.add(first, values & ~known != 0)
+        if folios and ~np.bitwise_and.reduce(values) & known:
             weak.add(first, values & known != known)
     if strange.count:
         text = f"{strange.count} rows have unknown {field.name}, first [{strange.first}]"
@@ -102,7 +102,7 @@ def _orders(context: Context, node: Node, field: Field) -> None:
         column_pieces(node.table, field.label), orders, strict=True
     ):
         _, found = blocks.blocks_of(addresses)
-        # A folio that is not preserved at all is another rule's.
+        # A folio that is not preserved at all is left to MEM302.
         wrong.add(first, (addresses == 0) | ((found >= 0) & (found != recorded.astype(np.int64))))
     if wrong.count:
         text = f"{wrong.count} rows name no folio, or one preserved with a different order, as "
@@ -125,32 +125,28 @@ class Rows:
         self.count += number
 
 
-def folio_pieces(context: Context, node: Node) -> Iterator[Piece] | None:
-    """The folios of a table, ascending by index; None where their orders are not known."""
+def folio_pieces(context: Context, node: Node, *, in_order: bool) -> Iterator[Piece] | None:
+    """The folios of a table, ascending by index; None where their orders are not known.
+
+    Args:
+        in_order: rows are ascending by index.
+    """
     table = node.table
     assert table is not None
-    fields = table_fields(table)
-    index = next((f for f in fields if f.role == "page-index"), None)
-    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
+    index = next((f for f in table.fields() if f.role == "page-index"), None)
+    folio = next(iter(folio_columns(table)), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
     shift = context.image.geometry.page_shift
-    if ascending(table, index.label):
+    if in_order:
+        columns = column_pieces(table, folio.label), column_pieces(table, index.label)
         return (
-            _sized(
-                context,
-                np.arange(first, first + len(places)),
-                frames_of(folio, frames, shift),
-                places,
-            )
-            for (first, frames), (_, places) in zip(
-                column_pieces(table, folio.label), column_pieces(table, index.label), strict=True
-            )
+            _sized(context, np.arange(at, at + len(p)), frames_of(folio, frames, shift), p)
+            for (at, frames), (_, p) in zip(*columns, strict=True)
         )
-    places = table.column(index.label)
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(table.column(index.label), kind="stable")
     frames = frames_of(folio, table.column(folio.label)[order], shift)
-    places = places[order]
+    places = table.column(index.label)[order]
     return (
         _sized(context, order[at : at + ROWS], frames[at : at + ROWS], places[at : at + ROWS])
         for at in range(0, len(order), ROWS)
@@ -162,8 +158,11 @@ def frames_of(field: Field, values: U64, page_shift: int) -> U64:
     return values if field.role == "pfn" else values >> np.uint64(page_shift)
 
 
-def ascending(table: Table, label: str) -> bool:
-    """True if the values of a column never fall."""
+def ascending(table: Table) -> bool:
+    """True if the places in the file, where rows have some, never fall."""
+    label = next((f.label for f in table.fields() if f.role == "page-index"), None)
+    if label is None:
+        return True
     last = None
     for _, values in column_pieces(table, label):
         if (last is not None and values[0] < last) or bool((values[1:] < values[:-1]).any()):
@@ -177,58 +176,88 @@ def _sized(context: Context, rows: U64, frames: U64, places: U64) -> Piece:
     if not frames.all():
         used = frames != 0
         rows, frames, places = rows[used], frames[used], places[used]
-    addresses = frames << np.uint64(context.image.geometry.page_shift)
-    _, orders = context.image.map.blocks.blocks_of(addresses)
+    blocks = context.image.map.blocks
+    if blocks.all_single(frames):
+        return rows, places, None
+    _, orders = blocks.blocks_of(frames << np.uint64(context.image.geometry.page_shift))
     return rows, places, np.uint64(1) << np.maximum(orders, 0).astype(np.uint64)
 
 
 def _places(context: Context, node: Node) -> None:
     table = node.table
     assert table is not None
-    pieces = folio_pieces(context, node)
+    in_order = ascending(table)
+    pieces = folio_pieces(context, node, in_order=in_order)
     if pieces is None:
         context.skip("HND602", node, "the orders of its folios are not known")
         return
     size = node.parent.value_of("size") if node.parent is not None else None
     page = context.image.geometry.page_size
-    wanted = -(-size // page) if isinstance(size, int) else None
-    again, skew, beyond = Rows(), Rows(), Rows()
-    reach = covered = 0
+    wanted = min(-(-size // page), (1 << 64) - 1) if isinstance(size, int) else None
+    found = Places(wanted)
     for rows, places, pages in pieces:
-        if not len(rows):
-            continue
-        ends = places + pages
-        before = np.concatenate(([np.uint64(reach)], np.maximum.accumulate(ends)[:-1]))
-        before = np.maximum(before, np.uint64(reach))
-        again.add(rows, places < before)
-        skew.add(rows, places & (pages - np.uint64(1)) != 0)
-        if wanted is not None:
-            beyond.add(rows, places >= np.uint64(min(wanted, (1 << 64) - 1)))
-            covered += covered_between(np.maximum(places, before), ends, wanted)
-        reach = max(reach, int(ends.max()))
-    _report_places(context, node, again, skew)
-    if beyond.count:
-        text = f"{beyond.count} folios lie beyond the end of the file at {size} bytes, the first "
-        context.report("HND603", node, f"{text}[{beyond.first}]")
-    whole = table.declared == len(table)
-    if wanted is not None and covered < wanted and whole:
-        text = f"{wanted - covered} of {wanted} pages of the file have no folio"
-        context.report("HND605", node, text, pages=wanted - covered)
-
-
-def _report_places(context: Context, node: Node, again: Rows, skew: Rows) -> None:
-    """Folios that overlap, are not sorted, or not aligned."""
-    table = node.table
-    assert table is not None
-    index = next(f for f in table_fields(table) if f.role == "page-index")
-    if not again.count and not ascending(table, index.label):
+        if len(rows):
+            found.add(rows, places, pages)
+    if not found.again.count and not in_order:
         context.report("HND607", node, "the folios are not sorted by their place in the file")
-    if again.count:
-        text = f"row [{again.first}] overlaps another folio of the file"
-        context.report("HND602", node, text, rows=again.count)
-    if skew.count:
-        text = f"{skew.count} folios are not aligned to their size in the file, as "
-        context.report("HND604", node, f"{text}[{skew.first}]")
+    if found.again.count:
+        text = f"row [{found.again.first}] overlaps another folio of the file"
+        context.report("HND602", node, text, rows=found.again.count)
+    if found.skew.count:
+        text = f"{found.skew.count} folios are not aligned to their size in the file, as "
+        context.report("HND604", node, f"{text}[{found.skew.first}]")
+    if found.beyond.count:
+        text = f"{found.beyond.count} folios lie beyond the end of the file at {size} bytes, "
+        context.report("HND603", node, f"{text}the first [{found.beyond.first}]")
+    whole = table.declared == len(table)
+    if wanted is not None and found.covered < wanted and whole:
+        missing = wanted - found.covered
+        text = f"{missing} of {wanted} pages of the file have no folio"
+        context.report("HND605", node, text, pages=missing)
+
+
+@dataclass(slots=True)
+class Places:
+    """What a file's folios cover.
+
+    Args:
+        wanted: pages of the file; None where its size is not known.
+    """
+
+    wanted: int | None
+    again: Rows = field(default_factory=Rows)
+    skew: Rows = field(default_factory=Rows)
+    beyond: Rows = field(default_factory=Rows)
+    covered: int = 0
+    _reach: int = 0
+
+    def add(self, rows: U64, places: U64, pages: U64 | None) -> None:
+        """Take the next piece, which has rows."""
+        wanted = None if self.wanted is None else np.uint64(self.wanted)
+        if pages is None and one_after_the_other(places, self._reach):
+            self._reach = int(places[-1]) + 1
+            if wanted is not None:
+                inside = int(np.searchsorted(places, wanted))
+                self.covered += inside
+                if inside < len(rows):
+                    self.beyond.add(rows, places >= wanted)
+            return
+        pages = np.ones_like(places) if pages is None else pages
+        ends = places + pages
+        before = np.concatenate(([np.uint64(self._reach)], np.maximum.accumulate(ends)[:-1]))
+        before = np.maximum(before, np.uint64(self._reach))
+        self.again.add(rows, places < before)
+        self.skew.add(rows, places & (pages - np.uint64(1)) != 0)
+        if self.wanted is not None:
+            self.beyond.add(rows, places >= np.uint64(self.wanted))
+            self.covered += covered_between(np.maximum(places, before), ends, self.wanted)
+        self._reach = max(self._reach, int(ends.max()))
+
+
+def one_after_the_other(places: U64, reach: int) -> bool:
+    """Whether single pages lie at ``reach`` or above, each above the one before it."""
+    inside = reach <= int(places[0]) and int(places[-1]) < 1 << 63
+    return inside and bool((places[1:] > places[:-1]).all())
 
 
 def covered_between(starts: U64, ends: U64, wanted: int) -> int:
@@ -258,9 +287,7 @@ def rows_after_end(context: Context, node: Node) -> U64 | None:
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size
     raw = context.read(start, -start % page)
-    folio = next(
-        (f for f in table_fields(table) if f.points_to and f.points_to.shape is Shape.FOLIO), None
-    )
+    folio = next(iter(folio_columns(table)), None)
     if raw is None or folio is None:
         return None
     size = table.compiled.size

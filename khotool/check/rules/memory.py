@@ -26,9 +26,8 @@ def check_ownership(context: Context) -> None:
         return
     by_owner: dict[int, tuple[int, int]] = {}
     lost = owned.unpreserved
-    for start, pages, owner in zip(
-        lost.start.tolist(), lost.pages.tolist(), lost.owner.tolist(), strict=True
-    ):
+    columns = (lost.start, lost.pages, lost.owner)
+    for start, pages, owner in zip(*(c.tolist() for c in columns), strict=True):
         first, total = by_owner.get(owner, (start, 0))
         by_owner[owner] = (first, total + pages)
     for owner, (start, pages) in by_owner.items():
@@ -79,15 +78,10 @@ def shared_bytes(image: Image) -> bool:
 
 
 def _pairs(doubles: DoubleOwned) -> dict[tuple[int, int], tuple[int, int]]:
+    """Pages that two owners share, and the first of them, by the owners."""
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
-    rows = zip(
-        doubles.first.tolist(),
-        doubles.second.tolist(),
-        doubles.pages.tolist(),
-        doubles.start.tolist(),
-        strict=True,
-    )
-    for first, second, pages, start in rows:
+    columns = (doubles.first, doubles.second, doubles.pages, doubles.start)
+    for first, second, pages, start in zip(*(c.tolist() for c in columns), strict=True):
         total, at = pairs.get((first, second), (0, start))
         pairs[first, second] = (total + pages, at)
     return pairs
@@ -175,7 +169,7 @@ def check_inside_scratch(context: Context) -> None:
 def scratch_spans(image: Image) -> list[tuple[int, int]]:
     """Start and end of the scratch areas, ascending; none where they are not known.
 
-    An area that a kernel found no memory for is listed with 0 bytes, and is none.
+    An area that a kernel found no memory for is listed with 0 bytes, and is left out.
     """
     if isinstance(image.scratch, Absent):
         return []

@@ -7,7 +7,7 @@ from collections import Counter
 from khotool.abi.definition import Shape
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.check.rules.sessions import file_nodes
+from khotool.check.rules.sessions import file_nodes, flb_nodes, record_format
 from khotool.model.image import Node
 
 
@@ -19,32 +19,27 @@ def check_names(context: Context) -> None:
         data = file.get("data")
         if data is None:
             continue
-        mount = next(
-            (
-                c.reference
-                for c in data.children
-                if c.reference
-                and c.field is not None
-                and c.field.points_to is not None
-                and c.field.points_to.shape is Shape.FILE
-            ),
-            "",
-        )
-        for child in data.children:
-            if child.field is None or not child.field.component or not child.value or not mount:
+        mounts = [child.reference for child in data.children if child.reference and _is_file(child)]
+        for child in data.children if mounts else ():
+            if child.field is None or not child.field.component or not child.value:
                 continue
-            first = seen.setdefault((mount, child.value), file)
+            first = seen.setdefault((mounts[0], child.value), file)
             if first is not file:
-                text = f"{child.value!r} on {mount} is also the name of {first.path}"
+                text = f"{child.value!r} on {mounts[0]} is also the name of {first.path}"
                 context.report("HND614", child, text)
+
+
+def _is_file(node: Node) -> bool:
+    """True for a value that names another file."""
+    reference = node.field.points_to if node.field is not None else None
+    return reference is not None and reference.shape is Shape.FILE
 
 
 @rule("HND612")
 def check_huge_pages(context: Context) -> None:
     """Huge pages that early boot reserves, against those of the files that need them."""
     luo = context.image.entry("LUO")
-    flbs = luo.get("flbs") if luo is not None else None
-    for flb in flbs.elements() if flbs is not None else []:
+    for flb in flb_nodes(luo):
         data, name = flb.get("data"), flb.value_of("name")
         sizes = [
             node
@@ -74,8 +69,7 @@ def _pages_by_order(context: Context, luo: Node | None, flb: str) -> Counter[int
     """Folios of the files that need an object, by their order."""
     pages: Counter[int] = Counter()
     for file in file_nodes(luo):
-        data = file.get("data")
-        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        data, definition = file.get("data"), record_format(context, file)
         if data is None or definition is None:
             continue
         order, number = data.value_of("order"), data.value_of("nr_folios")

@@ -7,7 +7,7 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.model.image import Node
+from khotool.model.image import Image, Node
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import Ownership
 
@@ -17,9 +17,7 @@ MAX_REGION_NAME = 15
 @rule("HND608", "HND610")
 def check_regions(context: Context) -> None:
     """reserve_mem regions: shape, name, and what is preserved for them."""
-    memblock = context.image.entry("memblock")
-    regions = memblock.get("regions") if memblock is not None else None
-    for region in regions.elements() if regions is not None else []:
+    for region in region_nodes(context.image):
         start, size, name = (region.value_of(key) for key in ("start", "size", "name"))
         if not isinstance(start, int) or not isinstance(size, int):
             continue
@@ -36,8 +34,15 @@ def check_regions(context: Context) -> None:
             text = f"size is {size:#x}, but {preserved:#x} bytes are preserved at {start:#x}"
             context.report("HND610", region, text, start)
         elif preserved == 0 and _is_preserved(context, start):
-            text = f"what is preserved at {start:#x} has another owner, or lies in a larger block"
+            place = f"what is preserved at {start:#x}"
+            text = f"{place} belongs to another owner, or is part of a larger block"
             context.report("HND610", region, text, start)
+
+
+def region_nodes(image: Image) -> list[Node]:
+    """The regions that the memblock entry lists, in stored order."""
+    memblock = image.entry("memblock")
+    return memblock.elements_of("regions") if memblock is not None else []
 
 
 def _is_preserved(context: Context, address: int) -> bool:
@@ -49,7 +54,7 @@ def region_extent(context: Context, region: Node) -> int | None:
     """Bytes that are preserved for a region, from its start; None if the map is not known.
 
     The kernel preserves exactly the region, in blocks that do not reach over its ends. 0 where
-    the start is not one of them, or another owner's.
+    the start is not in one of them, or belongs to another owner.
     """
     found, owned = context.image.map, context.image.ownership()
     start, size = int(region.value_of("start")), int(region.value_of("size"))
@@ -70,7 +75,7 @@ def region_extent(context: Context, region: Node) -> int | None:
     reach = last[0] + (page << last[1])
     if reach == start + size < end:
         row = int(np.searchsorted(owned.ranges.start, np.uint64(reach), side="right")) - 1
-        # A tail of smaller blocks that nobody has; an equal block may be anybody's.
+        # A tail of smaller blocks without an owner; an equal block may be any owner's.
         if owned.ranges.owner[row] < 0 and owned.ranges.order[row] < last[1]:
             reach = int(owned.ranges.start[row]) + int(owned.ranges.pages[row]) * page
     return reach - start

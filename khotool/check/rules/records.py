@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
+
 import numpy as np
 
-from khotool.abi.definition import Struct
+from khotool.abi.definition import Field, Struct
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
@@ -51,28 +55,25 @@ def _numbers(context: Context, node: Node) -> None:
     if field is None or not isinstance(value, int):
         return
     place = node.span.address if node.span is not None else None
-    if field.reserved:
-        if value:
-            context.report("REC411", node, f"{field.name} is {value:#x}, expected 0", place)
-    elif field.flags:
-        known = 0
-        for bit in field.flags.values():
-            known |= bit
-        if value & ~known:
-            context.report(
-                "REC412", node, f"{field.name} has unknown bits {value & ~known:#x}", place
-            )
+    for identifier, fault in _number_faults(field, value, context.image.geometry.page_size):
+        context.report(identifier, node, f"{field.name} {fault}", place)
+
+
+def _number_faults(field: Field, value: int, page_size: int) -> Iterator[tuple[str, str]]:
+    """Rules that a number breaks, each with what is wrong."""
+    unknown = value & ~reduce(or_, field.flags.values(), 0)
+    if field.reserved and value:
+        yield "REC411", f"is {value:#x}, expected 0"
+    if field.flags and unknown and not field.reserved:
+        yield "REC412", f"has unknown bits {unknown:#x}"
     if field.role == "kernel-pointer" and value:
-        context.report("REC418", node, f"{field.name} is {value:#x}", place)
-    if field.whole_pages and (not value or value % context.image.geometry.page_size):
-        page = context.image.geometry.page_size
-        text = (
-            f"{field.name} is {value}, not a multiple of {page}" if value else f"{field.name} is 0"
-        )
-        context.report("REC419", node, text, place)
+        yield "REC418", f"is {value:#x}"
+    if field.whole_pages and not value:
+        yield "REC419", "is 0"
+    elif field.whole_pages and value % page_size:
+        yield "REC419", f"is {value}, not a multiple of {page_size}"
     if field.expect is not None and value != field.expect:
-        text = f"{field.name} is {value:#x}, expected {field.expect:#x}"
-        context.report("REC415", node, text, place)
+        yield "REC415", f"is {value:#x}, expected {field.expect:#x}"
 
 
 def _strings(context: Context, node: Node) -> None:
@@ -104,29 +105,30 @@ def _counts(context: Context, node: Node) -> None:
         return
     # A number says how many there are; of two arrays side by side, one is as long as the other.
     value = node.value if node.table is None else node.table.declared
-    if not isinstance(value, int):
-        return
     counted = node.parent.get(field.counts) if node.parent is not None else None
-    if counted is None:
+    if counted is None or not isinstance(value, int):
         return
     target = counted.get("target")
     if target is not None and isinstance(target.value, Absent):
         context.skip("REC414", node, f"{counted.path} is not captured")
         return
+    right = _right_counts(context, counted)
+    if right and value not in right:
+        verb = "is" if node.table is None else "has"
+        text = f"{field.name} {verb} {value}, {field.counts} has {right[0]}"
+        context.report("REC414", node, text, node.span.address if node.span else None)
+
+
+def _right_counts(context: Context, counted: Node) -> tuple[int, ...]:
+    """Numbers that may be said of a list or table; none where its length is not known."""
     if counted.table is not None:
         # The descriptor of a vmalloc area says how much there is; what it lacks is REC403.
-        number = counted.table.declared
-    elif counted.kind is NodeKind.LIST or counted.value == 0:
-        number = len(used_elements(context, counted)) + counted.free
-        if value == number - _idle(context, counted):
-            # Whether a number counts records that are not used is up to its format.
-            return
-    else:
-        return
-    if value != number:
-        verb = "is" if node.table is None else "has"
-        text = f"{field.name} {verb} {value}, {field.counts} has {number}"
-        context.report("REC414", node, text, node.span.address if node.span else None)
+        return (counted.table.declared,)
+    if counted.kind is not NodeKind.LIST and counted.value != 0:
+        return ()
+    number = len(used_elements(context, counted)) + counted.free
+    # Whether a number counts records that are not used is up to its format.
+    return number, number - _idle(context, counted)
 
 
 def _idle(context: Context, node: Node) -> int:
@@ -151,7 +153,7 @@ def _keys(context: Context, node: Node) -> None:
             if not (unique or region_name) or isinstance(child.value, Absent):
                 continue
             if child.value == "":
-                # An empty name is a fault of its own, and no name that two records share.
+                # An empty name is a fault of its own, not a name that two records share.
                 continue
             role = field.role if field is not None else "region"
             first = seen.setdefault((child.name, child.value), element)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from khotool.abi.definition import Kind
+from khotool.abi.definition import Definition, Kind
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
@@ -61,8 +61,7 @@ def _count(context: Context, flb: Node, count: int, number: int) -> None:
 def _needs(context: Context, files: list[Node], names: set[object]) -> None:
     """Files whose handler needs an object that is not there."""
     for file in files:
-        data = file.get("data")
-        definition = context.image.registry.definitions.get(data.format if data is not None else "")
+        definition = record_format(context, file)
         wanted = definition.depends.get("flbs", "").split() if definition is not None else []
         if wanted and not names.intersection(wanted):
             text = f"{file.value_of('handler')} needs {' or '.join(wanted)}, which does not exist"
@@ -84,15 +83,20 @@ def check_limits(context: Context) -> None:
 
 def file_nodes(luo: Node | None) -> list[Node]:
     """Files of all sessions, in stored order."""
-    return [
-        file
-        for session in session_nodes(luo)
-        if (files := session.get("files")) is not None
-        for file in files.elements()
-    ]
+    return [file for session in session_nodes(luo) for file in session.elements_of("files")]
 
 
 def session_nodes(luo: Node | None) -> list[Node]:
     """Sessions in stored order."""
-    sessions = luo.get("sessions") if luo is not None else None
-    return sessions.elements() if sessions is not None else []
+    return luo.elements_of("sessions") if luo is not None else []
+
+
+def flb_nodes(luo: Node | None) -> list[Node]:
+    """File-lifecycle-bound objects in stored order."""
+    return luo.elements_of("flbs") if luo is not None else []
+
+
+def record_format(context: Context, file: Node) -> Definition | None:
+    """The definition of the record that a file's handle leads to; None where none is known."""
+    data = file.get("data")
+    return context.image.registry.definitions.get(data.format) if data is not None else None

@@ -6,9 +6,12 @@ from khotool.abi.composite import SEPARATOR
 from khotool.abi.definition import Kind
 from khotool.check.context import Context
 from khotool.check.rule import rule
+from khotool.check.rules.sessions import session_nodes
 from khotool.fdt.parse import check
 from khotool.model.region import FdtRegion
 
+TOGETHER = (Kind.ROOT, Kind.ENTRY, Kind.NODE, Kind.FILE)
+"""Kinds of definitions of which a set lists what its kernels write."""
 SEQUENTIAL = 48
 """Place of the reservations in a tree that was written in one go, as up to 6.18."""
 
@@ -17,27 +20,20 @@ SEQUENTIAL = 48
 def check_set(context: Context) -> None:
     """The strings of an image against those of released kernels."""
     image = context.image
-    used = {d.id: d for d in image.used}
-    sets = list(image.registry.sets.values())
-    everywhere = {
-        name for abi in sets for name in [abi.root, *abi.entries.values(), *abi.nodes, *abi.files]
-    }
-    known = {
-        identifier
-        for identifier, definition in used.items()
-        if identifier in everywhere
-        and definition.kind in (Kind.ROOT, Kind.ENTRY, Kind.NODE, Kind.FILE)
-    }
+    written = [
+        {abi.root, *abi.entries.values(), *abi.nodes, *abi.files}
+        for abi in image.registry.sets.values()
+    ]
+    known = {d.id for d in image.used if d.kind in TOGETHER}.intersection(set().union(*written))
     # What is read by the first part of its string may be of a kernel that no set describes.
     known -= {choice.layout for choice in image.choices if SEPARATOR in choice.definition}
-    roots = [identifier for identifier in known if used[identifier].kind is Kind.ROOT]
-    if not roots:
+    if not any(
+        definition.kind is Kind.ROOT and definition.id in known for definition in image.used
+    ):
         return
-    for abi in sets:
-        if known <= {abi.root, *abi.entries.values(), *abi.nodes, *abi.files, "reserve-mem-v1"}:
-            return
-    names = ", ".join(sorted(known))
-    context.report("ABI905", "/", f"no released kernel writes this combination: {names}")
+    if not any(known <= {*names, "reserve-mem-v1"} for names in written):
+        text = f"no released kernel writes this combination: {', '.join(sorted(known))}"
+        context.report("ABI905", "/", text)
 
 
 @rule("ABI902")
@@ -60,13 +56,10 @@ def check_empty_map(context: Context) -> None:
     node = context.image.tree.get("memory_map")
     if node is None or node.value != 0 or node.field is None or node.field.null != "allowed":
         return
-    blobs = (r.blob for r in context.image.regions if isinstance(r, FdtRegion) and r.path == "/")
-    blob = next(blobs, None)
-    luo = context.image.entry("LUO")
-    sessions = luo.get("sessions") if luo is not None else None
+    blob = context.image.blob_of("/")
     if blob is not None and blob.off_mem_rsvmap == SEQUENTIAL and context.image.entries:
         text = "is 0, in a root that is only written together with its map"
-    elif sessions is not None and sessions.elements():
+    elif session_nodes(context.image.entry("LUO")):
         text = "is 0, while sessions are serialised"
     else:
         return
@@ -84,7 +77,7 @@ def check_headers(context: Context) -> None:
         if not isinstance(region, FdtRegion):
             continue
         for problem in check(region.blob):
-            context.report("FDT104", region.path, problem.message, region.address + problem.offset)
+            context.report("FDT104", region.path, problem.text, region.address + problem.offset)
         if region.path == "/" and whole_page and region.blob.totalsize > page:
             text = f"totalsize is {region.blob.totalsize}, more than a page of {page} bytes"
             context.report("KHO203", "/", text, region.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.errors import InputError, KhotoolError, UsageError
 from khotool.lab.bridge.making import decode, registry
+from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
     from khotool.discovery.options import OpenOptions

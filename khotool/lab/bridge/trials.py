@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import KhotoolError, UsageError
 from khotool.lab.bridge.making import decode, registry
+from khotool.records import dataclass
 
 if TYPE_CHECKING:
     from khotool.encode.fresh import Built

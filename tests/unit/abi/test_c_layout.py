@@ -185,7 +185,7 @@ def test_whole_structs() -> None:
 )
 def test_problems(text: str, problem: str) -> None:
     """One problem, at line and column of what it is about."""
-    found = [f"{one.line}:{one.column}: {one.message}" for one in read(text).problems]
+    found = [f"{one.line}:{one.column}: {one.text}" for one in read(text).problems]
     assert len(found) >= 1
     assert found[0].startswith(problem), found
 

@@ -194,7 +194,7 @@ BROKEN = {
     "no path": (
         "[khotool.formats]\nx = bad:f\n",
         {"bad/__init__.py": "def f():\n    return [7]"},
-        "returned int, which is no path",
+        "returned int, which is not a path",
     ),
     "missing path": (
         "[khotool.formats]\nx = bad:f\n",
@@ -426,8 +426,8 @@ def f():
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("def f():\n    return 7\n", "returned int, which is no path; not used"),
-        ("def f():\n    return [b'x', None]\n", "returned bytes, which is no path; not used"),
+        ("def f():\n    return 7\n", "returned int, which is not a path; not used"),
+        ("def f():\n    return [b'x', None]\n", "returned bytes, which is not a path; not used"),
         (LOST, "all.zip/: OSError: it is lost; not used"),
     ],
 )

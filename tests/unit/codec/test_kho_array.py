@@ -13,7 +13,8 @@ from khotool.abi.compile import CompiledStruct
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.record import encode_record
 from khotool.abi.registry import load_registry
-from khotool.codec.kho_array import Words, build, extents_of, walk_array
+from khotool.codec.kho_array import Words, build, walk_array
+from khotool.codec.tables import merge_pages
 from khotool.memory.overlay import OverlaySpace
 
 REGISTRY = load_registry()
@@ -108,7 +109,7 @@ def test_what_is_built_is_read(data: st.DataObject) -> None:
     assert len(found.pages) == len({p // page.by_label("entries").count for p in words})
     for address, word in zip(found.address.tolist(), found.word.tolist(), strict=True):
         assert int.from_bytes(space.read(address, 8), page.geometry.byteorder) == word
-    pieces = extents_of(found.address, 8).tolist()
+    pieces = merge_pages(found.address, 8, 8 * len(found.address)).tolist()
     assert [a for start, size in pieces for a in range(start, start + size, 8)] == (
         found.address.tolist()
     )
@@ -126,6 +127,6 @@ def test_what_is_built_is_read(data: st.DataObject) -> None:
 )
 def test_pieces_are_words_one_behind_the_other(address: list[int], pieces: list[list[int]]) -> None:
     """A gap, a step back and a repeated place end a piece."""
-    found = extents_of(np.array(address, np.uint64), 8)
+    found = merge_pages(np.array(address, np.uint64), 8, 8 * len(address))
     assert found.shape == (len(pieces), 2)
     assert found.tolist() == pieces

@@ -73,7 +73,7 @@ def blocks_at_40(**header: int) -> bytes:
 )
 def test_header_fails_where_libfdt_fails(data: bytes, expected: list[tuple[str, int, str]]) -> None:
     """Every test of fdt_check_header holds up to its bound and names its header field."""
-    found = [(problem.code, problem.offset, problem.message) for problem in check(parse(data))]
+    found = [(problem.code, problem.offset, problem.text) for problem in check(parse(data))]
     assert found == [
         (f"libfdt-{error}", offset, f"-FDT_ERR_{error.upper()}: {message}")
         for error, offset, message in expected
@@ -93,5 +93,5 @@ def test_another_magic_has_the_name_of_libfdt() -> None:
     blob = parse(fdt())
     (problem,) = check(replace(blob, data=words(0xD00DFEEE) + blob.data[4:]))
     assert (problem.code, problem.offset) == ("libfdt-badmagic", 0)
-    assert problem.message == "-FDT_ERR_BADMAGIC: magic is 0xd00dfeee"
+    assert problem.text == "-FDT_ERR_BADMAGIC: magic is 0xd00dfeee"
     assert check(replace(blob, data=b"")) == []

@@ -263,9 +263,7 @@ def test_names_that_share_one_long_string_do_not_amplify() -> None:
     assert blob.root is not None
     assert sum(len(item.name) for item in blob.root.properties) <= 256 * count
     assert len(blob.problems) == MAX_REMARKS + 1
-    assert (
-        blob.problems[-1].message == f"{2 * count - 1 - MAX_REMARKS} more problems are not listed"
-    )
+    assert blob.problems[-1].text == f"{2 * count - 1 - MAX_REMARKS} more problems are not listed"
 
 
 @pytest.mark.parametrize(
@@ -287,7 +285,7 @@ def test_names_that_share_one_long_string_do_not_amplify() -> None:
 def test_check_answers_as_libfdt(field: dict[str, int], expected: str) -> None:
     """Each header test of fdt_check_header fails under libfdt's name."""
     found = check(parse(fdt(words(1, 0, 2, 9), b"a\0", **field)))
-    assert expected in [problem.message.split(":")[0] for problem in found]
+    assert expected in [problem.text.split(":")[0] for problem in found]
 
 
 def test_not_an_fdt() -> None:

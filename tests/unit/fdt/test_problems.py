@@ -19,7 +19,7 @@ def places(blob: Blob) -> list[tuple[str, int]]:
 
 
 def messages(data: bytes) -> list[str]:
-    return [problem.message for problem in parse(data).problems]
+    return [problem.text for problem in parse(data).problems]
 
 
 def inside(*tokens: int) -> bytes:
@@ -125,7 +125,7 @@ def test_an_fdt_error_has_its_parts() -> None:
     """The offset and the message can be had without the text of both."""
     with pytest.raises(FdtError, match=r"^offset 0x0: magic 0x00000001 is") as found:
         parse(words(*range(1, 11)))
-    assert (found.value.offset, found.value.message) == (0, "magic 0x00000001 is not 0xd00dfeed")
+    assert (found.value.offset, found.value.reason) == (0, "magic 0x00000001 is not 0xd00dfeed")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_no_more_tokens_than_the_limit() -> None:
     assert parse(data, max_tokens=5).complete
     blob = parse(data, max_tokens=2)
     assert len(own(blob)) == 1
-    assert [problem.message for problem in blob.problems if problem.code == "limit"] == [
+    assert [problem.text for problem in blob.problems if problem.code == "limit"] == [
         "more than 2 tokens"
     ]
 
@@ -212,7 +212,7 @@ def test_long_names_are_cut() -> None:
     blob = parse(node, max_name=2)
     assert places(blob) == [("name-too-long", 64)]
     assert (blob.complete, blob.root is not None) == (False, True)
-    assert [p.message for p in blob.problems] == ["a node name of 3 bytes is cut to 2"]
+    assert [p.text for p in blob.problems] == ["a node name of 3 bytes is cut to 2"]
     item = fdt(words(1, 0, 3, 0, 0, 2, 9), b"abc\0")
     assert parse(item, max_name=3).problems == []
     blob = parse(item, max_name=2)
@@ -285,7 +285,7 @@ def test_a_full_list_of_problems(count: int) -> None:
     remarks = [("property-outside-node", 56 + 12 * i) for i in range(min(count, 1000))]
     more = [f"{count - 1000} more problems are not listed"] if count > 1000 else []
     assert places(blob)[: len(remarks)] == remarks
-    assert [problem.message for problem in blob.problems[len(remarks) :]] == more
+    assert [problem.text for problem in blob.problems[len(remarks) :]] == more
 
 
 @given(st.binary(max_size=120), st.sampled_from(range(4, 40, 4)), st.integers(0, 200))

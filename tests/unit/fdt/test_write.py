@@ -154,7 +154,7 @@ def test_messages_show_the_start_of_a_name() -> None:
         with pytest.raises(FdtError) as found:
             build_read_write(Node("", items=list(items)), [added] if added is not None else [])
         assert found.value.offset == 0
-        return found.value.message
+        return found.value.reason
 
     assert message(Property(long, b"")) == (f"property name '{shown}' has more than 256 bytes")
     assert message(Node(shown + "\u20ac")) == f"name '{shown}' is not latin-1"

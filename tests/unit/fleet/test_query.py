@@ -18,6 +18,7 @@ from khotool.fleet.store import Store
 from khotool.fleet.summary import LISTED, summarise
 from khotool.fleet.tables import TABLES, arrow_schema
 from khotool.render.fleet_html import fleet_html
+from tests.schemas import validate_output
 from tests.unit.fleet.conftest import REAL, Scan, make_images, scan_into
 
 
@@ -137,11 +138,18 @@ def test_commands_answer(store: Store, capsys: pytest.CaptureFixture[str], tmp_p
     sql = "SELECT release, count(*) AS n FROM images WHERE error IS NULL GROUP BY 1 ORDER BY 1"
 
     assert main(["fleet", "query", folder, sql, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    assert validate_output(text) == "fleet"
+    document = json.loads(text)
     assert document["columns"] == ["release", "n"]
     assert document["rows"][0] == {"release": "6.18.15", "n": 1}
     assert main(["fleet", "query", folder, sql, "--csv"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == ["release,n", "6.18.15,1"]
+    for question in QUESTIONS:
+        assert main(["fleet", "ask", folder, question, "--json"]) == 0
+        assert validate_output(capsys.readouterr().out) == "fleet"
+    assert main(["fleet", "compare", folder, folder, "--json"]) == 0
+    assert validate_output(capsys.readouterr().out) == "fleet"
     assert main(["fleet", "ask", folder, "leaks"]) == 0
     assert "unowned_pages" in capsys.readouterr().out
     assert main(["fleet", "ask", folder, "leeks"]) == 2

@@ -135,7 +135,7 @@ def test_blocks_past_the_end_are_counted(bits: bytes, count: int, clipped: int) 
     past = [("out-of-range", 0)] if clipped else []
     assert places(found) == [("unaligned-start", PAGE), *past]
     if clipped:
-        assert found.problems[-1].message == f"{clipped} blocks lie past the last address"
+        assert found.problems[-1].text == f"{clipped} blocks lie past the last address"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_limits_are_exact() -> None:
     for few in (Limits(nodes=301), Limits(bytes=302 * PAGE - 1), Limits(bytes=301 * PAGE)):
         found = walk(memory, first, limits=few)
         assert (places(found), found.complete, found.blocks.pages) == ([("limit", 0)], False, 299)
-        assert found.problems[0].message == "only 299 bitmaps are read"
+        assert found.problems[0].text == "only 299 bitmaps are read"
     for short in (Limits(nodes=1), Limits(bytes=PAGE), Limits(bytes=2 * PAGE - 1)):
         memory.asked.clear()
         found = walk(memory, first, limits=short)
@@ -219,7 +219,7 @@ def test_building_stops_at_the_limit() -> None:
     for nodes in (303, 302, 301, 299, 1):
         with pytest.raises(EncodeError, match=r"more than \d+ bitmaps"):
             store(blocks, "<", PAGE, Limits(nodes=nodes))
-    with pytest.raises(ValueError, match="another page size"):
+    with pytest.raises(ValueError, match="page size of the blocks"):
         bitmap_chunks.build(
             blocks,
             page_shift=14,

@@ -18,7 +18,7 @@ def test_a_log_counts_all_and_keeps_some(count: int) -> None:
     both.add_many("a", count - half, lambda i: (half + i, f"message {half + i}"))
     for log in (single, many, both):
         assert log.counts == ({"a": count} if count else {})
-        shown = [(kept.code, kept.address, kept.message) for kept in log.kept]
+        shown = [(kept.code, kept.address, kept.text) for kept in log.kept]
         assert shown == [("a", i, f"message {i}") for i in range(min(count, 256))]
 
 

@@ -86,7 +86,7 @@ def test_early_16k_trees_lose_the_marker_of_order_zero() -> None:
     found = walk(memory, root, 14, depth=4)
     assert found.blocks == low
     assert [problem.code for problem in found.problems] == ["lost-marker"]
-    assert "300 keys" in found.problems[0].message
+    assert "300 keys" in found.problems[0].text
 
 
 def test_an_empty_map_is_a_root() -> None:

@@ -129,7 +129,7 @@ def test_keys_below_two_are_counted() -> None:
     memory.put(5 * PAGE, {0: 6 * PAGE, 1: 7 * PAGE})
     memory.put(7 * PAGE, {0: 0b11})
     found = walk(memory, PAGE)
-    assert [(p.code, p.address, p.message) for p in found.problems] == [
+    assert [(p.code, p.address, p.text) for p in found.problems] == [
         ("bad-key", 6 * PAGE, f"2 bits of leaf {6 * PAGE:#x} encode no order")
     ]
     assert taken(found.blocks) == [
@@ -152,7 +152,7 @@ def test_keys_end_with_order_zero() -> None:
     memory.put(16 * PAGE, {0: 0b111})
     found = walk(memory, PAGE)
     assert taken(found.blocks) == [((1 << 64) - PAGE, 1, 0)]
-    assert [(p.code, p.address, p.message) for p in found.problems] == [
+    assert [(p.code, p.address, p.text) for p in found.problems] == [
         ("bad-key", 16 * PAGE, f"3 bits of leaf {16 * PAGE:#x} encode no order")
     ]
     memory.put(PAGE, {4: 12 * PAGE})
@@ -166,7 +166,7 @@ def test_a_child_off_by_one_byte() -> None:
     memory.put(PAGE, {5: 2 * PAGE + 1})
     found = walk(memory, PAGE)
     assert (places(found), found.complete) == ([("unaligned-child", PAGE)], False)
-    assert found.problems[0].message.startswith("entry 5 of node 0x1000 is 0x2001,")
+    assert found.problems[0].text.startswith("entry 5 of node 0x1000 is 0x2001,")
 
 
 def test_pages_of_a_tree_are_rows() -> None:
@@ -252,7 +252,7 @@ def test_limits_are_exact() -> None:
         ):
             leaf = found.pages.address[-1] + np.uint64(PAGE)
             assert found.complete is False
-            assert [(p.code, p.address, p.message) for p in found.problems] == [
+            assert [(p.code, p.address, p.text) for p in found.problems] == [
                 ("limit", int(leaf), f"{lacking} nodes are not read")
             ]
             assert found.blocks.pages == (4 - lacking) << 15
@@ -346,7 +346,7 @@ def test_keys_that_lost_their_marker(frame: int, count: int, order: int, kept: b
     found = walk(memory, root, 14, depth=4)
     assert (found.blocks == blocks) is kept
     lost = order == 0 and kept
-    assert [(p.code, p.address, p.message) for p in found.problems if p.code == "lost-marker"] == (
+    assert [(p.code, p.address, p.text) for p in found.problems if p.code == "lost-marker"] == (
         [("lost-marker", root, f"{count} keys of order 0 have lost the bit that says so")]
         if lost or order == 14
         else []
@@ -359,6 +359,6 @@ def test_lost_markers_are_counted_over_the_map() -> None:
     memory, root, _, _ = store(blocks, "<", depth=4)
     found = walk(memory, root, 14, depth=4)
     assert found.blocks == blocks
-    assert [p.message.partition(" ")[0] for p in found.problems] == ["12"]
+    assert [p.text.partition(" ")[0] for p in found.problems] == ["12"]
     memory, root, _, _ = store(Blocks.from_runs([5 << 14], [3], [0], 14), "<")
     assert walk(memory, root, 14).problems == []
