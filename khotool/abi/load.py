@@ -141,6 +141,7 @@ def read_definition(document: Document) -> DefinitionFile:
         allocate=_allocate(top.table("allocate")) if "allocate" in top else {},
         probe=tuple(_condition(table) for table in top.tables("probe")),
         segment=top.boolean("segment"),
+        beside_root=top.boolean("beside_root"),
         ranges=top.text("ranges", ""),
         scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
