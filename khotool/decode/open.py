@@ -220,7 +220,8 @@ def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Cand
         # What boot data names was written by the kernel before this one.
         own = candidate.address not in pointed
         scene = source.scene(source.space.info.osrelease if own else None)
-        return read_root(scene, candidate.blob, candidate.address)
+        tree = read_root(scene, candidate.blob, candidate.address)
+        return replace(tree, stream=source.found.streams.get(candidate.address))
 
     def weigh(item: RootCandidate) -> Weight:
         decoded = decode(item.tree)

@@ -136,11 +136,11 @@ class Lifter:
         """The value of one child, as the codec of its shape lifts it."""
         if node.table is not None:
             return self.rows(node)
-        if node.kind is NodeKind.LIST:
-            return [self.fields(element) for element in node.elements()]
         reference = node.field.points_to if node.field is not None else None
         if reference is not None:
             return codec_of(reference.shape).lift(self, node)
+        if node.kind is NodeKind.LIST:
+            return [self.fields(element) for element in node.elements()]
         return self.fields(node) if node.value is None else node.value
 
     # -- tables --------------------------------------------------------------------------
