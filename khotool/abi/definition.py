@@ -393,6 +393,8 @@ class Behaviour:
             the file without an error.
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
+        stray_region_faults: a region of reserve_mem where there is no memory stops the boot; up to
+            6.19 it is revived there.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
         flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
             blocks or its devices are not as they should be.
@@ -405,6 +407,7 @@ class Behaviour:
     keeps_file_errors: bool = True
     forgets_folio_errors: bool = False
     restores_root: bool = False
+    stray_region_faults: bool = True
     test_is_silent: bool = False
     flb_faults_panic: bool = False
     luo_faults_disable: bool = False

@@ -123,14 +123,13 @@ class Boot:
         ]
         return np.concatenate([np.zeros(0, np.uint64), *pages])[:MOST_STRAYS].astype(np.uint64)
 
-    def is_shared(self, address: int) -> bool:
-        """True if a byte was read for two things."""
-        found = sum(
+    def readers(self, address: int) -> int:
+        """For how many things a byte was read."""
+        return sum(
             start <= address < start + size
             for region in self.image.regions
             for start, size in region.extents()
         )
-        return found > 1
 
     @property
     def something_lost(self) -> bool:
@@ -190,10 +189,16 @@ class Boot:
         """As ``take``, for a few addresses."""
         return self.take(np.array(addresses, np.uint64))
 
-    def beyond(self, address: object) -> bool:
-        """True if a pointer leads where there is no memory, so that following it faults."""
+    def beyond(self, address: object, offset: int = 0) -> bool:
+        """True if a pointer leads where there is no memory, so that following it faults.
+
+        Args:
+            offset: bytes from there to what is read first; at the end of all addresses they
+                begin again.
+        """
         if not isinstance(address, int) or not address:
             return False
+        address = (address + offset) % (1 << 64)
         if self.memory:
             return not any(start <= address < end for start, end in self.memory)
         return address >= self.memory_end
@@ -208,9 +213,9 @@ class Boot:
         beyond = len(blocks) and int(blocks.end.max()) > self.memory_end
         return int(blocks.start[-1]) if beyond else None
 
-    def panics_beyond(self, stage: str, path: str, address: object) -> bool:
+    def panics_beyond(self, stage: str, path: str, address: object, offset: int = 0) -> bool:
         """Record a panic if a pointer leads where there is no memory."""
-        if not self.beyond(address):
+        if not self.beyond(address, offset):
             return False
         why = f"{path} is {address:#x}, where there is no memory"
         self.verdict.add(stage, Outcome.PANIC, why=why)

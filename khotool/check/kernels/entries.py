@@ -17,6 +17,8 @@ from khotool.model.image import Node, Table
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
+TREE_SIZE = 4
+"""Offset of what libfdt reads first of a tree whose magic nobody looks at."""
 MOST_FOLIOS = 64
 """Folios of the test that are looked at for another owner."""
 
@@ -47,7 +49,7 @@ def judge_memblock(boot: Boot) -> None:
         boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
         return
     address = entry.value_of("address")
-    if boot.panics_beyond("memblock", f"{entry.path}/address", address):
+    if boot.panics_beyond("memblock", f"{entry.path}/address", address, TREE_SIZE):
         return
     data = boot.tree_bytes(entry)
     gap = boot.gap(address) if not data else None
@@ -103,12 +105,12 @@ def judge_region(boot: Boot, region: Node) -> Step:
         return step(Outcome.PARTIAL, f"Node '{name}' is incompatible with 'reserve-mem-v1': 1")
     if not isinstance(start, int) or not isinstance(size, int):
         return step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
-    if boot.memory and boot.beyond(start):
-        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
     page = boot.image.geometry.page_size
     if start % page:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
+    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
+        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
     extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
         return step(Outcome.ACCEPT)
@@ -196,7 +198,7 @@ def judge_kho_test(boot: Boot) -> None:
         boot.verdict.add("kho-test", Outcome.PARTIAL, *lines)
         return
     address = entry.value_of("address")
-    if boot.panics_beyond("kho-test", f"{entry.path}/address", address):
+    if boot.panics_beyond("kho-test", f"{entry.path}/address", address, TREE_SIZE):
         return
     if not boot.tree_bytes(entry) and (gap := boot.gap(address)) is not None:
         boot.verdict.not_judged("kho-test", gap, f"the tree at {address:#x} is not in the image")
@@ -279,7 +281,7 @@ def _broken_folios(boot: Boot, folios: Node, table: Table) -> Result:
     used = int(np.argmin(named)) if not bool(named.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
         return "", "folios after the end of the list are not read"
-    if any(boot.is_shared(address) for address in addresses[:used][:MOST_FOLIOS].tolist()):
+    if any(boot.readers(address) for address in addresses[:used][:MOST_FOLIOS].tolist()):
         return NOT_JUDGED, "a folio of the test is something else's, which is freed with it"
     bad = boot.take(addresses[:used])
     if bad is not None:

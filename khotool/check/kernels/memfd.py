@@ -19,6 +19,8 @@ PREFIX = "memfd_luo: "
 """What a line of the handler starts with on the console."""
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
+CHUNK_PAGES = 8
+"""Offset of what is read first of a chunk of a vmalloc area: the pages, after the link."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
 Result = tuple[str, str]
@@ -79,7 +81,7 @@ def _record_result(boot: Boot, data: Node) -> Result | None:
         return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
     if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
         return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
-    if boot.claimed[data.value] > 1 or boot.is_shared(data.value):
+    if boot.claimed[data.value] > 1 or boot.readers(data.value) > 1:
         return (
             NOT_JUDGED,
             "something else has this memory as well, and one of the two has lost its own",
@@ -101,7 +103,7 @@ def page_zero(boot: Boot) -> Result:
 def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
-    if boot.beyond(first):
+    if boot.beyond(first, CHUNK_PAGES):
         return FAULT, f"first is {first:#x}, where there is no memory"
     chunks = [child for child in node.children if child.name == "chunks"]
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
@@ -111,7 +113,7 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     if short is None or short < 0:
         return "EINVAL", ""
     last = chunks[-1].value_of("next") if chunks else None
-    if boot.beyond(last):
+    if boot.beyond(last, CHUNK_PAGES):
         # The next chunk is read before the pages are counted.
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
     return ("EINVAL", "") if short or last or rules & {"REC402", "REC408"} else None
