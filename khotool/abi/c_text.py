@@ -35,7 +35,7 @@ def declarations(
 ) -> Iterator[tuple[PlacedField | None, Field, str]]:
     """Each member, or bit-field of a word, with its declaration.
 
-    The place is None for an array of open length at the end.
+    The place is None for arrays of open length at the end.
     """
     for placed in compiled.fields:
         field = placed.field
@@ -45,8 +45,7 @@ def declarations(
         if not field.parts:
             assert field.type is not None
             yield placed, field, declared(field.type, field.name, _room(placed, page))
-    if compiled.tail is not None:
-        tail = compiled.tail[0]
+    for tail, _ in compiled.tails:
         assert tail.type is not None
         yield None, tail, declared(tail.type, tail.name)
 

@@ -11,7 +11,7 @@ from khotool.errors import DefinitionError
 from khotool.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
 
@@ -82,7 +82,7 @@ class CompiledStruct:
         self.where = where
         self.geometry = geometry
         self.size = geometry.page_size if struct.size == "page" else struct.size
-        self.tail = self._tail(find)
+        self.tails = tuple(self._tails(find))
         self.fields = self._place(find)
         self.end = max((f.offset + f.size for f in self.fields), default=0)
         if not struct.packed:
@@ -92,17 +92,16 @@ class CompiledStruct:
                 where, f"the fields take {self.end} bytes, but the declared size is {self.size}"
             )
 
-    def _tail(
+    def _tails(
         self, find: Callable[[str], CompiledStruct]
-    ) -> tuple[Field, CompiledStruct | None] | None:
-        """The array of open length after the fields, with the struct of its elements.
+    ) -> Iterator[tuple[Field, CompiledStruct | None]]:
+        """Arrays of open length after the fields, one behind the other; structs of their elements.
 
         There is no struct where the elements are bytes.
         """
-        last = self.struct.fields[-1] if self.struct.fields else None
-        if last is None or last.type is None or last.type.kind != "array":
-            return None
-        return last, find(last.type.struct) if last.type.struct else None
+        for field in self.struct.fields:
+            if field.type is not None and field.type.kind == "array":
+                yield field, find(field.type.struct) if field.type.struct else None
 
     def _place(self, find: Callable[[str], CompiledStruct]) -> tuple[PlacedField, ...]:
         placed = []

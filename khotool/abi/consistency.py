@@ -70,8 +70,9 @@ def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
         if field.type is None or field.type.kind != "array":
             continue
         here = (*path, "fields", field.name)
-        if field is not struct.fields[-1]:
-            note(here, "an array of open length comes last")
+        after = struct.fields[struct.fields.index(field) :]
+        if any(other.type is None or other.type.kind != "array" for other in after):
+            note(here, "arrays of open length come last")
         elif all(other.counts != field.label for other in struct.fields):
             note(here, "no field counts this array")
     for key, names in (

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     FILE = "file"
     FLB = "flb"
     STRUCTURE = "structure"
+    STATE = "state"
     BOOT = "boot"
 
 
@@ -40,6 +41,9 @@ class Shape(StrEnum):
     KHO_ARRAY = "kho-array"
     ELEMENT = "element"
     FILE = "file"
+    STATE = "state"
+    INSIDE = "inside"
+    PAGE_TREE = "page-tree"
 
 
 RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE))
@@ -60,9 +64,10 @@ class Reference:
 
     Args:
         shape: how the target is laid out. ``opaque`` is a preserved block whose contents are not
-            described, ``element`` a record of a list elsewhere, ``file`` another file of the same
-            session, named by its token.
-        of: struct of each record of the target; of a page table, of its entries.
+            described, ``element`` a record elsewhere, ``file`` another file of the same session,
+            named by its token, ``inside`` an address in payload that something else leads to.
+        of: struct of each record of the target; of a page table, of its entries; of a ``state``,
+            the name that its definitions match.
         header: struct in front of an array, or of each block of a list (fields labelled ``next``
             and ``count``) where it is not the kernel's own.
         count: label of the field that counts the records: of the header, else a sibling.
@@ -79,6 +84,7 @@ class Reference:
             has no tables below it.
         levels: that level, where it is fixed.
         inline: the values of the target, a tree or a record, are siblings of the pointer.
+        shared: several pointers may lead to the same record.
     """
 
     shape: Shape
@@ -95,6 +101,7 @@ class Reference:
     levels: int = 0
     pgcnt: str = ""
     inline: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,6 +364,7 @@ def _reference(table: Table) -> Reference:
         levels=table.integer("levels", 0),
         pgcnt=table.text("pgcnt", ""),
         inline=table.boolean("inline"),
+        shared=table.boolean("shared"),
     )
 
 

@@ -74,8 +74,8 @@ def _structs(definition: Definition, registry: Registry, field: Field) -> Iterat
     """The structs that a field names exist."""
     reference = field.points_to
     named = [field.type.struct] if field.type is not None else []
-    if reference is not None and reference.shape is not Shape.ELEMENT:
-        # An element's record is in a list elsewhere, possibly of a different definition.
+    if reference is not None and reference.shape not in (Shape.ELEMENT, Shape.STATE):
+        # An element's record is elsewhere, possibly of a different definition.
         named += [reference.of, reference.header]
     if field.holds is not None:
         named.append(field.holds.of)
@@ -106,6 +106,10 @@ def _target(registry: Registry, reference: Reference) -> Iterator[str]:
         yield f"points_to names the format {reference.format!r}, which is not defined"
     if shape is Shape.ELEMENT and not any(reference.of in d.structs for d in registry):
         yield f"points_to names {reference.of!r}, which is not a struct of any definition"
+    if shape is Shape.STATE and not registry.handlers(shape, reference.of):
+        yield f"points_to names {reference.of!r}, which no definition of a state matches"
+    if reference.shared and (shape is not Shape.RECORD or reference.inline):
+        yield "shared is for pointers to a record that is not inline"
     if reference.inline and shape not in INLINE_SHAPES:
         yield "inline is for pointers to a tree or to a record"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Condition, Definition
-from khotool.abi.record import decode_record
+from khotool.abi.record import decode_record, decode_records
 from khotool.codec.base import Pointer, codec_for
 from khotool.codec.lists import Glance, ListCodec
 from khotool.codec.preserved_map import map_has_root
@@ -138,7 +138,7 @@ def _field_holds(
     compiled = scene.content(definition)
     if len(data) < compiled.size:
         return False
-    record = decode_record(compiled, data)
+    record = _with_first(compiled, decode_record(compiled, data), data)
     inside: frozenset[int] = frozenset()
     if condition.inside:
         inside = frozenset(_glance(scene, definition, compiled, record, condition.inside).pages)
@@ -151,6 +151,16 @@ def _field_holds(
         # Where a list is empty, none of its records has the value that would tell.
         return False
     return all(_row(scene, condition, row, inside) for row in rows)
+
+
+def _with_first(
+    compiled: CompiledStruct, record: dict[str, Any], data: memoryview | bytes
+) -> dict[str, Any]:
+    """The record with the first row of the array of open length after its fields."""
+    for field, element in compiled.tails[:1]:
+        if element is not None and len(data) >= compiled.size + element.size:
+            record[field.label] = decode_records(element, data[compiled.size :], 1)
+    return record
 
 
 def _arrays_end(

@@ -59,6 +59,10 @@ class Lifter(Protocol):
         """Page order, uint64 (n,), of the preserved block that starts at each address, else 0."""
         ...
 
+    def radix(self, address: int) -> Blocks:
+        """What a radix tree at a physical address holds."""
+        ...
+
     def link(self, struct: str, address: int) -> Link | int:
         """The record of a list that an address names; the address itself where it names none."""
         ...

@@ -1,4 +1,4 @@
-"""A record of a list elsewhere in the handover."""
+"""A record elsewhere in the handover: of a list, or of a pointer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from khotool.abi.definition import Definition, Field, Shape
 from khotool.codec.base import Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.record import link_or_number
 from khotool.handover.values import Array, Link, Rows
 from khotool.model.node import Node, NodeKind, Table
 from khotool.structured import Table as Written
-from khotool.structured import Value
 
 Places = dict[str, dict[int, Node]]
-"""Records of lists by the name of their struct, then by physical address."""
+"""Records by the name of their struct, then by physical address."""
 
 
 @register(Shape.ELEMENT)
 class ElementCodec(Codec):
-    """A record of a list elsewhere, by its address; what it names may be read only later."""
+    """A record elsewhere, by its address; what it names may be read only later."""
 
     def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """Left until everything has been read."""
@@ -33,7 +33,7 @@ class ElementCodec(Codec):
         walk.recorder.defer(self.shape, node)
 
     def resolve(self, walk: Walk, nodes: list[Node]) -> None:
-        """Every address is that of a record in a list of its struct."""
+        """Every address is that of a record of its struct."""
         places = element_places(walk.recorder.tree)
         for node in nodes:
             if node.table is not None:
@@ -80,11 +80,16 @@ class ElementCodec(Codec):
 
 
 def element_places(tree: Node) -> Places:
-    """Elements of all lists of records, by struct and address."""
+    """Elements of all lists of records, and records that pointers lead to, by struct and address.
+
+    A pointer that shares its record with an earlier one does not count.
+    """
     found: Places = {}
     for node in tree.walk():
         if node.key is not None and not node.name and node.kind is NodeKind.RECORD and node.span:
             found.setdefault(node.struct, {})[node.span.address] = node
+        elif node.struct and node.target is not None and node.target.address == node.value:
+            found.setdefault(node.struct, {}).setdefault(node.target.address, node)
     return found
 
 
@@ -93,7 +98,7 @@ def _resolve(walk: Walk, node: Node, known: Mapping[int, Node]) -> None:
     target = known.get(int(node.value))
     if target is not None:
         node.reference = target.path
-        node.target = target.span
+        node.target = target.span if target.key is not None else target.target
         return
     text = _no_element(int(node.value), reference_of(node.field).of, known)
     walk.recorder.report("MEM319", node, text, node.value)
@@ -104,9 +109,10 @@ def _no_element(address: int, struct: str, known: Mapping[int, Node]) -> str:
     order = sorted(known)
     row = bisect_right(order, address) - 1
     near = known[order[row]] if row >= 0 else None
-    if near is not None and near.span is not None and address < near.span.end:
+    span = None if near is None else near.span if near.key is not None else near.target
+    if near is not None and span is not None and address < span.end:
         return f"{address:#x} is inside {near.path}, not its start"
-    return f"{address:#x} is not the address of any {struct} in a list"
+    return f"{address:#x} is not the address of any {struct}"
 
 
 def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> None:
@@ -127,10 +133,3 @@ def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> No
             where = f"{len(wrong)} rows, the first [{row}]: {text}"
             place = table.span(row).address
             walk.recorder.report("MEM319", node, where, place, rows=len(wrong), row=row)
-
-
-def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
-    """The path of a record, or its address."""
-    if isinstance(given.raw, str) and given.raw.startswith("/"):
-        return Link(given.raw)
-    return reader.number(field, given)

@@ -14,7 +14,7 @@ from khotool.codec.fdt_nodes import entry_format, forced_entry, read_node, unkno
 from khotool.codec.fields import record
 from khotool.codec.properties import raw_tree
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC, Scene
-from khotool.codec.tables import tail
+from khotool.codec.tables import tails
 from khotool.codec.tree import read_fdt
 from khotool.model.names import text_property
 from khotool.model.node import Node, NodeKind, Span
@@ -118,8 +118,7 @@ def _record(
         recorder.claim(node.path, address, compiled.size)
     recorder.use(definition)
     values = record(walk, node, compiled, data, address, definition)
-    if compiled.tail is not None:
-        tail(walk, node, compiled, definition, values)
+    tails(walk, node, compiled, definition, values)
 
 
 def _by_bytes(walk: Walk, node: Node, data: memoryview, size: int | None) -> Definition | None:

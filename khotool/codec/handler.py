@@ -12,7 +12,7 @@ from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.choose import by_first_part, choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
-from khotool.codec.record import record_at
+from khotool.codec.record import place_record, record_at
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
 from khotool.codec.tree import tree_at
 from khotool.errors import EncodeError
@@ -97,7 +97,7 @@ class HandlerCodec(Codec):
             return builder.place(builder.tree(own, value.values, path), path)
         if own is None or own.content not in own.structs:
             raise EncodeError(path, f"no definition says how {kind} {name!r} is written")
-        return builder.place(builder.record(own, own.content, value.values, path), path)
+        return place_record(builder, own, own.content, value.values, path)
 
 
 def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> Definition | None:

@@ -33,7 +33,7 @@ from khotool.model.region import MapRegion
 from khotool.pages.blocks import Blocks
 from khotool.structured import Table as Written
 
-LIMITS = Limits(nodes=1 << 40)
+MAP_LIMITS = Limits(nodes=1 << 40)
 
 MAP_OWNER = "/memory_map"
 GONE = Absent(Reason.NOT_CAPTURED, "the preserved-page map is not in this capture")
@@ -265,7 +265,7 @@ def _radix(builder: Builder, pointer: Pointer) -> int:
         byteorder=geometry.prefix,
         allocate=lambda count: builder.take_pages(count, pointer.path),
         depth=radix_depth(pointer.definition, _layout(builder, pointer), geometry),
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, page in zip(places.tolist(), contents, strict=True):
         builder.write(place, memoryview(page))
@@ -291,7 +291,7 @@ def _chunks(builder: Builder, pointer: Pointer) -> int:
         element=builder.registry.compile(definition, CHUNK_ELEMENT, geometry).dtype,
         allocate_pages=lambda count: builder.take_pages(count, path),
         allocate_bitmaps=bitmaps,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, data in writes:
         builder.write(place, data)
@@ -310,7 +310,7 @@ def _trees(builder: Builder, pointer: Pointer) -> int | Rows:
         orders=order_count(definition, layout, geometry),
         allocate=lambda count: builder.take_pages(count, pointer.path),
         table=not listed,
-        limits=LIMITS,
+        limits=MAP_LIMITS,
     )
     for place, page in writes:
         builder.write(place, page.tobytes())

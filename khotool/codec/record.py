@@ -13,25 +13,33 @@ from khotool.absent import Absent
 from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
-from khotool.codec.tables import tail
+from khotool.codec.tables import tails
 from khotool.handover.labels import target_labels
+from khotool.handover.values import Link
 from khotool.model.node import Node, Span
 from khotool.structured import Table as Written
+from khotool.structured import Value
 
 
 class SingleCodec(Codec):
     """A shape that leads to one record or tree, in a preserved block of its own."""
 
     def lift(self, lifter: Lifter, node: Node) -> Any:
-        """The fields of the target; the number where it leads nowhere."""
+        """The fields of the target; its path if it is shared; the number if it is nowhere."""
+        if node.reference:
+            return Link(node.reference)
         return node.value if node.target is None else lifter.fields(node)
 
     def build(self, builder: Builder, pointer: Pointer) -> int:
         """The target in a preserved block of its own."""
         values, path = target_values(builder, pointer)
+        if isinstance(values, Link):
+            return builder.places.record(values, path)
         if not isinstance(values, Mapping):
             return fit_int(values or 0, WORD, False, path)
-        return builder.place(self.packed(builder, pointer, values, path), path)
+        address = builder.place(self.packed(builder, pointer, values, path), path)
+        builder.places.keep(path, address)
+        return address
 
     @abstractmethod
     def packed(
@@ -47,11 +55,18 @@ class RecordCodec(SingleCodec):
     def walk(self, walk: Walk, node: Node, pointer: Pointer) -> None:
         """The fields of the record, below its pointer or among its siblings."""
         compiled = walk.scene.struct(pointer.definition, pointer.reference.of)
+        if pointer.reference.shared:
+            first = walk.recorder.first_of(pointer.reference.of, node)
+            if first is not node:
+                node.reference, node.target = first.path, first.target
+                return
         record_at(walk, node, compiled, pointer.definition, holder_of(node, pointer.reference))
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
-        """The fields of the record."""
+        """The fields of the record; of a shared one also its path."""
         reference = reference_of(field)
+        if reference.shared and isinstance(table[field.label].raw, str):
+            return link_or_number(reader, field, table[field.label])
         return reader.record(definition, reference.of, written_target(field, table))
 
     def packed(
@@ -83,14 +98,39 @@ def record_at(
     node.target = Span(address, compiled.size)
     walk.claim(node, address, compiled.size)
     node.format = definition.id
+    use_structures(walk, compiled, definition)
     values = record(walk, holder or node, compiled, data, address, definition)
-    if compiled.tail is not None:
-        tail(walk, node, compiled, definition, values)
+    tails(walk, node, compiled, definition, values)
+
+
+def use_structures(walk: Walk, compiled: CompiledStruct, definition: Definition) -> None:
+    """Note the definitions of the structs that a record consists of."""
+    structs = [compiled.struct.name]
+    structs += [placed.nested.struct.name for placed in compiled.fields if placed.nested]
+    structs += [element.struct.name for _, element in compiled.tails if element is not None]
+    for name in structs:
+        walk.recorder.use(walk.scene.owner_of_struct(definition, name))
 
 
 def written_target(field: Field, table: Written) -> Written:
     """What somebody wrote for the target of a pointer; of an inline one, beside it."""
     return table if reference_of(field).inline else table[field.label].table()
+
+
+def place_record(
+    builder: Builder, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+) -> int:
+    """A record in a preserved block of its own; its address, which links to it may ask for."""
+    address = builder.place(builder.record(definition, struct, values, path), path)
+    builder.places.keep(path, address)
+    return address
+
+
+def link_or_number(reader: Reader, field: Field, given: Value) -> Link | int:
+    """The path of a record, or its address."""
+    if isinstance(given.raw, str) and given.raw.startswith("/"):
+        return Link(given.raw)
+    return reader.number(field, given)
 
 
 def target_values(builder: Builder, pointer: Pointer) -> tuple[Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Recorder:
 
     Args:
         deferred: nodes whose values name something that may be read only later, by shape.
+        watch: called with every node that is charged, and the nodes so far.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -50,7 +52,9 @@ class Recorder:
     choices: dict[tuple[str, str], Choice] = field(default_factory=dict)
     deferred: dict[Shape, list[Node]] = field(default_factory=dict)
     entry_names: set[str] = field(default_factory=set)
+    watch: Callable[[Node, int], None] | None = None
     budget: Budget = field(init=False)
+    _shared: dict[tuple[str, int], Node] = field(default_factory=dict)
     _excused: set[tuple[str, int]] = field(default_factory=set)
     _keys: dict[int, dict[str, int]] = field(default_factory=dict)
 
@@ -155,6 +159,8 @@ class Recorder:
 
     def spend(self, node: Node, count: int = 1, size: int = 0) -> bool:
         """Charge the budget; False, and one finding, once it is used up."""
+        if self.watch is not None:
+            self.watch(node, self.budget.nodes)
         before = self.budget.nodes <= self.limits.nodes and self.budget.bytes <= self.limits.bytes
         if self.budget.spend(count, size):
             return True
@@ -182,6 +188,10 @@ class Recorder:
         nodes = self.deferred.setdefault(shape, [])
         if not nodes or nodes[-1] is not node:
             nodes.append(node)
+
+    def first_of(self, struct: str, node: Node) -> Node:
+        """The first pointer to the record of a struct that ``node`` leads to."""
+        return self._shared.setdefault((struct, int(node.value)), node)
 
     # -- nodes ---------------------------------------------------------------------------
 

@@ -105,22 +105,23 @@ def not_captured(node: Node, count: int) -> None:
 # -- arrays of open length -------------------------------------------------------------------
 
 
-def tail(
+def tails(
     walk: Walk, node: Node, compiled: CompiledStruct, definition: Definition, values: dict[str, Any]
 ) -> None:
-    """The array of open length after the fields of the record that ``node`` leads to."""
-    assert compiled.tail is not None
+    """The arrays of open length after the fields of the record that ``node`` leads to."""
     assert node.target is not None
-    field, element = compiled.tail
-    counter = next(f for f in compiled.struct.fields if f.counts == field.label)
-    # The counter of bytes may be signed; a negative count is taken for 0.
-    count = max(0, int(values[counter.label]))
     start = node.target.address + compiled.size
-    if element is None:
-        tail_bytes(walk, node, field, definition, start, count)
-    else:
-        table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
-        tail_records(walk, table, element, start, count, counter.label)
+    for field, element in compiled.tails:
+        counter = next(f for f in compiled.struct.fields if f.counts == field.label)
+        # The counter of bytes may be signed; fewer than none is none.
+        count = max(0, int(values[counter.label]))
+        if element is None:
+            tail_bytes(walk, node, field, definition, start, count)
+            start += count
+        else:
+            table = node.add(Node(field.label, NodeKind.TABLE, field=field, format=definition.id))
+            tail_records(walk, table, element, start, count, counter.label)
+            start += count * element.size
 
 
 def tail_records(

@@ -22,6 +22,7 @@ from khotool.records import dataclass, replace
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition
     from khotool.codec.scene import Scene
+    from khotool.discovery.options import Watch
     from khotool.discovery.root_tree import RootTree
     from khotool.findings import Finding
     from khotool.maps.preserved import PreservedMap
@@ -80,9 +81,10 @@ class Phased:
     booted: bool = False
 
 
-def decode_root(root: RootTree) -> Decoded:
+def decode_root(root: RootTree, watch: Watch | None = None) -> Decoded:
     """Decode a root that is in memory, and all that hangs from it."""
     walk = Walk.over(root.scene)
+    walk.recorder.watch = watch
     own_tree(walk, walk.recorder.tree, root.address, root.blob)
     walk_root(walk, root)
     return decoded_of(walk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 
 from khotool.abi.geometry import Geometry
@@ -16,7 +16,7 @@ from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
 from khotool.discovery.bootdata import BootPointer, cache_differs
 from khotool.discovery.geometry import probe_geometry
-from khotool.discovery.options import OpenOptions, Progress
+from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.discovery.root_tree import RootTree, read_root
 from khotool.discovery.roots import RootCandidate, Weight, candidates, select
 from khotool.discovery.scan import Candidate, Scan, read_scratch, scan
@@ -36,7 +36,10 @@ from khotool.view.luo import Luo
 
 
 def open_image(
-    path: str | PathLike[str], options: OpenOptions | None = None, progress: Progress | None = None
+    path: str | PathLike[str],
+    options: OpenOptions | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Image:
     """Open a capture of any kind and decode the handover in it.
 
@@ -59,7 +62,7 @@ def open_image(
         return open_debugfs(source, registry, options)
     if isinstance(source, BareFdt):
         return open_blob(source, registry, options)
-    return open_memory(source, registry, options, progress)
+    return open_memory(source, registry, options, progress, watch)
 
 
 def load_definitions(options: OpenOptions) -> Registry:
@@ -81,7 +84,11 @@ def load_definitions(options: OpenOptions) -> Registry:
 
 
 def open_memory(
-    space: AddressSpace, registry: Registry, options: OpenOptions, progress: Progress | None = None
+    space: AddressSpace,
+    registry: Registry,
+    options: OpenOptions,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Image:
     """Decode the handover in captured memory.
 
@@ -95,7 +102,7 @@ def open_memory(
             progress("Looking for the KHO root", done, total)
 
     found = scan(space, registry, byteorder, options.limits, scanning)
-    return decode_found(space, registry, options, found)
+    return decode_found(space, registry, options, found, watch=watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,7 @@ def decode_found(
     found: Scan,
     *,
     search: bool = True,
+    watch: Watch | None = None,
 ) -> Image:
     """Decode the handover whose root is one of those that were found.
 
@@ -165,7 +173,7 @@ def decode_found(
     """
     seen = SeenSpace(space)
     source = source_of(seen, registry, options, found)
-    decode = cache(decode_root)
+    decode = cache(partial(decode_root, watch=watch))
     candidates = candidates_of(source, decode)
     chosen = candidates.chosen
     decoded = decode(chosen.tree)

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from khotool.abi.geometry import ByteOrder
 from khotool.limits import Limits
+from khotool.model.node import Node
 from khotool.records import dataclass, field
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much is done, and how much there is in all."""
+
+Watch = Callable[[Node, int], None]
+"""Called while decoding with a node that was reached, and the nodes so far; may raise to stop."""
 
 
 @dataclass(slots=True)

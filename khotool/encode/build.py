@@ -172,10 +172,9 @@ class Builder:
         numbers = self.resolve(definition, fields, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
         tail = b""
-        if compiled.tail is not None:
-            field, element = compiled.tail
+        for field, element in compiled.tails:
             known.add(field.label)
-            tail = self._tail(element, values.get(field.label), f"{path}/{field.label}")
+            tail += self._tail(element, values.get(field.label), f"{path}/{field.label}")
         for label in values:
             if label not in known:
                 why = f"{definition.id} has no such field"
@@ -219,8 +218,24 @@ class Builder:
                 pointer = Pointer(definition, field, values, here)
                 numbers[field.label] = codec.build(self, pointer)
             else:
-                numbers[field.label] = plain_value(field, values.get(field.label))
+                value = plain_value(field, values.get(field.label))
+                numbers[field.label] = self._embedded(definition, field, value, here)
         return numbers
+
+    def _embedded(self, definition: Definition, field: Field, value: Any, path: str) -> Any:
+        """The value of an embedded struct, or of several, as they are stored; others as given."""
+        if field.type is None or not field.type.struct:
+            return value
+        owner = self.registry.owner_of_struct(definition, field.type.struct)
+        fields = list(leaf_fields(owner.structs[field.type.struct].fields))
+        if isinstance(value, Mapping):
+            return {**value, **self.resolve(owner, fields, value, path)}
+        if isinstance(value, list):
+            return [
+                {**item, **self.resolve(owner, fields, item, f"{path}[{index}]")}
+                for index, item in enumerate(value)
+            ]
+        return value
 
     def _sized_array(
         self,

@@ -26,8 +26,11 @@ from khotool.handover.values import (
     Payload,
     Rows,
 )
+from khotool.limits import Limits
+from khotool.maps import radix
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node, NodeKind, Span
+from khotool.pages.blocks import Blocks
 
 PLACES = ("address", "size")
 """Properties of an entry that only say where its blob is."""
@@ -121,7 +124,7 @@ class Lifter:
         for child in node.children:
             if child.field is None and child.name == "name":
                 values["name"] = child.value
-            elif child.name == "target" and isinstance(child.value, Absent):
+            elif is_missing(child):
                 self.lose(node.path, child.value.detail or str(child.value.reason))
             elif is_value(child, derived):
                 if isinstance(child.value, Absent):
@@ -169,6 +172,18 @@ class Lifter:
         known = self._elements.get(struct, {})
         return Link(known[address].path) if address in known else address
 
+    def radix(self, address: int) -> Blocks:
+        """What a radix tree at a physical address holds."""
+        geometry, space = self.geometry, self.image.space
+        found = radix.walk(
+            lambda pages: space.gather(pages, geometry.page_size),
+            address,
+            page_shift=geometry.page_shift,
+            byteorder=geometry.prefix,
+            limits=Limits(),
+        )
+        return found.blocks
+
     # -- payload -------------------------------------------------------------------------
 
     def orders(self, addresses: Array) -> Array:
@@ -198,6 +213,11 @@ class Lifter:
         return copy
 
 
+def is_missing(child: Node) -> bool:
+    """True for a child that says why what a pointer leads to is not there."""
+    return child.field is None and child.name == "target" and isinstance(child.value, Absent)
+
+
 def is_value(child: Node, derived: set[str]) -> bool:
     """True for a child that says something of its own.
 
@@ -205,7 +225,9 @@ def is_value(child: Node, derived: set[str]) -> bool:
         derived: labels of fields whose numbers follow from an array.
     """
     field = child.field
-    if child.kind is NodeKind.RAW or child.name in ("header", "target") or child.key is not None:
+    if child.kind is NodeKind.RAW or child.key is not None:
+        return False
+    if field is None and child.name in ("header", "target"):
         return False
     if field is None:
         return child.kind is not NodeKind.VALUE

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from os import PathLike
 
 import numpy as np
 
+from khotool.decode.phase import phase_lines
 from khotool.encode.fresh import Built
+from khotool.errors import EncodeError
 from khotool.handover.values import Buffer
 from khotool.memory.writer import write_elf
+from khotool.model.image import UNPLACED, Image
+
+PIECE = 16 << 20
+ZEROS = memoryview(bytes(PIECE))
+MOST = 4 << 30
+"""Bytes of a compressed dump that are unpacked in memory."""
 
 
 def write_image(path: str | PathLike[str], built: Built) -> None:
@@ -26,6 +34,43 @@ def write_image(path: str | PathLike[str], built: Built) -> None:
         machine=built.machine or "x86_64",
         vmcoreinfo=built.vmcoreinfo,
     )
+
+
+def write_memory(path: str | PathLike[str], image: Image) -> None:
+    """Write all memory of an image as an ELF64 core; holes stay holes.
+
+    Raises:
+        EncodeError: the image holds more than ``MOST`` bytes that are not bytes of a file.
+        KhotoolError: the file cannot be written.
+    """
+    write_elf(
+        path,
+        list(_captured(image)),
+        endian=image.info.endian or image.geometry.byteorder,
+        machine=image.info.machine,
+        vmcoreinfo=image.info.vmcoreinfo | phase_lines(image),
+    )
+
+
+def _captured(image: Image) -> Iterator[tuple[int, Buffer]]:
+    unpacked = 0
+    for start, end in image.space.extents().tolist():
+        if start >= UNPLACED:
+            continue
+        for low in range(start, end, PIECE):
+            high = min(low + PIECE, end)
+            pieces = image.space.known(low, high - low)
+            for number, (address, view, state) in enumerate(pieces):
+                stop = pieces[number + 1][0] if number + 1 < len(pieces) else high
+                if state == "zero":
+                    yield address, ZEROS[: stop - address]
+                elif view is not None:
+                    unpacked += len(view) if image.info.container == "kdump" else 0
+                    if unpacked > MOST:
+                        raise EncodeError(
+                            image.info.path, "too large when unpacked; khotool pack it first"
+                        )
+                    yield address, view
 
 
 def page_segments(writes: Iterable[tuple[int, Buffer]], page: int) -> list[tuple[int, Buffer]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from khotool.errors import EncodeError
-from khotool.handover.values import Array, Handle, Handover, Link, PageTables, Rows
+from khotool.handover.values import Array, Handle, Handover, Link, Moved, PageTables, Rows
 from khotool.records import dataclass, field
 
 
@@ -23,7 +23,7 @@ class Places:
     Args:
         kept: something refers to a place, so that places are kept.
         known: places of the layout before; None in the first.
-        records: physical address of each record of a list, by its path.
+        records: physical address of each record of a list, or of a pointer, by its path.
         tables: physical addresses and bytes, uint64 (n,), of what each table's rows point to.
     """
 
@@ -45,7 +45,12 @@ class Places:
         try:
             return self.known.records[link.path]
         except KeyError:
-            raise EncodeError(path, f"{link.path!r} is not a record of a list") from None
+            raise EncodeError(path, f"{link.path!r} is not a record") from None
+
+    def keep(self, path: str, address: int) -> None:
+        """Note the physical address of the record of a pointer."""
+        if self.kept:
+            self.records[path] = address
 
     def table(self, name: str, path: str) -> tuple[Array, Array]:
         """Addresses and bytes, uint64 (n,), of the memory of a table's rows; empty at first.
@@ -111,7 +116,9 @@ def has_references(handover: Handover) -> bool:
     stack: list[object] = [entry.values for entry in handover.entries]
     while stack:
         value = stack.pop()
-        if isinstance(value, Link | PageTables) or (isinstance(value, Rows) and value.links):
+        if isinstance(value, Link | Moved | PageTables):
+            return True
+        if isinstance(value, Rows) and value.links:
             return True
         if isinstance(value, Handle):
             stack.append(value.values)

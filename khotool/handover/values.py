@@ -36,6 +36,19 @@ class Payload:
     old: Array | None = None
 
 
+@dataclass(slots=True, eq=False)
+class PageTree:
+    """A radix tree of pages.
+
+    Args:
+        payload: the pages, block by block.
+        frames: its keys are page frame numbers; else they have a page order too.
+    """
+
+    payload: Payload
+    frames: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block of payload of a table's row: its bytes, and what it holds."""
@@ -46,9 +59,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A record of a list, by the path it has in the model."""
+    """A record, by the path it has in the model."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A physical address in the image that a handover is lifted from; it moves with its memory."""
+
+    address: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class FieldReader:
 
     def handle(self, reference: Reference, beside: Table, given: Value) -> Any:
         """What the handle of a file or an FLB leads to; ``beside`` has its name."""
-        name = beside.raw.get(reference.by, "")
+        name = beside.raw.get(reference.by, "") if reference.by else reference.of
         definition = self.handler(reference.kind, name, beside)
         if definition is None:
             given.mistake(f"no definition of {name!r:.60}")

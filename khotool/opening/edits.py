@@ -57,7 +57,7 @@ def apply_edits(built: Built, document: dict[str, Any], registry: Registry) -> B
         where = key_text(found.path)
         node = _editable(image, found, where)
         assert node.span is not None
-        data, wanted[found.path] = _stored(image, node, found.given, where)
+        data, wanted[found.path] = stored_bytes(image, node, found.given, where)
         place = (node.span.address, node.span.size)
         other = writes.setdefault(place, (data, where))
         if other[0] != data:
@@ -147,8 +147,15 @@ def _below(node: Node, step: str | int) -> Node | None:
     return node.get("data" if step == "payload" else step)
 
 
-def _stored(image: Image, node: Node, given: Any, where: str) -> tuple[bytes, Any]:
-    """The bytes that hold an edited value, and the value as dump writes it."""
+def stored_bytes(image: Image, node: Node, given: Any, where: str) -> tuple[bytes, Any]:
+    """The bytes that hold an edited value, and the value as dump writes it.
+
+    Args:
+        given: number, text that a person may write for one, text, or bytes as hexadecimal digits.
+
+    Raises:
+        EncodeError: the value does not fit its place; names ``where``.
+    """
     assert node.span is not None
     if isinstance(node.value, str) and isinstance(given, str):
         return text_bytes(node, given, where), given

@@ -6,13 +6,16 @@ import os
 from os import PathLike
 
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions, Progress
+from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.model.image import Image
 from khotool.opening.recognise import looks_like_model
 
 
 def load_image(
-    path: str | PathLike[str], options: OpenOptions | None = None, progress: Progress | None = None
+    path: str | PathLike[str],
+    options: OpenOptions | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Image:
     """Decode a capture, or build a model in memory and decode that.
 
@@ -21,7 +24,7 @@ def load_image(
     """
     raw = options is not None and options.base is not None
     if raw or not os.path.isfile(path) or not looks_like_model(os.fspath(path)):
-        return open_image(path, options, progress)
+        return open_image(path, options, progress, watch)
     # Captures, which are nearly everything that is opened, need none of the encoder.
     from khotool.abi.registry import load_registry
     from khotool.encode.reopen import image_of

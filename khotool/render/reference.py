@@ -22,6 +22,7 @@ KINDS = {
     Kind.FILE: "state of a preserved file, read by its handler",
     Kind.FLB: "a file-lifecycle-bound object",
     Kind.STRUCTURE: "a structure inside other formats",
+    Kind.STATE: "state whose layout only its bytes tell",
     Kind.BOOT: "how the next kernel finds the handover",
 }
 

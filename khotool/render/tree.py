@@ -201,7 +201,20 @@ def _has_line(image: Image, node: Node, child: Node, options: TreeOptions) -> bo
         return options.verbose or not _housekeeping(node, child)
     if _folded(node, options) and child.field is not None:
         return False
+    if _unused(child) and not options.verbose:
+        return False
     return _own_line(child) and _shown(image, node, child)
+
+
+def _unused(node: Node) -> bool:
+    """True for reserved bytes or numbers that are 0, as they should be."""
+    value = node.value
+    return (
+        node.field is not None
+        and node.field.reserved
+        and isinstance(value, (bytes, list))
+        and not any(value)
+    )
 
 
 def _rows(node: Node, most: int) -> list[Node | str]:

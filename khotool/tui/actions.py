@@ -13,14 +13,15 @@ from khotool.tui import work
 from khotool.tui.byte_facts import ARROWS
 from khotool.tui.commands import flags_of
 from khotool.tui.describe import page_line, value_line
+from khotool.tui.editing import guarded
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
 from khotool.tui.goto import Candidate
 from khotool.tui.help import help_lines
-from khotool.tui.links import links_of
+from khotool.tui.links import link_to, links_of
 from khotool.tui.memory_view import address_text
 from khotool.tui.screens.dialogs import Lookup, Picker, Prompt, Reader
 from khotool.tui.screens.open import OpenDialog
-from khotool.tui.session import Session
+from khotool.tui.session import Cursor, Session
 from khotool.tui.shell import Shell
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.work import Cancelled, Source, Stop
@@ -33,6 +34,7 @@ OPTIONS_HINT = (
 )
 DEBOUNCE = 0.04
 """Seconds that goto waits for the next character before it searches."""
+HELP_WIDTH = 132
 STEPS = (20, 200, 2000)
 """Numbers of hits at which a running search shows what it has."""
 LISTED = 500
@@ -174,20 +176,32 @@ def open_filter(shell: Shell) -> None:
     shell.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
 
 
-def open_links(shell: Shell) -> None:
-    """What points here, where this points, its owner, its bit in the map: go to one of them."""
+def open_links(shell: Shell, cursor: Cursor | None) -> None:
+    """What points to a place, where it points, its owner, its bit in the map: go to one of them.
+
+    Args:
+        cursor: the place; None for nothing.
+    """
     session = shell.session
-    if session is None:
+    if session is None or cursor is None:
         return
-    links = links_of(session)
+    itself = [] if shell.current_mode == "explore" else [link_to(cursor)]
+    links = [*itself, *links_of(session, cursor)]
     lines: list[Line] = [
         [(f" {ARROWS[link.kind]} ", "pointer"), (f"{link.kind:<8} ", "dim"), (link.text, "name")]
         for link in links
     ]
 
     def done(index: int | None) -> None:
-        if index is not None:
+        if index is None:
+            return
+        finding = links[index].finding
+        if finding is not None:
+            session.finding = session.findings.index(finding)
+            shell.show_mode("findings")
+        else:
             session.jump(links[index].cursor)
+            shell.show_mode("explore")
 
     shell.push_screen(Picker("Links", lines, empty="nothing is linked to this place"), done)
 
@@ -247,7 +261,8 @@ def open_files(shell: Shell) -> None:
 
     def done(index: int | None) -> None:
         if index is not None:
-            shell.open_source(Source(dialog.chosen, OpenOptions(limits=shell.limits)))
+            source = Source(dialog.chosen, OpenOptions(limits=shell.limits))
+            guarded(shell, lambda: shell.open_source(source))
 
     shell.push_screen(dialog, done)
 
@@ -282,7 +297,7 @@ def open_options(shell: Shell) -> None:
         except UsageError as error:
             ask(text, str(error))
         else:
-            shell.open_source(Source(source.path, options))
+            guarded(shell, lambda: shell.open_source(Source(source.path, options)))
 
     ask(shlex.join(flags_of(source.options)), OPTIONS_HINT)
 
@@ -291,13 +306,15 @@ def reload(shell: Shell) -> None:
     """Read the image again; without one, try again what failed to open."""
     source = shell.source if shell.session is not None else shell.opening
     if source is not None:
-        shell.open_source(source)
+        again = Source(source.path, source.options)
+        guarded(shell, lambda: shell.open_source(again))
 
 
 def raise_limit(shell: Shell) -> None:
     """Read on with ten times the limits."""
     if shell.source is not None:
-        shell.open_source(Source(shell.source.path, work.raised(shell.source.options)))
+        source = Source(shell.source.path, work.raised(shell.source.options))
+        guarded(shell, lambda: shell.open_source(source))
 
 
 # -- help --------------------------------------------------------------------------------------
@@ -305,7 +322,7 @@ def raise_limit(shell: Shell) -> None:
 
 def open_help(shell: Shell, mode: str) -> None:
     """The keys of a mode."""
-    lines = help_lines(mode, shell.config.keys)
+    lines = help_lines(mode, shell.config.keys, min(shell.size.width - 4, HELP_WIDTH))
     shell.push_screen(Reader(f"Keys of {mode.title()}", lines, center=True))
 
 

@@ -15,7 +15,15 @@ PREVIEW = 16
 """Bytes of a target that are shown."""
 LINKED = 6
 """Links shown in the inspector; all of them are listed by their key."""
-ARROWS = {"target": "→", "pointer": "←", "folio": "←", "owner": "⌂", "map": "▦", "finding": "✗"}
+ARROWS = {
+    "target": "→",
+    "pointer": "←",
+    "folio": "←",
+    "owner": "⌂",
+    "map": "▦",
+    "finding": "✗",
+    "here": "·",
+}
 """Glyph of each kind of link."""
 
 

@@ -61,6 +61,38 @@ class _Layer:
         return int(self.start[at]) if 0 <= at < len(self.start) else None
 
 
+class Rows:
+    """Rows of cells, of which those in empty memory are folded to one line.
+
+    Args:
+        runs: (n, 2) first row with anything in it and the row after the last, ascending, apart.
+    """
+
+    def __init__(self, runs: NDArray[np.int64]) -> None:
+        before = np.concatenate(([0], runs[:-1, 1])) if len(runs) else runs[:, 1]
+        first = np.stack([before, runs[:, 0]], axis=1).ravel()
+        count = np.stack([runs[:, 0] - before, runs[:, 1] - runs[:, 0]], axis=1).ravel()
+        folded = (np.arange(len(count)) % 2 == 0) & (count > 1)
+        lines = np.where(folded, 1, count)
+        kept = count > 0
+        self._first, self._count, self._folded = first[kept], count[kept], folded[kept]
+        self._line = (np.cumsum(lines) - lines)[kept]
+        self.lines = int(lines.sum())
+
+    def line_of(self, row: int) -> int:
+        """The line that shows a row."""
+        at = max(int(np.searchsorted(self._first, row, side="right")) - 1, 0)
+        inside = 0 if self._folded[at] else row - int(self._first[at])
+        return int(self._line[at]) + inside
+
+    def at(self, line: int) -> tuple[int, int]:
+        """First row of a line, and how many rows it folds: 0 for a row that is shown."""
+        at = max(int(np.searchsorted(self._line, line, side="right")) - 1, 0)
+        if self._folded[at]:
+            return int(self._first[at]), int(self._count[at])
+        return int(self._first[at]) + line - int(self._line[at]), 0
+
+
 class PageMap:
     """Groups of owners and where they are.
 
@@ -80,6 +112,10 @@ class PageMap:
         if len(extents):
             ends.append(int(extents[-1, 1]))
         self.end = max(ends, default=0)
+        spans = [group.ranges for group in self.groups if len(group.ranges)]
+        self._known = np.concatenate([extents, *spans]).astype(np.uint64).reshape(-1, 2)
+        self._known = self._known[np.argsort(self._known[:, 0], kind="stable")]
+        self._known[:, 1] = np.maximum.accumulate(self._known[:, 1])
 
     def color(self, group: int) -> str:
         """Token of a group: a colour for an owner, a meaning for the rest."""
@@ -103,12 +139,34 @@ class PageMap:
             return "="
         return "░▒▓█"[min(int(cell.filled * 4), 3)]
 
-    def fit(self, cells: int) -> int:
-        """Bytes of a cell, a power of two, so that ``cells`` of them hold all memory."""
+    def fit(self, columns: int, lines: int) -> int:
+        """Bytes of a cell, a power of two, so that all memory is on so many lines."""
         size = self.page_size
-        while size * max(cells, 1) < self.end:
+        while self.count_lines(columns * size) > max(lines, 1):
             size *= 2
         return size
+
+    def _runs(self, row: int) -> NDArray[np.int64]:
+        """Rows of ``row`` bytes with anything in them, as half-open runs; each a row apart."""
+        first = (self._known[:, 0] // np.uint64(row)).astype(np.int64)
+        end = ((self._known[:, 1] - np.uint64(1)) // np.uint64(row)).astype(np.int64) + 1
+        if not len(first):
+            return np.empty((0, 2), np.int64)
+        gap = first[1:] > end[:-1]
+        starts, ends = first[np.append(True, gap)], end[np.append(gap, True)]
+        return np.stack([starts, ends], axis=1)
+
+    def count_lines(self, row: int) -> int:
+        """Lines of ``row`` bytes that memory takes with its empty parts folded."""
+        runs = self._runs(row)
+        if not len(runs):
+            return 0
+        gaps = len(runs) - 1 + int(runs[0, 0] > 0)
+        return int((runs[:, 1] - runs[:, 0]).sum()) + gaps
+
+    def rows(self, row: int) -> Rows:
+        """The lines of rows of ``row`` bytes."""
+        return Rows(self._runs(row))
 
     def cells(self, start: int, size: int, count: int) -> list[Cell]:
         """``count`` cells of ``size`` bytes from a physical address on."""

@@ -115,11 +115,14 @@ def _gap(gap: NotCompared) -> ChangeLine:
     return ChangeLine("gap", gap.path, old, why if gap.side is not Side.FIRST else none)
 
 
-def side_lines(images: tuple[Image, Image], path: str, width: int) -> list[Line]:
+def side_lines(
+    images: tuple[Image, Image], path: str, width: int, *, fold: bool = False
+) -> list[Line]:
     """The bytes of a path in both images, row beside row, what differs marked.
 
     Args:
         width: columns; where two sides do not fit, the rows are below each other.
+        fold: one line for several rows that are the same on both sides.
     """
     sides = [_bytes_of(image, path) for image in images]
     if all(resolve(image.tree, path) is None for image in images):
@@ -134,10 +137,21 @@ def side_lines(images: tuple[Image, Image], path: str, width: int) -> list[Line]
     beside = row > 0
     row = row or (16 if width >= ADDRESS + 4 * 16 + 4 else 8)
     lines: list[Line] = []
+    same = 0
     for at in range(0, size, row):
+        equal = fold and sides[0][1][at : at + row] == sides[1][1][at : at + row]
+        same = same + 1 if equal else 0
+        if same > KEPT_ROWS:
+            text = f" {count_text(same - KEPT_ROWS, 'row')} more the same; u shows them"
+            lines[len(lines) - (same > KEPT_ROWS + 1) :] = [[(text, "dim")]]
+            continue
         parts = [_row(sides, side, at, row) for side in (0, 1)]
         lines += [[*parts[0], (" │ ", "dim"), *parts[1]]] if beside else parts
     return lines
+
+
+KEPT_ROWS = 2
+"""Rows that are the same on both sides and shown before the rest is folded."""
 
 
 ADDRESS = 16

@@ -8,10 +8,9 @@ from itertools import chain, islice
 
 from khotool.absent import Absent
 from khotool.errors import KhotoolError
-from khotool.memory.space import MemoryFault
-from khotool.model.image import Image, Span
+from khotool.model.image import Span
 from khotool.tui.describe import facts, value_line
-from khotool.tui.memory_view import address_text
+from khotool.tui.memory_view import address_text, read_span
 from khotool.tui.place import Place, span_of
 from khotool.tui.session import Session
 from khotool.tui.text import plain, size_text
@@ -114,18 +113,6 @@ def _bytes(session: Session) -> bytes:
     if span is None:
         raise KhotoolError("this place has no bytes")
     return read_span(session.image, Span(span.address, min(span.size, MAX_BYTES)))
-
-
-def read_span(image: Image, span: Span) -> bytes:
-    """Bytes of a span.
-
-    Raises:
-        KhotoolError: some are not in the capture.
-    """
-    try:
-        return bytes(image.space.read(span.address, span.size))
-    except MemoryFault as fault:
-        raise KhotoolError(f"{fault.address:#x} is not captured") from None
 
 
 def json_text(place: Place, stop: Stop) -> Iterator[str]:

@@ -22,6 +22,8 @@ Fact = tuple[str, Line]
 
 RADIXES = ("hex", "decimal", "binary")
 _HEX_ROLES = {"address", "pfn", "token", "handle", "magic", "checksum", "bits"}
+SKETCHED = 2
+"""Levels below the entries of a root that a sketch shows."""
 CELL = 18
 """Characters of a column."""
 PREVIEW = 16
@@ -114,6 +116,18 @@ def label_line(item: Item, image: Image) -> Line:
         root = image.root
         return [(visible(root.compatible if root else "image"), "name"), ("  KHO root", "dim")]
     return [*key_line(node), *_summary(node)]
+
+
+def sketch(top: Node, room: int) -> list[Line]:
+    """The first ``room`` lines of a tree that is still being decoded, a few levels deep."""
+    lines: list[Line] = []
+    pending = [(0, child) for child in reversed(top.children)]
+    while pending and len(lines) < room:
+        level, node = pending.pop()
+        lines.append([("  " * level, ""), *key_line(node), *_summary(node)])
+        if level < SKETCHED:
+            pending += [(level + 1, child) for child in reversed(node.children)]
+    return lines
 
 
 def _row_summary(place: Place) -> Line:

@@ -104,16 +104,17 @@ def _ask_name(shell: Shell, session: Session, form: str, proposed: str) -> None:
         path = Path(name).expanduser()
         write = partial(_extract if form == "payload" else _write, shell, session, form, path)
         if os.path.lexists(path):
-            _ask_overwrite(shell, name, write, partial(_ask_name, shell, session, form, name))
+            ask_overwrite(shell, name, write, partial(_ask_name, shell, session, form, name))
         else:
             write()
 
     shell.push_screen(Prompt(f"Export as {form}", proposed, "file to write"), named)
 
 
-def _ask_overwrite(
+def ask_overwrite(
     shell: Shell, name: str, write: Callable[[], None], rename: Callable[[], None]
 ) -> None:
+    """Ask before an existing file is replaced."""
     lines: list[Line] = [
         [(" n  choose a different name", "name")],
         [(" y  overwrite ", "warning"), (visible(name), "text")],

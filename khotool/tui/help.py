@@ -41,20 +41,50 @@ def key_text(keys: str) -> str:
     return " ".join(_NAMES.get(name, name) for name in spell(keys).split(","))
 
 
-def help_lines(mode: str, changed: Mapping[str, str]) -> list[Line]:
-    """Keys, what they do, and the id by which the config file changes them."""
-    lines: list[Line] = []
-    for keys, text in (*_MOVES, *_EXTRA.get(mode, ())):
-        lines.append([(f" {keys:<22}", "title"), (text, "text")])
-    lines.append([])
-    for key in KEYS:
-        if key.works_in(mode):
-            shown = key_text(changed.get(key.id, key.keys))
-            lines.append(
-                [
-                    (f" {shown:<22}", "title"),
-                    (f"{key.help:<50}", "text"),
-                    (key.id, "dim"),
-                ]
-            )
-    return lines
+PURPOSES = (
+    ("Move", ("nav", "goto", "find", "finding", "ref", "history", "region", "mark")),
+    ("Look", ("pane", "tree", "view", "pages", "findings", "sessions", "diff", "formats")),
+    ("Change", ("edit", "image", "limit", "copy", "export")),
+    ("Screens", ("mode", "help", "cancel", "quit")),
+)
+"""Headings, and the first parts of the ids of keys below each."""
+KEY_ROOM = 22
+TWO = 104
+"""Columns from which on the keys are in two columns."""
+
+
+def help_lines(mode: str, changed: Mapping[str, str], width: int) -> list[Line]:
+    """Keys and what they do, by purpose; in two columns, or with the id of each."""
+    blocks = [_block(head, parts, mode, changed, wide=width >= TWO) for head, parts in PURPOSES]
+    if width < TWO:
+        return [line for block in blocks for line in block]
+    left, right = [*blocks[0], *blocks[3]], [*blocks[1], *blocks[2]]
+    count = max(len(left), len(right))
+    room = width // 2 - 1
+    return [
+        [*_padded(left[n] if n < len(left) else [], room), *(right[n] if n < len(right) else [])]
+        for n in range(count)
+    ]
+
+
+def _padded(line: Line, room: int) -> Line:
+    used = sum(len(text) for text, _ in line)
+    return [*line, (" " * max(room - used, 1), "")]
+
+
+def _block(
+    head: str, parts: tuple[str, ...], mode: str, changed: Mapping[str, str], *, wide: bool
+) -> list[Line]:
+    keyed = [
+        (key_text(changed.get(key.id, key.keys)), key.help, key.id)
+        for key in KEYS
+        if key.works_in(mode) and key.id.split(".")[0] in parts
+    ]
+    if head == "Move":
+        keyed = [(keys, text, "") for keys, text in (*_MOVES, *_EXTRA.get(mode, ()))] + keyed
+    room = 14 if wide else KEY_ROOM
+    lines: list[Line] = [[(f" {head}", "accent")]]
+    for keys, text, name in keyed:
+        line: Line = [(f" {keys:<{room}} ", "title"), (text, "text")]
+        lines.append(line if wide else [*line[:1], (f"{text:<50}", "text"), (name, "dim")])
+    return [*lines, []]

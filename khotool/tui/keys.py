@@ -56,7 +56,14 @@ KEYS: tuple[Key, ...] = (
         True,
     ),
     Key("history.forward", "alt+right", "forward", "Forward", "undo Back"),
-    Key("ref.links", "u", "links", "Links", "what points here, owner, bit of the map", "explore"),
+    Key(
+        "ref.links",
+        "u",
+        "links",
+        "Links",
+        "what points here, owner, bit of the map",
+        "explore,findings,pages,sessions",
+    ),
     Key("goto.open", "g", "goto", "Goto", "go to an address, page, path or rule", "all", True),
     Key(
         "find.open",
@@ -127,6 +134,10 @@ KEYS: tuple[Key, ...] = (
     Key("image.reload", "r", "reload", "Reload", "read the image again"),
     Key("limit.raise", "L", "raise_limit", "Raise", "read on beyond a limit"),
     Key("export", "X", "export", "Export", "write the current node to a file", "explore"),
+    Key("edit.stage", "s", "edit", "Set", "stage a change to the value or bytes", "explore"),
+    Key("edit.undo", "U", "undo", "Undo", "take back the latest staged change"),
+    Key("edit.list", "C", "staged", "Changes", "list the staged changes"),
+    Key("edit.write", "W", "write", "Write", "write the changed image to a new file"),
     Key("help", "question_mark", "help", "Help", "the keys of this screen", "all", True),
     Key("findings.severity", "s", "severity", "Severity", "least severity", "findings", True),
     Key("findings.show", "enter", "show", "Show", "show it in Explore", "findings", True),
@@ -138,6 +149,8 @@ KEYS: tuple[Key, ...] = (
         "diff.swap", "S", "swap", "Swap", "explore the second image; again: the first", "diff", True
     ),
     Key("diff.show", "enter", "show", "Show", "show the change in Explore", "diff", True),
+    Key("diff.second", "B", "show_second", "Show B", "show it in the second image", "diff", True),
+    Key("diff.unchanged", "u", "unchanged", "Unchanged", "fold equal rows, or show them", "diff"),
     Key(
         "diff.compare",
         "c",

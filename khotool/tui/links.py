@@ -10,6 +10,7 @@ from khotool.records import dataclass
 from khotool.tui.map_words import page_at, word_of_block
 from khotool.tui.memory_view import address_text
 from khotool.tui.place import Place, nearest
+from khotool.tui.rated import Rated
 from khotool.tui.session import Cursor, Session
 from khotool.tui.text import visible
 
@@ -25,44 +26,46 @@ class Link:
         kind: ``target``, ``pointer``, ``folio``, ``owner``, ``map`` or ``finding``.
         text: path or address, made harmless.
         cursor: the place.
+        finding: the finding, where the link is to one.
     """
 
     kind: str
     text: str
     cursor: Cursor
+    finding: Rated | None = None
 
 
-def links_of(session: Session) -> list[Link]:
-    """Everything that the cursor is linked to, each place once."""
+def links_of(session: Session, cursor: Cursor | None = None) -> list[Link]:
+    """Everything that a cursor, by default the session's, is linked to; each place once."""
     found: dict[tuple[str, str], Link] = {}
-    for link in _links(session):
+    for link in _links(session, cursor or session.cursor):
         found.setdefault((link.kind, link.text), link)
     return list(found.values())
 
 
-def _links(session: Session) -> Iterator[Link]:
-    cursor = session.cursor
+def _links(session: Session, cursor: Cursor) -> Iterator[Link]:
     if cursor.place is not None:
         target = session.target(cursor.place)
         if target is not None:
             yield Link("target", _text(target), target)
         for item in session.badges.of(cursor.place):
-            yield Link("finding", f"{item.finding.rule} {visible(item.finding.message)}", cursor)
+            text = f"{item.finding.rule} {visible(item.finding.message)}"
+            yield Link("finding", text, cursor, item)
     address = cursor.address
     if address is None or address >= UNPLACED:
         return
-    yield from _pointers(session, address)
+    yield from _pointers(session, address, cursor.place)
     for path in session.view.owners(address):
         yield _to_path(session, "owner", path)
     yield from _map(session, address)
 
 
-def _pointers(session: Session, address: int) -> Iterator[Link]:
+def _pointers(session: Session, address: int, place: Place | None) -> Iterator[Link]:
     """Nodes whose target holds the address, the tightest first, then records of folios."""
     identifier = session.identifier
     if identifier is None:
         return
-    own = session.cursor.place.node if session.cursor.place is not None else None
+    own = place.node if place is not None else None
     for node in identifier.places.targets.overlapping(address, address + 1)[:LISTED]:
         if node is not own:
             yield _to_place(session, "pointer", Place(node))
@@ -107,6 +110,11 @@ def _to_path(session: Session, kind: str, path: str) -> Link:
 
 def _to_address(session: Session, kind: str, address: int) -> Link:
     return Link(kind, address_text(address), session.cursor_at_address(address))
+
+
+def link_to(cursor: Cursor) -> Link:
+    """The place itself."""
+    return Link("here", _text(cursor), cursor)
 
 
 def _text(cursor: Cursor) -> str:

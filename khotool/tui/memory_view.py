@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.absent import Absent
+from khotool.errors import KhotoolError
+from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Span
 from khotool.pages.owners import Ownership
 from khotool.records import dataclass
@@ -160,3 +162,15 @@ def section_text(section: Section, page_size: int) -> str:
 def address_text(address: int) -> str:
     """A physical address in hexadecimal; of a blob without a place, the offset in it."""
     return f"?+{address - UNPLACED:#x}" if address >= UNPLACED else f"{address:#x}"
+
+
+def read_span(image: Image, span: Span) -> bytes:
+    """Bytes of a span.
+
+    Raises:
+        KhotoolError: some are not in the capture.
+    """
+    try:
+        return bytes(image.space.read(span.address, span.size))
+    except MemoryFault as fault:
+        raise KhotoolError(f"{fault.address:#x} is not captured") from None

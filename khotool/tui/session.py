@@ -6,7 +6,7 @@ follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from khotool.findings import Finding, Severity
@@ -92,10 +92,13 @@ class Session:
 
     Args:
         image: the decoded image.
+        digest: name of the image for what is kept between runs; by default made of its bytes.
+        edited: bytes that differ from those of the file.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, digest: str = "", edited: Sequence[Span] = ()) -> None:
         self.image = image
+        self.edited = edited
         self.view = MemoryView(image)
         self.index: ByteIndex | None = None
         self.identifier: Identifier | None = None
@@ -105,7 +108,7 @@ class Session:
         self.findings: list[Rated] = rate(image.findings)
         self.badges = Badges(image.tree, self.findings)
         self.history = History()
-        self.digest = image_digest(image)
+        self.digest = digest or image_digest(image)
         self.marks: list[Bookmark] = load_bookmarks(self.digest)
         self.filter_text = ""
         self.shown: Filtered | None = None
@@ -383,14 +386,18 @@ class Session:
 
     def show_finding(self, item: Rated) -> None:
         """Go to where a finding is."""
+        self._move(self.cursor_of_finding(item), jump=True)
+
+    def cursor_of_finding(self, item: Rated) -> Cursor:
+        """Where a finding is."""
         finding = item.finding
         exact = resolve(self.image.tree, finding.path)
         place = exact or nearest(self.image.tree, finding.path)
         cursor = self._at(place)
         if (exact is None or place.node.parent is None) and finding.address is not None:
             found = self._at_address(finding.address)
-            cursor = Cursor(found.place or place, found.address, found.span)
-        self._move(cursor, jump=True)
+            return Cursor(found.place or place, found.address, found.span)
+        return cursor
 
     def next_region(self, step: int) -> bool:
         """To the start of the next or previous stretch of decoded bytes."""
@@ -443,6 +450,11 @@ class Session:
         save_bookmarks(self.digest, self.marks)
         self._tell(Change.MARKS)
         return added
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Notes of bookmarks by path."""
+        return {mark.path: mark.note for mark in self.marks if mark.path}
 
     def is_marked(self) -> bool:
         """Whether the cursor is on a bookmark."""

@@ -22,12 +22,15 @@ from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits
+from khotool.model.image import Node
 from khotool.tui import garbage, terminal, work
+from khotool.tui.describe import sketch
+from khotool.tui.edits import Effect, effect_of
 from khotool.tui.keys import Config, load_config
 from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder, load_place, save_place
-from khotool.tui.text import visible
+from khotool.tui.text import Line, count_text, visible
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
@@ -39,7 +42,7 @@ ParseFlags = Callable[[str], OpenOptions]
 Job = Callable[[Stop], None]
 """Work for a thread; it asks now and then whether it is still wanted."""
 
-CANCELLABLE = ("open", "other", "find", "filter", "diff", "copy", "export")
+CANCELLABLE = ("open", "other", "find", "filter", "diff", "copy", "export", "probe")
 """Groups of work that escape stops."""
 
 
@@ -124,8 +127,12 @@ class Shell(App[int]):
         self.error = ""
         self.details = ""
         self.progress = ""
+        self.stages: dict[str, str] = {}
+        self.sketch: list[Line] = []
+        self.probed: list[tuple[str, bool, str]] = []
         self.jobs: dict[str, str] = {}
         self.changed_on_disk = False
+        self.effect: Effect | None = None
         self._generation = 0
 
     def on_mount(self) -> None:
@@ -178,6 +185,10 @@ class Shell(App[int]):
         """What the user should know and do; empty for nothing."""
         if self.changed_on_disk:
             return "The file has changed on disk.  r reads it again"
+        if self.source is not None and self.source.edits:
+            staged = count_text(len(self.source.edits), "change")
+            found = self.effect.text if self.effect is not None else "checking"
+            return f"{staged} staged: {visible(found)}.  W writes, U undoes, C lists"
         if self.session is not None and (limit := work.hit_limit(self.session.image)):
             return f"{visible(limit.split(';')[0])}.  L reads on with ten times the limit"
         return ""
@@ -270,6 +281,7 @@ class Shell(App[int]):
         self.workers.cancel_group(self, "analyse")
         self.jobs.clear()
         self.opening, self.error, self.details, self.progress = source, "", "", ""
+        self.stages, self.sketch, self.probed = {}, [], []
         if self.session is None:
             self.source = source
         self.changed_on_disk = False
@@ -278,10 +290,14 @@ class Shell(App[int]):
             def report(what: str, done: int, total: int | None) -> None:
                 text = work.progress_text(what, done, total)
                 if text != self.progress:
-                    self.progress = text
+                    self.progress = self.stages[what] = text
                     self.post_message(Done("progress", generation))
 
-            session = work.open_session(source, report, stop)
+            def draw(top: Node, nodes: int) -> None:
+                self.sketch = sketch(top, self.size.height)
+                report("Decoding", nodes, None)
+
+            session = work.open_session(source, report, stop, draw)
             self.post_message(Done("open", generation, session))
 
         self.run_job("open", "opening", job)
@@ -300,11 +316,14 @@ class Shell(App[int]):
     def swap(self) -> bool:
         """The second image becomes the first, and is explored; False if there is none."""
         first, second = self.session, self.other
-        if first is None or second is None or "open" in self.jobs or "other" in self.jobs:
+        if first is None or second is None or self.other_source is None:
+            return False
+        if "open" in self.jobs or "other" in self.jobs:
             return False
         self._generation += 1
         self.workers.cancel_group(self, "analyse")
         self.jobs.clear()
+        self.effect = None
         self.session, self.other = second, first
         self.source, self.other_source = self.other_source, self.source
         self.opening = self.source
@@ -315,8 +334,16 @@ class Shell(App[int]):
             self._analyse(second)
         return True
 
+    @property
+    def sides(self) -> tuple[Session | None, Session | None]:
+        """What a comparison has as first and second; an edited image comes after its original."""
+        if self.source is not None and self.other is not None and self.other is self.source.base:
+            return self.other, self.session
+        return self.session, self.other
+
     def _analyse(self, session: Session) -> None:
         generation = self._generation
+        base = self.source.base if self.source is not None and self.source.edits else None
 
         def job(stop: Stop) -> None:
             image = session.image
@@ -326,7 +353,12 @@ class Shell(App[int]):
             self.post_message(Done("owners", generation, image.ownership()))
             if stop():
                 return
-            self.post_message(Done("findings", generation, work.findings_of(image)))
+            findings = work.findings_of(image)
+            self.post_message(Done("findings", generation, findings))
+            if base is not None and not stop():
+                before = [item.finding for item in base.findings]
+                effect = effect_of(base.image, image, before, findings)
+                self.post_message(Done("effect", generation, effect))
 
         self.run_job("analyse", "finding owners", job)
 
@@ -350,6 +382,8 @@ class Shell(App[int]):
             self.jobs.pop(result, None)
             if result == "analyse":
                 garbage.freeze()
+        elif kind == "probed":
+            self.probed = result
         elif session is None:
             return
         elif kind == "index":
@@ -359,17 +393,29 @@ class Shell(App[int]):
             session.set_ownership(result)
         elif kind == "findings":
             session.set_findings(result)
+        elif kind == "effect":
+            self.effect = result
 
     def _opened(self, session: Session) -> None:
         assert self.opening is not None
         old = self.session
-        self.session, self.source = session, self.opening
-        garbage.freeze(again=old is not None)
+        before, self.session, self.source, self.effect = self.source, session, self.opening, None
+        base = self.source.base
+        garbage.freeze(again=old is not None and base is None)
+        if old is not None:
+            old.forget(self._session_changed)
         session.listen(self._session_changed)
-        if old is not None and old.cursor.place is not None:
-            session.goto_path(old.cursor.place.path)
-        elif old is None:
+        if old is None:
             self._restore(session)
+        elif old.cursor.place is not None:
+            session.goto_path(old.cursor.place.path)
+        elif old.cursor.address is not None:
+            session.select_address(old.cursor.address)
+        if self.other_source is None and base is not None:
+            # Diff shows what the edits change.
+            self.other = base if self.source.edits else None
+        elif before is not None and self.other is before.base:
+            self.other = None
         add_recent(self.source.path)
         self._sync()
         self._analyse(session)
@@ -406,11 +452,23 @@ class Shell(App[int]):
         """Keep the image that is shown, with its own name; without one, say why in its place."""
         if self.session is None:
             self.error = text
+            self._probe()
             return
         self.opening = self.source
         self.say(text, Severity.ERROR)
         if self.jobs.get("analyse") is None and not self.session.checked:
             self._analyse(self.session)
+
+    def _probe(self) -> None:
+        """Say what the file could be, where it is not what it was taken for."""
+        source, generation = self.opening, self._generation
+        if source is None or not Path(source.path).is_file():
+            return
+
+        def job(stop: Stop) -> None:
+            self.post_message(Done("probed", generation, work.probe(source, stop)))
+
+        self.run_job("probe", "trying containers", job)
 
     def _look_at_file(self) -> None:
         source = self.source

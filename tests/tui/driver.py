@@ -7,18 +7,33 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+from textual import _wait
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from khotool.discovery.options import OpenOptions
+from khotool.discovery.options import OpenOptions, Progress, Watch
+from khotool.model.image import Image
+from khotool.opening.load import load_image
+from khotool.tui import work
 from khotool.tui.app import KhotoolApp
 from khotool.tui.keys import Config
 from khotool.tui.screens import explore
-from tests.tui.conftest import CAPTURE
+from tests.tui.conftest import CAPTURE, ROOT, opened
 
 WIDE, NARROW = (120, 36), (80, 24)
 SIZES = (WIDE, NARROW)
 T = TypeVar("T")
+
+# Textual asks after every key, in steps of 20 ms, whether the program is at rest.
+_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.002, 0.001
+
+
+def _open(path: str, options: OpenOptions, progress: Progress, watch: Watch) -> Image:
+    """An image of the repository is decoded once for all tests: nothing changes an image."""
+    if ROOT / "fixtures" in Path(path).parents and options == OpenOptions():
+        return opened(Path(path))
+    return load_image(path, options, progress, watch)
 
 
 class Driver:
@@ -59,6 +74,12 @@ class Driver:
             "_": "underscore",
         }
         await self.pilot.press(*(names.get(char, char) for char in text))
+        await self.settle()
+
+    async def resize(self, width: int, height: int) -> None:
+        """Turn the terminal; Textual waits a moment for the last of several turns."""
+        await self.pilot.resize_terminal(width, height)
+        await self.pilot.pause(0.05)
         await self.settle()
 
     async def goto(self, text: str) -> None:
@@ -104,7 +125,7 @@ def drive(
 ) -> T:
     """Run a story in a fresh app."""
 
-    async def run() -> T:
+    async def run(patch: pytest.MonkeyPatch) -> T:
         app = KhotoolApp(
             str(path) if path is not None else None,
             str(other) if other is not None else None,
@@ -113,12 +134,14 @@ def drive(
         )
         app.animation_level = "none"
         explore.DEBOUNCE = 0.001
+        patch.setattr(work, "load_image", _open)
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()
             return await story(driver)
 
-    return asyncio.run(run())
+    with pytest.MonkeyPatch.context() as patch:
+        return asyncio.run(run(patch))
 
 
 Story = Callable[[Driver], Awaitable[None]]

@@ -15,7 +15,7 @@ from khotool.tui.goto import spread
 from khotool.tui.keys import Config
 from khotool.tui.session import Session
 from khotool.tui.widgets.model_tree import ModelTree
-from tests.tui.conftest import CAPTURE, OLDER
+from tests.tui.conftest import CAPTURE
 from tests.tui.driver import NARROW, WIDE, Driver, drive
 
 LARGE = (200, 60)
@@ -352,8 +352,7 @@ def test_rows_are_as_wide_as_fits() -> None:
         await d.press("w", "w", "w")
         assert view.lines.width == 16
         assert "32 do not fit" in d.text()
-        await d.pilot.resize_terminal(200, 60)
-        await d.settle()
+        await d.resize(200, 60)
         assert view.lines.width == 32
         assert "vm-beta." in d.text("#hex")
 
@@ -367,14 +366,12 @@ def test_resize_keeps_scale_and_cursor() -> None:
         from khotool.tui.widgets.page_map import PageMapView
 
         await d.goto("/LUO/sessions[vm-beta]/files[0x1]/data/folios[250]")
-        await d.pilot.resize_terminal(*NARROW)
-        await d.settle()
+        await d.resize(*NARROW)
         assert "[250]" in d.text("#tree")
         await d.press("3", "plus")
         view = d.app.screen.query_one(PageMapView)
         cell = view.cell
-        await d.pilot.resize_terminal(*LARGE)
-        await d.settle()
+        await d.resize(*LARGE)
         assert view.cell == cell
 
     drive(story)
@@ -458,16 +455,3 @@ def test_owners_have_letters_without_colours(monkeypatch: pytest.MonkeyPatch) ->
         assert "█" not in d.text("#map")
 
     drive(story)
-
-
-def test_what_only_the_second_image_has() -> None:
-    """A change without a place in the first image shows what the second one has."""
-
-    async def story(d: Driver) -> None:
-        await d.press("4", "down", "down", "down", "down", "enter")
-        text = d.text()
-        assert "Only in the second image" in text
-        assert "struct kho_test_folio" in text
-        await d.press("escape")
-
-    drive(story, other=OLDER)

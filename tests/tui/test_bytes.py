@@ -13,6 +13,7 @@ from khotool.tui.map_words import map_of, page_at, word_of_block
 from khotool.tui.place import find_place
 from khotool.tui.session import Session
 from khotool.tui.text import plain
+from khotool.tui.widgets.hex_view import HexView
 from khotool.tui.work import index_image
 from tests.tui.conftest import CAPTURE, ROOT, opened
 from tests.tui.driver import Driver, drive
@@ -132,6 +133,12 @@ def test_names_beside_the_bytes() -> None:
         assert "pos  size" in d.text("#hex")
         await d.goto("0x4de000")
         assert "magic 0xd00dfeed  totalsize 0x195" in d.text("#hex")
+        view = d.app.screen.query_one(HexView)
+        assert view.lines is not None
+        assert view.lines.width == 16
+        await d.resize(280, 60)
+        assert view.lines.width == 32
+        assert view.named
 
     drive(story, size=(200, 60))
 
@@ -141,6 +148,17 @@ def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
     """``>`` and ``<`` change it; a turn of the terminal keeps all panes on the screen."""
 
     async def story(d: Driver) -> None:
+        region = d.app.screen.query_one("#tree").region
+        edge = (region.right - 1, 10) if size[0] > 100 else (10, region.bottom - 1)
+        there = (edge[0] + 12, 10) if size[0] > 100 else (10, edge[1] - 3)
+        await d.pilot.mouse_down(offset=edge)
+        await d.pilot.hover(offset=there)
+        await d.pilot.mouse_up(offset=there)
+        await d.settle()
+        region = d.app.screen.query_one("#tree").region
+        moved = region.right if size[0] > 100 else region.bottom
+        assert abs(moved - 1 - (there[0] if size[0] > 100 else there[1])) <= 1
+
         def extent() -> int:
             tree = d.app.screen.query_one("#tree")
             return tree.size.width if size[0] > 100 else tree.size.height
@@ -150,8 +168,7 @@ def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
         assert extent() > before
         await d.press(*["less_than_sign"] * 4)
         assert extent() < before
-        await d.pilot.resize_terminal(*((80, 24) if size[0] > 100 else (120, 36)))
-        await d.settle()
+        await d.resize(*((80, 24) if size[0] > 100 else (120, 36)))
         for name in ("tree", "field"):
             region = d.app.screen.query_one(f"#{name}").region
             assert region.width > 20

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from khotool.diff.changes import Result
+from khotool.memory.overlay import OverlaySpace
+from khotool.model.image import Node, NodeKind, Span
+from khotool.model.lookup import find_node
 from khotool.tui.changes import compare_images, side_lines
+from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.text import plain
+from khotool.tui.widgets.line_view import LineView
 from tests.tui.conftest import CAPTURE, OLDER, opened
 from tests.tui.driver import Driver, drive
 
@@ -62,3 +69,57 @@ def test_swap(size: tuple[int, int]) -> None:
         assert "luo-v5" in d.text("#tree")
 
     drive(story, size=size, other=OLDER)
+
+
+def test_either_side_is_explored() -> None:
+    """B shows a change in the second image; enter in the one that has it, the first if both do."""
+
+    async def story(d: Driver) -> None:
+        assert d.app.session is not None
+        first = d.app.session.image
+        await d.press("4")
+        screen = d.app.screen
+        assert isinstance(screen, DiffScreen)
+        assert screen.changes is not None
+        changes = screen.query_one("#changes", LineView)
+        both = next(n for n, line in enumerate(screen.changes) if line.path == RELEASE)
+        changes.point(both)
+        await d.press("B")
+        assert d.app.current_mode == "explore"
+        assert d.app.session.image is not first
+        assert d.path() == RELEASE
+        await d.press("4", "S")
+        only = next(n for n, line in enumerate(screen.changes) if line.kind == "added")
+        path = screen.changes[only].path
+        changes.point(only)
+        await d.press("enter")
+        assert d.app.session.image is not first
+        assert d.path() == path
+
+    drive(story, other=OLDER)
+
+
+def test_rows_that_are_the_same_fold() -> None:
+    """Rows alike on both sides are one line, unless asked for; what differs always shows."""
+    old = opened(CAPTURE)
+    at = find_node(old, "/LUO/sessions[vm-alpha]/name").span
+    assert at is not None
+    start = at.address & ~0xFFF
+    tree = Node("", NodeKind.IMAGE)
+    tree.add(Node("page", NodeKind.RAW, span=Span(start, 256)))
+    images = tuple(
+        replace(old, tree=tree, space=OverlaySpace(None, [(start, data)]))
+        for data in (bytes(256), bytes(200) + b"new" + bytes(53))
+    )
+    whole = [plain(line) for line in side_lines(images, "/page", 170)]  # type: ignore[arg-type]
+    folded = [
+        plain(line)
+        for line in side_lines(images, "/page", 170, fold=True)  # type: ignore[arg-type]
+    ]
+    assert len(whole) == 16
+    assert [line for line in folded if "6e 65 77" in line] == [whole[12]]
+    assert [line.split("the same")[0].strip() for line in folded if "the same" in line] == [
+        "10 rows more",
+        "1 row more",
+    ]
+    assert folded[:2] == whole[:2]

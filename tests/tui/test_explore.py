@@ -234,6 +234,7 @@ def test_bookmarks() -> None:
         await d.press("m")
         await d.type("here")
         await d.press("enter")
+        assert "★ data" in d.text("#tree")
         await d.goto("/LUO")
         await d.press("apostrophe")
         assert "here" in d.text()
@@ -242,6 +243,7 @@ def test_bookmarks() -> None:
         await d.press("m")
         assert d.app.session is not None
         assert d.app.session.marks == []
+        assert "★" not in d.text("#tree")
         await d.press("apostrophe")
         assert "no bookmarks yet" in d.text()
         await d.press("escape")
@@ -397,15 +399,12 @@ def test_wide_to_narrow_and_too_small() -> None:
 
     async def story(d: Driver) -> None:
         await d.goto(DATA)
-        await d.pilot.resize_terminal(*NARROW)
-        await d.settle()
+        await d.resize(*NARROW)
         assert "[Field]  Bytes  Rows  Findings" in d.text()
         assert d.path() == DATA
-        await d.pilot.resize_terminal(40, 10)
-        await d.settle()
+        await d.resize(40, 10)
         assert "too small" in d.text()
-        await d.pilot.resize_terminal(*WIDE)
-        await d.settle()
+        await d.resize(*WIDE)
         assert "Bytes  0xc64040" in d.text()
         assert "[00 60 c6 00 00 00 00 00]" in d.text("#hex")
 

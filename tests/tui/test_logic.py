@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
 from khotool.errors import UsageError
 from khotool.model.image import Node, NodeKind, Scratch, Span, Table
-from khotool.tui.cells import PageMap
+from khotool.tui.cells import PageMap, Rows
 from khotool.tui.changes import compare_images
 from khotool.tui.copies import copy_text, export_chunks
 from khotool.tui.describe import facts, label_line, radix_text
@@ -29,6 +31,8 @@ from khotool.tui.place import Place, TableSpans, find_place, span_of
 from khotool.tui.session import Session
 from khotool.tui.state import add_recent, load_recent
 from khotool.tui.text import count_text, plain, size_text, visible
+from khotool.tui.themes import THEMES
+from khotool.tui.widgets.tokens import HUES, _color, _Variables
 from tests.tui.conftest import CAPTURE, OLDER, opened
 from tests.unit.decode.fixture_images import good
 
@@ -231,7 +235,13 @@ def test_default_keys_do_not_clash() -> None:
     assert clashes({}) == []
     assert len({key.id for key in KEYS}) == len(KEYS)
     for mode in ("explore", "findings", "pages", "diff", "formats"):
-        assert help_lines(mode, {})
+        one, two = (help_lines(mode, {"quit": "f9"}, width) for width in (90, 130))
+        assert len(two) < len(one)
+        for lines in (one, two):
+            shown = "\n".join(plain(line) for line in lines)
+            missing = [k.help for k in KEYS if k.works_in(mode) and k.help not in shown]
+            assert missing == []
+            assert " f9 " in shown
 
 
 def test_config_changes_keys_and_reports_faults(tmp_path: Path) -> None:
@@ -256,8 +266,8 @@ def test_the_map_finds_everything_at_any_scale(session: Session) -> None:
     """At every zoom the cells hold the same bytes of each group."""
     found = PageMap(session.image)
     assert found.end >= max(int(end) for _, end in session.image.space.extents().tolist())
-    coarse = found.fit(64)
-    assert coarse * 64 >= found.end > coarse * 32
+    coarse = found.fit(8, 8)
+    assert found.count_lines(8 * coarse) <= 8 < found.count_lines(4 * coarse)
     for size in (coarse, coarse // 4, found.page_size):
         cells = found.cells(0, size, -(-found.end // size))
         total = sum(cell.filled * size for cell in cells)
@@ -266,6 +276,26 @@ def test_the_map_finds_everything_at_any_scale(session: Session) -> None:
     assert edge is not None
     assert found.ranges(edge, edge + 4096)[0].start == edge
     assert found.next_edge(0, -1) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_empty_rows_fold(known: set[int]) -> None:
+    """Rows with something in them have a line each; two and more empty ones share one."""
+    ordered = sorted(known)
+    starts = [n for n in ordered if n - 1 not in known]
+    ends = [n + 1 for n in ordered if n + 1 not in known]
+    rows = Rows(np.array([starts, ends], np.int64).T)
+    told = [rows.at(line) for line in range(rows.lines)]
+    assert {row for row, folded in told if not folded} >= known
+    position = 0
+    for line, (row, folded) in enumerate(told):
+        assert row == position
+        assert folded != 1
+        assert not known & set(range(row, row + folded))
+        assert {rows.line_of(n) for n in range(row, row + max(folded, 1))} == {line}
+        position += max(folded, 1)
+    assert position == ordered[-1] + 1
 
 
 def test_changes_ignore_addresses(session: Session) -> None:
@@ -344,3 +374,13 @@ def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
         assert place.value == int(node.table.column(label)[row])
         assert span_of(place) == span_of(Place(node, row))
         assert facts(place, image, session.view, [])
+
+
+def test_twelve_owners_have_twelve_colours() -> None:
+    """Owners differ by hue in every theme."""
+    for theme in THEMES:
+        variables = _Variables({"primary": theme.primary})
+        hues = [_color(f"hue{n}", variables) for n in range(HUES)]
+        apart = sorted(color.hsl.h for color in hues)
+        assert min(b - a for a, b in pairwise(apart)) > 0.07
+        assert {round(color.hsl.l, 1) for color in hues} == {round(hues[0].hsl.l, 1)}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import lzma
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from khotool.discovery.options import OpenOptions
+from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.findings import Finding
 from khotool.limits import Limits
+from khotool.model.image import Image, Node
+from khotool.opening.load import load_image
 from khotool.tui import actions, exports
 from khotool.tui.app import KhotoolApp
 from khotool.tui.changes import ChangeLine, search_changes
@@ -30,6 +35,11 @@ FOUND = [
     Finding("MEM302", DATA, "target page is not preserved", 0xC66000, {"pages": 1}),
     Finding("ABI904", "/LUO/flbs[liveupdate-test-flb-v0]/data", "no definition [b]\x1b for it"),
 ]
+
+
+def kinds(d: Driver) -> list[str]:
+    """Kinds of the links that are listed."""
+    return [line.split()[1] for line in d.text("#list").splitlines() if line.strip()]
 
 
 @sizes
@@ -54,6 +64,15 @@ def test_findings(size: tuple[int, int]) -> None:
         assert d.path() == DATA
         assert "✗" in d.text("#tree")
         await d.press("E")
+        assert d.path() == FOUND[1].path
+        await d.press("u")
+        assert "✗ finding  ABI904" in d.text("#list")
+        await d.press("home", *["down"] * kinds(d).index("finding"), "enter")
+        assert d.app.current_mode == "findings"
+        assert "no definition" in d.text("#explain")
+        await d.press("u")
+        assert FOUND[1].path in d.text("#list").splitlines()[0]
+        await d.press("enter")
         assert d.path() == FOUND[1].path
         await d.press("2", "s", "s")
         assert "from error up" in d.text()
@@ -235,6 +254,9 @@ def test_unreadable_file(tmp_path: Path) -> None:
     async def story(d: Driver) -> None:
         assert "could not be opened" in d.text()
         assert "bad[red].bin" in d.text()
+        assert "✓ raw" in d.text()
+        assert "104 B in 1 piece from 0x0 to 0x68" in d.text()
+        assert "✗ kdump" in d.text()
         await d.press("r")
         assert "could not be opened" in d.text()
         await d.press("o")
@@ -323,45 +345,51 @@ def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(story)
 
 
-def test_cancel_opening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Escape stops an opening; the screen says so."""
-    import threading
+def test_the_tree_fills_while_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages and what is decoded so far are shown; escape stops the walk in the middle."""
+    held = threading.Event()
 
-    begun = threading.Event()
+    def open_slowly(path: str, options: OpenOptions, progress: Progress, watch: Watch) -> Image:
+        def slow(node: Node, nodes: int) -> None:
+            watch(node, nodes)
+            if node.path == "/LUO/sessions":
+                held.set()
+                while True:
+                    watch(node, nodes)
+                    time.sleep(0.002)
 
-    def slow(source: object, report: object, stop: object) -> None:
-        from khotool.tui.work import Cancelled
+        return load_image(path, options, progress, slow)
 
-        begun.set()
-        while not stop():  # type: ignore[operator]
-            threading.Event().wait(0.005)
-        raise Cancelled
+    monkeypatch.setattr("khotool.tui.work.load_image", open_slowly)
+    monkeypatch.setattr("khotool.tui.work.DRAWN", 0)
 
     async def story() -> None:
         app = KhotoolApp(str(CAPTURE), config=Config())
         async with app.run_test(size=(80, 24)) as pilot:
-            while not begun.is_set():
-                await pilot.pause()
+            while not held.is_set():
+                await pilot.pause(0.005)
+            await pilot.pause()
             d = Driver(app, pilot)
-            assert "Opening" in d.text()
+            text = d.text("#state")
+            assert "✓ Looking for the KHO root" in text
+            assert "… Decoding" in text
+            assert "memblock" in text
+            assert "liveupdate_number  1" in text or "LUO" in text
             await pilot.press("escape")
             await d.settle()
             assert "cancelled" in d.text()
-
-    monkeypatch.setattr("khotool.tui.work.open_session", slow)
-    import asyncio
 
     asyncio.run(story())
 
 
 @sizes
 def test_help_and_palette(size: tuple[int, int]) -> None:
-    """? lists the keys of the screen with their ids; the palette holds every action."""
+    """? lists the keys of the screen; the palette holds every action with its id."""
 
     async def story(d: Driver) -> None:
         await d.press("question_mark")
         assert "Keys of Explore" in d.text()
-        assert "ref.follow" in d.text() or size[0] < 100
+        assert "follow the pointer" in d.text()
         await d.press("escape", "ctrl+p")
         await d.type("bookmark")
         assert "bookmark" in d.text()

@@ -15,9 +15,12 @@ def check_list_ends(context: Context) -> None:
         if node.kind is NodeKind.LIST and node.target is not None:
             _array(context, node)
     tables = {n.path: n for n in context.image.tree.walk() if n.table is not None}
-    for region in context.image.regions:
-        if isinstance(region, TableRegion) and region.path in tables:
-            _table(context, tables[region.path], region)
+    arrays = [region for region in context.image.regions if isinstance(region, TableRegion)]
+    # An array may begin where the one before it in the same record ends.
+    starts = {int(region.pieces[0][0]) for region in arrays if len(region.pieces)}
+    for region in arrays:
+        if region.path in tables:
+            _table(context, tables[region.path], region, starts)
 
 
 def after_list_ends(image: Image) -> list[Span]:
@@ -69,7 +72,7 @@ def _tail(context: Context, node: Node, start: int, end: int) -> None:
         context.report("REC405", node, "non-zero bytes follow the last counted record", at)
 
 
-def _table(context: Context, node: Node, region: TableRegion) -> None:
+def _table(context: Context, node: Node, region: TableRegion, starts: set[int]) -> None:
     page = context.image.geometry.page_size
     used = len(region.records) * region.compiled.size
     pieces = region.pieces.tolist()
@@ -78,6 +81,8 @@ def _table(context: Context, node: Node, region: TableRegion) -> None:
     for address, size in pieces:
         if used <= size:
             end = -(-(address + used) // page) * page
+            if address + used in starts:
+                return
             _tail(context, node, address + used, end)
             return
         used -= size

@@ -94,7 +94,7 @@ class Picker(Dialog[int]):
         """Fill the list."""
         self.query_one("#box").border_title = self._title
         view = self.query_one("#list", LineView)
-        view.styles.height = min(max(len(self._lines), 1), 26)
+        view.styles.height = min(max(len(self._lines), 1), 26 if self.app.size.height < 40 else 60)
         view.show_lines(self._lines)
         view.focus()
 

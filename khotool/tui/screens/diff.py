@@ -18,9 +18,8 @@ from khotool.tui.changes import (
     search_changes,
     side_lines,
 )
-from khotool.tui.describe import facts
 from khotool.tui.place import resolve
-from khotool.tui.screens.dialogs import Lookup, Reader
+from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.text import Line, count_text, plain, visible
 from khotool.tui.widgets.line_view import LineView
@@ -38,6 +37,7 @@ class DiffScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self.addresses = False
+        self.fold = True
         self.changes: list[ChangeLine] | None = None
         self.compared: Compared | None = None
         self._of: tuple[object, object] = (None, None)
@@ -53,7 +53,7 @@ class DiffScreen(ModeScreen):
 
     def show_session(self) -> None:
         """Compare in a worker, once both images are open."""
-        first, second = self.session, self.shell.other
+        first, second = self.shell.sides
         view = self.query_one("#changes", LineView)
         if first is None or second is None:
             self.changes = None
@@ -134,16 +134,14 @@ class DiffScreen(ModeScreen):
     def _sides(self) -> None:
         pane = self.query_one("#sides", LineView)
         at = self.query_one("#changes", LineView).cursor
-        second = self.shell.other
-        if self.session is None or second is None or not self.changes or at >= len(self.changes):
+        first, second = self.shell.sides
+        if first is None or second is None or not self.changes or at >= len(self.changes):
             pane.show_lines([])
             pane.border_title = "Bytes"
             return
         change = self.changes[at]
         pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
-        pane.show_lines(
-            side_lines((self.session.image, second.image), change.path, pane.size.width or 80)
-        )
+        pane.show_lines(side_lines((first.image, second.image), change.path, pane.size.width or 80))
         pane.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:
@@ -172,31 +170,31 @@ class DiffScreen(ModeScreen):
         return {"value": f"{plain(change.old)} -> {plain(change.new)}", "path": change.path}
 
     def action_show(self) -> None:
-        """The change in Explore, where the first image has it."""
+        """The change in Explore, in the image that has it, the first one if both do."""
         at = self.query_one("#changes", LineView).cursor
-        session = self.session
-        if session is None or not self.changes or at >= len(self.changes):
-            return
-        path = self.changes[at].path
-        place = resolve(session.image.tree, path)
-        if place is None:
-            self._show_other(path)
-            return
-        session.select(place, jump=True)
-        self.shell.show_mode("explore")
+        if self.changes and at < len(self.changes):
+            self._explore(self.changes[at].path, second=False)
 
-    def _show_other(self, path: str) -> None:
-        """What the second image has at a path that the first one lacks."""
-        other = self.shell.other
-        place = resolve(other.image.tree, path) if other is not None else None
-        if other is None or place is None:
-            self.notify("Neither image has a place of this name", timeout=2)
-            return
-        lines: list[Line] = [[(visible(path), "title")]]
-        for label, line in facts(place, other.image, other.view, []):
-            lines.append([(f" {label:<7} ", "dim"), *line])
-        lines += [[], *side_lines((other.image, other.image), path, 70)[::2]]
-        self.app.push_screen(Reader("Only in the second image", lines, center=True))
+    def action_show_second(self) -> None:
+        """The change in Explore, in the second image."""
+        at = self.query_one("#changes", LineView).cursor
+        if self.changes and at < len(self.changes):
+            self._explore(self.changes[at].path, second=True)
+
+    def _explore(self, path: str, *, second: bool) -> None:
+        for swap in (second, not second):
+            session = self.shell.other if swap else self.session
+            place = resolve(session.image.tree, path) if session is not None else None
+            if session is not None and place is not None and (not swap or self.shell.swap()):
+                session.select(place, jump=True)
+                self.shell.show_mode("explore")
+                return
+        self.notify("No image that can be explored has a place of this name", timeout=2)
+
+    def action_unchanged(self) -> None:
+        """Fold rows of bytes that are the same on both sides, or show them."""
+        self.fold = not self.fold
+        self._sides()
 
     def action_compare(self) -> None:
         """Open the image to compare with."""

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 
-from khotool.tui import actions, exports
+from khotool.tui import actions, editing, exports
 from khotool.tui.byte_facts import byte_facts
 from khotool.tui.describe import RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
@@ -43,6 +43,7 @@ class ExploreScreen(ModeScreen):
         self.tab = "field"
         self.radix = RADIXES[0]
         self.share = 0
+        self._dragged = False
         self._shown: object = None
         self._timer: Timer | None = None
         self._rows_of: Place | None = None
@@ -91,7 +92,7 @@ class ExploreScreen(ModeScreen):
         elif change is Change.OWNERS:
             self.query_one(HexView).sections_changed()
             self._inspect()
-        elif change is Change.FINDINGS:
+        elif change in (Change.FINDINGS, Change.MARKS):
             self.query_one(ModelTree).refresh_labels()
             self._inspect()
         elif change is Change.FILTER:
@@ -342,6 +343,37 @@ class ExploreScreen(ModeScreen):
         self._arrange()
         self.call_after_refresh(self._resized)
 
+    def _on_edge(self, event: events.MouseEvent) -> bool:
+        """Whether the mouse is on the border between the tree and the rest."""
+        edge = self.query_one(ModelTree).region
+        if self.zoomed is not None:
+            return False
+        if self.narrow:
+            return edge.bottom - 1 <= event.screen_y <= edge.bottom - 1
+        return edge.right - 1 <= event.screen_x <= edge.right and event.screen_y > edge.y
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of the edge of the tree."""
+        if self._on_edge(event):
+            self._dragged = True
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The edge goes with the mouse."""
+        if self._dragged:
+            panes = self.query_one("#panes").region
+            at = event.screen_y - panes.y if self.narrow else event.screen_x - panes.x
+            share = (at + 1) * 100 // (panes.height if self.narrow else panes.width)
+            self.share = min(max(share, 20), 70)
+            self._arrange()
+
+    def on_mouse_up(self) -> None:
+        """Let go of it."""
+        if self._dragged:
+            self._dragged = False
+            self.release_mouse()
+            self.call_after_refresh(self._resized)
+
     def _arrange(self) -> None:
         """Give the tree the share that the user chose, if one was chosen."""
         if self.share:
@@ -381,9 +413,9 @@ class ExploreScreen(ModeScreen):
         """Copy what is under the session's cursor."""
         exports.copy_cursor(self.shell, what)
 
-    def action_links(self) -> None:
-        """List what the place is linked to, and go there."""
-        actions.open_links(self.shell)
+    def action_edit(self) -> None:
+        """Stage a change to the value or bytes under the cursor."""
+        editing.open_edit(self.shell)
 
     def action_mark(self) -> None:
         """Keep the place, or drop it."""

@@ -11,7 +11,7 @@ from khotool.findings import Severity
 from khotool.tui.memory_view import address_text
 from khotool.tui.rated import ORDER, Rated, rule_text
 from khotool.tui.screens.mode import ModeScreen, bindings
-from khotool.tui.session import Change
+from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.model_tree import BADGES
@@ -135,6 +135,13 @@ class FindingsScreen(ModeScreen):
         finding = self.items[at].finding
         address = "" if finding.address is None else address_text(finding.address)
         return {"value": finding.message, "path": finding.path, "address": address}
+
+    def cursor_here(self) -> Cursor | None:
+        """Where the finding is."""
+        at = self.query_one("#list-findings", LineView).cursor
+        if self.session is None or at >= len(self.items):
+            return None
+        return self.session.cursor_of_finding(self.items[at])
 
     def leave_view(self) -> bool:
         """Show all findings again."""

@@ -11,11 +11,11 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from khotool.tui import actions, exports
+from khotool.tui import actions, editing, exports
 from khotool.tui.blank import state_lines
 from khotool.tui.keys import KEYS, spell
 from khotool.tui.screens.dialogs import Picker
-from khotool.tui.session import Change, Session
+from khotool.tui.session import Change, Cursor, Session
 from khotool.tui.shell import Follower, Shell
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
@@ -239,6 +239,14 @@ class ModeScreen(Follower):
         """What can be copied by kind: ``value``, ``path``, ``address``."""
         return {}
 
+    def cursor_here(self) -> Cursor | None:
+        """The place that the line under the cursor is about."""
+        return self.session.cursor if self.session is not None else None
+
+    def action_links(self) -> None:
+        """List what the place is linked to, and go there."""
+        actions.open_links(self.shell, self.cursor_here())
+
     def action_marks(self) -> None:
         """List of bookmarks."""
         actions.open_marks(self.shell)
@@ -258,6 +266,18 @@ class ModeScreen(Follower):
     def action_raise_limit(self) -> None:
         """Read on beyond a limit."""
         actions.raise_limit(self.shell)
+
+    def action_undo(self) -> None:
+        """Take back the latest staged change."""
+        editing.undo(self.shell)
+
+    def action_staged(self) -> None:
+        """List the staged changes."""
+        editing.open_list(self.shell)
+
+    def action_write(self) -> None:
+        """Write the image with its changes to a new file."""
+        editing.open_write(self.shell)
 
     def action_export(self) -> None:
         """Write the current node to a file."""
@@ -284,7 +304,7 @@ class ModeScreen(Follower):
 
     def action_quit(self) -> None:
         """Leave."""
-        self.app.exit(0)
+        editing.guarded(self.shell, lambda: self.app.exit(0))
 
     def panes(self) -> list[tuple[str, str]]:
         """Selector and name of the panes that can be jumped to."""

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from khotool.tui.cells import PageMap
 from khotool.tui.memory_view import Section, Use
 from khotool.tui.screens.mode import ModeScreen, bindings
-from khotool.tui.session import Change
+from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, size_text, visible
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.page_map import PageMapView, letter
@@ -184,6 +184,14 @@ class PagesScreen(ModeScreen):
         else:
             session.select_address(view.at, jump=True)
         self.shell.show_mode("explore")
+
+    def cursor_here(self) -> Cursor | None:
+        """Where the range under the cursor starts, or the cell."""
+        if self.session is None or self.map is None:
+            return None
+        at, view = self.query_one("#ranges", LineView).cursor, self.query_one(PageMapView)
+        start = max(self.ranges[at].start, view.at) if at < len(self.ranges) else view.at
+        return self.session.cursor_at_address(start)
 
     def under_cursor(self) -> dict[str, str]:
         """The range under the cursor: its line, owner and start."""

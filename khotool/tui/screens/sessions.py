@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.screens.mode import ModeScreen, bindings
-from khotool.tui.session import Change
+from khotool.tui.session import Change, Cursor
 from khotool.tui.session_list import (
     SORTS,
     Row,
@@ -125,6 +125,13 @@ class SessionsScreen(ModeScreen):
             self._fill()
             return True
         return super().leave_view()
+
+    def cursor_here(self) -> Cursor | None:
+        """Where the session is."""
+        at = self.query_one("#sessions", LineView).cursor
+        if self.session is None or at >= len(self.rows):
+            return None
+        return self.session.cursor_at(self.rows[at].place)
 
     def under_cursor(self) -> dict[str, str]:
         """The session: its name and path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -50,14 +51,18 @@ class Marks:
         field: first byte of the selected field and the byte after it.
         record: the same of the record around it.
         cursor: the byte under the cursor, where the view has the focus.
+        edited: bytes that differ from those of the file.
     """
 
     field: tuple[int, int]
     record: tuple[int, int]
     cursor: int | None
+    edited: Sequence[Span] = ()
 
     def token(self, address: int, kind: str) -> str:
         """Token of a byte; ``kind`` is that of its value."""
+        if any(span.address <= address < span.end for span in self.edited):
+            kind = "edited"
         if self._in_field(address):
             return f"{kind} field hit" if address == self.cursor else f"{kind} field"
         return f"{kind} record" if self._in_record(address) else kind
@@ -148,7 +153,7 @@ class HexView(Widget, can_focus=True):
         if self.lines is None:
             return
         room = self.size.width - self._gutter_width() - 1
-        wanted = self.wanted_width or 16
+        wanted = self.wanted_width or (32 if room >= _columns(32) + NAMES else 16)
         width = next((w for w in WIDTHS[:0:-1] if w <= wanted and _columns(w) <= room), 8)
         if width != self.lines.width:
             self.lines.set_width(width)
@@ -316,7 +321,7 @@ class HexView(Widget, can_focus=True):
             # A group is tinted as a whole; only a value is put in brackets.
             group, field = span, NOTHING
         address = self.session.cursor.address if self.has_focus else None
-        return Marks(field, _edges(group), address)
+        return Marks(field, _edges(group), address, self.session.edited)
 
     @staticmethod
     def _cell(byte: int, state: int) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from khotool.tui.describe import label_line
 from khotool.tui.items import Item, chain_to, has_children, items_below
 from khotool.tui.place import Place
 from khotool.tui.session import Session
-from khotool.tui.text import Line
+from khotool.tui.text import Line, visible
 from khotool.tui.widgets.tokens import style_of
 
 BADGES = {
@@ -188,7 +188,7 @@ class ModelTree(Tree[Item]):
         if label is None:
             if len(self._labels) > 5000:
                 self._labels.clear()
-            label = self._labels[item] = label_line(item, self.session.image)
+            label = self._labels[item] = self._marked(item)
         if not item.is_bucket:
             worst = self.session.badges.worst(item.place, below=not node.is_expanded)
             if worst is not None:
@@ -201,6 +201,13 @@ class ModelTree(Tree[Item]):
                 Style(bgcolor=style.bgcolor, bold=style.bold, reverse=style.reverse or None)
             )
         return text
+
+    def _marked(self, item: Item) -> Line:
+        """The label of a line, with the star and note of a bookmark."""
+        assert self.session is not None
+        line, notes = label_line(item, self.session.image), self.session.notes
+        note = notes.get(item.place.path) if notes and not item.is_bucket else None
+        return line if note is None else [("★ ", "accent"), *line, (f"  {visible(note)}", "accent")]
 
     def notify_style_update(self) -> None:
         """The theme has changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from typing import ClassVar
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -13,11 +14,13 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from khotool.tui.cells import Cell, PageMap
+from khotool.tui.cells import Cell, PageMap, Rows
 from khotool.tui.text import size_text
 from khotool.tui.widgets.tokens import strip_of, style_of
 
 GUTTER = 16
+KEPT = 500
+"""Rows whose cells are remembered."""
 
 
 SHADES = "░▒▓█"
@@ -56,11 +59,12 @@ class PageMapView(Widget, can_focus=True):
         super().__init__(id=id, classes="pane")
         self.map: PageMap | None = None
         self.cell = 4096
-        self.start = 0
+        self.top = 0
         self.at = 0
         self.only = -1
         self.fitted = True
-        self._cells: list[Cell] = []
+        self.folds = Rows(np.empty((0, 2), np.int64))
+        self._cells: dict[int, list[Cell]] = {}
 
     @property
     def columns(self) -> int:
@@ -72,8 +76,13 @@ class PageMapView(Widget, can_focus=True):
         return columns * 3 // 2 if columns * 3 // 2 <= room and columns >= 16 else columns
 
     @property
-    def rows(self) -> int:
-        """Rows of cells."""
+    def row(self) -> int:
+        """Bytes of a row of cells."""
+        return self.columns * self.cell
+
+    @property
+    def height(self) -> int:
+        """Lines of the view."""
         return max(self.size.height, 1)
 
     def show_map(self, found: PageMap) -> None:
@@ -84,28 +93,32 @@ class PageMapView(Widget, can_focus=True):
     def fit(self) -> None:
         """The finest cells that show all of memory."""
         if self.map is not None:
-            self.cell = self.map.fit(self.columns * self.rows)
-            self.start = 0
+            self.cell = self.map.fit(self.columns, self.height)
+            self.top = 0
             self.fitted = True
-            self._place(self.at)
+            self._scaled()
+
+    def _scaled(self) -> None:
+        """Cells or rows have a new size."""
+        assert self.map is not None
+        self.folds = self.map.rows(self.row)
+        self._cells = {}
+        self._place(self.at)
 
     def on_resize(self) -> None:
         """Show all of memory in the new size, unless the user chose a scale."""
         if self.fitted:
             self.fit()
         elif self.map is not None:
-            self._place(self.at)
+            self._scaled()
 
     def _place(self, address: int) -> None:
         """Put the cursor on the cell of an address, and the address on the map."""
         assert self.map is not None
         self.at = min(max(address, 0), max(self.map.end - 1, 0)) // self.cell * self.cell
-        row = self.columns * self.cell
-        if not self.start <= self.at < self.start + row * self.rows:
-            above = self.rows // 3
-            self.start = max(self.at // row - above, 0) * row
-        self.start = self.start // row * row
-        self._cells = []
+        line = self.folds.line_of(self.at // self.row) if self.folds.lines else 0
+        if not self.top <= line < self.top + self.height:
+            self.top = max(line - self.height // 3, 0)
         self.refresh()
 
     def go(self, address: int) -> None:
@@ -115,22 +128,30 @@ class PageMapView(Widget, can_focus=True):
             self.post_message(self.Moved())
 
     def render_line(self, y: int) -> Strip:
-        """One row of cells."""
+        """One row of cells, or a line for many empty ones."""
         base, width = self.rich_style, self.size.width
         if self.map is None or not self.map.end:
             text = "" if self.map is None else " nothing is known of physical memory"
             return strip_of(self, [(text, "dim")] if not y else [], base, width)
-        if not self._cells:
-            count = self.columns * self.rows
-            self._cells = self.map.cells(self.start, self.cell, count)
-        row = self._cells[y * self.columns : (y + 1) * self.columns]
-        if not row or row[0].start >= self.map.end:
+        line = self.top + y
+        if line >= self.folds.lines:
             return Strip.blank(width, base)
-        segments = [Segment(f"{row[0].start:#014x}  ", base + style_of(self, "dim"))]
-        for cell in row:
-            if cell.start >= self.map.end:
-                break
-            segments.append(self._cell(cell, base))
+        row, folded = self.folds.at(line)
+        start = row * self.row
+        lead = f"{start:#014x}  "
+        if folded:
+            here = row <= self.at // self.row < row + folded
+            text = f"╌╌ {size_text(folded * self.row)} of nothing ╌╌"
+            return strip_of(
+                self, [(lead, "dim"), (text, "cursor" if here else "hole")], base, width
+            )
+        cells = self._cells.get(row)
+        if cells is None:
+            if len(self._cells) > KEPT:
+                self._cells = {}
+            cells = self._cells[row] = self.map.cells(start, self.cell, self.columns)
+        segments = [Segment(lead, base + style_of(self, "dim"))]
+        segments += [self._cell(cell, base) for cell in cells if cell.start < self.map.end]
         return Strip(segments).adjust_cell_length(width, base)
 
     def _cell(self, cell: Cell, base: Style) -> Segment:
@@ -154,12 +175,26 @@ class PageMapView(Widget, can_focus=True):
         return f"Physical memory  0 … {size_text(self.map.end)}  one cell is {size_text(self.cell)}"
 
     def action_move(self, right: int, down: int) -> None:
-        """A cell to a side."""
-        self.go(self.at + (right + down * self.columns) * self.cell)
+        """A cell to a side; what is folded is stepped over."""
+        if self.map is None or not self.folds.lines:
+            return
+        if right:
+            row, folded = self.folds.at(
+                self.folds.line_of((self.at + right * self.cell) // self.row)
+            )
+            edge = (row + folded) * self.row if right > 0 else row * self.row - self.cell
+            self.go(edge if folded else self.at + right * self.cell)
+            return
+        line = min(max(self.folds.line_of(self.at // self.row) + down, 0), self.folds.lines - 1)
+        row, folded = self.folds.at(line)
+        if folded:
+            step = 1 if down > 0 else -1
+            row = self.folds.at(min(max(line + step, 0), self.folds.lines - 1))[0]
+        self.go(row * self.row + self.at % self.row)
 
     def action_page(self, step: int) -> None:
         """A screen up or down."""
-        self.action_move(0, step * self.rows)
+        self.action_move(0, step * self.height)
 
     def action_edge(self, end: int) -> None:
         """To the first or last cell."""
@@ -171,11 +206,11 @@ class PageMapView(Widget, can_focus=True):
         if self.map is None:
             return
         self.fitted = False
-        top = self.map.fit(self.columns * self.rows)
+        top = self.map.fit(self.columns, self.height)
         size = self.cell * 4 if step > 0 else self.cell // 4
         self.cell = min(max(size, self.map.page_size), max(top, self.map.page_size))
-        row = self.columns * self.cell
-        self.start = max(self.at // row - self.rows // 2, 0) * row
+        self._scaled()
+        self.top = 0
         self.go(self.at)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
@@ -191,8 +226,10 @@ class PageMapView(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """A click moves, a second one chooses."""
         spot = event.get_content_offset(self)
-        if spot is None or not GUTTER <= spot.x < GUTTER + self.columns:
+        inside = spot is not None and GUTTER <= spot.x < GUTTER + self.columns
+        if spot is None or not inside or not self.folds.lines:
             return
-        self.go(self.start + (spot.y * self.columns + spot.x - GUTTER) * self.cell)
+        row, _ = self.folds.at(min(self.top + spot.y, max(self.folds.lines - 1, 0)))
+        self.go(row * self.row + (spot.x - GUTTER) * self.cell)
         if event.chain == 2:
             self.post_message(self.Moved(chosen=True))

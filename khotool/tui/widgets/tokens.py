@@ -13,10 +13,12 @@ from textual.widget import Widget
 
 from khotool.tui.text import Line
 
-OWNERS = ("primary", "success", "accent", "secondary")
-"""Colours that tell owners apart, in three shades each."""
-SHADES = (100, 68, 42)
-"""Per cent of a colour over the background."""
+HUES = 12
+"""Colours that tell owners apart: steps round the circle of hues from the theme's first colour."""
+STRIDE = 5
+"""Steps between neighbours, so that they look different."""
+SATURATION = 0.55
+"""Least saturation of these colours, where the theme's own is paler."""
 TOKENS: dict[str, tuple[str, int, str, int, str]] = {
     "name": ("foreground", 100, "", 0, ""),
     "key": ("secondary", 100, "", 0, ""),
@@ -46,10 +48,11 @@ TOKENS: dict[str, tuple[str, int, str, int, str]] = {
     "accent": ("accent", 100, "", 0, ""),
     "added": ("success", 100, "", 0, "bold"),
     "removed": ("error", 100, "", 0, ""),
+    "edited": ("warning", 100, "", 0, "bold underline"),
     "hit": ("", 0, "", 0, "bold reverse"),
     "cursor": ("", 0, "accent", 35, "bold"),
     "blurred": ("", 0, "foreground", 8, ""),
-    **{f"owner{n}": (OWNERS[n % 4], SHADES[n // 4], "", 0, "") for n in range(12)},
+    **{f"owner{n}": (f"hue{n}", 100, "", 0, "") for n in range(HUES)},
 }
 """Per token: variable of the theme and per cent of it over the background, for text and for what
 is behind it, and a style. No colour is named here."""
@@ -74,6 +77,15 @@ class _Variables:
         return 0
 
 
+def _color(name: str, variables: _Variables) -> Color:
+    """A variable of the theme, or ``hue0`` to ``hue11``: its first colour turned."""
+    if not name.startswith("hue"):
+        return Color.parse(variables.values[name])
+    hue, saturation, lightness = Color.parse(variables.values["primary"]).hsl
+    turned = hue + int(name[3:]) * STRIDE % HUES / HUES
+    return Color.from_hsl(turned % 1, max(saturation, SATURATION), lightness)
+
+
 @lru_cache(maxsize=4096)
 def _style(token: str, theme: str, behind: Color, variables: _Variables) -> Style:
     """The style of a token in a theme over a background."""
@@ -83,11 +95,11 @@ def _style(token: str, theme: str, behind: Color, variables: _Variables) -> Styl
         base = behind
         bgcolor = None
         if ground:
-            base = behind.blend(Color.parse(variables.values[ground]), share / 100)
+            base = behind.blend(_color(ground, variables), share / 100)
             bgcolor = base.rich_color
         shown = None
         if color:
-            shown = base.blend(Color.parse(variables.values[color]), part / 100).rich_color
+            shown = base.blend(_color(color, variables), part / 100).rich_color
         style += Style(color=shown, bgcolor=bgcolor) + Style.parse(text or "none")
     return style
 

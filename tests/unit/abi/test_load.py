@@ -90,7 +90,7 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "not last": (
         file("struct x_ser a[]; u8 n;", 'n = { counts = "a" }'),
-        "9: struct.x_ser.layout: a: an array of open length comes last",
+        "9: struct.x_ser.layout: a: arrays of open length come last",
     ),
     "not counted": (
         file("u64 n; u8 a[];"),

@@ -331,14 +331,14 @@ def iommu(**fields: Any) -> dict[str, Any]:
 
 
 WRONG = [
-    ({"device_array_phys": [{"domain_phys": "/nothing[0]"}]}, "is not a record of a list"),
+    ({"device_array_phys": [{"domain_phys": "/nothing[0]"}]}, "is not a record"),
     (
         {
             "iommu_domain_array_phys": [
                 {"top_level": 1, "top_table_phys": [{"iova": 0, "table": "/LUO/nothing"}]}
             ]
         },
-        "is no table",
+        "is not a table",
     ),
     (
         {

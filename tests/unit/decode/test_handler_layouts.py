@@ -47,15 +47,6 @@ VM = {
 }
 IOMMUFD = {"token": 9, "handler": "iommufd-v1", "format": "iommufd-v1"}
 FORCED: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
-    ("kvm_vm_luo_v1", {"type": 1, "arch_state": {"size": "4K"}}, []),
-    ("kvm_vm_luo_v1-type", {"type": 2}, []),
-    ("kvm_vm_luo_v1-folios", {"type": 3, "folios": {"list": [{"order": 0}, {"order": 0}]}}, []),
-    ("kvm_vcpu_luo_v1", {"vcpu_id": 1, "vm_token": 9, "cb": {"state": 2, "vcpu_id": 1}}, [VM]),
-    (
-        "kvm_vcpu_luo_v1-runtime",
-        {"vcpu_id": 1, "vm_token": 9, "cb": {"attachment_state": 2, "vcpu_id": 1}},
-        [VM],
-    ),
     ("vfio-pci-v1-4", {"bdf": 0x100, "domain": 2}, []),
     ("vfio-pci-v1-5", {"bdf": 0x100, "domain": 2, "reset_works": 1}, []),
     ("vfio-pci-v1-9", {"bdf": 0x100, "domain": 2, "token": 9}, [IOMMUFD]),
