@@ -162,6 +162,17 @@ def test_a_policy_decides_by_handler() -> None:
     }
 
 
+def test_the_longest_pattern_of_a_policy_counts() -> None:
+    """What is named more closely is meant; what is named twice has to come back."""
+    policy = Policy(mandatory=("memfd-*", "same"), optional=("*", "memfd-v1", "same"))
+
+    assert policy.importance("memfd-v2") is Importance.MANDATORY
+    assert policy.importance("memfd-v1") is Importance.OPTIONAL
+    assert policy.importance("netkit-v1") is Importance.OPTIONAL
+    assert policy.importance("same") is Importance.MANDATORY
+    assert Policy(("*",), ("netkit-*",)).importance("netkit-v1") is Importance.OPTIONAL
+
+
 def test_a_policy_is_read(tmp_path: Path) -> None:
     """Lists and a default; mistakes are named."""
     path = tmp_path / "policy.toml"
