@@ -385,6 +385,8 @@ class Behaviour:
         prints_errno: ``disabling KHO revival`` ends in the error; later kernels leave it out.
         keeps_file_errors: a file record that cannot be read fails every open of
             ``/dev/liveupdate``; 6.19 drops the rest of that session's files instead.
+        forgets_folio_errors: a folio of a memfd that cannot be restored, other than the first, ends
+            the file without an error.
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
@@ -397,6 +399,7 @@ class Behaviour:
     needs_map: bool = True
     prints_errno: bool = False
     keeps_file_errors: bool = True
+    forgets_folio_errors: bool = False
     restores_root: bool = False
     test_is_silent: bool = False
     flb_faults_panic: bool = False

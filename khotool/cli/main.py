@@ -175,13 +175,18 @@ def _bug(error: Exception) -> int:
 
         traceback.print_exception(error)
         return 4
+    _fail(bug_line(error))
+    return 4
+
+
+def bug_line(error: Exception) -> str:
+    """What is said of an error that nothing foresaw."""
     kind = type(error).__name__
-    _fail(
+    return (
         f"sorry, this is a bug in khotool ({kind}: {str(error)[:200]}); please report it to "
         f"{_issues()} with this line, the command and 'khotool --version'; "
         "KHOTOOL_DEBUG=1 shows where"
     )
-    return 4
 
 
 def _issues() -> str:

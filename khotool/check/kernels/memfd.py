@@ -44,8 +44,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
     if _has_unknown_seals(data):
         return "EOPNOTSUPP", ""
-    again = data.value in boot.records
-    boot.records.add(data.value)
     boot.take_pages([data.value])
     number = data.value_of("nr_folios")
     if number:
@@ -55,8 +53,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
             fault = FAULT, f"nr_folios is {number}, the array ends after {capacity}"
         if fault is not None:
             return fault
-    elif again:
-        return "other-data", "this record belongs to another file"
     return restore_folios(boot, data, folios, folios.table)
 
 
@@ -81,6 +77,13 @@ def _record_result(boot: Boot, data: Node) -> Result | None:
         return page_zero(boot)
     if boot.gap(data.value) is not None:
         return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
+    if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
+        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
+    if boot.claimed[data.value] > 1 or boot.is_shared(data.value):
+        return (
+            NOT_JUDGED,
+            "something else has this memory as well, and one of the two has lost its own",
+        )
     return None
 
 
@@ -104,22 +107,28 @@ def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
     if place is not None:
         return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
-    if not _take_area(boot, node, chunks) or rules & {"REC402", "REC408"}:
+    short = _missing_pages(boot, node, chunks)
+    if short is None or short < 0:
         return "EINVAL", ""
     last = chunks[-1].value_of("next") if chunks else None
     if boot.beyond(last):
+        # The next chunk is read before the pages are counted.
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
-    return None
+    return ("EINVAL", "") if short or last or rules & {"REC402", "REC408"} else None
 
 
-def _take_area(boot: Boot, node: Node, chunks: list[Node]) -> bool:
-    """Restore the pages of a vmalloc area and of its chunks; True if all are as declared."""
+def _missing_pages(boot: Boot, node: Node, chunks: list[Node]) -> int | None:
+    """Restore the pages of a vmalloc area and of its chunks; how many less than declared.
+
+    None where one of them cannot be restored.
+    """
     pages = [page for chunk in chunks for page in _pages_of(chunk)]
     heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
     taken = boot.take_pages(pages), boot.take_pages(heads)
     order, total = node.value_of("order"), node.value_of("total_pages")
-    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
-    return whole and taken == (None, None)
+    if taken != (None, None) or not isinstance(order, int) or order >= 32:
+        return None
+    return total - (len(pages) << order) if isinstance(total, int) else None
 
 
 def _pages_of(chunk: Node) -> list[int]:
@@ -141,6 +150,7 @@ class Survey:
     """What restoring the rows of a table one by one comes to.
 
     Args:
+        first: first row that names a folio.
         bad: physical address of the first folio that is not restored, and its row.
         clash: first row that finds its place in the page cache taken.
         stale: a folio is not up to date.
@@ -150,6 +160,7 @@ class Survey:
         covered: pages of the file that have a folio.
     """
 
+    first: int | None = None
     bad: tuple[int, int] | None = None
     clash: int | None = None
     stale: bool = False
@@ -170,6 +181,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
         if not len(rows):
             continue
         addresses, places = frames[rows] << shift, index[rows]
+        result.first = first + int(rows[0]) if result.first is None else result.first
         failed = boot.take(addresses)
         if failed is not None and result.bad is None:
             result.bad = int(addresses[failed]), first + int(rows[failed])
@@ -227,7 +239,9 @@ def _insert_fault(boot: Boot, table: Table, found: Survey) -> Result | None:
     """What retrieve gives where a folio is not restored, or its place in the file is taken."""
     clash = found.clash if found.ascending else clash_row(boot, table)
     if found.bad is not None and (clash is None or found.bad[1] <= clash):
-        return "EIO", f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
+        forgotten = boot.kernel.does.forgets_folio_errors and found.bad[1] != found.first
+        text = f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
+        return "other-data" if forgotten else "EIO", text
     if clash is not None:
         return "EEXIST", f"{PREFIX}shmem: failed to add to page cache folio index {clash}: -17"
     return None
