@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Literal
 
@@ -44,9 +45,11 @@ class Shape(StrEnum):
     STATE = "state"
     INSIDE = "inside"
     PAGE_TREE = "page-tree"
+    STREAM = "stream"
+    ROOT = "root"
 
 
-RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE))
+RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE, Shape.STREAM))
 """Shapes that need ``of``, the struct of their records."""
 INLINE_SHAPES = frozenset((Shape.TREE, Shape.RECORD))
 """Shapes whose values may be shown among the fields of the pointer's own record."""
@@ -197,6 +200,12 @@ class Field:
         return self.alias or self.name
 
 
+def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
+    """Fields that have values of their own: a word of parts is its parts."""
+    for one in fields:
+        yield from one.parts or (one,)
+
+
 @dataclass(frozen=True, slots=True)
 class Struct:
     """A C struct.
@@ -322,6 +331,7 @@ class Definition:
         allocate: what the writer allocates for the blob beyond its bytes: ``pages``, ``bytes``,
             and ``bytes_each`` element of the list ``of``.
         probe: conditions that must all hold where several definitions have one string.
+        beside_root: the root does not name the entry; boot data does.
         segment: the blob is a kexec segment, which no map preserves.
         ranges: property that lists preserved ranges anywhere in the tree; the map.
         scratch: the kernel hands over an ``array`` of scratch areas, or one ``region`` alone.
@@ -351,6 +361,7 @@ class Definition:
     allocate: dict[str, int | str] = field(default_factory=dict, hash=False)
     probe: tuple[Condition, ...] = ()
     segment: bool = False
+    beside_root: bool = False
     ranges: str = ""
     scratch: str = "array"
     packed_tree: str = "sequential"

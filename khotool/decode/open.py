@@ -10,7 +10,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
-from khotool.decode.blobs import open_blob, open_debugfs
+from khotool.decode.blobs import copied_scratch, open_blob, open_debugfs
 from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
 from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
@@ -245,7 +245,8 @@ def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Cand
         # The only kernel in all of memory wrote what is in it.
         before = info.osrelease if info.build else info.vmcoreinfo.get(WRITER_NOTE)
         scene = source.scene(info.osrelease if own else before)
-        return read_root(scene, candidate.blob, candidate.address)
+        tree = read_root(scene, candidate.blob, candidate.address)
+        return replace(tree, stream=source.found.streams.get(candidate.address))
 
     def weigh(item: RootCandidate) -> Weight:
         decoded = decode(item.tree)
@@ -332,7 +333,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     if options.scratch:
         return Scratch([Span(a, s) for a, s in options.scratch], "as --scratch says")
     if options.debugfs is not None:
-        areas = copied_scratch(options.debugfs)
+        areas = debugfs_scratch(options.debugfs)
         if areas is not None:
             return areas
     named = [chosen.pointer] if chosen.pointer else []
@@ -348,7 +349,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     return Absent(Reason.NOT_CAPTURED, "no boot data and no array of scratch areas in this capture")
 
 
-def copied_scratch(path: str) -> Scratch | None:
+def debugfs_scratch(path: str) -> Scratch | None:
     """Scratch areas of a copy of debugfs.
 
     Raises:
@@ -357,11 +358,7 @@ def copied_scratch(path: str) -> Scratch | None:
     source = open_source(path)
     if not isinstance(source, DebugfsCopy):
         raise UsageError(f"--debugfs {path}: not a copy of /sys/kernel/debug/kho")
-    for tree in source.trees:
-        if tree.scratch:
-            areas = [Span(address, size) for address, size in tree.scratch]
-            return Scratch(areas, f"{tree.name} of the debugfs copy")
-    return None
+    return copied_scratch(source.trees, " of the debugfs copy")
 
 
 def pointed_scratch(source: Source, pointer: BootPointer) -> Scratch | None:

@@ -90,6 +90,13 @@ class KernelFile:
         return self._body or None
 
     @property
+    def packing(self) -> str:
+        """How the kernel is packed, where that is not read; empty if it is read or not known."""
+        if self.body is not None or self.form is not Form.BZIMAGE:
+            return ""
+        return next((n for m, n in _NOT_READ.items() if _payload(self.data).startswith(m)), "")
+
+    @property
     def vmlinux(self) -> Vmlinux | None:
         """What is loaded of a kernel of x86-64; None for a bzImage that cannot be unpacked."""
         if self._vmlinux is None and self.body and self.machine is Machine.X86_64:
@@ -225,9 +232,13 @@ def _unpack(form: str, data: bytes, at: int) -> int:
 
 def unpacked(data: bytes) -> bytes:
     """The kernel in a bzImage; empty if it is packed in a way that is not read here."""
+    return expand(_payload(data)) or b""
+
+
+def _payload(data: bytes) -> bytes:
+    """What a bzImage has packed."""
     start = (data[0x1F1] or 4) * 512 + 512 + _unpack("<I", data, 0x248)
-    size = _unpack("<I", data, 0x24C)
-    return expand(data[start : start + size]) or b""
+    return data[start : start + _unpack("<I", data, 0x24C)]
 
 
 def expand(data: bytes) -> bytes | None:
@@ -264,3 +275,4 @@ _OPENERS: tuple[tuple[bytes, Callable[[], Callable[[bytes], bytes]]], ...] = (
     (b"BZh", _bzip2),
     (b"\x28\xb5\x2f\xfd", _zstd),
 )
+_NOT_READ = {b"\x02\x21\x4c\x18": "with lz4", b"\x89LZO": "with lzo"}

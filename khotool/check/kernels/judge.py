@@ -18,6 +18,7 @@ from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
 from khotool.model.image import Image
+from khotool.model.region import RecordRegion, TableRegion
 
 EINVAL, ENOENT = -22, -2
 
@@ -97,6 +98,16 @@ def _premises(boot: Boot) -> None:
     elif file.page_size and file.page_size != page:
         why = f"the image has pages of {page} bytes, the kernel of {file.page_size}: {OTHER_BLOCKS}"
         boot.verdict.add("image", Outcome.CORRUPT, why=why)
+    used = {
+        (region.format, region.compiled.struct.name)
+        for region in boot.image.regions
+        if isinstance(region, RecordRegion | TableRegion)
+    }
+    misfit = next((m for m in file.misfits if (m.format, m.struct) in used), None)
+    if misfit is not None:
+        place = f"{misfit.struct}.{misfit.field}" if misfit.field else misfit.struct
+        why = f"this kernel declares {place} in another way than {misfit.format}: {misfit.text}"
+        boot.verdict.not_judged("image", Unseen.LAYOUT, why)
 
 
 def _root(boot: Boot) -> None:

@@ -7,8 +7,6 @@ would fault.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +14,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.maps.nodes import leaf_bits, table_bits
 from khotool.maps.radix import MOST_ORDER, tree_depth
 from khotool.memory.space import MemoryFault
+from khotool.records import dataclass
 
 MOST_NODES = 1 << 12
 """Pages that are read; a tree that leads back into itself has any number."""
