@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.model.image import UNPLACED, Image
+from khotool.pages.runs import merge_columns
 from khotool.records import dataclass
 from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
 from khotool.tui.memory_view import MemoryView, Section, Use
@@ -93,6 +94,10 @@ class Rows:
         return int(self._first[at]) + line - int(self._line[at]), 0
 
 
+LEAST_COLUMNS = 8
+"""Cells that every row of the map has at least."""
+
+
 class PageMap:
     """Groups of owners and where they are.
 
@@ -113,9 +118,11 @@ class PageMap:
             ends.append(int(extents[-1, 1]))
         self.end = max(ends, default=0)
         spans = [group.ranges for group in self.groups if len(group.ranges)]
-        self._known = np.concatenate([extents, *spans]).astype(np.uint64).reshape(-1, 2)
-        self._known = self._known[np.argsort(self._known[:, 0], kind="stable")]
-        self._known[:, 1] = np.maximum.accumulate(self._known[:, 1])
+        known = np.concatenate([extents, *spans]).astype(np.uint64).reshape(-1, 2)
+        # No row of cells fits into a gap that is this short.
+        short = np.uint64(LEAST_COLUMNS * self.page_size)
+        starts, ends = merge_columns(known[:, 0], known[:, 1] + short)
+        self._known = np.stack([starts, ends - short], axis=1)
 
     def color(self, group: int) -> str:
         """Token of a group: a colour for an owner, a meaning for the rest."""

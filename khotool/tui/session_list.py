@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
-
 from khotool.records import dataclass
 from khotool.tui.place import Place
 from khotool.tui.session import Session
@@ -81,14 +79,10 @@ def _pages(session: Session) -> dict[str, int] | None:
     ownership = session.view.ownership
     if ownership is None:
         return None
-    ranges = ownership.ranges
-    owned = ranges.owner >= 0
-    weights = ranges.pages[owned].astype(np.float64)
-    counts = np.bincount(ranges.owner[owned], weights, len(ownership.owners))
     found: dict[str, int] = {}
-    for path, count in zip(ownership.owners, counts.tolist(), strict=True):
+    for path, count in zip(ownership.owners, ownership.pages_by_owner()[1:].tolist(), strict=True):
         key = _session_path(path)
-        found[key] = found.get(key, 0) + int(count)
+        found[key] = found.get(key, 0) + count
     return found
 
 
