@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Literal
 
@@ -44,9 +45,11 @@ class Shape(StrEnum):
     STATE = "state"
     INSIDE = "inside"
     PAGE_TREE = "page-tree"
+    STREAM = "stream"
+    ROOT = "root"
 
 
-RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE))
+RECORD_SHAPES = frozenset((Shape.RECORD, Shape.ARRAY, Shape.BLOCKS, Shape.PAGE_TABLE, Shape.STREAM))
 """Shapes that need ``of``, the struct of their records."""
 INLINE_SHAPES = frozenset((Shape.TREE, Shape.RECORD))
 """Shapes whose values may be shown among the fields of the pointer's own record."""
@@ -197,6 +200,12 @@ class Field:
         return self.alias or self.name
 
 
+def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
+    """Fields that have values of their own: a word of parts is its parts."""
+    for one in fields:
+        yield from one.parts or (one,)
+
+
 @dataclass(frozen=True, slots=True)
 class Struct:
     """A C struct.
@@ -322,6 +331,7 @@ class Definition:
         allocate: what the writer allocates for the blob beyond its bytes: ``pages``, ``bytes``,
             and ``bytes_each`` element of the list ``of``.
         probe: conditions that must all hold where several definitions have one string.
+        beside_root: the root does not name the entry; boot data does.
         segment: the blob is a kexec segment, which no map preserves.
         ranges: property that lists preserved ranges anywhere in the tree; the map.
         scratch: the kernel hands over an ``array`` of scratch areas, or one ``region`` alone.
@@ -351,6 +361,7 @@ class Definition:
     allocate: dict[str, int | str] = field(default_factory=dict, hash=False)
     probe: tuple[Condition, ...] = ()
     segment: bool = False
+    beside_root: bool = False
     ranges: str = ""
     scratch: str = "array"
     packed_tree: str = "sequential"
@@ -378,8 +389,12 @@ class Behaviour:
         prints_errno: ``disabling KHO revival`` ends in the error; later kernels leave it out.
         keeps_file_errors: a file record that cannot be read fails every open of
             ``/dev/liveupdate``; 6.19 drops the rest of that session's files instead.
+        forgets_folio_errors: a folio of a memfd that cannot be restored, other than the first, ends
+            the file without an error.
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
+        stray_region_faults: a region of reserve_mem where there is no memory stops the boot; up to
+            6.19 it is revived there.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
         flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
             blocks or its devices are not as they should be.
@@ -390,7 +405,9 @@ class Behaviour:
     needs_map: bool = True
     prints_errno: bool = False
     keeps_file_errors: bool = True
+    forgets_folio_errors: bool = False
     restores_root: bool = False
+    stray_region_faults: bool = True
     test_is_silent: bool = False
     flb_faults_panic: bool = False
     luo_faults_disable: bool = False

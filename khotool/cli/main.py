@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return 130
     finally:
-        if argv is None:
-            # The process ends; nothing is gained by looking for garbage once more.
+        if argv is None and "duckdb" not in sys.modules:
+            # The process ends; nothing is gained by looking for garbage once more. But duckdb
+            # complains about what is left of it.
             gc.freeze()
 
 
@@ -175,13 +176,18 @@ def _bug(error: Exception) -> int:
 
         traceback.print_exception(error)
         return 4
+    _fail(bug_line(error))
+    return 4
+
+
+def bug_line(error: Exception) -> str:
+    """What is said of an error that nothing foresaw."""
     kind = type(error).__name__
-    _fail(
+    return (
         f"sorry, this is a bug in khotool ({kind}: {str(error)[:200]}); please report it to "
         f"{_issues()} with this line, the command and 'khotool --version'; "
         "KHOTOOL_DEBUG=1 shows where"
     )
-    return 4
 
 
 def _issues() -> str:

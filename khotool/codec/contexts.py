@@ -104,6 +104,10 @@ class Reader(Protocol):
         """An array of records: a list of tables, with the memory that its rows point to."""
         ...
 
+    def state(self, number: int, table: Table) -> dict[str, Any]:
+        """Values of the body of a state of a stream, by its number."""
+        ...
+
     def number(self, field: Field | None, given: Value) -> int:
         """A number from 0 to 2^64 - 1, in any notation that dump prints for the field."""
         ...

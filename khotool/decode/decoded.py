@@ -9,6 +9,7 @@ from khotool.absent import Absent
 from khotool.codec.base import codec_of
 from khotool.codec.choose import by_first_part
 from khotool.codec.contexts import Walk
+from khotool.codec.entry import entry_blob
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.properties import raw_tree
 from khotool.codec.recorder import Recorder, Report
@@ -16,7 +17,7 @@ from khotool.codec.tree import own_tree
 from khotool.limits import Budget
 from khotool.model.image import Choice, Image, Phase, Root, Scratch
 from khotool.model.names import text_property
-from khotool.model.node import Node, Span, entries_of
+from khotool.model.node import Node, NodeKind, Span, entries_of
 from khotool.records import dataclass, replace
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ class Decoded:
     def sessions(self) -> list[Node]:
         """Sessions of the orchestrator."""
         luo = self.entry("LUO")
-        sessions = luo.get("sessions") if luo is not None else None
-        return sessions.elements() if sessions is not None else []
+        return luo.elements_of("sessions") if luo is not None else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,10 @@ def walk_root(walk: Walk, root: RootTree) -> None:
     if root.layout is not None:
         recorder.choose_layout(tree, root.layout)
     read_node(walk, tree, blob.root, definition.fdt, definition, root.address)
+    if root.stream is not None:
+        beside = tree.add(Node("kstate", NodeKind.ENTRY))
+        recorder.name_entry(beside)
+        entry_blob(walk, beside, root.stream, None)
     resolve(walk)
 
 

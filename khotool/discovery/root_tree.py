@@ -24,6 +24,7 @@ class RootTree:
         definition: None where nothing describes the root.
         choice: what to record of the definition; None for the usual one.
         layout: of a definition that has several.
+        stream: physical address of the page that names a KSTATE stream, which names the root.
     """
 
     scene: Scene
@@ -32,6 +33,7 @@ class RootTree:
     definition: Definition | None
     choice: Choice | None = None
     layout: Choice | None = None
+    stream: int | None = None
 
     @property
     def covers_itself(self) -> bool:

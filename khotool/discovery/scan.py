@@ -14,6 +14,7 @@ from khotool.abi.record import decode_record, decode_records
 from khotool.abi.registry import Registry
 from khotool.codec.layouts import PEEK
 from khotool.codec.scene import FDT_MAGIC, SMALLEST_PAGE, read_tree
+from khotool.codec.stream import roots_of
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.fdt.blob import Blob, Problem
 from khotool.fdt.parse import parse
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FDT_MAGIC_WORD = 0xEDFE0DD0
 """The first four bytes of a device tree, read as a little-endian word."""
+STREAM_MAGIC = 0x3B37778C
+"""The first word of a KSTATE stream, in the image's byte order."""
+MAX_STREAMS = 64
 ROOT_WORD = b"preserved-memory-map\0"
 MAX_DAMAGED = 64
 """Damaged roots that are looked at; an image holds a handful at most."""
@@ -60,7 +64,12 @@ class Candidate:
 
 @dataclass(slots=True)
 class Scan:
-    """Result of a scan."""
+    """Result of a scan.
+
+    Args:
+        streams: physical address of the page that names a KSTATE stream, by that of the KHO root
+            which the stream names.
+    """
 
     roots: list[Candidate] = field(default_factory=list)
     pointers: list[BootPointer] = field(default_factory=list)
@@ -68,6 +77,7 @@ class Scan:
     pages: int = 0
     trees: int = 0
     unread: list[int] = field(default_factory=list)
+    streams: dict[int, int] = field(default_factory=dict)
 
 
 def scan(
@@ -91,6 +101,7 @@ def scan(
     total = int((extents[:, 1] - extents[:, 0]).sum()) // SMALLEST_PAGE if len(extents) else 0
     trees: list[int] = []
     arrays: list[int] = []
+    streams: list[int] = []
     for base, words in space.first_words(SMALLEST_PAGE):
         # Words a page apart all share a few lines of the cache: they are fetched once.
         first = np.ascontiguousarray(words[:, 0])
@@ -98,6 +109,10 @@ def scan(
         found = np.flatnonzero((first & np.uint64(0xFFFFFFFF)) == FDT_MAGIC_WORD)
         trees += [base + int(i) * SMALLEST_PAGE for i in found[: MAX_CANDIDATES - len(trees)]]
         value = first.byteswap() if byteorder == "big" else first
+        streams += [
+            base + int(i) * SMALLEST_PAGE
+            for i in np.flatnonzero((value & np.uint64(0xFFFFFFFF)) == STREAM_MAGIC)[:MAX_STREAMS]
+        ]
         aligned = (value & np.uint64(SCRATCH_ALIGNMENT - 1)) == 0
         maybe = np.flatnonzero(aligned & (value != 0) & (value < np.uint64(1 << 52)))
         arrays += [base + int(i) * SMALLEST_PAGE for i in maybe[: MAX_CANDIDATES - len(arrays)]]
@@ -107,6 +122,8 @@ def scan(
     _look_at_trees(space, registry, trees, result, limits)
     if not result.roots:
         _look_for_damaged(space, result)
+    if streams and result.roots:
+        result.streams = _streams(space, registry, geometry, streams[:MAX_STREAMS])
     for address in arrays:
         areas = read_scratch(space, area, address)
         if areas:
@@ -115,6 +132,27 @@ def scan(
         result.pointers += _setup_data(space, registry, geometry, result, limits)
     result.pointers = [pointer for pointer in result.pointers if credible(space, area, pointer)]
     return result
+
+
+def _streams(
+    space: AddressSpace, registry: Registry, geometry: Geometry, streams: list[int]
+) -> dict[int, int]:
+    """Pages that name KSTATE streams, by the KHO roots that the streams name."""
+    holders: dict[int, int] = {}
+    wanted = np.array(streams, np.uint64)
+    for base, words in space.first_words(SMALLEST_PAGE):
+        first = words[:, 0].byteswap() if geometry.byteorder == "big" else words[:, 0]
+        for i in np.flatnonzero(np.isin(first, wanted))[:MAX_STREAMS]:
+            holders.setdefault(int(first[i]), base + int(i) * SMALLEST_PAGE)
+    found: dict[int, int] = {}
+    for stream, holder in sorted(holders.items()):
+        try:
+            data = space.read(stream, SMALLEST_PAGE)
+        except MemoryFault:
+            continue
+        for root in roots_of(data, registry, geometry):
+            found.setdefault(root, holder)
+    return found
 
 
 def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) -> bool:

@@ -95,7 +95,9 @@ def path_document(image: Image, node: Node) -> Document:
 
 def image_json(image: Image) -> Document:
     """What the capture is."""
+    known = {"build": image.info.build, "machine": image.info.machine} if image.info.build else {}
     return {
+        **known,
         "path": image.info.path,
         "container": image.info.container,
         "compression": image.info.compression,

@@ -85,6 +85,7 @@ def _lay_out(
         builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
     root_page = 0 if made.definition.segment else builder.alloc_preserve(geometry.page_size, "/")
+    builder.places.keep("/", root_page)
     if made.definition.scratch == "array":
         _scratch_array(builder, scratch)
     children = []
@@ -166,7 +167,8 @@ class _Root:
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
         room = self.room(definition, entry, len(data))
-        return self.pointing(name, self.builder.place(data, path, room), len(data))
+        address = self.builder.place(data, path, room)
+        return None if definition.beside_root else self.pointing(name, address, len(data))
 
     @property
     def inline(self) -> bool:

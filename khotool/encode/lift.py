@@ -14,7 +14,6 @@ from khotool.absent import Absent
 from khotool.codec.base import codec_of
 from khotool.codec.element import Places as ElementPlaces
 from khotool.codec.element import element_places
-from khotool.handover.columns import leaf_fields
 from khotool.handover.memory import default_scratch, source_memory
 from khotool.handover.values import (
     Array,
@@ -137,11 +136,11 @@ class Lifter:
         """The value of one child, as the codec of its shape lifts it."""
         if node.table is not None:
             return self.rows(node)
-        if node.kind is NodeKind.LIST:
-            return [self.fields(element) for element in node.elements()]
         reference = node.field.points_to if node.field is not None else None
         if reference is not None:
             return codec_of(reference.shape).lift(self, node)
+        if node.kind is NodeKind.LIST:
+            return [self.fields(element) for element in node.elements()]
         return self.fields(node) if node.value is None else node.value
 
     # -- tables --------------------------------------------------------------------------
@@ -151,7 +150,7 @@ class Lifter:
         table = node.table
         assert table is not None
         rows = Rows({})
-        for field in leaf_fields(placed.field for placed in table.compiled.fields):
+        for field in table.compiled.leaves:
             if field.points_to is not None:
                 codec_of(field.points_to.shape).lift_column(self, table, field, rows)
             elif field.label not in rows.columns:

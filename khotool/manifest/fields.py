@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType, Reference
+from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType, Reference, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
-from khotool.handover.columns import leaf_fields
+from khotool.codec.stream import definition_of
 from khotool.handover.labels import content_labels, inner_nodes
 from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
@@ -161,6 +161,14 @@ class FieldReader:
         if kind.count:
             return self.records(definition, kind.struct, given)
         return self.record(definition, kind.struct, given.table())
+
+    def state(self, number: int, table: Table) -> dict[str, Any]:
+        """Values of the body of a state of a stream, by its number."""
+        own = definition_of(self.registry, number, self.geometry)
+        if own is None:
+            table.mistake(f"no definition of the body of state {number}; write it in hexadecimal")
+            return {}
+        return self.content(own, table)
 
     def number(self, field: Field | None, given: Value) -> int:
         """A number, in any notation that dump prints for the field."""

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.model.image import UNPLACED, Image
-from khotool.pages.runs import merge_columns
 from khotool.records import dataclass
 from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
 from khotool.tui.memory_view import MemoryView, Section, Use
@@ -15,6 +14,8 @@ Floats = NDArray[np.float64]
 
 HUES = 12
 """Owners that look different on the map."""
+MOST_KNOWN = 1 << 16
+"""Ranges of known memory by which empty rows are found."""
 MAX_RANGES = 300
 """Ranges listed for one cell."""
 
@@ -62,6 +63,20 @@ class _Layer:
         return int(self.start[at]) if 0 <= at < len(self.start) else None
 
 
+def _joined(spans: NDArray[np.uint64], gap: int) -> NDArray[np.uint64]:
+    """Ranges in ascending order and apart; many of them with ever larger gaps filled."""
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    ends = np.maximum.accumulate(spans[:, 1])
+    least, found = 0, spans
+    while len(spans):
+        apart = spans[1:, 0] > ends[:-1] + np.uint64(least)
+        found = np.stack([spans[np.append(True, apart), 0], ends[np.append(apart, True)]], axis=1)
+        if len(found) <= MOST_KNOWN:
+            break
+        least = max(4 * least, gap)
+    return found
+
+
 class Rows:
     """Rows of cells, of which those in empty memory are folded to one line.
 
@@ -94,10 +109,6 @@ class Rows:
         return int(self._first[at]) + line - int(self._line[at]), 0
 
 
-LEAST_COLUMNS = 8
-"""Cells that every row of the map has at least."""
-
-
 class PageMap:
     """Groups of owners and where they are.
 
@@ -118,11 +129,7 @@ class PageMap:
             ends.append(int(extents[-1, 1]))
         self.end = max(ends, default=0)
         spans = [group.ranges for group in self.groups if len(group.ranges)]
-        known = np.concatenate([extents, *spans]).astype(np.uint64).reshape(-1, 2)
-        # No row of cells fits into a gap that is this short.
-        short = np.uint64(LEAST_COLUMNS * self.page_size)
-        starts, ends = merge_columns(known[:, 0], known[:, 1] + short)
-        self._known = np.stack([starts, ends - short], axis=1)
+        self._known = _joined(np.concatenate([extents, *spans]).reshape(-1, 2), self.page_size)
 
     def color(self, group: int) -> str:
         """Token of a group: a colour for an owner, a meaning for the rest."""

@@ -80,9 +80,11 @@ def _pages(session: Session) -> dict[str, int] | None:
     if ownership is None:
         return None
     found: dict[str, int] = {}
-    for path, count in zip(ownership.owners, ownership.pages_by_owner()[1:].tolist(), strict=True):
+    # The first number is that of pages without an owner.
+    counts = ownership.pages_by_owner()[1:].tolist()
+    for path, count in zip(ownership.owners, counts, strict=True):
         key = _session_path(path)
-        found[key] = found.get(key, 0) + count
+        found[key] = found.get(key, 0) + int(count)
     return found
 
 
@@ -106,9 +108,10 @@ def name_room(width: int) -> int:
     return min(max(width - NUMBERS, 8), 40)
 
 
-def header(room: int) -> str:
+def header(room: int) -> Line:
     """Names of the columns over rows with ``room`` columns for names."""
-    return f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    text = f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    return [(text, "dim")]
 
 
 def row_line(row: Row, room: int) -> Line:

@@ -38,7 +38,7 @@ ROOMS = (
     ("opening",),
     ("check", "diff"),
     ("fixture", "authoring", "api", "config"),
-    ("lab", "fleet"),
+    ("lab", "fleet", "drgn"),
     ("render",),
     ("schema",),
     ("tui",),

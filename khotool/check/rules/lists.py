@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from khotool.abi.definition import Shape
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Image, Node, NodeKind, Phase, Span
@@ -12,6 +13,10 @@ from khotool.model.region import TableRegion
 def check_list_ends(context: Context) -> None:
     """Records after the end of arrays, blocks and tables."""
     for node in context.image.tree.walk():
+        reference = node.field.points_to if node.field is not None else None
+        if reference is not None and reference.shape is Shape.STREAM:
+            # A word ends it, and what follows that is not written.
+            continue
         if node.kind is NodeKind.LIST and node.target is not None:
             _array(context, node)
     tables = {n.path: n for n in context.image.tree.walk() if n.table is not None}
