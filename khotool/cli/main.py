@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from khotool.cli.streams import Terminated, prepare
+    from khotool.cli.streams import Stopped, Terminated, prepare
     from khotool.errors import KhotoolError
 
     if argv is None:
@@ -61,6 +61,9 @@ def _main(argv: Sequence[str] | None) -> int:
         return 0
     except KhotoolError as error:
         return _failed(error)
+    except Stopped as error:
+        _fail(str(error))
+        return 3
     except MemoryError:
         _fail("out of memory; lower --limit bytes=N, or ask for less with PATH or --summary")
         return 3
