@@ -84,7 +84,7 @@ def _pages(session: Session) -> dict[str, int] | None:
     counts = ownership.pages_by_owner()[1:].tolist()
     for path, count in zip(ownership.owners, counts, strict=True):
         key = _session_path(path)
-        found[key] = found.get(key, 0) + count
+        found[key] = found.get(key, 0) + int(count)
     return found
 
 
