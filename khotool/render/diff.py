@@ -40,9 +40,7 @@ NOTES = 10
 WHY = {Why.NOT_CAPTURED: "not captured", Why.UNKNOWN_FORMAT: "its format is not known"}
 
 
-def diff_document(
-    old: Image, new: Image, result: Comparison, *, ranges: bool
-) -> Document:
+def diff_document(old: Image, new: Image, result: Comparison, *, ranges: bool) -> Document:
     """``khotool.diff/1``.
 
     Args:
