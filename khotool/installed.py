@@ -33,14 +33,24 @@ def folders(places: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
 def version_of(name: str) -> str | None:
     """Version of an installed package as its metadata folder is called; None if that is unclear."""
     head = f"{name}-"
-    for _, names in folders(tuple(sys.path)):
+    for place, names in folders(tuple(sys.path)):
         mine = [n for n in names if n.startswith((head, f"{name}."))]
         if not mine:
             continue
         if len(mine) == 1 and mine[0].endswith(INFO):
             return mine[0][len(head) : -len(INFO)]
-        return None
+        return _written_version(os.path.join(place, mine[0])) if len(mine) == 1 else None
     return None
+
+
+def _written_version(folder: str) -> str | None:
+    """Version in the metadata of a source tree, whose folder's name does not have it."""
+    try:
+        with open(os.path.join(folder, "PKG-INFO"), encoding="utf-8") as file:
+            lines = file.read(4096).split("\n\n")[0].splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((line[9:].strip() for line in lines if line.startswith("Version: ")), None)
 
 
 def may_offer(group: str) -> bool:

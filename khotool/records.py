@@ -156,17 +156,9 @@ def _init(cls: Any, frozen: bool) -> Callable[..., None]:
     plain, named = ["self"], list[str]()
     lines: list[str] = []
     for at, one in enumerate(cls.__record_fields__):
-        value = one.name
-        if one.factory is not _MISSING:
-            names[f"make_{at}"] = one.factory
-            fresh = f"make_{at}()"
-            value = f"{fresh} if {one.name} is MISSING else {one.name}" if one.init else fresh
-        elif not one.init and one.default is _MISSING:
-            continue
-        if one.default is not _MISSING:
-            names[f"default_{at}"] = one.default
-            value = one.name if one.init else f"default_{at}"
-        lines.append(_assign(cls, one.name, value, frozen, names, at))
+        value = _value(one, names, at)
+        if value:
+            lines.append(_assign(cls, one.name, value, frozen, names, at))
         if one.init:
             default = f"default_{at}" if one.default is not _MISSING else "MISSING"
             optional = default != "MISSING" or one.factory is not _MISSING
@@ -181,6 +173,18 @@ def _init(cls: Any, frozen: bool) -> Callable[..., None]:
     init: Callable[..., None] = made["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     return init
+
+
+def _value(one: _Field, names: dict[str, Any], at: int) -> str:
+    """The expression for a field's first value; empty for one that starts without."""
+    if one.factory is not _MISSING:
+        names[f"make_{at}"] = one.factory
+        fresh = f"make_{at}()"
+        return f"{fresh} if {one.name} is MISSING else {one.name}" if one.init else fresh
+    if one.default is not _MISSING:
+        names[f"default_{at}"] = one.default
+        return one.name if one.init else f"default_{at}"
+    return one.name if one.init else ""
 
 
 def _assign(cls: Any, name: str, value: str, frozen: bool, names: dict[str, Any], at: int) -> str:

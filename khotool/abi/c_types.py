@@ -123,18 +123,23 @@ def integer_name(node: Any) -> str:
     if kind == "Enum":
         return "u32"
     if kind == "IdentifierType":
-        words = " ".join(node.names)
-        if words == "char":
-            return "char"
-        if words in TYPES:
-            return TYPES[words]
-        size = [word for word in node.names if word not in ("signed", "unsigned", "int")]
-        if " ".join(size) not in _BITS:
-            raise UnknownTypeError
-        return f"{'u' if 'unsigned' in node.names else 's'}{_BITS[' '.join(size)]}"
+        return _named_type(node.names)
     if kind == "Union":
         raise RefusedError("a union; declare the member that is used")
     raise RefusedError("expected an integer, an array or a struct")
+
+
+def _named_type(names: list[str]) -> str:
+    """A type of one word or several, such as ``unsigned long``."""
+    words = " ".join(names)
+    if words == "char":
+        return "char"
+    if words in TYPES:
+        return TYPES[words]
+    size = " ".join(word for word in names if word not in ("signed", "unsigned", "int"))
+    if size not in _BITS:
+        raise UnknownTypeError
+    return f"{'u' if 'unsigned' in names else 's'}{_BITS[size]}"
 
 
 def open_array(base: str, dimensions: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from khotool.abi.definition import Field, Struct
+from khotool.abi.definition import Field, Struct, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.errors import DefinitionError
 from khotool.records import dataclass
@@ -203,6 +203,11 @@ class CompiledStruct:
     def _prefix(self, placed: PlacedField) -> str:
         kind = placed.field.type
         return ">" if kind is not None and kind.big else self.geometry.prefix
+
+    @cached_property
+    def leaves(self) -> tuple[Field, ...]:
+        """Fields that have values of their own, parts of bit-field words among them."""
+        return tuple(leaf_fields(self.struct.fields[: len(self.fields)]))
 
     @cached_property
     def has_fill(self) -> bool:

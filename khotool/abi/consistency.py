@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct
+from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct, leaf_fields
 from khotool.structured import Path
 
 Note = Callable[[Path, str], None]
@@ -43,11 +43,6 @@ def nodes_of(definition: Definition) -> Iterator[tuple[Path, NodeType]]:
             stack.append(((*path, "nodes"), node.any_node))
 
 
-def parts_of(struct: Struct) -> list[Field]:
-    """Fields of a struct, with the bit-fields of a word in the place of the word."""
-    return [part for field in struct.fields for part in field.parts or (field,)]
-
-
 def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
     content = definition.content
     if is_wrong(("content",)) or not content:
@@ -62,19 +57,11 @@ def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> Non
 def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
     path = ("struct", struct.name)
     labels: set[str] = set()
-    for part in parts_of(struct):
+    for part in leaf_fields(struct.fields):
         if part.label in labels:
             note((*path, "fields", part.name), f"{part.label!r} is defined twice")
         labels.add(part.label)
-    for field in struct.fields:
-        if field.type is None or field.type.kind != "array":
-            continue
-        here = (*path, "fields", field.name)
-        after = struct.fields[struct.fields.index(field) :]
-        if any(other.type is None or other.type.kind != "array" for other in after):
-            note(here, "arrays of open length come last")
-        elif all(other.counts != field.label for other in struct.fields):
-            note(here, "no field counts this array")
+    _check_tail(struct, note)
     for key, names in (
         ("key", (struct.key,)),
         ("unique", struct.unique),
@@ -83,6 +70,22 @@ def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
         for name in names:
             if name and name not in labels and not is_wrong((*path, key)):
                 note((*path, key), f"{name!r} is not a field of the struct")
+
+
+def _check_tail(struct: Struct, note: Note) -> None:
+    """Arrays of open length come last, and each has a counter."""
+    for number, field in enumerate(struct.fields):
+        if not _is_open(field):
+            continue
+        here = ("struct", struct.name, "fields", field.name)
+        if not all(map(_is_open, struct.fields[number:])):
+            note(here, "arrays of open length come last")
+        elif all(other.counts != field.label for other in struct.fields):
+            note(here, "no field counts this array")
+
+
+def _is_open(field: Field) -> bool:
+    return field.type is not None and field.type.kind == "array"
 
 
 def _probe_mistakes(definition: Definition, condition: Condition) -> Iterator[str]:
@@ -118,4 +121,4 @@ def _records_of(field: Field) -> str:
 def _fields(definition: Definition, struct: str) -> dict[str, Field]:
     """Fields of a struct, and parts of its words, by label; none of an undefined struct."""
     found = definition.structs.get(struct)
-    return {field.label: field for field in parts_of(found)} if found is not None else {}
+    return {field.label: field for field in leaf_fields(found.fields)} if found is not None else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Literal
 
@@ -199,6 +200,12 @@ class Field:
         return self.alias or self.name
 
 
+def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
+    """Fields that have values of their own: a word of parts is its parts."""
+    for one in fields:
+        yield from one.parts or (one,)
+
+
 @dataclass(frozen=True, slots=True)
 class Struct:
     """A C struct.
@@ -382,8 +389,12 @@ class Behaviour:
         prints_errno: ``disabling KHO revival`` ends in the error; later kernels leave it out.
         keeps_file_errors: a file record that cannot be read fails every open of
             ``/dev/liveupdate``; 6.19 drops the rest of that session's files instead.
+        forgets_folio_errors: a folio of a memfd that cannot be restored, other than the first, ends
+            the file without an error.
         restores_root: the page of the root is restored like a folio, and missed on the console
             where it is not preserved.
+        stray_region_faults: a region of reserve_mem where there is no memory stops the boot; up to
+            6.19 it is revived there.
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
         flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
             blocks or its devices are not as they should be.
@@ -396,7 +407,9 @@ class Behaviour:
     needs_map: bool = True
     prints_errno: bool = False
     keeps_file_errors: bool = True
+    forgets_folio_errors: bool = False
     restores_root: bool = False
+    stray_region_faults: bool = True
     test_is_silent: bool = False
     flb_faults_panic: bool = False
     takes_any_root: bool = False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.c_layout import Layout as CLayout
 from khotool.abi.c_layout import Member, parse_layout
@@ -26,8 +26,9 @@ from khotool.abi.definition import (
 from khotool.abi.names import NameSets, read_name_sets, shared_names
 from khotool.abi.types import parse_type
 from khotool.errors import DefinitionError
-from khotool.records import dataclass, field
+from khotool.records import dataclass, field, fields
 from khotool.structured import Document, StructuredError, Table, Value, read_document
+from khotool.structured.values import REQUIRED
 
 MAX_BYTES = 1 << 20
 """Bytes of a definition file."""
@@ -58,6 +59,15 @@ PACKED = ("sequential", "read-write", "open")
 NULLS = ("error", "empty", "allowed", "handler")
 LOWEST = -(1 << 63)
 """Lowest integer of a definition."""
+T = TypeVar("T")
+READ: dict[str, Callable[[Table, str, Any], Any]] = {
+    "str": lambda table, key, default: table.text(key, default),
+    "bool": lambda table, key, default: table.boolean(key, default),
+    "int": lambda table, key, default: table.integer(key, default),
+    "int | None": lambda table, key, _: table.optional_integer(key, least=LOWEST),
+    "tuple[str, ...]": lambda table, key, _: table.texts(key),
+}
+"""How a field of a data class is read from a key of the same name, by its type as written."""
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -122,7 +132,9 @@ def read_definition(document: Document) -> DefinitionFile:
     releases = top.table("releases")
     structs = top.named_tables("struct")
     fdt = top.table("fdt") if "fdt" in top else None
-    file.definition = Definition(
+    file.definition = made_of(
+        Definition,
+        top,
         id=top.text("id"),
         title=top.text("title"),
         kind=Kind(top.choice("kind", Kind)),
@@ -134,18 +146,13 @@ def read_definition(document: Document) -> DefinitionFile:
         doc=top.text("doc", "").strip(),
         source=document.name,
         match={key: _match(value) for key, value in top.table("match").values()},
-        uses=top.texts("uses"),
         limits=top.named_integers("limits", least=LOWEST),
         literals=top.named_integers("literals", least=LOWEST),
         depends=top.named_texts("depends"),
         allocate=_allocate(top.table("allocate")) if "allocate" in top else {},
         probe=tuple(_condition(table) for table in top.tables("probe")),
-        segment=top.boolean("segment"),
-        beside_root=top.boolean("beside_root"),
-        ranges=top.text("ranges", ""),
         scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
-        root_name=top.text("root_name", ""),
         unverified=top.text("unverified", "").strip(),
         layouts={name: _layout(table, name) for name, table in top.named_tables("layouts").items()},
         structs={name: _struct(file, table, name) for name, table in structs.items()},
@@ -154,6 +161,15 @@ def read_definition(document: Document) -> DefinitionFile:
     document.close_tables()
     check_consistent(file.definition, file.add_mistake, document.is_wrong)
     return file
+
+
+def made_of(made: type[T], table: Table, /, **given: Any) -> T:
+    """A data class whose fields are keys of a table, but for those that are given."""
+    for one in fields(made):  # type: ignore[arg-type]
+        if one.name not in given:
+            default = one.default if isinstance(one.default, str | int) else REQUIRED
+            given[one.name] = READ[str(one.type)](table, one.name, default)
+    return made(**given)
 
 
 def _match(value: Value) -> tuple[str, ...]:
@@ -173,34 +189,13 @@ def _condition(table: Table) -> Condition:
     if not table:
         table.mistake("a probe condition needs at least one key")
     equals = table.get("equals")
-    return Condition(
-        has=table.text("has", ""),
-        lacks=table.text("lacks", ""),
-        anywhere=table.text("anywhere", ""),
-        length=_optional(table, "length"),
-        multiple=table.integer("multiple", 0),
-        above=_optional(table, "above"),
-        blob=_optional(table, "blob"),
+    return made_of(
+        Condition,
+        table,
         handle=table.choice("handle", ("zero", "address"), ""),
-        order=_optional(table, "order"),
-        field=table.text("field", ""),
-        equals=_equals(equals) if equals is not None else None,
-        at_most=_optional(table, "at_most"),
-        at_least=_optional(table, "at_least"),
-        aligned=table.boolean("aligned"),
-        preserved=table.boolean("preserved"),
-        rows=table.text("rows", ""),
-        inside=table.text("inside", ""),
-        root=table.text("root", ""),
-        page_size=_optional(table, "page_size"),
         map=table.choice("map", ("root",), ""),
-        asked=table.boolean("asked"),
-        ends=table.boolean("ends"),
+        equals=_equals(equals) if equals is not None else None,
     )
-
-
-def _optional(table: Table, key: str) -> int | None:
-    return table.optional_integer(key, least=LOWEST)
 
 
 def _equals(value: Value) -> int | str:
@@ -233,22 +228,21 @@ def _struct(file: DefinitionFile, table: Table, name: str) -> Struct:
     for problem in layout.problems:
         text.mistake(problem.text, line=problem.line, column=problem.column)
     meanings = table.named_tables("fields")
-    fields = [_member(file, member, meanings, table, name) for member in layout.members]
+    members = [_member(file, member, meanings, table, name) for member in layout.members]
     known = _names_of(layout)
     for member, meaning in meanings.items():
         if member not in known:
             meaning.ignore()
             if not text.is_wrong:
                 meaning.unknown(f"struct {name} has no member {member!r:.60}", known, member)
-    return Struct(
+    return made_of(
+        Struct,
+        table,
         name=name,
-        fields=tuple(fields),
+        fields=tuple(members),
         size=_size(table),
         doc=table.text("doc", layout.doc),
-        key=table.text("key", ""),
         packed=table.boolean("packed", layout.packed is not False),
-        unique=table.texts("unique"),
-        unused=table.text("unused", ""),
     )
 
 
@@ -305,8 +299,9 @@ def _field(
     Args:
         of_tree: it is a property.
     """
-    holds = table.table("holds") if "holds" in table else None
-    return Field(
+    return made_of(
+        Field,
+        table,
         name=name,
         type=kind,
         doc=doc,
@@ -314,23 +309,15 @@ def _field(
         role=table.choice("role", ROLES, ""),
         points_to=_reference(table.table("points_to")) if "points_to" in table else None,
         null=cast("Null", table.choice("null", NULLS, "error")),
-        holds=Holds(holds.text("of"), holds.text("count", "")) if holds is not None else None,
+        holds=made_of(Holds, table.table("holds")) if "holds" in table else None,
+        parts=(),
         width=width,
         in_place=table.boolean("in_place") if width else False,
         fill="page" if fill else "",
         layout=table.text("layout", "") if of_tree else "",
         optional=table.boolean("optional") if of_tree else False,
-        value=table.text("value", ""),
-        expect=_optional(table, "expect"),
         flags=_named(table, "flags", file.names.flags),
         enum=_named(table, "enum", file.names.enums),
-        reserved=table.boolean("reserved"),
-        unique=table.boolean("unique"),
-        nonempty=table.boolean("nonempty"),
-        counts=table.text("counts", ""),
-        whole_pages=table.boolean("whole_pages"),
-        component=table.boolean("component"),
-        preserved=table.boolean("preserved", True),
     )
 
 
@@ -350,23 +337,7 @@ def _named(table: Table, key: str, sets: Mapping[str, dict[str, int]]) -> dict[s
 
 
 def _reference(table: Table) -> Reference:
-    return Reference(
-        shape=Shape(table.choice("shape", Shape)),
-        of=table.text("of", ""),
-        header=table.text("header", ""),
-        count=table.text("count", ""),
-        size=table.text("size", ""),
-        order=table.text("order", ""),
-        kind=table.text("kind", ""),
-        by=table.text("by", ""),
-        pages=table.integer("pages", 1),
-        format=table.text("format", ""),
-        level=table.text("level", ""),
-        levels=table.integer("levels", 0),
-        pgcnt=table.text("pgcnt", ""),
-        inline=table.boolean("inline"),
-        shared=table.boolean("shared"),
-    )
+    return made_of(Reference, table, shape=Shape(table.choice("shape", Shape)))
 
 
 # -- trees -----------------------------------------------------------------------------------
@@ -375,18 +346,15 @@ def _reference(table: Table) -> Reference:
 def _node(file: DefinitionFile, table: Table) -> NodeType:
     named = table.table("name") if "name" in table else None
     others = table.table("any_property") if "any_property" in table else None
-    return NodeType(
+    return made_of(
+        NodeType,
+        table,
         properties=_properties(file, table.table("properties")),
         nodes={name: _node(file, child) for name, child in table.named_tables("node").items()},
         any_node=_node(file, table.table("nodes")) if "nodes" in table else None,
         any_property=_property(file, others, others.text("name", "")) if others else None,
         name=_property(file, named, named.text("name", "name")) if named else None,
-        inline=table.boolean("inline"),
-        optional=table.boolean("optional"),
-        format=table.text("format", ""),
-        kind=table.text("kind", ""),
         alias=table.text("as", ""),
-        doc=table.text("doc", ""),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from khotool.abi.consistency import nodes_of, parts_of
+from khotool.abi.consistency import nodes_of
 from khotool.abi.definition import (
     INLINE_SHAPES,
     RECORD_SHAPES,
@@ -13,6 +13,7 @@ from khotool.abi.definition import (
     Reference,
     Shape,
     Struct,
+    leaf_fields,
 )
 from khotool.abi.geometry import PAGE_SIZES, Geometry
 from khotool.abi.index import Registry
@@ -46,8 +47,8 @@ def meaning_mistakes(
 def _fields(definition: Definition) -> Iterator[tuple[Path, Field, set[str]]]:
     """Every field and property with its path and the labels of its siblings."""
     for name, struct in definition.structs.items():
-        labels = {part.label for part in parts_of(struct)}
-        for part in parts_of(struct):
+        labels = {part.label for part in leaf_fields(struct.fields)}
+        for part in leaf_fields(struct.fields):
             yield ("struct", name, "fields", part.name), part, labels
     for path, node in nodes_of(definition):
         labels = {field.label for field in node.properties}
@@ -126,7 +127,7 @@ def _siblings(
             yield f"points_to names {name!r}, which is not a sibling field"
     if header is None:
         return
-    known = {part.label for part in parts_of(header)}
+    known = {part.label for part in leaf_fields(header.fields)}
     if reference.shape is Shape.BLOCKS:
         for label in ("next", "count"):
             if label not in known:

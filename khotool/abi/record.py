@@ -150,16 +150,15 @@ def _packed(compiled: CompiledStruct, container: Mapping[str, Any]) -> bytes:
 
 def _container(compiled: CompiledStruct, values: Mapping[str, Value], path: str) -> dict[str, Any]:
     container: dict[str, Any] = {}
-    known: set[str] = set()
     end = 0
     for placed in compiled.fields:
         if placed.offset > end:
             container[f"gap_{end}"] = bytes(placed.offset - end)
         container[placed.field.name] = _stored(placed, values, path)
-        known.update(f.label for f in placed.field.parts or (placed.field,))
         end = placed.offset + placed.size
     if compiled.size > end:
         container[f"gap_{end}"] = bytes(compiled.size - end)
+    known = {field.label for field in compiled.leaves}
     for label in values:
         if label not in known:
             raise EncodeError(f"{path}/{label}", f"{compiled.struct.name} has no such field")

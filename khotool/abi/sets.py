@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from khotool.abi.definition import AbiSet, Behaviour
-from khotool.abi.load import STATUSES, definition_error
-from khotool.records import fields
+from khotool.abi.load import STATUSES, definition_error, made_of
 from khotool.structured import Document, StructuredError, Table, read_document
 
 WRITERS = ("sequential", "read-write")
@@ -32,23 +31,14 @@ def read_sets(document: Document) -> list[AbiSet]:
 
 def _set(table: Table) -> AbiSet:
     releases = table.table("releases")
-    return AbiSet(
-        id=table.text("id"),
+    return made_of(
+        AbiSet,
+        table,
         first=releases.text("first", ""),
         last=releases.text("last", ""),
-        root=table.text("root"),
         root_writer=table.choice("root_writer", WRITERS, "read-write"),
         layouts=table.named_texts("layouts"),
         entries=table.named_texts("entries"),
-        nodes=table.texts("nodes"),
-        files=table.texts("files"),
-        flbs=table.texts("flbs"),
         status=table.choice("status", STATUSES, "merged"),
-        behaviour=_behaviour(table.table("behaviour")),
-    )
-
-
-def _behaviour(table: Table) -> Behaviour:
-    return Behaviour(
-        **{key.name: table.boolean(key.name, bool(key.default)) for key in fields(Behaviour)}
+        behaviour=made_of(Behaviour, table.table("behaviour")),
     )

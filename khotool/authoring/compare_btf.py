@@ -12,6 +12,7 @@ from khotool.records import dataclass
 
 NOT_IN_BTF = {"kho_test_folio": "a number with an order in its low bits, not a struct"}
 """Structs that the kernel does not declare, and why."""
+NO_STRUCT = "the kernel has no such struct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,7 @@ def compare_set(
             found = btf.struct(name)
             if found is None:
                 if name not in NOT_IN_BTF and not _optional(name, btf):
-                    differences.append(
-                        Difference(definition.id, name, "", "the kernel has no such struct")
-                    )
+                    differences.append(Difference(definition.id, name, "", NO_STRUCT))
                 continue
             compared += 1
             compiled = registry.compile(definition, name, geometry)

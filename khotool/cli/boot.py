@@ -23,40 +23,40 @@ examples:
   khotool boot image.elf --kernel Image.gz --memory 2G --console log.txt
   khotool boot image.elf --kernel bzImage --initrd mine.cpio.gz
 
-The kernel starts under QEMU as kexec would have started it: without a first kernel, without root,
-in a few seconds.
-What it says, and what user space gets back, is compared with the image and with what
-'khotool check --kernel' predicts. An image is whatever khotool reads: a capture, a manifest.
-Exit code 1: a boot that did not end with accept, or with --expect prediction, one that was not
-predicted. docs/howto/test-a-kernel.md shows it all.
+The kernel starts in QEMU as kexec would have started it, without a first kernel and without root,
+in a few seconds. Its messages and the files that user space retrieves are compared with the image
+and with the prediction of 'khotool check --kernel'. Exit code 1: a boot was not accepted, or with
+--expect prediction, did not end as predicted. See docs/howto/test-a-kernel.md.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="captures, dumps or manifests")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="captures, full dumps or manifests"
+    )
     parser.add_argument(
         "--kernel",
         action="append",
         required=True,
         metavar="FILE",
-        help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux (repeat)",
+        help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux (repeatable)",
     )
     parser.add_argument(
         "--expect",
         choices=("accept", "prediction"),
         default="accept",
-        help="what gives exit code 0: all accepted, or all as predicted",
+        help="exit with 0 if all are accepted, or if all are as predicted (default: accept)",
     )
     parser.add_argument(
         "--against",
         metavar="IMAGE",
-        help="whose contents should come back (the image's own; a recipe's before its damage)",
+        help="image whose contents should come back (default: this one, before any damage)",
     )
     parser.add_argument(
         "--no-scrub",
         action="store_true",
-        help="do not overwrite free memory before files are taken back",
+        help="do not overwrite free memory before files are retrieved",
     )
     add_guest_options(parser)
     add_output_options(parser)

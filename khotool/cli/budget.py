@@ -8,12 +8,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from khotool.errors import KhotoolError
+from khotool.cli.streams import Stopped
 from khotool.limits import Limits
-
-
-class StoppedError(KhotoolError):
-    """A command has used up its seconds."""
 
 
 @contextlib.contextmanager
@@ -23,7 +19,7 @@ def within(limits: Limits) -> Iterator[None]:
     Memory that is not to be had is a MemoryError, a file that grows too large an OSError.
 
     Raises:
-        StoppedError: the seconds of the processor are over.
+        Stopped: the seconds of the processor are over.
     """
     with contextlib.ExitStack() as stack:
         if limits.memory:
@@ -55,7 +51,7 @@ def _lowered(kind: int, value: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _timed(seconds: int) -> Iterator[None]:
     def late(_number: int, _frame: FrameType | None) -> None:
-        raise StoppedError(
+        raise Stopped(
             f"stopped after {seconds} s of the processor, and the rest is left out; "
             "raise --limit seconds=N, or ask for less with PATH or --summary"
         )

@@ -22,16 +22,20 @@ examples:
   khotool capture --kernel Image --full -o vmcore.elf            all of RAM
   khotool capture --kernel bzImage --initrd mine.cpio.gz -o image.elf
 
-The kernel boots under QEMU, preserves, and hands over to a stop kernel; the image is what the next
-kernel would have found. A manifest is that of 'khotool encode'. With --initrd your own programs
-preserve; they end the capture with a kexec of /khotool/stop. docs/howto/test-a-kernel.md shows it.
+The kernel boots in QEMU, preserves what the manifest describes, and hands over to a stop kernel;
+the image is what the next kernel would have found. The manifest is that of 'khotool encode'. With
+--initrd, your own programs preserve, and end the capture with a kexec of /khotool/stop. See
+docs/howto/test-a-kernel.md.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument(
-        "manifest", metavar="MANIFEST", nargs="?", help="what is preserved (a small scenario)"
+        "manifest",
+        metavar="MANIFEST",
+        nargs="?",
+        help="what to preserve (default: a small scenario)",
     )
     parser.add_argument(
         "--kernel",
@@ -39,9 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux",
     )
-    parser.add_argument("--truth", metavar="FILE", help="write what the guest itself saw, as JSON")
     parser.add_argument(
-        "--full", action="store_true", help="all of RAM, not only what is handed over"
+        "--truth", metavar="FILE", help="write what the guest itself saw to FILE, as JSON"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="capture all of RAM, not only what is handed over"
     )
     add_guest_options(parser)
     add_output_options(parser, json=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -192,21 +193,46 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
             for path in args.images:
                 yield check_one(path, args, plan, report)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from functools import partial
+    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+
+    from khotool.render.findings import Checked
 
     with ProcessPoolExecutor(min(args.jobs, len(args.images))) as pool:
-        yield from pool.map(partial(check_one, args=args, plan=plan), args.images)
+        running = [pool.submit(check_one, path, args, plan) for path in args.images]
+        for path, future in zip(args.images, running, strict=True):
+            try:
+                yield future.result()
+            except BrokenExecutor:
+                text = f"{path}: a process of the batch was killed; lower --jobs, or check it alone"
+                yield Checked(path, error=(text,), exit_code=3)
 
 
 def check_one(
     path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
 ) -> Checked:
-    """Check one image; one of several that cannot be read is an error of its own.
+    """Check one image; what fails with one of several is an error of its own.
 
     Raises:
         KhotoolError: the only image cannot be read.
     """
+    from khotool.cli.main import bug_line
+    from khotool.render.findings import Checked
+
+    try:
+        return _checked(path, args, plan, report)
+    except Exception as error:
+        if plan.alone or isinstance(error, BrokenPipeError):
+            raise
+        if isinstance(error, KhotoolError):
+            return Checked(path, error=error.lines, exit_code=error.exit_code)
+        if isinstance(error, MemoryError):
+            return Checked(path, error=(f"{path}: out of memory",), exit_code=3)
+        if os.environ.get("KHOTOOL_DEBUG") == "1":
+            raise
+        return Checked(path, error=(f"{path}: {bug_line(error)}",), exit_code=4)
+
+
+def _checked(path: str, args: argparse.Namespace, plan: Plan, report: Progress | None) -> Checked:
     from khotool.check.kernels import verdict_document
     from khotool.check.known import new_findings, suppress
     from khotool.check.run import check_with_skips
@@ -214,12 +240,7 @@ def check_one(
     from khotool.opening.load import load_image
     from khotool.render.findings import Checked
 
-    try:
-        image = load_image(path, options_from(args), report)
-    except KhotoolError as error:
-        if plan.alone:
-            raise
-        return Checked(path, error=error.lines, exit_code=error.exit_code)
+    image = load_image(path, options_from(args), report)
     findings, skipped = check_with_skips(image)
     findings = chosen(findings, args.select, args.ignore)
     left, suppressed = suppress(findings, plan.suppressions, plan.today)

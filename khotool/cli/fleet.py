@@ -26,8 +26,8 @@ examples:
   khotool fleet report scan -o report.html
   khotool fleet compare scan-tuesday scan-friday
 
-A second scan into the same folder examines only what is new or changed. The tables are Parquet
-files, described in docs/reference/fleet.md. Needs: pip install 'khotool[fleet]'
+A second scan into the same directory examines only what is new or changed. The tables are Parquet
+files, see docs/reference/fleet.md. Needs: pip install 'khotool[fleet]'
 """
 
 LIMITS = ("seconds", "memory")
@@ -38,20 +38,33 @@ REDRAW = 0.2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_scan(actions.add_parser("scan", help="examine images into tables", allow_abbrev=False))
-    query = actions.add_parser("query", help="SQL over the tables of a scan", allow_abbrev=False)
-    query.add_argument("folder", metavar="DIR", help="folder of a scan")
-    query.add_argument("sql", metavar="SQL", help="a query; every table is a view of its name")
-    ask = actions.add_parser("ask", help="a named question", allow_abbrev=False)
-    ask.add_argument("folder", metavar="DIR", help="folder of a scan")
-    ask.add_argument("question", metavar="QUESTION", nargs="?", help="without: list them")
-    report = actions.add_parser("report", help="a scan as one HTML page", allow_abbrev=False)
-    report.add_argument("folder", metavar="DIR", help="folder of a scan")
-    compare = actions.add_parser("compare", help="what changed between scans", allow_abbrev=False)
-    compare.add_argument("old", metavar="OLD", help="folder of the older scan")
-    compare.add_argument("new", metavar="NEW", help="folder of the newer scan")
+    _add_scan(
+        actions.add_parser("scan", help="examine images and write tables", allow_abbrev=False)
+    )
+    query = actions.add_parser(
+        "query", help="query the tables of a scan with SQL", allow_abbrev=False
+    )
+    query.add_argument("folder", metavar="DIR", help="directory of a scan")
+    query.add_argument("sql", metavar="SQL", help="query; each table is a view of the same name")
+    ask = actions.add_parser("ask", help="ask a named question", allow_abbrev=False)
+    ask.add_argument("folder", metavar="DIR", help="directory of a scan")
+    ask.add_argument(
+        "question",
+        metavar="QUESTION",
+        nargs="?",
+        help="name of the question; without it, list them",
+    )
+    report = actions.add_parser(
+        "report", help="write a self-contained HTML report of a scan", allow_abbrev=False
+    )
+    report.add_argument("folder", metavar="DIR", help="directory of a scan")
+    compare = actions.add_parser(
+        "compare", help="show what changed between two scans", allow_abbrev=False
+    )
+    compare.add_argument("old", metavar="OLD", help="directory of the older scan")
+    compare.add_argument("new", metavar="NEW", help="directory of the newer scan")
     for sub in (query, ask):
-        sub.add_argument("--csv", action="store_true", help="comma-separated values")
+        sub.add_argument("--csv", action="store_true", help="print CSV")
     for sub in (query, ask, compare):
         add_output_options(sub)
     add_output_options(report, json=False)
@@ -59,41 +72,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="files, folders, patterns, tars, URLs"
+        "inputs", metavar="INPUT", nargs="+", help="files, directories, glob patterns, tars, URLs"
     )
-    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the tables")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="directory for the tables"
+    )
     parser.add_argument(
         "--kernel",
         metavar="RELEASE",
         action="append",
         default=[],
-        help="judge every image for this kernel (repeat)",
+        help="predict what this kernel would do with each image (repeatable)",
     )
     parser.add_argument(
         "--label",
         metavar="NAME=REGEX",
         action="append",
         default=[],
-        help="a label found in the image's name: the first group, else the match (repeat)",
+        help="label from the image's name: first group of REGEX, or all of it (repeatable)",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=int, metavar="N", help="processes (one for each processor)"
+        "--workers", type=int, metavar="N", help="number of processes (default: one per processor)"
     )
-    where.add_argument("--cluster", metavar="ADDRESS", help="a running dask.distributed scheduler")
+    where.add_argument(
+        "--cluster", metavar="ADDRESS", help="use a running dask.distributed scheduler"
+    )
     parser.add_argument(
         "--limit",
         type=limits,
         metavar="NAME=N,...",
         default={},
-        help="seconds and memory for one image (seconds=60,memory=4G)",
+        help="bounds for one image (default: seconds=60,memory=4G)",
     )
     parser.add_argument(
-        "--formats", metavar="DIR", action="append", default=[], help="further definitions (repeat)"
+        "--formats",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="directory with additional ABI definitions (repeatable)",
     )
-    parser.add_argument("--json", action="store_true", help="the totals as JSON")
-    parser.add_argument("--progress", choices=("auto", "never"), default="auto")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
+    parser.add_argument("--json", action="store_true", help="print the totals as JSON")
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "never"),
+        default="auto",
+        help="show progress on a terminal (default: auto)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
 
 
 def limits(text: str) -> dict[str, int]:

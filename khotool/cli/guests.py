@@ -55,26 +55,35 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
     """
     group = parser.add_argument_group("the guest")
     if initrd:
-        group.add_argument("--initrd", metavar="FILE", help="your own initrd, instead of the agent")
+        group.add_argument(
+            "--initrd", metavar="FILE", help="use your own initrd instead of khotool's agent"
+        )
     group.add_argument(
-        "--memory", type=memory, metavar="SIZE", help="RAM, such as 1G (as much as is needed)"
+        "--memory",
+        type=memory,
+        metavar="SIZE",
+        help="RAM of the guest, such as 1G (default: as much as is needed)",
     )
     group.add_argument(
-        "--append", metavar="ARGS", default="", help="further words of the kernel's command line"
+        "--append", metavar="ARGS", default="", help="append to the kernel's command line"
     )
     group.add_argument(
         "--timeout",
         type=seconds,
         default=TIMEOUT,
         metavar="S",
-        help=f"seconds after which a guest hangs ({TIMEOUT:.0f})",
-    )
-    group.add_argument("--console", metavar="FILE", help="write all that guests print; - shows it")
-    group.add_argument(
-        "--ram-dir", metavar="DIR", help="where the guest's memory is kept, a sparse file"
+        help=f"seconds after which a guest counts as hung (default: {TIMEOUT:.0f})",
     )
     group.add_argument(
-        "--accel", choices=("kvm", "tcg"), help="how QEMU runs the guest (the first that works)"
+        "--console", metavar="FILE", help="write the console of the guests to FILE; - shows it"
+    )
+    group.add_argument(
+        "--ram-dir", metavar="DIR", help="directory for the guest's memory, a sparse file"
+    )
+    group.add_argument(
+        "--accel",
+        choices=("kvm", "tcg"),
+        help="accelerator of QEMU (default: the first that works)",
     )
 
 

@@ -11,6 +11,10 @@ from khotool.records import replace
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
     from khotool.check.kernels.asked import AskedKernel
+    from khotool.lab.kernelfile import KernelFile
+
+DEFAULT_PAGE = 4096
+"""Bytes of a page of a kernel whose file does not say it: structs hardly depend on it."""
 
 
 def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -57,7 +61,7 @@ def _asked(name: str, registry: Registry) -> AskedKernel:
     from khotool.lab.kernelfile import open_kernel
 
     kernel = open_kernel(name)
-    return asked_file(
+    asked = asked_file(
         name,
         kernel.release or "",
         kernel.contains,
@@ -65,3 +69,28 @@ def _asked(name: str, registry: Registry) -> AskedKernel:
         machine=str(kernel.machine),
         page_size=kernel.page_size or 0,
     )
+    return _with_types(asked, kernel, registry)
+
+
+def _with_types(asked: AskedKernel, kernel: KernelFile, registry: Registry) -> AskedKernel:
+    """What the types of a kernel's file say of the definitions of its set."""
+    from khotool.abi.geometry import Geometry
+    from khotool.authoring.btf import Btf
+    from khotool.authoring.compare_btf import NO_STRUCT, compare_set
+    from khotool.check.kernels.asked import Misfit
+    from khotool.lab.btf import kernel_btf
+
+    assert asked.file is not None
+    if kernel.body is None:
+        return replace(asked, file=replace(asked.file, packing=kernel.packing))
+    data = kernel_btf(kernel)
+    if data is None:
+        return asked
+    compared, found = compare_set(
+        Btf(data), asked.abi, registry, Geometry(kernel.page_size or DEFAULT_PAGE)
+    )
+    # What it has no struct of, it may be built without.
+    misfits = tuple(
+        Misfit(d.definition, d.struct, d.field, d.message) for d in found if d.message != NO_STRUCT
+    )
+    return replace(asked, file=replace(asked.file, structs=compared, misfits=misfits))

@@ -33,13 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return 130
     finally:
-        if argv is None:
-            # The process ends; nothing is gained by looking for garbage once more.
+        if argv is None and "duckdb" not in sys.modules:
+            # The process ends; nothing is gained by looking for garbage once more. But duckdb
+            # complains about what is left of it.
             gc.freeze()
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from khotool.cli.streams import Terminated, prepare
+    from khotool.cli.streams import Stopped, Terminated, prepare
     from khotool.errors import KhotoolError
 
     if argv is None:
@@ -60,6 +61,9 @@ def _main(argv: Sequence[str] | None) -> int:
         return 0
     except KhotoolError as error:
         return _failed(error)
+    except Stopped as error:
+        _fail(str(error))
+        return 3
     except MemoryError:
         _fail("out of memory; lower --limit bytes=N, or ask for less with PATH or --summary")
         return 3
@@ -175,13 +179,18 @@ def _bug(error: Exception) -> int:
 
         traceback.print_exception(error)
         return 4
+    _fail(bug_line(error))
+    return 4
+
+
+def bug_line(error: Exception) -> str:
+    """What is said of an error that nothing foresaw."""
     kind = type(error).__name__
-    _fail(
+    return (
         f"sorry, this is a bug in khotool ({kind}: {str(error)[:200]}); please report it to "
         f"{_issues()} with this line, the command and 'khotool --version'; "
         "KHOTOOL_DEBUG=1 shows where"
     )
-    return 4
 
 
 def _issues() -> str:

@@ -44,6 +44,10 @@ class Terminated(BaseException):
         self.number = number
 
 
+class Stopped(BaseException):
+    """A command has used up its seconds; no error of an input, that a batch would pass over."""
+
+
 class _Output(io.FileIO):
     """Standard output whose failures name it."""
 

@@ -34,20 +34,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kernel", metavar="FILE", help="bzImage, arm64 Image or vmlinux")
     group = parser.add_argument_group("tests")
     group.add_argument(
-        "--previous", action="append", default=[], metavar="FILE", help="take over from it (repeat)"
+        "--previous",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="kernel to take over from (repeatable)",
     )
     group.add_argument(
-        "--recipes", action="append", default=[], metavar="DIR", help="of damaged images (repeat)"
+        "--recipes",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="directory with recipes of damaged images (repeatable)",
     )
     group.add_argument(
-        "--mutants", type=int, default=10, metavar="N", help="damaged copies of the capture (10)"
+        "--mutants",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of damaged copies of the capture (default: 10)",
     )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the damage (0)")
     group.add_argument(
-        "--no-synthetic", action="store_true", help="without an image of every ABI set"
+        "--seed", type=int, default=0, metavar="N", help="seed of the damage (default: 0)"
     )
     group.add_argument(
-        "--selftests", metavar="DIR", help="run the kernel tree's live update selftests in it"
+        "--no-synthetic", action="store_true", help="do not boot a synthetic image of every ABI set"
+    )
+    group.add_argument(
+        "--selftests", metavar="DIR", help="run the live update selftests of a kernel tree from DIR"
     )
     group.add_argument(
         "--keep", metavar="DIR", help="keep consoles and recipes of what harms the kernel"

@@ -117,10 +117,8 @@ def _no_element(address: int, struct: str, known: Mapping[int, Node]) -> str:
 
 def _resolve_columns(walk: Walk, node: Node, table: Table, places: Places) -> None:
     """Columns of a table that hold addresses of records."""
-    for field in table.fields():
-        reference = field.points_to
-        if reference is None or reference.shape is not Shape.ELEMENT:
-            continue
+    for field in table.pointers(Shape.ELEMENT):
+        reference = reference_of(field)
         known = places.get(reference.of, {})
         column = table.column(field.label)
         sound = np.isin(column, np.array(sorted(known), np.uint64))

@@ -90,10 +90,9 @@ def claim_rows(walk: Walk, node: Node, table: Table) -> None:
     """Claim the payload that the rows of a table point to."""
     if not len(table):
         return
-    for placed in table.compiled.fields:
-        for field in placed.field.parts or (placed.field,):
-            if field.points_to is not None:
-                codec_of(field.points_to.shape).column(walk, node, table, field)
+    for field in table.compiled.leaves:
+        if field.points_to is not None:
+            codec_of(field.points_to.shape).column(walk, node, table, field)
 
 
 def not_captured(node: Node, count: int) -> None:

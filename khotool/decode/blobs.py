@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
@@ -33,6 +33,7 @@ from khotool.model.region import FdtRegion
 GAP = 1 << 32
 """Distance of blobs whose address is unknown."""
 NO_MAP = Absent(Reason.NOT_CAPTURED, "debugfs holds no preserved-page map")
+NO_SCRATCH = Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
 
 
 def open_debugfs(
@@ -69,7 +70,8 @@ def open_debugfs(
         found = NO_MAP
     handover = Phased(decoded, inference.phase, inference.why, found)
     # Before it is finalized, a handover is areas alone.
-    return image_of_parts(handover, roots, _scratch([chosen, *trees, *copy.trees]))
+    scratch = copied_scratch([chosen, *trees, *copy.trees], "/scratch_phys and scratch_len")
+    return image_of_parts(handover, roots, scratch or NO_SCRATCH)
 
 
 def _ranked(copy: DebugfsCopy, options: OpenOptions) -> tuple[list[DebugfsTree], list[DebugfsTree]]:
@@ -106,13 +108,12 @@ def _root(tree: DebugfsTree, registry: Registry, source: str, *, selected: bool)
     return Root(None, _compatible(tree, registry), role, why, selected, tree.name)
 
 
-def _scratch(trees: list[DebugfsTree]) -> Scratch | Absent:
-    """Scratch areas of the first tree that has some."""
+def copied_scratch(trees: Iterable[DebugfsTree], why: str) -> Scratch | None:
+    """Scratch areas of the first tree that has some; ``why`` follows its name."""
     for tree in trees:
         if tree.scratch:
-            areas = [Span(address, size) for address, size in tree.scratch]
-            return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
-    return Absent(Reason.NOT_CAPTURED, "this copy has no scratch_phys")
+            return Scratch([Span(*area) for area in tree.scratch], f"{tree.name}{why}")
+    return None
 
 
 def _rank(tree: DebugfsTree) -> tuple[bool, bool, int, int]:

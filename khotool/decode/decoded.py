@@ -61,8 +61,7 @@ class Decoded:
     def sessions(self) -> list[Node]:
         """Sessions of the orchestrator."""
         luo = self.entry("LUO")
-        sessions = luo.get("sessions") if luo is not None else None
-        return sessions.elements() if sessions is not None else []
+        return luo.elements_of("sessions") if luo is not None else []
 
 
 @dataclass(frozen=True, slots=True)

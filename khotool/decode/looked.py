@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from khotool.abi.definition import Field, Shape
+from khotool.abi.definition import Shape
 from khotool.maps.preserved import PreservedMap
 from khotool.model.image import UNPLACED, Image, Span
-from khotool.model.node import Table
+from khotool.model.node import Table, leads_to
 from khotool.pages.runs import contains, normalise
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def is_payload(image: Image, addresses: U64) -> Any:
                 row = np.searchsorted(starts, targets, side="right") - 1
                 row = row[(row >= 0) & (targets < ends[row])]
                 hit[row] = True
-        elif node.target is not None and leads_to_payload(node.field):
+        elif node.target is not None and leads_to(node.field, *PAYLOAD):
             low, high = node.target.address, node.target.end
             hit |= (starts < np.uint64(min(high, UNPLACED))) & (ends > np.uint64(low))
     return hit[place]
@@ -90,13 +90,8 @@ def is_payload(image: Image, addresses: U64) -> Any:
 
 def _columns(image: Image, table: Table) -> Iterator[U64]:
     """Physical addresses of the payload that the rows of a table point to, some rows at a time."""
-    for field in filter(leads_to_payload, table.fields()):
+    for field in table.pointers(*PAYLOAD):
         for start in range(0, len(table), ROWS):
             column = table.column(field.label, slice(start, start + ROWS))
             column = column[column != 0]
             yield column << np.uint64(image.geometry.page_shift) if field.role == "pfn" else column
-
-
-def leads_to_payload(field: Field | None) -> bool:
-    """True for a pointer to memory that is handed over as it is."""
-    return field is not None and field.points_to is not None and field.points_to.shape in PAYLOAD

@@ -9,11 +9,12 @@ from os import PathLike
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
-from khotool.codec.scene import Scene, read_tree
-from khotool.decode.blobs import open_blob, open_debugfs
+from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
+from khotool.decode.blobs import copied_scratch, open_blob, open_debugfs
 from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
 from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
+from khotool.discovery.banner import WRITER_NOTE, find_banner
 from khotool.discovery.bootdata import BootPointer, cache_differs
 from khotool.discovery.geometry import probe_geometry
 from khotool.discovery.options import OpenOptions, Progress, Watch
@@ -105,6 +106,10 @@ def open_memory(
     return decode_found(space, registry, options, found, watch=watch)
 
 
+BARE = frozenset({"elf", "raw", "lime"})
+"""Containers that may say nothing of the kernel; of the others each does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Captured memory, and what was found in it before anything was decoded.
@@ -173,6 +178,7 @@ def decode_found(
     """
     seen = SeenSpace(space)
     source = source_of(seen, registry, options, found)
+    take_banner(source)
     decode = cache(partial(decode_root, watch=watch))
     candidates = candidates_of(source, decode)
     chosen = candidates.chosen
@@ -208,6 +214,22 @@ def source_of(space: AddressSpace, registry: Registry, options: OpenOptions, fou
     return Source(space, registry, options, found, geometry, forced)
 
 
+def take_banner(source: Source) -> None:
+    """Say which kernel the memory is of, where its file does not: from the banner in it."""
+    info = source.space.info
+    if info.osrelease is not None or info.container not in BARE:
+        return
+    banner = find_banner(source.space, source.options.limits)
+    if banner is not None:
+        info.osrelease, info.build = banner.release, banner.build
+    named = next(iter(source.found.pointers), None)
+    if banner is not None and info.machine is None and named is not None:
+        tree = source.space.contains(named.where.address, len(FDT_MAGIC)) and (
+            source.space.read(named.where.address, len(FDT_MAGIC)) == FDT_MAGIC
+        )
+        info.machine = "aarch64" if tree else "x86_64"
+
+
 def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Candidates:
     """Every root that was found, and the one that is meant.
 
@@ -219,7 +241,10 @@ def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Cand
     def read(candidate: Candidate) -> RootTree:
         # What boot data names was written by the kernel before this one.
         own = candidate.address not in pointed
-        scene = source.scene(source.space.info.osrelease if own else None)
+        info = source.space.info
+        # The only kernel in all of memory wrote what is in it.
+        before = info.osrelease if info.build else info.vmcoreinfo.get(WRITER_NOTE)
+        scene = source.scene(info.osrelease if own else before)
         tree = read_root(scene, candidate.blob, candidate.address)
         return replace(tree, stream=source.found.streams.get(candidate.address))
 
@@ -308,7 +333,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     if options.scratch:
         return Scratch([Span(a, s) for a, s in options.scratch], "as --scratch says")
     if options.debugfs is not None:
-        areas = copied_scratch(options.debugfs)
+        areas = debugfs_scratch(options.debugfs)
         if areas is not None:
             return areas
     named = [chosen.pointer] if chosen.pointer else []
@@ -324,7 +349,7 @@ def find_scratch(source: Source, chosen: RootCandidate) -> Scratch | Absent:
     return Absent(Reason.NOT_CAPTURED, "no boot data and no array of scratch areas in this capture")
 
 
-def copied_scratch(path: str) -> Scratch | None:
+def debugfs_scratch(path: str) -> Scratch | None:
     """Scratch areas of a copy of debugfs.
 
     Raises:
@@ -333,11 +358,7 @@ def copied_scratch(path: str) -> Scratch | None:
     source = open_source(path)
     if not isinstance(source, DebugfsCopy):
         raise UsageError(f"--debugfs {path}: not a copy of /sys/kernel/debug/kho")
-    for tree in source.trees:
-        if tree.scratch:
-            areas = [Span(address, size) for address, size in tree.scratch]
-            return Scratch(areas, f"{tree.name} of the debugfs copy")
-    return None
+    return copied_scratch(source.trees, " of the debugfs copy")
 
 
 def pointed_scratch(source: Source, pointer: BootPointer) -> Scratch | None:

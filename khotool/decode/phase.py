@@ -20,6 +20,8 @@ PHASE_NOTE = "KHOTOOL_PHASE"
 """Line of VMCOREINFO by which a copy says what only the whole memory shows of its phase."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
+MOST_DAMAGE = 2
+"""Problems of a map in memory that nobody has used again."""
 MAP = "memory_map"
 """Label of the value that says where the map is."""
 GONE = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
@@ -54,6 +56,8 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
     if map_is_whole(decoded):
         if role is Role.INCOMING:
             return Inference(Phase.INCOMING, "boot data names it; its map is whole")
+    elif role is Role.INCOMING and map_is_hurt(decoded):
+        return Inference(Phase.INCOMING, "boot data names it; its map is damaged in one place")
     elif role is Role.STALE and may_be_misplaced(decoded):
         return MISPLACED
     elif role is Role.INCOMING or noted == Phase.CONSUMED or map_is_garbage(decoded):
@@ -106,6 +110,14 @@ def root_is_segment(decoded: Decoded) -> bool:
     """True for a root that kexec carries over, so that no map has to preserve it."""
     definition = decoded.scene.registry.definitions.get(decoded.tree.format)
     return definition is not None and definition.segment
+
+
+def map_is_hurt(decoded: Decoded) -> bool:
+    """True for a map that is damaged, but not reused: nearly all of it is what a map holds."""
+    found = decoded.scene.map
+    if not isinstance(found, PreservedMap) or not len(found.blocks):
+        return False
+    return sum(found.problem_counts.values()) <= MOST_DAMAGE
 
 
 def map_is_garbage(decoded: Decoded) -> bool:

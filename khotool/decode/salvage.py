@@ -61,7 +61,7 @@ def explain(scene: Scene, name: str, pages: Pages) -> tuple[Definition, dict[Fie
     for definition in scene.registry:
         fits = definition.kind is Kind.ENTRY and definition.content in definition.structs
         if fits and name in definition.match.get("entry", ()):
-            score, places = _lists(scene, definition, pages)
+            score, places = _Search(scene, definition, pages).lists()
             if score > best:
                 best, meant = score, (definition, places)
     return meant
@@ -71,23 +71,6 @@ def _list_codec(reference: Reference | None) -> ListCodec | None:
     """The codec of a pointer to a list; None for every other one."""
     codec = codec_of(reference.shape) if reference is not None else None
     return codec if isinstance(codec, ListCodec) else None
-
-
-def _lists(scene: Scene, definition: Definition, pages: Pages) -> tuple[int, dict[Field, int]]:
-    """Records in and below the longest list of each field, and where those lists start."""
-    total = 0
-    places: dict[Field, int] = {}
-    known: Scores = {}
-    for field in definition.structs[definition.content].fields:
-        reference = field.points_to
-        codec = _list_codec(reference)
-        if reference is None or codec is None:
-            continue
-        heads = list(_heads(scene, definition, reference, codec, known, pages))
-        if heads:
-            score, places[field] = max(heads)
-            total += score
-    return total, places
 
 
 def _place(walk: Walk, entry: Node, definition: Definition, places: dict[Field, int]) -> None:
@@ -105,30 +88,172 @@ def _place(walk: Walk, entry: Node, definition: Definition, places: dict[Field, 
             node.value = gone
 
 
-def _heads(
-    scene: Scene,
-    definition: Definition,
-    reference: Reference,
-    codec: ListCodec,
-    known: Scores,
-    pages: Pages,
-) -> Iterator[tuple[int, int]]:
-    """Score and address of each page that starts a sound list."""
-    record = scene.struct(definition, reference.of)
-    header = codec.header(scene, definition, reference)
-    if header is None or header.size != HEADER:
-        return
-    most = capacity(header, record, 1 if codec.linked else reference.pages)
-    link = header.fields[0].field.role == "address"
-    if (link, most) not in pages:
-        pages[link, most] = _candidates(scene, link, most)
-    for address in pages[link, most]:
+class _Search:
+    """The search for the lists of one definition.
+
+    Args:
+        pages: that may start a list, as far as they are known; is added to.
+    """
+
+    def __init__(self, scene: Scene, definition: Definition, pages: Pages) -> None:
+        self.scene = scene
+        self.definition = definition
+        self.pages = pages
+        self.known: Scores = {}
+
+    def lists(self) -> tuple[int, dict[Field, int]]:
+        """Records in and below the longest list of each field, and where those lists start."""
+        total = 0
+        places: dict[Field, int] = {}
+        for field in self.definition.structs[self.definition.content].fields:
+            reference = field.points_to
+            codec = _list_codec(reference)
+            if reference is None or codec is None:
+                continue
+            heads = list(self.heads(reference, codec))
+            if heads:
+                score, places[field] = max(heads)
+                total += score
+        return total, places
+
+    def heads(self, reference: Reference, codec: ListCodec) -> Iterator[tuple[int, int]]:
+        """Score and address of each page that starts a sound list."""
+        record = self.scene.struct(self.definition, reference.of)
+        header = codec.header(self.scene, self.definition, reference)
+        if header is None or header.size != HEADER:
+            return
+        most = capacity(header, record, 1 if codec.linked else reference.pages)
+        link = header.fields[0].field.role == "address"
+        if (link, most) not in self.pages:
+            self.pages[link, most] = _candidates(self.scene, link, most)
+        for address in self.pages[link, most]:
+            if codec.linked:
+                score = self.chain(header, record, address)
+            else:
+                score = self.headed(reference.count, header, record, address)
+            if score:
+                yield score, address
+
+    def headed(
+        self, counter: str, header: CompiledStruct, record: CompiledStruct, address: int
+    ) -> int:
+        """Records in the array after a header, and below it; 0 if anything about it is unsound."""
+        try:
+            count = decode_record(header, self.scene.space.read(address, header.size))[counter]
+            body = self.scene.space.read(address + header.size, count * record.size)
+        except MemoryFault:
+            return 0
+        return self.rows(record, body, count) or 0
+
+    def chain(self, header: CompiledStruct, record: CompiledStruct, address: int) -> int:
+        """As ``headed`` for a list of blocks; each block is looked at once.
+
+        A list is sound if its first block and the list after that are.
+        """
+        name = record.struct.name
+        path: list[tuple[int, int]] = []
+        seen: set[int] = set()
+        total: int | None = 0
+        at = address
+        while at:
+            if (name, at) in self.known:
+                total = self.known[name, at] or None
+                break
+            found = None if at in seen else self.block(header, record, at)
+            if found is None:
+                self.known[name, at] = 0
+                total = None
+                break
+            seen.add(at)
+            path.append((at, found[0]))
+            at = found[1]
+        for at, score in reversed(path):
+            total = None if total is None else total + score
+            self.known[name, at] = total or 0
+        return self.known[name, address]
+
+    def block(
+        self, header: CompiledStruct, record: CompiledStruct, address: int
+    ) -> tuple[int, int] | None:
+        """Records in and below one block, and the block after it; None if it is unsound."""
+        page = self.scene.geometry.page_size
+        try:
+            data = self.scene.space.read(address, page)
+        except MemoryFault:
+            return None
+        top = decode_record(header, data)
+        count, following = top["count"], top["next"]
+        fits = capacity(header, record)
+        if not 1 <= count <= fits or address % page or (following and count < fits):
+            return None
+        score = self.rows(record, data[header.size :], count)
+        return None if score is None else (score, following)
+
+    def rows(self, record: CompiledStruct, body: memoryview, count: int) -> int | None:
+        """Records in an array and below it; None if one of them is unsound."""
+        if not count or not _clean_text(record, bytes(body[: count * record.size])):
+            return None
+        score = 0
+        for row in decode_records(record, body, count):
+            below = self.row(record, row)
+            if below is None:
+                return None
+            score += 1 + below
+        return score
+
+    def row(self, record: CompiledStruct, row: dict[str, Any]) -> int | None:
+        """Records below one record; None if a pointer or a count cannot be right."""
+        total = 0
+        fields = [placed.field for placed in record.fields]
+        for field in fields:
+            reference = field.points_to
+            if reference is None or field.role != "address":
+                continue
+            address = row[field.label]
+            counted = next((other.label for other in fields if other.counts == field.label), "")
+            if not address:
+                if row.get(counted):
+                    return None
+                continue
+            page = self.scene.geometry.page_size
+            if address % page or not self.scene.space.contains(address, HEADER):
+                return None
+            number = self.below(reference, address, row.get(counted))
+            if number is None:
+                continue
+            if not number or (counted and number != row[counted]):
+                return None
+            total += number
+        return total
+
+    def below(self, reference: Reference, address: int, count: int | None) -> int | None:
+        """Records in and below the list of a pointer, 0 if it is unsound; None for no list."""
+        codec = _list_codec(reference)
+        if codec is None or (count is None and not codec.linked):
+            return None
+        record = self.scene.struct(self.definition, reference.of)
         if codec.linked:
-            score = _list_score(scene, definition, header, record, address, known)
-        else:
-            score = _headed_score(scene, definition, reference, header, record, address, known)
-        if score:
-            yield score, address
+            header = codec.header(self.scene, self.definition, reference)
+            assert header is not None
+            return self.chain(header, record, address)
+        assert count is not None
+        return self.array(record, address, count, reference.pages * self.scene.geometry.page_size)
+
+    def array(self, record: CompiledStruct, address: int, count: int, room: int) -> int:
+        """As ``headed`` for an array counted beside its pointer, of at most ``room`` bytes.
+
+        The first count that leads to an array is the one by which it is judged.
+        """
+        key = (record.struct.name, address)
+        if key not in self.known:
+            self.known[key] = 0
+            if count * record.size <= room:
+                try:
+                    body = self.scene.space.read(address, count * record.size)
+                except MemoryFault:
+                    return 0
+                self.known[key] = self.rows(record, body, count) or 0
+        return self.known[key]
 
 
 def _candidates(scene: Scene, link: bool, most: int) -> list[int]:
@@ -144,103 +269,6 @@ def _candidates(scene: Scene, link: bool, most: int) -> list[int]:
         if len(found) >= MAX_CANDIDATES:
             break
     return found[:MAX_CANDIDATES]
-
-
-def _headed_score(
-    scene: Scene,
-    definition: Definition,
-    reference: Reference,
-    header: CompiledStruct,
-    record: CompiledStruct,
-    address: int,
-    known: Scores,
-) -> int:
-    """Records in the array after a header, and below it; 0 if anything about it is unsound."""
-    try:
-        top = decode_record(header, scene.space.read(address, header.size))
-        count = top[reference.count]
-        body = scene.space.read(address + header.size, count * record.size)
-    except MemoryFault:
-        return 0
-    return _rows_score(scene, definition, record, body, count, known) or 0
-
-
-def _list_score(
-    scene: Scene,
-    definition: Definition,
-    header: CompiledStruct,
-    record: CompiledStruct,
-    address: int,
-    known: Scores,
-) -> int:
-    """As ``_headed_score`` for a list of blocks; each block is looked at once.
-
-    A list is sound if its first block and the list after that are.
-    """
-    name = record.struct.name
-    path: list[tuple[int, int]] = []
-    seen: set[int] = set()
-    total: int | None = 0
-    at = address
-    while at:
-        if (name, at) in known:
-            total = known[name, at] or None
-            break
-        found = None if at in seen else _block_score(scene, definition, header, record, at, known)
-        if found is None:
-            known[name, at] = 0
-            total = None
-            break
-        seen.add(at)
-        path.append((at, found[0]))
-        at = found[1]
-    for at, score in reversed(path):
-        total = None if total is None else total + score
-        known[name, at] = total or 0
-    return known[name, address]
-
-
-def _block_score(
-    scene: Scene,
-    definition: Definition,
-    header: CompiledStruct,
-    record: CompiledStruct,
-    address: int,
-    known: Scores,
-) -> tuple[int, int] | None:
-    """Records in and below one block, and the block after it; None if it is unsound."""
-    page = scene.geometry.page_size
-    try:
-        data = scene.space.read(address, page)
-    except MemoryFault:
-        return None
-    top = decode_record(header, data)
-    count, following = top["count"], top["next"]
-    fits = capacity(header, record)
-    if not 1 <= count <= fits or address % page or (following and count < fits):
-        return None
-    score = _rows_score(scene, definition, record, data[header.size :], count, known)
-    return None if score is None else (score, following)
-
-
-def _rows_score(
-    scene: Scene,
-    definition: Definition,
-    record: CompiledStruct,
-    body: memoryview,
-    count: int,
-    known: Scores,
-) -> int | None:
-    """Records in an array and below it; None if one of them is unsound."""
-    if not count or not _clean_text(record, bytes(body[: count * record.size])):
-        return None
-    score = 0
-    for row in decode_records(record, body, count):
-        below = _row_score(scene, definition, record, row, known)
-        if below is None:
-            return None
-        score += 1 + below
-    return score
 
 
 def _clean_text(record: CompiledStruct, data: bytes) -> bool:
@@ -260,77 +288,3 @@ def _clean_text(record: CompiledStruct, data: bytes) -> bool:
             except UnicodeDecodeError:
                 return False
     return True
-
-
-def _row_score(
-    scene: Scene, definition: Definition, record: CompiledStruct, row: dict[str, Any], known: Scores
-) -> int | None:
-    """Records below one record; None if a pointer or a count cannot be right."""
-    total = 0
-    for placed in record.fields:
-        field = placed.field
-        reference = field.points_to
-        if reference is None or field.role != "address":
-            continue
-        address = row[field.label]
-        counted = next((f.field.label for f in record.fields if f.field.counts == field.label), "")
-        if not address:
-            if row.get(counted):
-                return None
-            continue
-        if address % scene.geometry.page_size or not scene.space.contains(address, HEADER):
-            return None
-        number = _below_score(scene, definition, reference, address, row.get(counted), known)
-        if number is None:
-            continue
-        if not number or (counted and number != row[counted]):
-            return None
-        total += number
-    return total
-
-
-def _below_score(
-    scene: Scene,
-    definition: Definition,
-    reference: Reference,
-    address: int,
-    count: int | None,
-    known: Scores,
-) -> int | None:
-    """Records in and below the list of a pointer, 0 if it is unsound; None if it leads to none."""
-    codec = _list_codec(reference)
-    if codec is None or (count is None and not codec.linked):
-        return None
-    below = scene.struct(definition, reference.of)
-    if codec.linked:
-        header = codec.header(scene, definition, reference)
-        assert header is not None
-        return _list_score(scene, definition, header, below, address, known)
-    assert count is not None
-    room = reference.pages * scene.geometry.page_size
-    return _array_score(scene, definition, below, address, count, room, known)
-
-
-def _array_score(
-    scene: Scene,
-    definition: Definition,
-    record: CompiledStruct,
-    address: int,
-    count: int,
-    room: int,
-    known: Scores,
-) -> int:
-    """As ``_headed_score`` for an array counted beside its pointer, of at most ``room`` bytes.
-
-    The first count that leads to an array is the one by which it is judged.
-    """
-    key = (record.struct.name, address)
-    if key not in known:
-        known[key] = 0
-        if count * record.size <= room:
-            try:
-                body = scene.space.read(address, count * record.size)
-            except MemoryFault:
-                return 0
-            known[key] = _rows_score(scene, definition, record, body, count, known) or 0
-    return known[key]

@@ -8,6 +8,8 @@ from typing import Any
 
 READABLE = ("root", "entries", "luo")
 """Keys of the half for people whose values are in the regions too."""
+DERIVED = ("scratch", "memory")
+"""Keys of the half for people that follow from the regions, or from what is not in them."""
 DIGEST = "digest"
 """Key of the digests in ``model``."""
 
@@ -20,21 +22,22 @@ def seal(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def digests(document: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 of the readable half, and of regions, pages and slack."""
+    """SHA-256 of the readable half, of what follows from it, and of regions, pages and slack."""
     model = document["model"]
     halves = {
         "readable": [document.get(key) for key in READABLE],
         "regions": [model.get(key) for key in ("regions", "pages", "slack")],
+        **{key: [document[key]] for key in DERIVED if key in document},
     }
     return {name: _digest(parts) for name, parts in halves.items()}
 
 
 def edited(document: dict[str, Any]) -> set[str]:
-    """Halves that are not as they were written; a document without digests has none to compare."""
+    """Parts that are not as they were written; a document without digests has none to compare."""
     known = document["model"].get(DIGEST)
     if not isinstance(known, dict):
         return {"readable"} if any(key in document for key in READABLE) else set()
-    return {name for name, value in digests(document).items() if known.get(name) != value}
+    return {name for name, value in digests(document).items() if known.get(name, value) != value}
 
 
 def _digest(parts: list[Any]) -> str:

@@ -95,7 +95,9 @@ def path_document(image: Image, node: Node) -> Document:
 
 def image_json(image: Image) -> Document:
     """What the capture is."""
+    known = {"build": image.info.build, "machine": image.info.machine} if image.info.build else {}
     return {
+        **known,
         "path": image.info.path,
         "container": image.info.container,
         "compression": image.info.compression,
@@ -153,9 +155,8 @@ def unclaimed_json(image: Image) -> Document:
         assert isinstance(found, Absent)
         return {**absent_json(found)}
     pages = dict.fromkeys(owned.owners, 0)
-    for owner, count in zip(owned.ranges.owner.tolist(), owned.ranges.pages.tolist(), strict=True):
-        if owner >= 0:
-            pages[owned.owners[owner]] += count
+    for path, count in zip(owned.owners, owned.pages_by_owner()[1:].tolist(), strict=True):
+        pages[path] += count
     return {
         "orders": {str(order): count for order, count in found.orders().items()},
         "pages": owned.preserved_pages,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -31,20 +32,12 @@ def map_to_json(found: PreservedMap) -> dict[str, Any]:
         "layout": found.layout,
         "blocks": [
             [hex(start), count, order]
-            for start, count, order in zip(
-                blocks.start.tolist(), blocks.count.tolist(), blocks.order.tolist(), strict=True
-            )
+            for start, count, order in _zipped(blocks.start, blocks.count, blocks.order)
         ],
         "pages": [
             [hex(address), KINDS[PageKind(kind)], level, prefix, parent, size]
-            for address, kind, level, prefix, parent, size in zip(
-                pages.address.tolist(),
-                pages.kind.tolist(),
-                pages.level.tolist(),
-                pages.prefix.tolist(),
-                pages.parent.tolist(),
-                pages.size.tolist(),
-                strict=True,
+            for address, kind, level, prefix, parent, size in _zipped(
+                pages.address, pages.kind, pages.level, pages.prefix, pages.parent, pages.size
             )
         ],
         "chunks": [
@@ -60,6 +53,11 @@ def map_to_json(found: PreservedMap) -> dict[str, Any]:
             for chunk in found.chunks
         ],
     }
+
+
+def _zipped(*columns: np.ndarray[Any, Any]) -> Iterator[tuple[Any, ...]]:
+    """Rows of columns of one length, as plain numbers."""
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> PreservedMap:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct, PlacedField
-from khotool.abi.definition import HEX_ROLES
+from khotool.abi.definition import HEX_ROLES, Field
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.map_layout import CHUNK_ELEMENT, CHUNK_HEADER
@@ -124,17 +124,18 @@ def definition_of(identifier: str, where: str, registry: Registry) -> Any:
 # -- values ----------------------------------------------------------------------------------
 
 
-def leaf_fields(compiled: CompiledStruct) -> Iterator[tuple[PlacedField, str, str]]:
-    """Placed field, label and role of every value of a record that is not a struct."""
+def placed_leaves(compiled: CompiledStruct) -> Iterator[tuple[PlacedField, Field]]:
+    """Every field of a record that has a value of its own, and the place that it is at."""
     for placed in compiled.fields:
         for field in placed.field.parts or (placed.field,):
-            yield placed, field.label, field.role
+            yield placed, field
 
 
 def values_to_json(compiled: CompiledStruct, values: Mapping[str, Any]) -> dict[str, Any]:
     """A record's values: numbers by role, nested structs as objects, arrays without zero tail."""
     result: dict[str, Any] = {}
-    for placed, label, role in leaf_fields(compiled):
+    for placed, field in placed_leaves(compiled):
+        label, role = field.label, field.role
         value = values[label]
         if placed.nested is not None and placed.many:
             result[label] = [values_to_json(placed.nested, item) for item in value]
@@ -157,7 +158,8 @@ def values_from_json(
 ) -> dict[str, Any]:
     """The inverse: hexadecimal strings in number fields become numbers."""
     result: dict[str, Any] = {}
-    for placed, label, _ in leaf_fields(compiled):
+    for placed, field in placed_leaves(compiled):
+        label = field.label
         if label not in data:
             continue
         value = data[label]
@@ -194,7 +196,7 @@ def columns_to_json(region: TableRegion) -> dict[str, Any]:
     from khotool.abi.record import column
 
     result: dict[str, Any] = {}
-    for _, label, _ in leaf_fields(region.compiled):
+    for label in (field.label for field in region.compiled.leaves):
         values = column(region.compiled, region.records, label)
         if len(values) > 1 and bool((values == values[0]).all()):
             result[label] = {"all": int(values[0]), "count": len(values)}
@@ -213,10 +215,8 @@ def columns_from_json(
     Raises:
         EncodeError: columns of different lengths, or a value out of range.
     """
-    columns: dict[str, np.ndarray[Any, Any]] = {}
-    for _, label, _ in leaf_fields(compiled):
-        if label in data:
-            columns[label] = _column(data[label], f"{path}/{label}")
+    labels = [field.label for field in compiled.leaves if field.label in data]
+    columns = {label: _column(data[label], f"{path}/{label}") for label in labels}
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise EncodeError(path, f"columns have different lengths: {sorted(lengths)}")

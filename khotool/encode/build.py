@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import AbiSet, Definition, Field
+from khotool.abi.definition import AbiSet, Definition, Field, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
@@ -17,7 +17,7 @@ from khotool.codec.base import Pointer, codec_for, codec_of
 from khotool.encode.fdt_build import FdtBuilder, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
-from khotool.handover.columns import leaf_fields, pack_columns
+from khotool.handover.columns import pack_columns
 from khotool.handover.labels import target_labels
 from khotool.handover.placement import Places
 from khotool.handover.values import Array, Buffer, Payload, Rows
@@ -168,8 +168,7 @@ class Builder:
     ) -> bytes:
         """Bytes of one record; what its pointers lead to is built first."""
         compiled = self.registry.compile(definition, struct, self.geometry)
-        fields = list(leaf_fields(placed.field for placed in compiled.fields))
-        numbers = self.resolve(definition, fields, values, path)
+        numbers = self.resolve(definition, compiled.leaves, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
         tail = b""
         for field, element in compiled.tails:
@@ -314,7 +313,7 @@ class Builder:
     def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:
         """The records of a table; what their pointers lead to is built first."""
         columns, count = dict(rows.columns), len(rows)
-        fields = {f.label: f for f in leaf_fields(placed.field for placed in compiled.fields)}
+        fields = {field.label: field for field in compiled.leaves}
         for field in fields.values():
             if field.points_to is not None:
                 codec_of(field.points_to.shape).build_column(self, field, rows, columns, path)

@@ -14,7 +14,6 @@ from khotool.absent import Absent
 from khotool.codec.base import codec_of
 from khotool.codec.element import Places as ElementPlaces
 from khotool.codec.element import element_places
-from khotool.handover.columns import leaf_fields
 from khotool.handover.memory import default_scratch, source_memory
 from khotool.handover.values import (
     Array,
@@ -151,7 +150,7 @@ class Lifter:
         table = node.table
         assert table is not None
         rows = Rows({})
-        for field in leaf_fields(placed.field for placed in table.compiled.fields):
+        for field in table.compiled.leaves:
             if field.points_to is not None:
                 codec_of(field.points_to.shape).lift_column(self, table, field, rows)
             elif field.label not in rows.columns:

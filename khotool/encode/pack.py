@@ -9,6 +9,7 @@ import numpy as np
 
 from khotool.abi.record import encode_text
 from khotool.decode.phase import PHASE_NOTE, phase_lines
+from khotool.discovery.banner import WRITER_NOTE
 from khotool.document.full import captured_pages, metadata_pages, render
 from khotool.document.payload import payload_ranges
 from khotool.encode.fresh import NO_PAGE_TABLES, Built
@@ -17,7 +18,7 @@ from khotool.handover.values import Buffer
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, NodeKind, Phase, Span
 
-KEPT_NOTES = ("OSRELEASE", "PAGESIZE")
+KEPT_NOTES = ("OSRELEASE", "PAGESIZE", WRITER_NOTE)
 PIECE = 64 << 20
 
 
@@ -54,6 +55,9 @@ def pack_image(
     if payload:
         segments += _payload(image)
     notes = {key: image.info.vmcoreinfo[key] for key in KEPT_NOTES if key in image.info.vmcoreinfo}
+    if image.info.build and image.info.osrelease:
+        # A packed copy no longer has the banner.
+        notes |= {"OSRELEASE": image.info.osrelease, WRITER_NOTE: image.info.osrelease}
     notes |= phase_lines(image)
     if image.phase is Phase.LIVE:
         notes[PHASE_NOTE] = image.phase.value

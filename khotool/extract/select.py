@@ -9,7 +9,7 @@ from khotool.absent import Absent
 from khotool.errors import InputError, UsageError
 from khotool.extract.memfd import memfd_plan
 from khotool.extract.plan import Plan, plan_of
-from khotool.extract.tables import leads_to, table_plan
+from khotool.extract.tables import table_plan
 from khotool.model.image import Image, Node, NodeKind
 from khotool.view.folios import folios_of
 
@@ -122,7 +122,7 @@ def _table_of_ranges(image: Image, node: Node) -> Plan | None:
     if node.key is None:
         return None
     for child in _with_record(node):
-        if child.table is not None and leads_to(child.table, (Shape.RANGE,)):
+        if child.table is not None and child.table.pointers(Shape.RANGE):
             return table_plan(image, child)
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,6 @@ MOST = 1 << 63
 KINDS = {Shape.FOLIO: "folio", Shape.RANGE: "region", Shape.OPAQUE: "region"}
 
 
-def leads_to(table: Table, shapes: Collection[Shape]) -> list[Field]:
-    """Columns of a table that point to memory of one of some shapes."""
-    return [
-        field
-        for field in table.fields()
-        if field.points_to is not None and field.points_to.shape in shapes
-    ]
-
-
 def table_plan(image: Image, node: Node, row: int | None = None) -> Plan | None:
     """The memory that a table's rows point to, one after the other; None if they do not.
 
@@ -42,7 +32,7 @@ def table_plan(image: Image, node: Node, row: int | None = None) -> Plan | None:
         InputError: an order, or the sum of all lengths, is larger than any memory.
     """
     table = node.table
-    columns = [] if table is None else leads_to(table, KINDS)
+    columns = [] if table is None else table.pointers(*KINDS)
     if table is None or not columns:
         return None
     rows = slice(None) if row is None else slice(row, row + 1)

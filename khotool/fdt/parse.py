@@ -13,6 +13,7 @@ from khotool.fdt.blob import (
     FDT_NOP,
     FDT_PROP,
     HEADER_SIZE,
+    HEADER_WORDS,
     MAGIC,
     Blob,
     FdtError,
@@ -65,15 +66,7 @@ def parse(
         end = max(HEADER_SIZE, header[2] + header[9], header[3] + header[8])
     kept = bytes(view[:end])
     blob = Blob(
-        totalsize=totalsize,
-        off_dt_struct=header[2],
-        off_dt_strings=header[3],
-        off_mem_rsvmap=header[4],
-        version=header[5],
-        last_comp_version=header[6],
-        boot_cpuid_phys=header[7],
-        size_dt_strings=header[8],
-        size_dt_struct=header[9],
+        **dict(zip(HEADER_WORDS[1:], header[1:], strict=True)),
         reservations=[],
         root=None,
         strings=b"",

@@ -6,16 +6,14 @@ and every value keeps its raw bytes instead of the type pyfdt would guess.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from pyfdt.pyfdt import Fdt, FdtNode, FdtNop, FdtProperty
 
-from khotool.fdt.blob import FDT_PROP, Blob, FdtError, Node, Nop, Property
+from khotool.fdt.blob import Blob, FdtError, Node, Nop, Property
 from khotool.fdt.text import comment, legal_name, value_text
 
-# pyfdt's dtb_represent recurses.
 MAX_DEPTH = 128
 
 Note: TypeAlias = Callable[[Property | Node], list[str]]
@@ -26,22 +24,8 @@ def _indent(depth: int) -> str:
     return "    " * min(depth, 16)
 
 
-class PyNode(Protocol):
-    """What khotool uses of pyfdt's FdtNode."""
-
-    subdata: list[Any]
-
-    def dtb_represent(self, strings_store: str, pos: int, version: int) -> tuple[bytes, str, int]:
-        """Structure block without FDT_END, strings block, and ``pos`` moved on, in bytes."""
-        ...
-
-
 class PyFdt(Protocol):
     """What khotool uses of pyfdt's Fdt."""
-
-    def get_rootnode(self) -> PyNode:
-        """The root node."""
-        ...
 
     def to_dts(self) -> str:
         """DTS text without a newline at its end."""
@@ -74,24 +58,6 @@ class Raw(FdtProperty):  # type: ignore[misc]
         value = value_text(self.source.value)
         text = f"{name} = {value};" if value else f"{name};"
         return _indent(depth) + " ".join((text, *map(comment, notes)))
-
-    def dtb_represent(
-        self, string_store: str, pos: int = 0, version: int = 17
-    ) -> tuple[bytes, str, int]:
-        """Token bytes, strings block and position (bytes) after the token."""
-        value, place = self.source.value, self.source.name_offset
-        wanted = self.name + "\0"
-        if not string_store.startswith(wanted, place):
-            place = string_store.find(wanted)
-            if place < 0:
-                place = len(string_store)
-                string_store += wanted
-        token = struct.pack(">III", FDT_PROP, len(value), place) + value + bytes(-len(value) % 4)
-        return token, string_store, pos + len(token)
-
-    def to_raw(self) -> bytes:
-        """The value."""
-        return self.source.value
 
 
 class RawNode(FdtNode):  # type: ignore[misc]

@@ -19,6 +19,7 @@ from khotool.fdt.blob import (
     FDT_NOP,
     FDT_PROP,
     HEADER_SIZE,
+    HEADER_WORDS,
     MAGIC,
     Blob,
     FdtError,
@@ -62,18 +63,7 @@ def emit(blob: Blob, gaps: Iterable[tuple[int, bytes]] = ()) -> bytes:
             _WORD.pack(FDT_END),
         )
     )
-    header = _HEADER.pack(
-        MAGIC,
-        blob.totalsize,
-        blob.off_dt_struct,
-        blob.off_dt_strings,
-        blob.off_mem_rsvmap,
-        blob.version,
-        blob.last_comp_version,
-        blob.boot_cpuid_phys,
-        blob.size_dt_strings,
-        blob.size_dt_struct,
-    )
+    header = _HEADER.pack(MAGIC, *(getattr(blob, word) for word in HEADER_WORDS[1:]))
     blocks = [
         (0, header[: blob.header_size]),
         (blob.off_mem_rsvmap, reservations),
@@ -298,18 +288,8 @@ def _assemble(root: Node, strings: _Strings, off_mem_rsvmap: int) -> bytes:
     off_dt_struct = off_mem_rsvmap + len(_TERMINATOR)
     off_dt_strings = off_dt_struct + len(structure)
     totalsize = off_dt_strings + len(block)
-    header = _HEADER.pack(
-        MAGIC,
-        totalsize,
-        off_dt_struct,
-        off_dt_strings,
-        off_mem_rsvmap,
-        17,
-        16,
-        0,
-        len(block),
-        len(structure),
-    )
+    offsets = (off_dt_struct, off_dt_strings, off_mem_rsvmap)
+    header = _HEADER.pack(MAGIC, totalsize, *offsets, 17, 16, 0, len(block), len(structure))
     padding = bytes(off_mem_rsvmap - HEADER_SIZE)
     return b"".join((header, padding, _TERMINATOR, structure, block))
 

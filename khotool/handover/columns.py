@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Field
 from khotool.errors import EncodeError
-
-
-def leaf_fields(fields: Iterable[Field]) -> Iterator[Field]:
-    """Fields that have values of their own: a word of parts is its parts."""
-    for field in fields:
-        yield from field.parts or (field,)
 
 
 def pack_columns(

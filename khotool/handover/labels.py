@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from khotool.abi.definition import Definition, Field, NodeType, Reference, Shape
+from khotool.abi.definition import Definition, Field, NodeType, Reference, Shape, leaf_fields
 from khotool.abi.registry import Registry
 
 MAX_DEPTH = 8
@@ -24,7 +24,7 @@ def struct_labels(
     """Labels of the fields of a struct, parts of words among them."""
     if name not in definition.structs:
         return []
-    fields = [f for field in definition.structs[name].fields for f in field.parts or (field,)]
+    fields = leaf_fields(definition.structs[name].fields)
     return _with_targets(registry, definition, fields, depth)
 
 

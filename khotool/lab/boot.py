@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import InputError
@@ -13,7 +14,7 @@ from khotool.lab.cpio import Member
 from khotool.lab.expect import Reference, can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
-from khotool.lab.layout import Layout, beside
+from khotool.lab.layout import beside
 from khotool.lab.outcome import Expected, Judged, Outcome, judge
 from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
@@ -65,6 +66,7 @@ class Booted:
         differences: where outcome and prediction differ: what it is about, predicted, actual.
         command_line: of the kernel.
         memory: bytes of RAM.
+        changed: names of regions whose memory is not what it was.
     """
 
     image: str
@@ -77,6 +79,7 @@ class Booted:
     differences: list[tuple[str, str, str]]
     command_line: str
     memory: int
+    changed: list[str]
 
     @property
     def predicted(self) -> str | None:
@@ -100,48 +103,79 @@ def boot(
     Raises:
         InputError: the kernel cannot be used, the image does not fit, QEMU does not run.
     """
-    require(kernel)
-    refuse_other_machine(image, kernel)
-    wanted = wanted_of(image, reference or Reference(image), kernel)
-    memory = bridge.memory_of(image)
-    sessions = wanted.contents.sessions
-    scenario = request.scenario or retrieving(sessions, scrub=request.scrub, finish=True)
-    files = initrd(kernel.machine, scenario, request.initrd, request.extra)
-    layout = beside(memory, kernel, len(files), request.memory)
-    words = wanted.region_words(image.geometry.page_size)
-    line = command_line(kernel, *words, request.append)
-    expected = wanted.expected
-    if request.scenario is not None:
-        expected.sessions = []
+    experiment = Experiment(image, kernel, request, reference)
+    return experiment.conclude(*experiment.run())
 
-    def before(ram: Ram) -> None:
-        for address, data in wanted.filler:
-            if ram.holds(address, len(data)):
-                ram.write(address, data)
-        for address, data in bridge.read_pieces(image, memory.captured):
-            _write(ram, address, data)
 
-    def after(ram: Ram, _run: Run) -> None:
-        expected.changed_regions += changed_regions(image, ram, wanted.contents)
+class Experiment:
+    """A boot of a kernel on an image, prepared; ``conclude`` also judges a run of long ago.
 
-    run = run_guest(kernel, files, line, layout, request.settings, before=before, after=after)
-    return conclude(image, kernel, run, expected, line, layout, request.initrd is not None)
+    Raises:
+        InputError: the kernel cannot be used, or the image does not fit.
+    """
+
+    def __init__(
+        self, image: Image, kernel: KernelFile, request: Request, reference: Reference | None
+    ) -> None:
+        require(kernel)
+        refuse_other_machine(image, kernel)
+        self.image, self.kernel, self.request = image, kernel, request
+        self.wanted = wanted = wanted_of(image, reference or Reference(image), kernel)
+        # Damage changes neither the machine nor where kexec has put the kernel.
+        undamaged = reference.image if reference is not None and reference.same_layout else image
+        self.memory = bridge.memory_of(undamaged)
+        scenario = request.scenario or retrieving(
+            wanted.contents.sessions, wanted.sizes, scrub=request.scrub, finish=True
+        )
+        self.files = initrd(kernel.machine, scenario, request.initrd, request.extra)
+        self.layout = beside(self.memory, kernel, len(self.files), request.memory)
+        words = wanted.region_words(image.geometry.page_size)
+        self.line = command_line(kernel, *words, request.append)
+        if request.scenario is not None:
+            wanted.expected.sessions = []
+
+    def run(self) -> tuple[Run, list[str]]:
+        """Run the guest; also says which regions are not what they were.
+
+        Raises:
+            InputError: QEMU does not run.
+        """
+        changed: list[str] = []
+
+        def before(ram: Ram) -> None:
+            for address, data in self.wanted.filler:
+                if ram.holds(address, len(data)):
+                    ram.write(address, data)
+            for address, data in bridge.read_pieces(self.image, bridge.captured(self.image)):
+                _write(ram, address, data)
+
+        def after(ram: Ram, _run: Run) -> None:
+            changed.extend(changed_regions(self.image, ram, self.wanted.contents))
+
+        settings = self.request.settings
+        done = run_guest(
+            self.kernel, self.files, self.line, self.layout, settings, before=before, after=after
+        )
+        return done, changed
+
+    def conclude(self, run: Run, changed: list[str]) -> Booted:
+        """Judge a run and compare it with the prediction."""
+        own = self.request.initrd is not None
+        expected = replace(self.wanted.expected)
+        expected.changed_regions = [*expected.changed_regions, *changed]
+        return conclude(self, run, expected, own, changed)
 
 
 def conclude(
-    image: Image,
-    kernel: KernelFile,
-    run: Run,
-    expected: Expected,
-    line: str,
-    layout: Layout,
-    own: bool,
+    experiment: Experiment, run: Run, expected: Expected, own: bool, changed: list[str]
 ) -> Booted:
     """Judge a run and compare it with the prediction.
 
     Args:
         own: the initrd is the user's own.
+        changed: regions whose memory is not what it was.
     """
+    image, kernel = experiment.image, experiment.kernel
     lines, facts = read_lines(run.console), read_facts(run.console)
     if not run.console:
         raise silent(kernel)
@@ -154,11 +188,12 @@ def conclude(
     judged = judge(run.end, lines, facts, expected)
     banner = next((item.name for item in lines if item.said is Said.BANNER), None)
     release = facts.release or banner or kernel.release
-    prediction = bridge.predict(image, release) if release else None
+    banks = [(bank.start, bank.end) for bank in experiment.layout.banks]
+    prediction = bridge.predict(image, release, banks) if release else None
     differences = [] if prediction is None else list(compare(prediction, judged))
-    path = image.info.path
     return Booted(
-        path, kernel, judged, facts, run, release, prediction, differences, line, layout.size
+        *(image.info.path, kernel, judged, facts, run, release, prediction, differences),
+        *(experiment.line, experiment.layout.size, changed),
     )
 
 
@@ -183,7 +218,7 @@ def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, s
         for file in found.files:
             wanted = results.pop(f"{file.token:#x}", None)
             actual = file.contents if file.result == "ok" else file.result
-            if wanted is None or actual == "not-captured":
+            if wanted in (None, "not-judged") or actual == "not-captured":
                 continue
             actual = "ok" if actual == "same" else str(actual)
             if wanted != actual:

@@ -133,6 +133,8 @@ _TABLE: tuple[tuple[str, Said, Stage], ...] = (
 )
 _RULES = tuple((re.compile(pattern), said, stage) for pattern, said, stage in _TABLE)
 _TIME = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?")
+DEAD = re.compile(rb"PANIC: early exception|end Kernel panic - not syncing")
+"""After this a kernel stands still: before it can restart, or where nothing makes it restart."""
 FATAL = frozenset({Said.PANIC, Said.OOPS, Said.REFUSED})
 
 

@@ -31,11 +31,13 @@ class Wanted:
         contents: of the image, with what damage hides.
         filler: physical address and bytes of payload that is not captured.
         expected: what should come of it.
+        sizes: bytes of files before the damage, by session and token.
     """
 
     contents: Contents
     filler: list[tuple[int, bytes]]
     expected: Expected
+    sizes: dict[tuple[str, int], int]
 
     def region_words(self, page_size: int) -> Iterator[str]:
         """The words of a command line that ask for the regions."""
@@ -91,7 +93,14 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
             KernelTest.PASSED if bridge.test_is_captured(reference.image) else KernelTest.UNKNOWN
         )
     expected.unasked = list(_unasked(contents, kernel))
-    return Wanted(contents, filler, expected)
+    return Wanted(contents, filler, expected, dict(_sizes(original)))
+
+
+def _sizes(contents: Contents) -> Iterator[tuple[tuple[str, int], int]]:
+    for session in contents.sessions:
+        for file in session.files:
+            if file.token is not None and file.size is not None:
+                yield (session.name, file.token), file.size
 
 
 def can_ask(region: HandedRegion) -> bool:

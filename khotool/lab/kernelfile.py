@@ -8,11 +8,12 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 
 from khotool.errors import InputError
 from khotool.lab import bridge
-from khotool.records import dataclass, field
+from khotool.records import dataclass
 
 MOST_KERNEL = 1 << 30
 """Bytes of a kernel's file, expanded."""
@@ -48,6 +49,20 @@ class Part:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Vmlinux:
+    """A vmlinux of x86-64 as it is loaded: its parts, and the physical address of its entry."""
+
+    parts: list[Part]
+    entry: int
+
+    @property
+    def size(self) -> int:
+        """Bytes from the first part to the end of the last."""
+        last = self.parts[-1]
+        return last.address + last.size - self.parts[0].address
+
+
 @dataclass(slots=True, eq=False)
 class KernelFile:
     """A kernel that can be started.
@@ -56,8 +71,6 @@ class KernelFile:
         path: as the user gave it.
         data: the file, expanded.
         page_size: bytes, where the file tells.
-        parts: what is loaded, of a vmlinux.
-        entry: physical address of the entry, of a vmlinux of x86-64.
     """
 
     path: str
@@ -66,9 +79,8 @@ class KernelFile:
     data: bytes
     release: str | None = None
     page_size: int | None = None
-    parts: list[Part] = field(default_factory=list)
-    entry: int = 0
     _body: bytes | None = None
+    _vmlinux: Vmlinux | None = None
 
     @property
     def body(self) -> bytes | None:
@@ -76,6 +88,22 @@ class KernelFile:
         if self._body is None:
             self._body = unpacked(self.data) if self.form is Form.BZIMAGE else self.data
         return self._body or None
+
+    @property
+    def packing(self) -> str:
+        """How the kernel is packed, where that is not read; empty if it is read or not known."""
+        if self.body is not None or self.form is not Form.BZIMAGE:
+            return ""
+        return next((n for m, n in _NOT_READ.items() if _payload(self.data).startswith(m)), "")
+
+    @property
+    def vmlinux(self) -> Vmlinux | None:
+        """What is loaded of a kernel of x86-64; None for a bzImage that cannot be unpacked."""
+        if self._vmlinux is None and self.body and self.machine is Machine.X86_64:
+            with suppress(InputError):
+                parts = _parts(self.path, self.body, virtual=False)
+                self._vmlinux = Vmlinux(parts, _unpack("<Q", self.body, 24))
+        return self._vmlinux
 
     def contains(self, text: bytes) -> bool | None:
         """True if the kernel has a text; None if that cannot be told."""
@@ -162,9 +190,8 @@ def _vmlinux(path: str, data: bytes) -> KernelFile:
             f"{path}: a kernel of ELF machine {machine}; expected x86-64 ({EM_X86_64}) or arm64 "
             f"({EM_AARCH64})"
         )
-    virtual = machine == EM_AARCH64
-    parts = _parts(path, data, virtual)
-    if virtual:
+    parts = _parts(path, data, virtual=machine == EM_AARCH64)
+    if machine == EM_AARCH64:
         start = parts[0].address
         flat = bytearray(max(p.address + len(p.data) for p in parts) - start)
         for part in parts:
@@ -172,11 +199,12 @@ def _vmlinux(path: str, data: bytes) -> KernelFile:
         if flat[0x38:0x3C] != b"ARM\x64":
             raise InputError(f"{path}: a vmlinux that does not begin with an Image's header")
         return _image(path, bytes(flat))
-    entry = _unpack("<Q", data, 24)
-    return KernelFile(path, Form.VMLINUX, Machine.X86_64, data, None, 4096, parts, entry)
+    return KernelFile(path, Form.VMLINUX, Machine.X86_64, data, None, 4096)
 
 
-def _parts(path: str, data: bytes, virtual: bool) -> list[Part]:
+def _parts(path: str, data: bytes, *, virtual: bool) -> list[Part]:
+    if data[:4] != b"\x7fELF":
+        raise InputError(f"{path}: not an ELF file")
     offset, size, number = _unpack("<Q", data, 32), _unpack("<H", data, 54), _unpack("<H", data, 56)
     view = memoryview(data)
     parts = []
@@ -204,9 +232,13 @@ def _unpack(form: str, data: bytes, at: int) -> int:
 
 def unpacked(data: bytes) -> bytes:
     """The kernel in a bzImage; empty if it is packed in a way that is not read here."""
+    return expand(_payload(data)) or b""
+
+
+def _payload(data: bytes) -> bytes:
+    """What a bzImage has packed."""
     start = (data[0x1F1] or 4) * 512 + 512 + _unpack("<I", data, 0x248)
-    size = _unpack("<I", data, 0x24C)
-    return expand(data[start : start + size]) or b""
+    return data[start : start + _unpack("<I", data, 0x24C)]
 
 
 def expand(data: bytes) -> bytes | None:
@@ -243,3 +275,4 @@ _OPENERS: tuple[tuple[bytes, Callable[[], Callable[[bytes], bytes]]], ...] = (
     (b"BZh", _bzip2),
     (b"\x28\xb5\x2f\xfd", _zstd),
 )
+_NOT_READ = {b"\x02\x21\x4c\x18": "with lz4", b"\x89LZO": "with lzo"}

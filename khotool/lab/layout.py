@@ -12,14 +12,15 @@ from khotool.lab.machines import Board, board
 from khotool.lab.ram import Bank
 from khotool.records import dataclass
 
-LEAST = 256 * MIB
-"""Bytes of RAM that a guest has at least."""
+LEAST = 128 * MIB
+"""Bytes of RAM that a guest has at least; the less there is, the sooner it is overwritten."""
 STEP = 128 * MIB
 """RAM is a multiple of this, as sections of x86-64 memory are."""
 MOST = 64 << 30
 """Bytes of RAM that a guest gets without being asked for more."""
-EARLY = 40 * MIB
-"""Bytes that a kernel allocates before it knows what is preserved."""
+EARLY = 16 * MIB
+"""Bytes that any kernel allocates before it knows what is preserved; a large one as many as it has.
+"""
 MEMMAP = 32
 """RAM for each byte that describes it, and the like."""
 LOWEST = 16 * MIB
@@ -52,7 +53,9 @@ def fresh(kernel: KernelFile, initrd: int, size: int | None) -> Layout:
     """
     machine = board(kernel.machine)
     need = room_for(kernel, initrd, 0)
-    size = size or max(LEAST, _round(2 * need + LOWEST, STEP))
+    # Scratch areas are as large as a pageblock at least, and there are three.
+    blocks = 8 * machine.alignment(kernel)
+    size = size or max(LEAST, blocks, _round(2 * need + LOWEST, STEP))
     banks = machine.banks(size)
     start = banks[0].start + LOWEST
     if start + need > banks[0].end:
@@ -111,7 +114,8 @@ def reach(memory: Memory) -> int:
 
 def room_for(kernel: KernelFile, initrd: int, size: int) -> int:
     """Bytes that a kernel needs until it knows what is preserved."""
-    return board(kernel.machine).room_needed(kernel) + initrd + EARLY + size // MEMMAP
+    own = board(kernel.machine).room_needed(kernel)
+    return own + max(own, EARLY) + initrd + size // MEMMAP
 
 
 def _fit(
@@ -120,7 +124,7 @@ def _fit(
     banks = machine.banks(size)
     need, align = room_for(kernel, initrd, size), machine.alignment(kernel)
     bank = (banks[0].start, banks[0].end)
-    own = [area for area in memory.scratch if area[1] > area[0]]
+    own = list(_joined(area for area in memory.scratch if area[1] > area[0]))
     parts = [*memory.metadata, *memory.kept]
     for inside, avoid in (
         (own, [*parts, *memory.captured]),
@@ -148,6 +152,19 @@ def _free(area: Range, avoid: Iterable[Range], align: int) -> Iterator[Range]:
         if low < high:
             yield low, high
         at = max(at, end)
+
+
+def _joined(areas: Iterable[Range]) -> Iterator[Range]:
+    """Areas in order, those that touch as one."""
+    start, end = 0, 0
+    for low, high in sorted(areas):
+        if low > end:
+            if end > start:
+                yield start, end
+            start = low
+        end = max(end, high)
+    if end > start:
+        yield start, end
 
 
 def _clip(area: Range, bank: Range) -> Range:

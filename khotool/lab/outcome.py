@@ -224,7 +224,7 @@ def _file(fact: FileFact, digest: str | None, filled: str | None) -> FileOutcome
     if fact.error:
         return FileOutcome(fact.token, error_name(fact.error))
     contents = Contents.UNKNOWN
-    if fact.read_error:
+    if fact.read_error or fact.size < 0:
         contents = Contents.OTHER
     elif digest is not None:
         contents = Contents.SAME if digest == fact.sha256 else Contents.OTHER

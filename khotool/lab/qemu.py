@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -28,6 +29,8 @@ PROGRAMS = {
 MOST_CONSOLE = 16 << 20
 """Bytes of console that are kept; a guest can print without end."""
 KVM_CREATE_VM = 0xAE01
+SILENCE = 1.0
+"""Seconds without a word after which a guest that has said that it is dead is ended."""
 GRACE = 2.0
 """Seconds that QEMU has to leave once it was asked to."""
 
@@ -37,6 +40,7 @@ class End(StrEnum):
 
     EXIT = "exit"
     TIMEOUT = "timeout"
+    DEAD = "dead"
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ def run(
     inherited: Sequence[int],
     timeout: float,
     watch: Callable[[str], None] | None = None,
+    dead: re.Pattern[bytes] | None = None,
 ) -> Run:
     """Run QEMU until it exits or the time is over; it never outlives the call.
 
@@ -136,13 +141,14 @@ def run(
         inherited: file descriptors that the command names as /proc/self/fd/N.
         timeout: seconds.
         watch: called with each line of the console.
+        dead: what a guest says that stands still from then on, without an exit.
 
     Raises:
         InputError: QEMU does not start.
     """
     begin = time.monotonic()
     with _process(command, inherited) as process:
-        watcher = _Watcher(process, watch)
+        watcher = _Watcher(process, watch, dead)
         try:
             end = watcher.follow(begin + timeout)
         finally:
@@ -219,6 +225,7 @@ class _Watcher:
 
     process: subprocess.Popen[bytes]
     watch: Callable[[str], None] | None
+    dead: re.Pattern[bytes] | None
     console: bytearray = field(default_factory=bytearray)
     errors: bytearray = field(default_factory=bytearray)
     told: int = 0
@@ -238,7 +245,10 @@ class _Watcher:
             left = deadline - time.monotonic()
             if left <= 0:
                 return End.TIMEOUT
-            for key, _ in self.selector.select(min(left, 1.0)):
+            ready = self.selector.select(min(left, SILENCE))
+            if not ready and self.dead is not None and self.dead.search(self.console):
+                return End.DEAD
+            for key, _ in ready:
                 data = os.read(key.fd, 1 << 16)
                 if not data:
                     self.selector.unregister(key.fileobj)

@@ -7,9 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import IO
 
 from khotool.errors import InputError
 from khotool.records import dataclass
+
+MOST_IN_MEMORY = 512 << 20
+"""Bytes of RAM that a guest has without a file on a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +105,27 @@ class Ram:
                 yield bank.start + start - bank.offset, at - start
 
 
+def _nameless(size: int, folder: str | None) -> IO[bytes]:
+    """A file without a name: in memory if it is small and nobody says where, else in a folder."""
+    if folder is None and size <= MOST_IN_MEMORY:
+        with suppress(OSError):
+            return os.fdopen(os.memfd_create("khotool-ram"), "r+b")
+    return tempfile.TemporaryFile(dir=folder)
+
+
 @contextmanager
 def open_ram(banks: list[Bank], folder: str | None) -> Iterator[Ram]:
     """Memory for one guest. The file has no name, so that nothing is left whatever happens.
 
     Args:
-        folder: where the file is; None for the folder of temporary files.
+        folder: where the file is; None for memory, or for the folder of temporary files if it
+            is large.
 
     Raises:
         InputError: the file cannot be made.
     """
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with _nameless(sum(bank.size for bank in banks), folder) as file:
             os.ftruncate(file.fileno(), sum(bank.size for bank in banks))
             ram = Ram(file.fileno(), banks)
             try:

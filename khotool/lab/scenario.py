@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from khotool.lab.bridge import HandedSession
 from khotool.lab.cpio import CHARACTER_DEVICE, FILE, Member, archive
@@ -45,10 +45,18 @@ def hexadecimal(name: str) -> str:
     return name.encode("utf-8", "surrogateescape")[:63].hex() or "00"
 
 
-def retrieving(sessions: Iterable[HandedSession], *, scrub: bool, finish: bool) -> Scenario:
+def retrieving(
+    sessions: Iterable[HandedSession],
+    limits: Mapping[tuple[str, int], int],
+    *,
+    scrub: bool,
+    finish: bool,
+) -> Scenario:
     """Take back all sessions and files, and say what came.
 
     Args:
+        limits: bytes that a file should have, by session and token; damage can make it as long as
+            takes hours to read.
         scrub: first overwrite all memory that the kernel believes to be free.
         finish: finish each session.
     """
@@ -60,7 +68,9 @@ def retrieving(sessions: Iterable[HandedSession], *, scrub: bool, finish: bool) 
         scenario.add("retrieve", hexadecimal(session.name))
         for file in session.files:
             if file.token is not None:
-                scenario.add("get", f"{file.token:#x}")
+                limit = limits.get((session.name, file.token))
+                # One byte more shows that the file is longer.
+                scenario.add("get", f"{file.token:#x}", *([] if limit is None else [limit + 1]))
         if finish:
             scenario.add("finish")
     scenario.add("end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from khotool.errors import InputError
+from khotool.lab.console import DEAD
 from khotool.lab.guest import Start
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import Layout
@@ -14,12 +15,14 @@ from khotool.lab.ram import Ram, open_ram
 
 COMMON = "nokaslr panic=-1 oops=panic kho=on liveupdate=on printk.devkmsg=on"
 """Words of every command line: what is handed over is on, and a kernel that faults is over."""
+QUICK = "lpj=1000000 pty.legacy_count=0 i8042.nokbd i8042.noaux"
+"""No loop is timed, no 256 terminals are made and no keyboard is looked for."""
 
 
 def command_line(kernel: KernelFile, *words: str) -> str:
     """A kernel's command line; the user's words come last, so that they win."""
     machine = board(kernel.machine)
-    parts = [machine.CONSOLE, COMMON, machine.RESTART, *words]
+    parts = [machine.CONSOLE, COMMON, QUICK, machine.RESTART, *words]
     return " ".join(part for part in parts if part)
 
 
@@ -52,7 +55,10 @@ def run_guest(
             start = Start(kernel, initrd, line, layout.room, layout.handed)
             try:
                 with machine.launch(ram, start, where, speed) as launch:
-                    done = run(launch.command, launch.inherited, settings.timeout, settings.watch)
+                    done = run(
+                        *(launch.command, launch.inherited, settings.timeout, settings.watch),
+                        dead=DEAD,
+                    )
             except ValueError as error:
                 raise InputError(f"{kernel.path}: {error}; raise --memory") from None
             if done.console or done.end is End.TIMEOUT or not failed(done.code):

@@ -31,6 +31,8 @@ LOWEST_LOAD = 16 * MIB
 STOP_PORT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
 CONSOLE = "console=ttyS0,115200 earlyprintk=serial,ttyS0,115200"
 RESTART = "reboot=t"
+PROCESSORS = {"kvm": "max", "tcg": "max,erms=off"}
+"""TCG fills memory byte by byte where the processor says that it does so best (ERMS)."""
 E820_RAM, E820_RESERVED = 1, 2
 
 
@@ -48,9 +50,9 @@ def alignment(_kernel: KernelFile) -> int:
 
 def room_needed(kernel: KernelFile) -> int:
     """Bytes that a kernel takes where it is loaded."""
-    if kernel.form is Form.BZIMAGE:
-        return max(int(struct.unpack_from("<I", kernel.data, 0x260)[0]), len(kernel.data))
-    return kernel.parts[-1].address + kernel.parts[-1].size - kernel.parts[0].address
+    if kernel.vmlinux is not None:
+        return kernel.vmlinux.size
+    return max(int(struct.unpack_from("<I", kernel.data, 0x260)[0]), len(kernel.data))
 
 
 def load(ram: Ram, start: Start) -> bytes:
@@ -87,19 +89,26 @@ def load(ram: Ram, start: Start) -> bytes:
 
 
 def _load_kernel(ram: Ram, packer: Packer, kernel: KernelFile) -> tuple[int, bytes]:
-    """Physical address of the 64-bit entry, and the setup header from offset 0x1f1 on."""
+    """Physical address of the 64-bit entry, and the setup header from offset 0x1f1 on.
+
+    A bzImage unpacks itself and starts the vmlinux in it. Without KVM that is a quarter of a
+    boot, so it is done here wherever its compression is known.
+    """
     address = packer.place(room_needed(kernel) + MIB, ALIGN)
-    if kernel.form is Form.BZIMAGE:
+    packed = kernel.form is Form.BZIMAGE
+    header = kernel.data[0x1F1 : 0x202 + kernel.data[0x201]] if packed else setup_header()
+    inner = kernel.vmlinux
+    if inner is None:
         sectors = kernel.data[0x1F1] or 4
         ram.write(address, memoryview(kernel.data)[(sectors + 1) * 512 :])
-        return address + 0x200, kernel.data[0x1F1 : 0x202 + kernel.data[0x201]]
-    delta = address - kernel.parts[0].address
-    for item in kernel.parts:
+        return address + 0x200, header
+    delta = address - inner.parts[0].address
+    for item in inner.parts:
         ram.write(item.address + delta, item.data)
-    return kernel.entry + delta, vmlinux_header()
+    return inner.entry + delta, header
 
 
-def vmlinux_header() -> bytes:
+def setup_header() -> bytes:
     """A setup header for a vmlinux, which has none of its own."""
     header = bytearray(0x268 - 0x1F1)
     struct.pack_into("<H", header, 0x1FE - 0x1F1, 0xAA55)
@@ -155,7 +164,7 @@ def launch(ram: Ram, start: Start, program: str, accelerator: str) -> Iterator[L
     try:
         os.write(rom, load(ram, start))
         command = [
-            *(program, "-accel", accelerator, "-cpu", "max", "-smp", "1"),
+            *(program, "-accel", accelerator, "-cpu", PROCESSORS[accelerator], "-smp", "1"),
             *("-m", f"{ram.size >> 20}M", "-object", backend),
             *("-machine", "pc,memory-backend=ram", "-bios", f"/proc/self/fd/{rom}"),
             *("-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),

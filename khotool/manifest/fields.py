@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType, Reference
+from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType, Reference, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
 from khotool.codec.stream import definition_of
-from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels, inner_nodes
 from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents

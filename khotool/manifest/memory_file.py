@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Definition
+from khotool.abi.definition import Definition, leaf_fields
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
-from khotool.handover.columns import leaf_fields
 from khotool.handover.labels import content_labels
 from khotool.handover.values import Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents

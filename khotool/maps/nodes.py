@@ -73,7 +73,7 @@ class NodeWalk:
             for low in range(0, nodes.size, self.batch):
                 part = slice(low, low + self.batch)
                 data, ok = self.read_pages(nodes[part])
-                self._report_missing(nodes[part][~ok])
+                self._report_missing(nodes[part][~ok], level)
                 address, keys, words = (
                     nodes[part][ok],
                     prefixes[part][ok],
@@ -123,13 +123,14 @@ class NodeWalk:
         self.budget.spend(first.size, first.size << self.page_shift)
         return nodes[first], prefix[first], parent[first]
 
-    def _report_missing(self, missing: NDArray[np.uint64]) -> None:
+    def _report_missing(self, missing: NDArray[np.uint64], level: int) -> None:
         if missing.size:
             self.complete = False
             self.log.add_many(
                 "missing-node",
                 missing.size,
                 lambda i: (int(missing[i]), f"node {int(missing[i]):#x} is not captured"),
+                level,
             )
 
     def remember(

@@ -116,11 +116,13 @@ class MapProblem:
         code: short stable word, such as ``shared-node``.
         address: physical address in bytes where it was seen.
         text: one sentence with the numbers of this case.
+        level: of a missing node of a tree, 0 for leaves; 0 for everything else.
     """
 
     code: str
     address: int
     text: str
+    level: int = 0
 
 
 @dataclass(slots=True)
@@ -137,13 +139,15 @@ class ProblemLog:
         if seen < KEPT_PROBLEMS:
             self.kept.append(MapProblem(code, address, message))
 
-    def add_many(self, code: str, count: int, describe: Callable[[int], tuple[int, str]]) -> None:
+    def add_many(
+        self, code: str, count: int, describe: Callable[[int], tuple[int, str]], level: int = 0
+    ) -> None:
         """Count ``count`` problems; ``describe(i)`` gives address and message of the i-th kept."""
         seen = self.counts.get(code, 0)
         if count:
             self.counts[code] = seen + count
         for index in range(min(count, KEPT_PROBLEMS - seen)):
-            self.kept.append(MapProblem(code, *describe(index)))
+            self.kept.append(MapProblem(code, *describe(index), level))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -94,6 +94,8 @@ class SourceInfo:
         page_size: bytes per page as the file declares it, a power of two; None where it does not.
         endian: byte order as the container declares it.
         osrelease: kernel release, untrusted text.
+        build: number, options and date of the kernel's build, untrusted text; None where the
+            file does not hold the kernel itself.
         vmcoreinfo: lines of the VMCOREINFO note, split at the first ``=``; untrusted text.
         machine: ``x86_64``, ``aarch64``, ... as ``uname -m`` says it.
         notes: sentences worth telling the user.
@@ -106,6 +108,7 @@ class SourceInfo:
     page_size: int | None = None
     endian: Endian | None = None
     osrelease: str | None = None
+    build: str | None = None
     vmcoreinfo: dict[str, str] = field(default_factory=dict)
     machine: str | None = None
     notes: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from khotool.abi.definition import Field, Shape
 from khotool.absent import Absent
 from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.memory.space import MemoryFault
-from khotool.model.image import Image, Node, NodeKind, Table
+from khotool.model.image import Image, Node, NodeKind, Span, Table
 from khotool.model.places import Places, field_at
 from khotool.records import dataclass, field
 
@@ -108,7 +108,7 @@ class Identifier:
         for node in self.places.tables:
             table = node.table
             assert table is not None
-            for column in folio_columns(table):
+            for column in table.pointers(Shape.FOLIO):
                 yield from self._folios(node, table, column, address)
 
     def _folios(self, node: Node, table: Table, column: Field, address: int) -> Iterator[Fact]:
@@ -135,30 +135,14 @@ class Identifier:
                 continue
             seen.add(node.path)
             what = node.struct or node.format or "what it points to"
-            text = f"byte {address - target.address:+#x} of {what}, {target.size} bytes"
-            yield Fact(
-                "record",
-                text,
-                node.path,
-                {
-                    "address": target.address,
-                    "offset": address - target.address,
-                    "size": target.size,
-                },
-            )
+            yield _inside("record", address, target, f"{what}, {target.size} bytes", node.path)
 
     def _trees(self, address: int) -> Iterator[Fact]:
         for region in self.places.trees:
-            size = len(region.blob.data)
-            if region.address <= address < region.address + size:
-                offset = address - region.address
-                text = f"byte {offset:+#x} of a device tree at {region.address:#x}, {size} bytes"
-                yield Fact(
-                    "tree",
-                    text,
-                    region.path,
-                    {"address": region.address, "offset": offset, "size": size},
-                )
+            span = Span(region.address, len(region.blob.data))
+            if span.address <= address < span.end:
+                what = f"a device tree at {span.address:#x}, {span.size} bytes"
+                yield _inside("tree", address, span, what, region.path)
 
     def _map(self, address: int) -> Iterator[Fact]:
         found = self.image.map
@@ -170,14 +154,9 @@ class Identifier:
             page = pages[row]
             kind = page.kind.name.lower()
             level = f" of level {page.level}" if page.kind is PageKind.INTERIOR else ""
-            offset = address - page.address
-            text = f"byte {offset:+#x} of a {found.layout} {kind} page{level} at {page.address:#x}"
-            yield Fact(
-                "map",
-                text,
-                "/memory_map",
-                {"address": page.address, "offset": offset, "size": page.size, "page": kind},
-            )
+            what = f"a {found.layout} {kind} page{level} at {page.address:#x}"
+            span = Span(page.address, page.size)
+            yield _inside("map", address, span, what, "/memory_map", page=kind)
 
     def _ranges(self, address: int) -> Iterator[Fact]:
         for node in self.places.targets.overlapping(address, address + 1):
@@ -186,14 +165,8 @@ class Identifier:
             if reference is None or reference.shape not in (Shape.RANGE, Shape.FOLIO):
                 continue
             assert target is not None
-            offset = address - target.address
-            text = f"byte {offset:+#x} of {target.size} bytes of payload"
-            yield Fact(
-                "payload",
-                text,
-                node.path,
-                {"address": target.address, "offset": offset, "size": target.size},
-            )
+            what = f"{target.size} bytes of payload"
+            yield _inside("payload", address, target, what, node.path)
 
     def _owners(self, address: int) -> Iterator[Fact]:
         for path in self.image.owners_of(address):
@@ -216,14 +189,8 @@ class Identifier:
         scratch = self.image.scratch
         for number, area in enumerate([] if isinstance(scratch, Absent) else scratch.areas):
             if area.address <= address < area.end:
-                offset = address - area.address
-                text = f"byte {offset:+#x} of scratch area {number}, {area.size} bytes"
-                yield Fact(
-                    "scratch",
-                    text,
-                    "",
-                    {"address": area.address, "offset": offset, "size": area.size},
-                )
+                what = f"scratch area {number}, {area.size} bytes"
+                yield _inside("scratch", address, area, what)
 
     def _capture(self, address: int) -> Iterator[Fact]:
         if self.image.info.container in ("debugfs", "fdt"):
@@ -236,9 +203,13 @@ class Identifier:
         yield Fact("capture", "in the capture", "", {"captured": 1})
 
 
-def folio_columns(table: Table) -> list[Field]:
-    """Fields of a record that point to a folio."""
-    return [f for f in table.fields() if f.points_to and f.points_to.shape is Shape.FOLIO]
+def _inside(
+    kind: str, address: int, span: Span, what: str, path: str = "", **more: int | str
+) -> Fact:
+    """An address as a byte of something."""
+    offset = address - span.address
+    data: dict[str, int | str] = {"address": span.address, "offset": offset, "size": span.size}
+    return Fact(kind, f"byte {offset:+#x} of {what}", path, data | more)
 
 
 def folios_around(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from khotool import records
 from khotool.abi.compile import CompiledStruct
-from khotool.abi.definition import Field
+from khotool.abi.definition import Field, Shape
 from khotool.absent import Absent
 from khotool.model.path import quote_key, quote_name
 from khotool.records import dataclass
@@ -114,8 +114,11 @@ class Table:
 
     def fields(self) -> list[Field]:
         """Fields of a row: those of the struct, parts of words among them, and the position."""
-        placed = [f for p in self.compiled.fields for f in p.field.parts or (p.field,)]
-        return placed if self.position is None else [*placed, self.position]
+        return [*self.compiled.leaves, *([] if self.position is None else [self.position])]
+
+    def pointers(self, *shapes: Shape) -> list[Field]:
+        """Fields of a row that lead to one of some shapes."""
+        return [field for field in self.fields() if leads_to(field, *shapes)]
 
     def pointers_first(self) -> list[Field]:
         """The fields of a row, pointers first."""
@@ -248,6 +251,11 @@ class Node:
             node = stack.pop()
             yield node
             stack.extend(reversed(node.children))
+
+
+def leads_to(field: Field | None, *shapes: Shape) -> bool:
+    """True for a pointer to one of some shapes."""
+    return field is not None and field.points_to is not None and field.points_to.shape in shapes
 
 
 def entries_of(tree: Node) -> list[Node]:

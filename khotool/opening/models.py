@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from khotool.abi.registry import Registry
-from khotool.document.digest import edited
+from khotool.document.digest import DERIVED, edited
 from khotool.document.full import preserved_segments
 from khotool.document.json_input import word
 from khotool.document.payload import read_blobs
@@ -21,7 +21,7 @@ from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
 from khotool.memory.regular import read_regular
 from khotool.model.image import Span
-from khotool.opening.edits import apply_edits
+from khotool.opening.edits import ADVICE, apply_edits
 from khotool.records import dataclass, replace
 from khotool.structured import Document, StructuredError, read_document
 
@@ -122,6 +122,9 @@ def build_model(
         return _build_manifest(model, registry, mode, abi, memory, progress, making)
     built = preserved(model, registry, blobs)
     halves = edited(model.document)
+    for key in DERIVED:
+        if key in halves:
+            raise EncodeError(key, f"follows from other values and cannot be edited; {ADVICE}")
     if halves == {"readable", "regions"}:
         raise EncodeError("model", "both this and the readable part are edited; edit one of them")
     if "readable" in halves:

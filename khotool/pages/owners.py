@@ -37,6 +37,8 @@ Pieces = tuple[Frames, Frames, Frames, Frames]
 """First page frame, page frame past the end, order, owner or -1; int64 (n,) each."""
 _SCAN = 1 << 20
 """Slots that are looked at together."""
+_COUNTED = 1 << 16
+"""Slots that are counted together: few enough that many parts have one owner."""
 
 
 class Ownership:
@@ -86,8 +88,8 @@ class Ownership:
         total = np.zeros(len(self.owners) + 1, np.int64)
         flat = index.present.reshape(-1)
         self._unpreserved_pages = 0
-        for low in range(GRANULE, index.small, _SCAN):
-            high = min(low + _SCAN, index.small)
+        for low in range(GRANULE, index.small, _COUNTED):
+            high = min(low + _COUNTED, index.small)
             part = owner[low:high]
             present = flat[low >> 6 : high >> 6]
             claimed = pack(part != 0)

@@ -9,6 +9,10 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.model.image import Image
 from khotool.model.path import parse_path
+from khotool.pages.frames import expand
+from khotool.pages.owners import Ownership
+from khotool.pages.runs import merge_columns
+from khotool.pages.tables import joints
 from khotool.records import dataclass
 
 Array = np.ndarray[Any, Any]
@@ -83,31 +87,37 @@ def groups_of(image: Image) -> list[Group]:
     groups: list[Group] = []
     if owned is not None:
         page = np.uint64(image.geometry.page_size)
-        start = owned.ranges.start
-        end = start + owned.ranges.pages.astype(np.uint64) * page
         names = [owner_group(path) for path in owned.owners]
         index = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        of_owner = np.array([index[name] for name in names] or [0], np.int64)
-        which = np.where(owned.ranges.owner < 0, -1, of_owner[np.maximum(owned.ranges.owner, 0)])
-        sizes = np.zeros(len(index) + 1, np.uint64)
-        np.add.at(sizes, which, end - start)
+        of_owner = np.array([index[name] for name in names], np.int64)
+        sizes = np.bincount(of_owner, owned.pages_by_owner()[1:], len(index))
         order = sorted(index, key=lambda name: (-int(sizes[index[name]]), name))
-        for name in order[:MAX_GROUPS]:
-            groups.append(_group(name, start, end, which == index[name]))
-        rest = np.isin(which, [index[name] for name in order[MAX_GROUPS:]])
-        groups.append(_group(OTHERS, start, end, rest))
-        groups.append(_group(LEAK, start, end, which == -1))
+        shown = [*order[:MAX_GROUPS], OTHERS, LEAK]
+        place = {name: at for at, name in enumerate(order[:MAX_GROUPS])}
+        # Pages without an owner have the owner -1, which is the last place.
+        group_of = np.array([*(place.get(n, len(place)) for n in names), len(shown) - 1], np.int64)
+        groups += map(Group, shown, _ranges_by(owned, group_of, len(shown), page))
         lost = owned.unpreserved
         ends = lost.start + lost.pages.astype(np.uint64) * page
-        groups.append(_group(UNPRESERVED, lost.start, ends, np.ones(len(lost), bool)))
+        groups.append(Group(UNPRESERVED, np.stack([lost.start, ends], axis=1)))
     if not isinstance(image.scratch, Absent):
         spans = sorted((span.address, span.end) for span in image.scratch.areas)
         groups.append(Group(SCRATCH, np.array(spans, np.uint64).reshape(-1, 2)))
     return [group for group in groups if group.size]
 
 
-def _group(name: str, start: Array, end: Array, mine: Array) -> Group:
-    return Group(name, np.stack([start[mine], end[mine]], axis=1))
+def _ranges_by(owned: Ownership, group_of: Array, groups: int, page: np.uint64) -> list[Array]:
+    """Byte ranges of each group of owners, ascending; what touches is one range."""
+    found: list[list[Array]] = [[np.zeros((0, 2), np.uint64)] for _ in range(groups)]
+    for rows in owned.pieces():
+        group = group_of[rows.owner]
+        end = rows.start + rows.pages.astype(np.uint64) * page
+        head, tail = joints(rows.start.view(np.int64), end.view(np.int64), (group,))
+        table = np.stack([rows.start[head], end[tail]], axis=1)
+        group = group[head]
+        for number in np.flatnonzero(np.bincount(group)).tolist():
+            found[number].append(table[group == number])
+    return [np.concatenate(parts) for parts in found]
 
 
 def cells_of(image: Image) -> Cells:
@@ -116,11 +126,15 @@ def cells_of(image: Image) -> Cells:
     if not groups:
         return Cells([], image.geometry.page_size, [])
     size = image.geometry.page_size
-    while True:
-        starts = _used_cells(groups, size)
-        if len(starts) <= MAX_CELLS:
-            break
+    # Those of a group are ascending already, so that a stable sort has little to do.
+    ranges = np.sort(np.concatenate([group.ranges for group in groups]), axis=0, kind="stable")
+    # Numbers of the cells that any group touches: the first of each range, and the one past it.
+    ends = (ranges[:, 1] - np.uint64(1)) // np.uint64(size) + np.uint64(1)
+    low, high = merge_columns(ranges[:, 0] // np.uint64(size), ends)
+    while int((high - low).sum()) > MAX_CELLS:
         size *= 2
+        low, high = merge_columns(low >> np.uint64(1), (high + np.uint64(1)) >> np.uint64(1))
+    starts = expand(low.astype(np.int64), high.astype(np.int64))
     windows = []
     breaks = np.flatnonzero(np.diff(starts) > GAP_CELLS) + 1
     for part in np.split(starts, breaks):
@@ -136,23 +150,6 @@ def cells_of(image: Image) -> Cells:
         best = np.where(total > 0, best, -1)
         windows.append(Window(first * size, best.tolist(), np.minimum(total / size, 1).tolist()))
     return Cells(groups, size, windows)
-
-
-def _used_cells(groups: list[Group], size: int) -> Array:
-    """Numbers of the cells that any group touches, at most a few more than MAX_CELLS."""
-    found: list[Array] = []
-    for group in groups:
-        first = group.ranges[:, 0] // np.uint64(size)
-        last = (group.ranges[:, 1] - np.uint64(1)) // np.uint64(size)
-        if int((last - first).sum()) > MAX_CELLS:
-            return np.arange(MAX_CELLS + 1)
-        found += [
-            np.arange(low, high + 1)
-            for low, high in np.unique(np.stack([first, last], axis=1), axis=0).tolist()
-        ]
-        if sum(len(part) for part in found) > 4 * MAX_CELLS:
-            break
-    return np.unique(np.concatenate(found))
 
 
 def _held(ranges: Array, edges: Array) -> Array:

@@ -82,10 +82,15 @@ def kernel_segments(image: Image) -> list[Segment]:
     """Release, machine, page size and byte order."""
     info, geometry = image.info, image.geometry
     parts = [visible(info.osrelease) if info.osrelease else "release not recorded"]
+    if info.build:
+        parts.append(visible(info.build))
     if info.machine:
         parts.append(visible(info.machine))
     parts.append(f"{size_text(geometry.page_size)} pages")
     parts.append(f"{geometry.byteorder}-endian")
+    if info.build:
+        held = image.space.extents()
+        parts.append(f"{size_text(int((held[:, 1] - held[:, 0]).sum()))} of memory")
     return [(parts[0], "name"), (", " + ", ".join(parts[1:]), "")]
 
 

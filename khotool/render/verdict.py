@@ -17,6 +17,7 @@ UNSEEN = {
     "handler-not-known": "what a handler does is not known",
     "limit": "not all of it was read",
     "not-captured": "not all of it was captured",
+    "other-layout": "the kernel reads other layouts",
     "other-machine": "the kernel is for another machine",
     "posting-not-known": "what a posting does is not known any further",
     "truncated": "the file is cut off",
@@ -156,9 +157,18 @@ def file_text(verdict: dict[str, Any]) -> str:
     text += "" if found["exact"] else "which khotool does not know; nearest is "
     text += f"ABI set {verdict['set']}"
     if not found["strings_read"]:
-        return f"{text}; its code could not be unpacked, so its strings were not looked for"
+        packing = found["packing"] or "in a way that khotool does not know"
+        return (
+            f"{text}; its code is packed {packing} and was not read, so its strings and types "
+            "were not looked for; give the vmlinux of its build"
+        )
     lost = ", ".join(found["not_registered"])
-    return f"{text}, without {lost}" if lost else f"{text}, all of whose strings it has"
+    text += f", without {lost}" if lost else ", all of whose strings it has"
+    if found["structs"] is None:
+        return f"{text}; without BTF, so its types were not compared"
+    wrong = len({(one["format"], one["struct"]) for one in found["differences"]})
+    differ = {0: "none differs", 1: "one differs"}.get(wrong, f"{wrong} differ")
+    return f"{text}; {plural(found['structs'], 'struct')} of its BTF compared, {differ}"
 
 
 def _session_text(session: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ class ImageInfo(TypedDict):
     page_size: Annotated[Size, "bytes"]
     endian: Annotated[str, one_of(("little", "big"))]
     osrelease: str | None
+    build: NotRequired[str]
+    machine: NotRequired[str | None]
     phase: Annotated[str, one_of(Phase)]
 
 

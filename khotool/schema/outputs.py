@@ -436,13 +436,6 @@ class Written(Head):
     lost: Annotated[list[str], "what the image does not have that the source had"]
 
 
-class MissingRange(TypedDict):
-    """Bytes that are not in the capture."""
-
-    address: Hex
-    size: Size
-
-
 class Extracted(Head):
     """What `khotool extract --json` prints about the file or folder."""
 

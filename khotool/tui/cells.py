@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 HUES = 12
 """Owners that look different on the map."""
+MOST_KNOWN = 1 << 16
+"""Ranges of known memory by which empty rows are found."""
 MAX_RANGES = 300
 """Ranges listed for one cell."""
 
@@ -59,6 +61,20 @@ class _Layer:
         else:
             at = int(np.searchsorted(self.start, float(address), side="left")) - 1
         return int(self.start[at]) if 0 <= at < len(self.start) else None
+
+
+def _joined(spans: NDArray[np.uint64], gap: int) -> NDArray[np.uint64]:
+    """Ranges in ascending order and apart; many of them with ever larger gaps filled."""
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    ends = np.maximum.accumulate(spans[:, 1])
+    least, found = 0, spans
+    while len(spans):
+        apart = spans[1:, 0] > ends[:-1] + np.uint64(least)
+        found = np.stack([spans[np.append(True, apart), 0], ends[np.append(apart, True)]], axis=1)
+        if len(found) <= MOST_KNOWN:
+            break
+        least = max(4 * least, gap)
+    return found
 
 
 class Rows:
@@ -113,9 +129,7 @@ class PageMap:
             ends.append(int(extents[-1, 1]))
         self.end = max(ends, default=0)
         spans = [group.ranges for group in self.groups if len(group.ranges)]
-        self._known = np.concatenate([extents, *spans]).astype(np.uint64).reshape(-1, 2)
-        self._known = self._known[np.argsort(self._known[:, 0], kind="stable")]
-        self._known[:, 1] = np.maximum.accumulate(self._known[:, 1])
+        self._known = _joined(np.concatenate([extents, *spans]).reshape(-1, 2), self.page_size)
 
     def color(self, group: int) -> str:
         """Token of a group: a colour for an owner, a meaning for the rest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from khotool.diff.changes import (
     Change,
@@ -127,20 +127,14 @@ def side_lines(
     sides = [_bytes_of(image, path) for image in images]
     if all(resolve(image.tree, path) is None for image in images):
         return [[(" about the image as a whole", "dim")]]
-    if all(not data for _, data in sides):
-        return [
-            [(f" {head} ", "title"), (note, "dim")]
-            for head, (note, _) in zip("AB", sides, strict=True)
-        ]
+    if not any(data for _, data in sides):
+        return [[(f" {'AB'[n]} ", "title"), (note, "dim")] for n, (note, _) in enumerate(sides)]
     size = max(len(data) for _, data in sides)
     row = next((n for n in (16, 8) if 2 * (ADDRESS + 4 * n + 4) <= width), 0)
     beside = row > 0
     row = row or (16 if width >= ADDRESS + 4 * 16 + 4 else 8)
     lines: list[Line] = []
-    same = 0
-    for at in range(0, size, row):
-        equal = fold and sides[0][1][at : at + row] == sides[1][1][at : at + row]
-        same = same + 1 if equal else 0
+    for at, same in _counted(sides, range(0, size, row), fold=fold):
         if same > KEPT_ROWS:
             text = f" {count_text(same - KEPT_ROWS, 'row')} more the same; u shows them"
             lines[len(lines) - (same > KEPT_ROWS + 1) :] = [[(text, "dim")]]
@@ -148,6 +142,18 @@ def side_lines(
         parts = [_row(sides, side, at, row) for side in (0, 1)]
         lines += [[*parts[0], (" │ ", "dim"), *parts[1]]] if beside else parts
     return lines
+
+
+def _counted(
+    sides: list[tuple[str, Cells]], rows: range, *, fold: bool
+) -> Iterator[tuple[int, int]]:
+    """Each row, and how many up to it are the same on both sides; 0 where none is folded."""
+    same = 0
+    first, second = (data for _, data in sides)
+    for at in rows:
+        equal = fold and first[at : at + rows.step] == second[at : at + rows.step]
+        same = same + 1 if equal else 0
+        yield at, same
 
 
 KEPT_ROWS = 2

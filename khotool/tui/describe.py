@@ -209,6 +209,19 @@ def _element_summary(node: Node) -> Line:
             name = child.name.removesuffix("s") if count == 1 else child.name
             line.append((f"  {count_text(count)} {name}", "dim"))
             break
+    return line + _contents(node)
+
+
+def _contents(node: Node) -> Line:
+    """Size and folios of a file, as the record of its handler has them."""
+    record = node.get("data")
+    size = record.get("size") if record is not None else None
+    if record is None or size is None or not isinstance(size.value, int):
+        return []
+    line: Line = [(f"  {size_text(size.value)}", "value")]
+    table = next((child for child in record.children if child.kind is NodeKind.TABLE), None)
+    if table is not None:
+        line.append((f"  {count_text(element_count(table), table.name.removesuffix('s'))}", "dim"))
     return line
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from khotool.encode.segments import write_memory
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
+from khotool.records import replace
 from khotool.tui import edits, exports
 from khotool.tui.screens.dialogs import Picker, Prompt
 from khotool.tui.shell import Shell
@@ -50,7 +50,9 @@ def open_edit(shell: Shell) -> None:
 def undo(shell: Shell) -> None:
     """Take back the latest change."""
     source = shell.source
-    if source is None or not source.edits:
+    if source is None or shell.session is None:
+        return
+    if not source.edits:
         shell.say("No change is staged; s in Explore stages one")
     elif "open" not in shell.jobs:
         _reopen(shell, source, source.edits[:-1])

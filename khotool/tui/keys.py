@@ -120,7 +120,13 @@ KEYS: tuple[Key, ...] = (
     Key("mark.list", "apostrophe", "marks", "Marks", "list of bookmarks"),
     Key("copy.value", "y", "copy('value')", "Copy", "copy the value, or the line of a list"),
     Key("copy.path", "Y", "copy('path')", "Copy path", "copy the path"),
-    Key("tree.filter", "f", "filter", "Filter", "show only what matches; in Pages one owner"),
+    Key(
+        "tree.filter",
+        "f",
+        "filter",
+        "Filter",
+        "show only what matches; in Pages one owner, in Formats a search",
+    ),
     Key("image.open", "o", "open", "Open", "open an image"),
     Key("image.options", "O", "options", "Options", "change root, page size, ABI, limits; reopen"),
     Key(

@@ -69,7 +69,8 @@ def _pointers(session: Session, address: int, place: Place | None) -> Iterator[L
     for node in identifier.places.targets.overlapping(address, address + 1)[:LISTED]:
         if node is not own:
             yield _to_place(session, "pointer", Place(node))
-    for fact in identifier.identify(address):
+    # Until the owners are known, who claims a byte is looked for among all claims.
+    for fact in identifier.identify(address) if session.owners_known else ():
         if fact.kind == "payload" and "row" in fact.data:
             yield _to_path(session, "folio", fact.path)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
-
 from khotool.records import dataclass
 from khotool.tui.place import Place
 from khotool.tui.session import Session
@@ -81,12 +79,10 @@ def _pages(session: Session) -> dict[str, int] | None:
     ownership = session.view.ownership
     if ownership is None:
         return None
-    ranges = ownership.ranges
-    owned = ranges.owner >= 0
-    weights = ranges.pages[owned].astype(np.float64)
-    counts = np.bincount(ranges.owner[owned], weights, len(ownership.owners))
     found: dict[str, int] = {}
-    for path, count in zip(ownership.owners, counts.tolist(), strict=True):
+    # The first number is that of pages without an owner.
+    counts = ownership.pages_by_owner()[1:].tolist()
+    for path, count in zip(ownership.owners, counts, strict=True):
         key = _session_path(path)
         found[key] = found.get(key, 0) + int(count)
     return found
@@ -112,9 +108,10 @@ def name_room(width: int) -> int:
     return min(max(width - NUMBERS, 8), 40)
 
 
-def header(room: int) -> str:
+def header(room: int) -> Line:
     """Names of the columns over rows with ``room`` columns for names."""
-    return f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    text = f" {'session':<{room}} {'files':>8} {'bytes':>10} {'pages':>12} {'findings':>9}"
+    return [(text, "dim")]
 
 
 def row_line(row: Row, room: int) -> Line:

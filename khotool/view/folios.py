@@ -76,5 +76,5 @@ def folio_columns(table: Table) -> tuple[Field, str] | None:
     """The column that names folios, and the label of that of page indexes; None without both."""
     fields = table.fields()
     index = next((field.label for field in fields if field.role == "page-index"), None)
-    folio = next((f for f in fields if f.points_to and f.points_to.shape is Shape.FOLIO), None)
-    return None if index is None or folio is None else (folio, index)
+    folios = table.pointers(Shape.FOLIO)
+    return (folios[0], index) if index is not None and folios else None

@@ -60,19 +60,22 @@ class Luo:
     @cached_property
     def sessions(self) -> Keyed[str, Session]:
         """Sessions by name."""
+        nodes = self._list("sessions")
         return keyed(
-            "session", self._list("sessions"), self._session, lambda one: one.name, self.absent
+            "session", nodes, lambda n: Session(n, self.image), lambda one: one.name, self.absent
         )
 
     @cached_property
     def files(self) -> Keyed[int, File]:
         """Files outside of sessions by token: of formats from before there were sessions."""
-        return keyed("file", self._list("files"), self._file, lambda one: one.token)
+        nodes = self._list("files")
+        return keyed("file", nodes, lambda n: File(n, self.image), lambda one: one.token)
 
     @cached_property
     def flbs(self) -> Keyed[str, Flb]:
         """File-lifecycle-bound objects by name."""
-        return keyed("FLB", self._list("flbs"), self._flb, lambda one: one.name, self.absent)
+        nodes = self._list("flbs")
+        return keyed("FLB", nodes, lambda n: Flb(n, self.image), lambda one: one.name, self.absent)
 
     @cached_property
     def subsystems(self) -> Keyed[str, Subsystem]:
@@ -104,15 +107,6 @@ class Luo:
     def _list(self, name: str) -> Node | None:
         return None if self.node is None else self.node.get(name)
 
-    def _session(self, node: Node) -> Session:
-        return Session(node, self.image)
-
-    def _file(self, node: Node) -> File:
-        return File(node, self.image)
-
-    def _flb(self, node: Node) -> Flb:
-        return Flb(node, self.image)
-
 
 @dataclass(frozen=True, repr=False)
 class Session(OfNode):
@@ -133,10 +127,8 @@ class Session(OfNode):
     @cached_property
     def files(self) -> Keyed[int, File]:
         """Files by token."""
-        return keyed("file", self.node.get("files"), self._file, lambda one: one.token)
-
-    def _file(self, node: Node) -> File:
-        return File(node, self.image, self)
+        nodes = self.node.get("files")
+        return keyed("file", nodes, lambda n: File(n, self.image, self), lambda one: one.token)
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from khotool.absent import Absent
 from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image
 from khotool.pages.blocks import Blocks
-from khotool.pages.owners import Ownership
+from khotool.pages.owners import OwnedRanges, Ownership
 from khotool.records import dataclass
 
 PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
@@ -110,15 +110,20 @@ class Memory:
 
     def __iter__(self) -> Iterator[PageRange]:
         """All preserved pages, ascending, cut where order or owner change."""
-        owned = self.ownership
-        rows = owned.ranges
-        return self._ranges(owned, np.arange(len(rows)))
+        for part in self.ownership.pieces():
+            yield from self._ranges(part, np.arange(len(part)))
 
     @property
     def leaks(self) -> tuple[PageRange, ...]:
         """Preserved pages that nothing reaches, ascending."""
         owned = self.ownership
-        return tuple(self._ranges(owned, np.flatnonzero(owned.ranges.owner < 0)))
+        if not owned.unowned_pages:
+            return ()
+        return tuple(
+            row
+            for part in owned.pieces()
+            for row in self._ranges(part, np.flatnonzero(part.owner < 0))
+        )
 
     @cached_property
     def pages_by_owner(self) -> dict[str | None, int]:
@@ -127,11 +132,9 @@ class Memory:
         A page of several owners counts for the first of them.
         """
         owned = self.ownership
-        count = np.zeros(len(owned.owners) + 1, np.int64)
-        # The owner of pages without one is -1: the last place.
-        np.add.at(count, owned.ranges.owner, owned.ranges.pages)
+        unowned, *count = owned.pages_by_owner().tolist()
         pages: dict[str | None, int] = {}
-        for path, number in zip([*owned.owners, None], count.tolist(), strict=True):
+        for path, number in zip([*owned.owners, None], [*count, unowned], strict=True):
             if number:
                 pages[path] = pages.get(path, 0) + number
         return pages
@@ -162,11 +165,11 @@ class Memory:
                 found[path] = found.get(path, 0) + pages
         return found
 
-    def _ranges(self, owned: Ownership, which: NDArray[np.intp]) -> Iterator[PageRange]:
-        rows = owned.ranges
+    def _ranges(self, rows: OwnedRanges, which: NDArray[np.intp]) -> Iterator[PageRange]:
+        owners = self.ownership.owners
         columns = (rows.start, rows.pages, rows.order, rows.owner)
         for start, pages, order, owner in zip(*(c[which].tolist() for c in columns), strict=True):
-            path = owned.owners[owner] if owner >= 0 else None
+            path = owners[owner] if owner >= 0 else None
             yield PageRange(start, pages * self.page_size, pages, order, path)
 
 

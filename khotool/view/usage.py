@@ -5,14 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.model.image import UNPLACED, Image
 from khotool.pages.runs import intersect_columns, merge_columns
 from khotool.records import dataclass, field
 from khotool.view.luo import Luo
+
+Frames = NDArray[np.int64]
 
 
 class By(StrEnum):
@@ -72,23 +74,22 @@ def usage(image: Image, by: By) -> list[Usage] | None:
     found = image.ownership()
     if found is None:
         return None
-    names = list(_names(image, found.owners, by))
-    groups: dict[str | None, Usage] = {}
-    rows: Any = found.ranges
-    columns = zip(
-        rows.owner.tolist(),
-        rows.pages.tolist(),
-        rows.order.tolist(),
-        _metadata(image, rows).tolist(),
-        strict=True,
-    )
-    for owner, pages, order, metadata in columns:
-        name = names[owner] if owner >= 0 else None
-        group = groups.setdefault(name, Usage(name))
-        group.pages += pages
-        group.metadata += metadata
-        group.folios += -(-pages >> order)
-    return sorted(groups.values(), key=lambda group: (-group.pages, group.name or ""))
+    names = [*_names(image, found.owners, by), None]
+    number = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    # Pages without an owner have the owner -1, which is the last place.
+    of_owner = np.array([number[name] for name in names], np.int64)
+    spans = _metadata(image)
+    totals = np.zeros((3, len(number)), np.int64)
+    for rows in found.pieces():
+        group = of_owner[rows.owner]
+        first = (rows.start >> np.uint64(found.blocks.page_shift)).astype(np.int64)
+        folios = -(-rows.pages >> rows.order)
+        metadata = _within(spans, first, rows.pages)
+        for total, counts in zip(totals, (folios, rows.pages, metadata), strict=True):
+            total += np.bincount(group, counts, len(number)).astype(np.int64)
+    groups = [Usage(name, *counts) for name, counts in zip(number, totals.T.tolist(), strict=True)]
+    used = [group for group in groups if group.pages]
+    return sorted(used, key=lambda group: (-group.pages, group.name or ""))
 
 
 def _names(image: Image, owners: list[str], by: By) -> Iterator[str | None]:
@@ -113,8 +114,8 @@ def _tops(image: Image, by: By) -> Iterator[tuple[str, str]]:
         yield from ((flb.path, str(flb.name)) for flb in luo.flbs)
 
 
-def _metadata(image: Image, rows: Any) -> Any:
-    """Pages of each range that hold metadata."""
+def _metadata(image: Image) -> tuple[Frames, Frames]:
+    """Page frames of metadata: the first of each range, and the one past its end."""
     page = image.geometry.page_size
     spans = [
         (address // page, -(-(address + size) // page))
@@ -122,11 +123,13 @@ def _metadata(image: Image, rows: Any) -> Any:
         for address, size in region.extents()
         if address < UNPLACED and size
     ]
-    counts = np.zeros(len(rows), np.int64)
-    if not spans or not len(rows):
-        return counts
-    starts, ends = (np.array(column, np.int64) for column in zip(*spans, strict=True))
-    first = (rows.start // np.uint64(page)).astype(np.int64)
-    low, high, row, _ = intersect_columns(first, first + rows.pages, *merge_columns(starts, ends))
+    both = np.array(spans, np.int64).reshape(-1, 2)
+    return merge_columns(both[:, 0], both[:, 1])
+
+
+def _within(spans: tuple[Frames, Frames], first: Frames, pages: Frames) -> Frames:
+    """Pages of each range that lie in spans."""
+    counts = np.zeros(first.size, np.int64)
+    low, high, row, _ = intersect_columns(first, first + pages, *spans)
     np.add.at(counts, row, high - low)
     return counts

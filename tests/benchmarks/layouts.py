@@ -14,6 +14,7 @@ import numpy as np
 from khotool.abi.registry import load_registry
 from khotool.encode.segments import write_image
 from khotool.handover import allocate
+from khotool.manifest.making import Making
 from khotool.opening.models import Model, build_model
 
 LAYOUTS = ("runs", "random", "alternate")
@@ -54,8 +55,10 @@ def write_layout(path: Path, layout: str, files: int, pages: int) -> None:
 
     before = vars(fresh)["Allocator"]
     vars(fresh)["Allocator"] = ScatteredAllocator
+    making = Making((), rows=files * pages)
+    model = Model.of(Path("model.toml"), manifest)
     try:
-        write_image(path, build_model(Model.of(Path("model.toml"), manifest), load_registry()))
+        write_image(path, build_model(model, load_registry(), making=making))
     finally:
         vars(fresh)["Allocator"] = before
 

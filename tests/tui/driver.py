@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 from textual import _wait
+from textual._compositor import Compositor
+from textual._context import visible_screen_stack
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.screen import Screen
+from textual.widgets import Input, Tree
 
 from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.model.image import Image
@@ -36,6 +39,17 @@ def _open(path: str, options: OpenOptions, progress: Progress, watch: Watch) -> 
     return load_image(path, options, progress, watch)
 
 
+def _draw_nothing(
+    compositor: Compositor,
+    full: bool = False,
+    screen_stack: list[Screen[Any]] | None = None,
+    simplify: bool = False,
+) -> None:
+    """Instead of drawing after every key for nobody: ``Driver.text`` draws what a test reads."""
+    visible_screen_stack.set(screen_stack or [])
+    compositor._dirty_regions.clear()
+
+
 class Driver:
     """A running app."""
 
@@ -54,6 +68,7 @@ class Driver:
         await self.pilot.pause(explore.DEBOUNCE)
 
     async def press(self, *keys: str) -> None:
+        """Press keys, each once the one before has been dealt with."""
         for key in keys:
             await self.pilot.press(key)
             await self.settle()
@@ -104,6 +119,8 @@ class Driver:
             lines = screen._compositor.render_strips()
             return "\n".join(strip.text.rstrip() for strip in lines)
         widget = screen.query_one(selector)
+        if isinstance(widget, Tree):
+            widget._pseudo_class_state = widget.get_pseudo_class_state()
         return "\n".join(
             "".join(s.text for s in widget.render_line(y)).rstrip()
             for y in range(widget.size.height)
@@ -122,8 +139,13 @@ def drive(
     other: Path | None = None,
     config: Config | None = None,
     options: OpenOptions | None = None,
+    drawn: bool = False,
 ) -> T:
-    """Run a story in a fresh app."""
+    """Run a story in a fresh app.
+
+    Args:
+        drawn: draw the screen after every key, as a terminal has it.
+    """
 
     async def run(patch: pytest.MonkeyPatch) -> T:
         app = KhotoolApp(
@@ -135,6 +157,8 @@ def drive(
         app.animation_level = "none"
         explore.DEBOUNCE = 0.001
         patch.setattr(work, "load_image", _open)
+        if not drawn:
+            patch.setattr(Compositor, "render_update", _draw_nothing)
         async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.settle()

@@ -84,8 +84,7 @@ def test_bytes_move_tree_and_field(size: tuple[int, int]) -> None:
     drive(story, size=size)
 
 
-@sizes
-def test_follow_back_forward(size: tuple[int, int]) -> None:
+def test_follow_back_forward() -> None:
     """Enter follows a pointer, backspace returns, alt+right goes again."""
 
     async def story(d: Driver) -> None:
@@ -101,7 +100,7 @@ def test_follow_back_forward(size: tuple[int, int]) -> None:
         await d.press("backspace")
         assert "Nowhere to go back" in d.text()
 
-    drive(story, size=size)
+    drive(story)
 
 
 def test_tree_opens_and_closes() -> None:
@@ -131,6 +130,12 @@ def test_tree_opens_and_closes() -> None:
     drive(story)
 
 
+def rows_at(d: Driver, line: int) -> str:
+    """The path of the row that a line of the Rows pane shows."""
+    shown = d.text("#rows").splitlines()[line].split()[0]
+    return f"/LUO/sessions[vm-beta]/files[0x1]/data/folios{shown}"
+
+
 def test_long_arrays_are_buckets() -> None:
     """More than 200 rows stand in index ranges; the cursor opens the right one."""
 
@@ -142,7 +147,13 @@ def test_long_arrays_are_buckets() -> None:
         assert "[219]" in text
         assert "[0 … " in text or "[199]" not in text
         await d.press("t")
-        assert "[250]" in d.text("#rows")
+        rows = d.text("#rows").splitlines()
+        assert rows[0].split() == ["pfn", "flags", "index"]
+        assert "[250]" in "".join(rows)
+        await d.pilot.click("#rows", offset=(20, 3))
+        await d.settle()
+        assert d.path() == rows_at(d, 2)
+        await d.goto("vm-beta/files[0x1]/data/folios[250]")
         d.app.screen.query_one("#rows").focus()
         await d.press("down")
         assert d.path().endswith("folios[251]")
@@ -155,8 +166,7 @@ def test_long_arrays_are_buckets() -> None:
     drive(story)
 
 
-@sizes
-def test_goto_previews_and_can_be_left(size: tuple[int, int]) -> None:
+def test_goto_previews_and_can_be_left() -> None:
     """The views follow while the user types; escape puts everything back."""
 
     async def story(d: Driver) -> None:
@@ -175,11 +185,10 @@ def test_goto_previews_and_can_be_left(size: tuple[int, int]) -> None:
         await d.press("enter", "escape")
         assert d.path() == "/"
 
-    drive(story, size=size)
+    drive(story, size=NARROW)
 
 
-@sizes
-def test_find_names_and_bytes(size: tuple[int, int]) -> None:
+def test_find_names_and_bytes() -> None:
     """Hits are listed; enter goes, n and N go on, for names as for bytes."""
 
     async def story(d: Driver) -> None:
@@ -205,7 +214,7 @@ def test_find_names_and_bytes(size: tuple[int, int]) -> None:
         assert "does not fit 8 bits" in d.text()
         await d.press("escape")
 
-    drive(story, size=size)
+    drive(story)
 
 
 def test_filter() -> None:
@@ -370,6 +379,9 @@ def test_holes_say_so() -> None:
     """The cursor can stand in a hole; the inspector says that it is one."""
 
     async def story(d: Driver) -> None:
+        d.app.screen.query_one("#hex").focus()
+        await d.press("end")
+        assert "nothing more is captured" in d.text("#hex")
         await d.goto("0xc50000")
         assert "hole: not captured" in d.text("#field")
         assert "not captured" in d.text("#hex")

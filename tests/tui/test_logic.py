@@ -376,6 +376,16 @@ def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
         assert facts(place, image, session.view, [])
 
 
+def test_files_are_told_apart_by_size(session: Session) -> None:
+    """The line of a file has its handler, its size, and how many folios hold it."""
+    place = find_place(session.image.tree, "/LUO/sessions[vm-beta]/files[0x1]")
+    assert place is not None
+    shown = plain(label_line(Item(place), session.image))
+    assert shown.startswith("[0x1]  memfd-v2  ")
+    assert shown.endswith("  256 folios")
+    assert "MiB" in shown
+
+
 def test_twelve_owners_have_twelve_colours() -> None:
     """Owners differ by hue in every theme."""
     for theme in THEMES:

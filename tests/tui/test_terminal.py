@@ -70,8 +70,12 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
     socket.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("terminal", [(80, 24), (120, 36)], indirect=True, ids=["80x24", "120x36"])
-@pytest.mark.parametrize("color", ["", "NO_COLOR=1 "], ids=["colour", "no-colour"])
+@pytest.mark.parametrize(
+    ("terminal", "color"),
+    [((80, 24), "NO_COLOR=1 "), ((120, 36), "")],
+    indirect=["terminal"],
+    ids=["80x24-no-colour", "120x36-colour"],
+)
 def test_in_a_terminal(terminal: Terminal, color: str, tmp_path: Path) -> None:
     """Start, move, go to a path, follow, show help, quit; the terminal is left as it was."""
     khotool = f"{sys.executable} -m khotool tui {CAPTURE}"

@@ -79,8 +79,29 @@ class AskedKernel:
                 "not_registered": list(self.file.not_registered),
                 "machine": self.file.machine or None,
                 "page_size": self.file.page_size or None,
+                "packing": self.file.packing or None,
+                "structs": self.file.structs,
+                "differences": [
+                    {"format": m.format, "struct": m.struct, "field": m.field, "message": m.text}
+                    for m in self.file.misfits
+                ],
             }
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A struct that a kernel declares in another way than its definition.
+
+    Args:
+        field: empty for the struct as a whole.
+        text: how.
+    """
+
+    format: str
+    struct: str
+    field: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,9 @@ class FromFile:
         not_registered: entries, handlers and FLBs of the set whose strings it does not have.
         machine: as ``uname -m`` says it; empty if the file does not tell.
         page_size: bytes of a page; 0 if the file does not tell.
+        packing: how its code is packed, where that is not read; empty if it is.
+        structs: number of structs that were compared with its BTF; None if it has none.
+        misfits: those of them that differ.
     """
 
     release: str
@@ -102,6 +126,9 @@ class FromFile:
     not_registered: tuple[str, ...]
     machine: str = ""
     page_size: int = 0
+    packing: str = ""
+    structs: int | None = None
+    misfits: tuple[Misfit, ...] = ()
 
 
 def asked_kernel(name: str, registry: Registry) -> AskedKernel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from khotool.check.context import Context
 from khotool.check.kernels.kernel import Kernel
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.check.rules.lists import check_list_ends
+from khotool.check.rules.sessions import session_nodes
 from khotool.findings import Finding
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.space import MemoryFault
@@ -25,6 +28,8 @@ MOST_BLOCKS = 1 << 28
 MOST_STRAYS = 1 << 10
 """Pages without an owner that are looked at."""
 U64 = NDArray[np.uint64]
+Memory = tuple[tuple[int, int], ...]
+"""Ranges of physical memory: first address, and the one after the last."""
 
 
 @dataclass(slots=True)
@@ -38,8 +43,10 @@ class Boot:
         number: per run of blocks, the number of its first block.
         taken: per block, whether something has restored it. A page loses its mark then, so that
             it cannot be restored again. Empty where there are too many blocks to remember.
-        records: addresses of the records that were read and freed.
+        claimed: how many files name a record, by its address.
         memory_end: physical address beyond which there is certainly no memory.
+        memory: all of the machine's memory, first physical address and the one after the last;
+            empty where it is not known.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -52,7 +59,8 @@ class Boot:
     taken: NDArray[np.bool_]
     memory_end: int
     found: dict[str, list[Finding]]
-    records: set[int] = field(default_factory=set)
+    memory: Memory = ()
+    claimed: Counter[object] = field(default_factory=Counter)
 
     @property
     def image(self) -> Image:
@@ -115,6 +123,27 @@ class Boot:
         ]
         return np.concatenate([np.zeros(0, np.uint64), *pages])[:MOST_STRAYS].astype(np.uint64)
 
+    def readers(self, address: int) -> int:
+        """For how many things a byte was read."""
+        return sum(
+            start <= address < start + size
+            for region in self.image.regions
+            for start, size in region.extents()
+        )
+
+    @property
+    def something_lost(self) -> bool:
+        """True if pages are preserved that nothing reaches: what named them is gone."""
+        owned = self.image.ownership()
+        return owned is not None and owned.unowned_pages > 0
+
+    @property
+    def regions(self) -> list[Node]:
+        """The reserve_mem regions."""
+        memblock = self.image.entry("memblock")
+        regions = memblock.get("regions") if memblock is not None else None
+        return regions.elements() if regions is not None else []
+
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""
         blob = self.image.blob_of(entry.path)
@@ -160,21 +189,45 @@ class Boot:
         """As ``take``, for a few addresses."""
         return self.take(np.array(addresses, np.uint64))
 
-    def beyond(self, address: object) -> bool:
-        """True if a pointer leads where there is no memory, so that following it faults."""
-        return isinstance(address, int) and address >= self.memory_end
+    def beyond(self, address: object, offset: int = 0) -> bool:
+        """True if a pointer leads where there is no memory, so that following it faults.
 
-    def panics_beyond(self, stage: str, path: str, address: object) -> bool:
+        Args:
+            offset: bytes from there to what is read first; at the end of all addresses they
+                begin again.
+        """
+        if not isinstance(address, int) or not address:
+            return False
+        address = (address + offset) % (1 << 64)
+        if self.memory:
+            return not any(start <= address < end for start, end in self.memory)
+        return address >= self.memory_end
+
+    def astray(self, blocks: Blocks) -> int | None:
+        """Physical address of a preserved block where there is no memory; None for none."""
+        if blocks.clipped:
+            return int(blocks.start[-1])
+        if self.memory and len(blocks):
+            left = subtract(blocks.ranges(), np.array(self.memory, np.uint64))
+            return int(left[0, 0]) if len(left) else None
+        beyond = len(blocks) and int(blocks.end.max()) > self.memory_end
+        return int(blocks.start[-1]) if beyond else None
+
+    def panics_beyond(self, stage: str, path: str, address: object, offset: int = 0) -> bool:
         """Record a panic if a pointer leads where there is no memory."""
-        if not self.beyond(address):
+        if not self.beyond(address, offset):
             return False
         why = f"{path} is {address:#x}, where there is no memory"
         self.verdict.add(stage, Outcome.PANIC, why=why)
         return True
 
 
-def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
-    """The state at power-on."""
+def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()) -> Boot:
+    """The state at power-on.
+
+    Args:
+        memory: of the machine; empty where it is not known.
+    """
     context = Context(image)
     probe = Context(image)
     check_list_ends(probe)
@@ -192,16 +245,33 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict) -> Boot:
         blocks,
         np.cumsum(counts) - counts,
         np.zeros(total if total <= MOST_BLOCKS else 0, bool),
-        memory_end(image, blocks),
+        memory_end(image),
         places,
+        memory,
+        Counter(
+            file.value_of("data")
+            for session in session_nodes(image.entry("LUO"))
+            for file in _elements(session.get("files"))
+        ),
     )
 
 
-def memory_end(image: Image, blocks: Blocks | None) -> int:
-    """Physical address that no memory of this machine reaches."""
+def _elements(node: Node | None) -> list[Node]:
+    return [] if node is None else node.elements()
+
+
+def memory_end(image: Image) -> int:
+    """Physical address that no memory of this machine reaches, as far as the image shows.
+
+    A preserved page that nothing owns does not count: it may be damage of the map.
+    """
     ends = [end for start, end in image.space.extents().tolist() if start < UNPLACED]
-    if blocks is not None and len(blocks):
-        ends += [end for end in (int(blocks.end[-1]),) if end <= SANE_END]
+    owned = image.ownership()
+    if owned is not None:
+        kept = owned.ranges.owner >= 0
+        size = owned.ranges.pages[kept].astype(np.uint64) << np.uint64(image.geometry.page_shift)
+        places = (owned.ranges.start[kept] + size).tolist()
+        ends += [int(end) for end in places if end <= SANE_END]
     if not isinstance(image.scratch, Absent):
         ends += [area.end for area in image.scratch.areas if area.end <= SANE_END]
     last = max(ends, default=SANE_END)

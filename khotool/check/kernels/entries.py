@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.memfd import NOT_JUDGED, restore_vmalloc
+from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, Result, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
@@ -17,6 +17,10 @@ from khotool.model.image import Node, Table
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
+TREE_SIZE = 4
+"""Offset of what libfdt reads first of a tree whose magic nobody looks at."""
+MOST_FOLIOS = 64
+"""Folios of the test that are looked at for another owner."""
 
 
 def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
@@ -45,7 +49,7 @@ def judge_memblock(boot: Boot) -> None:
         boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
         return
     address = entry.value_of("address")
-    if boot.panics_beyond("memblock", f"{entry.path}/address", address):
+    if boot.panics_beyond("memblock", f"{entry.path}/address", address, TREE_SIZE):
         return
     data = boot.tree_bytes(entry)
     gap = boot.gap(address) if not data else None
@@ -64,6 +68,9 @@ def judge_memblock(boot: Boot) -> None:
     faults = [step for step in steps if step.outcome is not Outcome.ACCEPT]
     if faults:
         boot.verdict.steps += faults
+    elif not regions and boot.something_lost:
+        why = "the tree names no region, but memory is kept"
+        boot.verdict.add("memblock", Outcome.PARTIAL, why=why)
     elif regions and boot.blocks is None:
         why = "whether the regions are preserved is not in the image"
         boot.verdict.accept_unseen("memblock", boot.map_unseen(), why)
@@ -102,6 +109,8 @@ def judge_region(boot: Boot, region: Node) -> Step:
     if start % page:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
+    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
+        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
     extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
         return step(Outcome.ACCEPT)
@@ -189,13 +198,17 @@ def judge_kho_test(boot: Boot) -> None:
         boot.verdict.add("kho-test", Outcome.PARTIAL, *lines)
         return
     address = entry.value_of("address")
-    if boot.panics_beyond("kho-test", f"{entry.path}/address", address):
+    if boot.panics_beyond("kho-test", f"{entry.path}/address", address, TREE_SIZE):
         return
     if not boot.tree_bytes(entry) and (gap := boot.gap(address)) is not None:
         boot.verdict.not_judged("kho-test", gap, f"the tree at {address:#x} is not in the image")
         return
-    why = broken_test(boot, entry)
-    if why:
+    result, why = broken_test(boot, entry)
+    if result == FAULT:
+        boot.verdict.add("kho-test", Outcome.PANIC, why=why)
+    elif result == NOT_JUDGED:
+        boot.verdict.not_judged("kho-test", Unseen.NOT_CAPTURED, why)
+    elif why:
         boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
     elif boot.unseen is not None:
         boot.verdict.not_judged("kho-test", *boot.unseen)
@@ -223,8 +236,22 @@ def test_lines(boot: Boot, result: str) -> tuple[str, ...]:
     return () if silent or not boot.verdict.accepts("map") else (f"test_kho: KHO restore {result}",)
 
 
-def broken_test(boot: Boot, entry: Node) -> str:
-    """Why the test fails before its checksum, or nothing."""
+def broken_test(boot: Boot, entry: Node) -> Result:
+    """What becomes of the test before its checksum, and why; both empty where that decides."""
+    why = _broken_test_tree(boot, entry)
+    folios = entry.get("folios")
+    if why or boot.unseen is not None or folios is None or folios.table is None:
+        return "", why
+    fault = restore_vmalloc(boot, folios) if boot.kernel.test_layout != "inline" else None
+    if fault is not None and fault[0] == FAULT:
+        return fault
+    if fault is not None and fault[0] != NOT_JUDGED:
+        return "", "the list of folios cannot be restored"
+    return _broken_folios(boot, folios, folios.table)
+
+
+def _broken_test_tree(boot: Boot, entry: Node) -> str:
+    """Why the tree of the test is refused, or nothing."""
     image = boot.image
     if check_compatible(boot.tree_bytes(entry), "kho-test-v1"):
         return "compatible is not 'kho-test-v1'"
@@ -241,25 +268,27 @@ def broken_test(boot: Boot, entry: Node) -> str:
         return "csum or nr_folios is missing"
     if folios is None or folios.table is None or not number:
         return "there is no list of folios"
-    fault = restore_vmalloc(boot, folios) if layout != "inline" else None
-    if fault is not None and fault[0] != NOT_JUDGED:
-        return "the list of folios cannot be restored"
-    return _broken_folios(boot, folios, folios.table)
+    if layout == "inline" and number != len(folios.table):
+        return f"nr_folios is {number}, the list has {len(folios.table)}"
+    return ""
 
 
-def _broken_folios(boot: Boot, folios: Node, table: Table) -> str:
-    """Why the folios of the test do not come back, or nothing."""
+def _broken_folios(boot: Boot, folios: Node, table: Table) -> Result:
+    """What becomes of the folios of the test, and why; both empty where they come back."""
     addresses, orders = table.column("address"), table.column("order")
-    # The first row that names no folio ends the test, with all that was preserved after it.
-    used = int(np.argmin(addresses != 0)) if not bool(addresses.all()) else len(table)
+    # The first row of 0 ends the test, with all that was preserved after it.
+    named = (addresses != 0) | (orders != 0)
+    used = int(np.argmin(named)) if not bool(named.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
-        return "folios after the end of the list are not read"
+        return "", "folios after the end of the list are not read"
+    if any(boot.readers(address) for address in addresses[:used][:MOST_FOLIOS].tolist()):
+        return NOT_JUDGED, "a folio of the test is something else's, which is freed with it"
     bad = boot.take(addresses[:used])
     if bad is not None:
-        return f"folio [{bad}] is not preserved"
+        return "", f"folio [{bad}] is not preserved"
     if boot.blocks is not None:
         _, found = boot.blocks.blocks_of(addresses[:used])
         wrong = found != orders[:used].astype(found.dtype)
         if bool(wrong.any()):
-            return f"folio [{int(wrong.argmax())}] is not preserved with its order"
-    return ""
+            return "", f"folio [{int(wrong.argmax())}] is not preserved with its order"
+    return "", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from khotool.check.kernels.asked import AskedKernel, asked_kernel, direction
-from khotool.check.kernels.boot import Boot, new_boot
+from khotool.check.kernels.boot import Boot, Memory, new_boot
 from khotool.check.kernels.entries import judge_kho_test, judge_memblock, judge_metadata
 from khotool.check.kernels.kernel import kernel_of
 from khotool.check.kernels.losses import losses_of
@@ -18,23 +18,28 @@ from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.fdt.blob import Blob
 from khotool.fdt.libfdt import check_compatible, check_header
 from khotool.model.image import Image
+from khotool.model.region import RecordRegion, TableRegion
 
 EINVAL, ENOENT = -22, -2
 
 
 def verdict_document(
-    image: Image, kernel: str | AskedKernel, policy: Policy | None = None
+    image: Image,
+    kernel: str | AskedKernel,
+    policy: Policy | None = None,
+    memory: Memory = (),
 ) -> dict[str, Any]:
     """The verdict of a kernel as JSON has it, with what is known of the kernel.
 
     Args:
         policy: adds the verdict by it.
+        memory: of the machine; empty where it is not known.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
-    verdict = judge(image, asked)
+    verdict = judge(image, asked, memory)
     about = asked.document()
     if policy is not None:
         about["policy"] = policy.judge(verdict)
@@ -51,15 +56,18 @@ def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
     return asked_kernel(kernel, image.registry) if isinstance(kernel, str) else kernel
 
 
-def judge(image: Image, kernel: str | AskedKernel) -> Verdict:
+def judge(image: Image, kernel: str | AskedKernel, memory: Memory = ()) -> Verdict:
     """What a kernel does with an image.
+
+    Args:
+        memory: of the machine; empty where it is not known.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
     verdict = Verdict(asked.name)
-    boot = new_boot(image, kernel_of(asked, image.registry), verdict)
+    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory)
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
@@ -90,6 +98,16 @@ def _premises(boot: Boot) -> None:
     elif file.page_size and file.page_size != page:
         why = f"the image has pages of {page} bytes, the kernel of {file.page_size}: {OTHER_BLOCKS}"
         boot.verdict.add("image", Outcome.CORRUPT, why=why)
+    used = {
+        (region.format, region.compiled.struct.name)
+        for region in boot.image.regions
+        if isinstance(region, RecordRegion | TableRegion)
+    }
+    misfit = next((m for m in file.misfits if (m.format, m.struct) in used), None)
+    if misfit is not None:
+        place = f"{misfit.struct}.{misfit.field}" if misfit.field else misfit.struct
+        why = f"this kernel declares {place} in another way than {misfit.format}: {misfit.text}"
+        boot.verdict.not_judged("image", Unseen.LAYOUT, why)
 
 
 def _root(boot: Boot) -> None:
@@ -152,6 +170,9 @@ def _other_entries(boot: Boot) -> None:
         else:
             why = f"nothing in this kernel asks for {entry.path}"
             boot.verdict.add("entries", Outcome.PARTIAL, why=why)
+    if "FDT103" in boot.rules_at("/") and boot.something_lost:
+        why = "the root is broken, and entries that it had are not found"
+        boot.verdict.add("entries", Outcome.PARTIAL, why=why)
 
 
 STAGES = (

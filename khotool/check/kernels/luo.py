@@ -63,17 +63,46 @@ def _flbs(boot: Boot, entry: Node) -> None:
         why = f"the objects at {flbs.value:#x} are not in the image"
         boot.verdict.not_judged("flbs", gap, why)
         return
+    if flbs.value and boot.blocks is not None and boot.blocks.block_of(flbs.value) is None:
+        why = f"the objects at {flbs.value:#x} are in memory that nobody keeps"
+        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+        return
     elements = flbs.elements()
+    if boot.something_lost and not any(_is_asked(boot, flb.value_of("name")) for flb in elements):
+        _no_flb(boot, flbs, elements)
+        return
     if boot.kernel.does.flb_faults_panic and (broken := _broken_flb(boot, elements)):
         boot.verdict.add("flbs", Outcome.PANIC, why=broken)
         return
     lost = [why for why in _lost_flbs(boot, elements) if why]
     if flbs.path in boot.cut:
         lost.append("records beyond the count are not read")
-    if not elements and _something_lost(boot):
-        lost.append("no object is found")
     outcome = Outcome.PARTIAL if lost else Outcome.ACCEPT
     boot.verdict.add("flbs", outcome, why="; ".join(lost))
+
+
+def _is_asked(boot: Boot, name: object) -> bool:
+    """True if something in this kernel asks for an object of a name."""
+    definition = boot.image.registry.handler(Kind.FLB, name) if isinstance(name, str) else None
+    return definition is not None and (
+        definition.status == "merged" or definition.id in boot.kernel.abi.flbs
+    )
+
+
+def _no_flb(boot: Boot, flbs: Node, elements: list[Node]) -> None:
+    """A list with none of the objects that this kernel asks for: it is searched to its end."""
+    header = flbs.get("header")
+    count = header.value_of("count") if header is not None else None
+    span = elements[0].span if elements else None
+    record = span.size if span is not None else 0
+    if isinstance(count, int) and boot.beyond(flbs.value + count * record):
+        why = f"{flbs.path} counts {count} objects, beyond the end of memory"
+        boot.verdict.add("flbs", Outcome.PANIC, why=why)
+    elif isinstance(count, int) and count > len(elements):
+        why = f"{flbs.path} counts {count} objects, more than its page holds"
+        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+    else:
+        boot.verdict.add("flbs", Outcome.PARTIAL, why="no object is found")
 
 
 def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
@@ -85,10 +114,7 @@ def _lost_flbs(boot: Boot, elements: list[Node]) -> Iterator[str]:
             # A record of zeros is the rest of the page, and nothing asks for it.
             continue
         definition = boot.image.registry.handler(Kind.FLB, name)
-        asked = definition is not None and (
-            definition.status == "merged" or definition.id in boot.kernel.abi.flbs
-        )
-        if definition is None or not asked:
+        if definition is None or not _is_asked(boot, name):
             yield f"nothing asks for '{name}'"
         elif name in seen:
             yield f"only the first '{name}' is found"
@@ -115,17 +141,16 @@ def _broken_flb(boot: Boot, elements: list[Node]) -> str:
     return ""
 
 
-def _something_lost(boot: Boot) -> bool:
-    """True if pages are preserved that nothing reaches: what named them is gone."""
-    owned = boot.image.ownership()
-    return owned is not None and owned.unowned_pages > 0
-
-
 def _first_open(boot: Boot, entry: Node) -> None:
     """luo_session_deserialize: one fault fails every open with EIO."""
     verdict = boot.verdict
     seen: set[str] = set()
     sessions = session_nodes(entry)
+    given = next((n for n in _lists(entry, sessions) if _is_given_away(boot, n)), None)
+    if given is not None:
+        why = f"{given.path} is in memory that nobody keeps"
+        verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
+        return
     for session in sessions:
         name = str(session.value_of("name"))
         files = session.get("files")
@@ -140,6 +165,9 @@ def _first_open(boot: Boot, entry: Node) -> None:
         if fault is not None and fault.unseen is not None:
             verdict.not_judged("sessions", fault.unseen, fault.why)
             return
+        if fault is not None and fault.stops:
+            verdict.add("sessions", Outcome.PANIC, why=fault.why)
+            return
         if fault is not None:
             why = "opening /dev/liveupdate fails with EIO, now and later"
             verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
@@ -151,12 +179,28 @@ def _first_open(boot: Boot, entry: Node) -> None:
         return
     if top is not None and top.path in boot.cut:
         verdict.add("sessions", Outcome.PARTIAL, why="records beyond the count are not read")
-    elif not sessions and _something_lost(boot):
+    elif not sessions and boot.something_lost:
         why = "no session is listed, but memory is kept"
         verdict.add("sessions", Outcome.PARTIAL, why=why)
     else:
         verdict.add("sessions", Outcome.ACCEPT)
     _retrieve(boot, sessions)
+
+
+def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
+    """The list of sessions, and that of each session's files."""
+    for node in (entry.get("sessions"), *(session.get("files") for session in sessions)):
+        if node is not None:
+            yield node
+
+
+def _is_given_away(boot: Boot, node: Node) -> bool:
+    """True for a list of which a block is in memory that the boot frees before it is read."""
+    if boot.blocks is None or not node.children:
+        return False
+    places = [c.span.address for c in node.children if c.name == "blocks" and c.span is not None]
+    found = [node.value, *places] if node.value else []
+    return any(not boot.beyond(p) and boot.blocks.block_of(p) is None for p in found)
 
 
 def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:
@@ -212,7 +256,8 @@ def _retrieve_session(boot: Boot, session: Node) -> bool:
         )
         return False
     whole = True
-    if not elements and session.value_of("count") and _something_lost(boot):
+    listed = session.value_of("count") or session.value_of("files")
+    if not elements and listed and boot.something_lost:
         whole = False
         verdict.add("files", Outcome.PARTIAL, why=f"{session.path} is restored without files")
     if files is not None and files.path in boot.cut and boot.kernel.luo == FDT_STATE:

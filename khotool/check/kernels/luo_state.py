@@ -14,6 +14,8 @@ from khotool.model.image import Node
 from khotool.records import dataclass
 
 BLOCK_LIST = "kho_block"
+MOST_BLOCKS = 10_000
+"""Blocks of a list that a kernel follows."""
 FDT_STATE = "luo-v1"
 """The string of the state that is a device tree, up to 7.1; later ones are records."""
 
@@ -33,11 +35,13 @@ class Fault:
     Args:
         console: lines of the kernel; why: khotool's words.
         unseen: what the image lacks; None for a fault of the handover.
+        stops: the kernel runs into memory that is not there.
     """
 
     console: tuple[str, ...] = ()
     why: str = ""
     unseen: Unseen | None = None
+    stops: bool = False
 
 
 def judge_luo(boot: Boot) -> None:
@@ -73,7 +77,8 @@ def _conclude(boot: Boot, entry: Node, fault: Fault | None) -> None:
     if fault is not None and fault.unseen is not None:
         verdict.not_judged("luo", fault.unseen, fault.why)
     elif fault is not None:
-        verdict.add("luo", Outcome.PANIC, *fault.console, PANIC, why=fault.why)
+        lines = () if fault.stops else (*fault.console, PANIC)
+        verdict.add("luo", Outcome.PANIC, *lines, why=fault.why)
     else:
         number = entry.value_of("liveupdate_number")
         shown = number - (1 << 64) if number >> 63 else number
@@ -177,12 +182,19 @@ def _sessions_fault(boot: Boot, sessions: Node) -> Fault | None:
 
 
 def block_fault(boot: Boot, node: Node) -> Fault | None:
-    """kho_block_set_restore: why a list is refused, or nothing."""
+    """kho_block_set_restore: why a list is refused, or nothing.
+
+    The links are followed first, to see whether they come back; then the counts are read.
+    """
+    astray = _astray(boot, node)
+    if astray is not None:
+        why = f"a block of {node.path} is at {astray:#x}, where there is no memory"
+        return Fault(why=why, stops=True)
     for finding in boot.found.get(node.path, []):
         if finding.rule in ("REC402", "LIM001"):
             return Fault(("luo: Block set is corrupted",))
         if finding.rule == "REC403":
-            count = _block_count(boot, finding.address)
+            count = _block_header(boot, finding.address, "count")
             line = f"luo: Block contains invalid entry count: {count}"
             return Fault((line,) if count is not None else (), f"a count of {node.path} is wrong")
         if finding.rule == "MEM301":
@@ -196,11 +208,23 @@ def block_fault(boot: Boot, node: Node) -> Fault | None:
     return None
 
 
-def _block_count(boot: Boot, address: int | None) -> int | None:
-    """What the header of a block counts."""
+def _astray(boot: Boot, node: Node) -> int | None:
+    """Physical address of the first block of a list that lies where there is no memory."""
+    seen: set[int] = set()
+    address = node.value
+    while isinstance(address, int) and address and address not in seen and len(seen) < MOST_BLOCKS:
+        if boot.beyond(address):
+            return address
+        seen.add(address)
+        address = _block_header(boot, address, "next")
+    return None
+
+
+def _block_header(boot: Boot, address: int | None, field: str) -> int | None:
+    """What the header of a block says; None where it is not in the image."""
     registry = boot.image.registry
     definition = registry.get(BLOCK_LIST)
     header = registry.compile(definition, definition.content, boot.image.geometry)
     raw = boot.context.read(address, header.size) if address is not None else None
-    count = decode_record(header, raw).get("count") if raw is not None else None
-    return count if isinstance(count, int) else None
+    value = decode_record(header, raw).get(field) if raw is not None else None
+    return value if isinstance(value, int) else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from khotool.absent import Absent, Reason
 from khotool.check.kernels.boot import Boot
+from khotool.check.kernels.trusting import Walked, walk_tree
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
 from khotool.model.image import Image
-from khotool.model.region import MapRegion, RecordRegion, TableRegion
+from khotool.model.region import MapRegion, RecordRegion, Region, TableRegion
 from khotool.pages.blocks import Blocks
 
 CHUNK = "kho_vmalloc_chunk"
@@ -101,6 +104,9 @@ def _absent(boot: Boot, found: Absent, pointer: object) -> None:
 
 def _found(boot: Boot, found: PreservedMap) -> None:
     verdict = boot.verdict
+    if found.problems and found.layout == "radix" and "limit" not in found.problem_counts:
+        _trusted(boot, found)
+        return
     for problem in found.problems:
         if problem.code in UNBOUNDED:
             why = f"{UNBOUNDED[problem.code]}, at {problem.address:#x}"
@@ -111,25 +117,56 @@ def _found(boot: Boot, found: PreservedMap) -> None:
             verdict.add("map", Outcome.PANIC, why=why)
             return
     blocks = found.blocks
-    if blocks.clipped or (len(blocks) and int(blocks.end.max()) > boot.memory_end):
-        why = f"{UNBOUNDED['out-of-range']}, at {int(blocks.start[-1]):#x}"
+    astray = boot.astray(blocks)
+    if astray is not None:
+        why = f"{UNBOUNDED['out-of-range']}, at {astray:#x}"
         verdict.add("map", Outcome.PANIC, why=why)
         return
     if found.problems:
         _problem(boot, found.problems[0])
         return
+    _reserved(boot)
+
+
+def _reserved(boot: Boot) -> None:
+    """A map that was walked to its end."""
     lost = metadata_lost(boot.image)
     if lost:
-        verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
-        return
-    verdict.add("map", Outcome.ACCEPT)
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
+    else:
+        boot.verdict.add("map", Outcome.ACCEPT)
+
+
+def _trusted(boot: Boot, found: PreservedMap) -> None:
+    """A damaged tree, as the kernel walks it."""
+    root = boot.image.tree.value_of("memory_map")
+    walked = walk_tree(boot, root) if isinstance(root, int) else Walked(cut=True)
+    if walked.fault is not None:
+        why = f"the walk of the map leads to {walked.fault:#x}, where there is no memory"
+        boot.verdict.add("map", Outcome.PANIC, why=why)
+    elif walked.exhausted or walked.cut:
+        what = "does not end" if walked.cut else "reserves more than there is memory"
+        boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
+    elif walked.unseen is not None and (unseen := _gap_at(boot, found, walked.unseen)):
+        why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
+        _not_judged(boot, unseen, why)
+    else:
+        _reserved(boot)
+
+
+def _gap_at(boot: Boot, found: PreservedMap, address: int) -> Unseen | None:
+    """Why a page that the walk asked for is not in the image; None if the pointer is wrong."""
+    for problem in found.problems:
+        if problem.address == address and problem.code in MISSING:
+            return gap_in_map(boot, problem)
+    return boot.gap(address) or Unseen.NOT_CAPTURED
 
 
 def _problem(boot: Boot, problem: MapProblem) -> None:
     """Damage that a boot survives."""
     if problem.code == "limit":
         _not_judged(boot, Unseen.LIMIT, "the map is larger than --limit allows")
-    elif problem.code in MISSING and (unseen := gap_in_map(boot, problem.address)) is not None:
+    elif problem.code in MISSING and (unseen := gap_in_map(boot, problem)) is not None:
         why = f"a part of the map, at {problem.address:#x}, is not in the image"
         _not_judged(boot, unseen, why)
     else:
@@ -137,11 +174,18 @@ def _problem(boot: Boot, problem: MapProblem) -> None:
         boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=why)
 
 
-def gap_in_map(boot: Boot, address: int) -> Unseen | None:
-    """Why a page of the map is not in the image; None where its pointer leads astray."""
-    unseen = boot.gap(address)
-    # A pointer that was changed leaves the page it led to without an owner.
-    return unseen if unseen is not Unseen.NOT_CAPTURED or not len(boot.strays()) else None
+def gap_in_map(boot: Boot, problem: MapProblem) -> Unseen | None:
+    """Why a page of the map is not in the image; None where its pointer leads astray.
+
+    A pointer that was changed leaves the node that it led to where nothing points to; a node that
+    was not captured leaves what is below it. Of a leaf nothing else can tell.
+    """
+    unseen = boot.gap(problem.address)
+    if unseen is Unseen.NOT_CAPTURED and problem.level:
+        depth = problem.level + 1
+        if any(len(tree.pages) > problem.level for tree in _stray_trees(boot, depth)):
+            return None
+    return unseen
 
 
 def map_elsewhere(boot: Boot) -> bool:
@@ -149,22 +193,26 @@ def map_elsewhere(boot: Boot) -> bool:
 
     Then the pointer is wrong; else the tree was not captured.
     """
-    image, span = boot.image, boot.image.tree.span
-    definition = image.registry.definitions.get(image.tree.format)
-    if span is None or definition is None:
-        return False
-    geometry = image.geometry
+    span = boot.image.tree.span
+    return span is not None and any(
+        not tree.problems and tree.blocks.block_of(span.address) for tree in _stray_trees(boot)
+    )
+
+
+def _stray_trees(boot: Boot, depth: int | None = None) -> Iterator[PreservedMap]:
+    """Whole radix trees of as many levels, where nothing points to; None for those of a map."""
+    geometry = boot.image.geometry
     for address in boot.strays().tolist():
         found = radix.walk(
-            lambda wanted: image.space.gather(wanted, geometry.page_size),
+            lambda wanted: boot.image.space.gather(wanted, geometry.page_size),
             address,
             page_shift=geometry.page_shift,
             byteorder=geometry.prefix,
             limits=PROBE,
+            depth=depth,
         )
-        if found.complete and not found.problems and found.blocks.block_of(span.address):
-            return True
-    return False
+        if found.complete:
+            yield found
 
 
 def _root_lines(boot: Boot) -> tuple[str, ...]:
@@ -189,6 +237,8 @@ def metadata_lost(image: Image) -> str:
         if isinstance(region, MapRegion | TableRegion) or is_chunk(image, region):
             # The map's own pages are read before any memory is given away.
             continue
+        if is_read_by_chance(region):
+            continue
         for address, _ in region.extents():
             row = owned.unpreserved.start.searchsorted(address, side="right") - 1
             if row < 0:
@@ -198,6 +248,20 @@ def metadata_lost(image: Image) -> str:
             if start <= address < start + pages * image.geometry.page_size:
                 return f"{region.path} at {address:#x} is not preserved"
     return ""
+
+
+def is_read_by_chance(region: Region) -> bool:
+    """True for what is judged where it is read, because that may be before or after it is reused.
+
+    Sessions, files and their records are read when user space asks for them, objects when their
+    owners come up.
+    """
+    node = region.node
+    while node is not None:
+        if node.name in ("flbs", "sessions"):
+            return True
+        node = node.parent
+    return False
 
 
 def is_chunk(image: Image, region: object) -> bool:

@@ -19,6 +19,8 @@ PREFIX = "memfd_luo: "
 """What a line of the handler starts with on the console."""
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
+CHUNK_PAGES = 8
+"""Offset of what is read first of a chunk of a vmalloc area: the pages, after the link."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
 Result = tuple[str, str]
@@ -44,8 +46,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
         return "other-data", f"the record at {data.value:#x} is not one of the handover"
     if _has_unknown_seals(data):
         return "EOPNOTSUPP", ""
-    again = data.value in boot.records
-    boot.records.add(data.value)
     boot.take_pages([data.value])
     number = data.value_of("nr_folios")
     if number:
@@ -55,8 +55,6 @@ def retrieve_memfd(boot: Boot, file: Node) -> Result:
             fault = FAULT, f"nr_folios is {number}, the array ends after {capacity}"
         if fault is not None:
             return fault
-    elif again:
-        return "other-data", "this record belongs to another file"
     return restore_folios(boot, data, folios, folios.table)
 
 
@@ -81,6 +79,13 @@ def _record_result(boot: Boot, data: Node) -> Result | None:
         return page_zero(boot)
     if boot.gap(data.value) is not None:
         return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
+    if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
+        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
+    if boot.claimed[data.value] > 1 or boot.readers(data.value) > 1:
+        return (
+            NOT_JUDGED,
+            "something else has this memory as well, and one of the two has lost its own",
+        )
     return None
 
 
@@ -98,28 +103,34 @@ def page_zero(boot: Boot) -> Result:
 def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
-    if boot.beyond(first):
+    if boot.beyond(first, CHUNK_PAGES):
         return FAULT, f"first is {first:#x}, where there is no memory"
     chunks = [child for child in node.children if child.name == "chunks"]
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
     if place is not None:
         return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
-    if not _take_area(boot, node, chunks) or rules & {"REC402", "REC408"}:
+    short = _missing_pages(boot, node, chunks)
+    if short is None or short < 0:
         return "EINVAL", ""
     last = chunks[-1].value_of("next") if chunks else None
-    if boot.beyond(last):
+    if boot.beyond(last, CHUNK_PAGES):
+        # The next chunk is read before the pages are counted.
         return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
-    return None
+    return ("EINVAL", "") if short or last or rules & {"REC402", "REC408"} else None
 
 
-def _take_area(boot: Boot, node: Node, chunks: list[Node]) -> bool:
-    """Restore the pages of a vmalloc area and of its chunks; True if all are as declared."""
+def _missing_pages(boot: Boot, node: Node, chunks: list[Node]) -> int | None:
+    """Restore the pages of a vmalloc area and of its chunks; how many less than declared.
+
+    None where one of them cannot be restored.
+    """
     pages = [page for chunk in chunks for page in _pages_of(chunk)]
     heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
     taken = boot.take_pages(pages), boot.take_pages(heads)
     order, total = node.value_of("order"), node.value_of("total_pages")
-    whole = isinstance(order, int) and order < 32 and len(pages) << order == total
-    return whole and taken == (None, None)
+    if taken != (None, None) or not isinstance(order, int) or order >= 32:
+        return None
+    return total - (len(pages) << order) if isinstance(total, int) else None
 
 
 def _pages_of(chunk: Node) -> list[int]:
@@ -141,6 +152,7 @@ class Survey:
     """What restoring the rows of a table one by one comes to.
 
     Args:
+        first: first row that names a folio.
         bad: physical address of the first folio that is not restored, and its row.
         clash: first row that finds its place in the page cache taken.
         stale: a folio is not up to date.
@@ -150,6 +162,7 @@ class Survey:
         covered: pages of the file that have a folio.
     """
 
+    first: int | None = None
     bad: tuple[int, int] | None = None
     clash: int | None = None
     stale: bool = False
@@ -170,6 +183,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
         if not len(rows):
             continue
         addresses, places = frames[rows] << shift, index[rows]
+        result.first = first + int(rows[0]) if result.first is None else result.first
         failed = boot.take(addresses)
         if failed is not None and result.bad is None:
             result.bad = int(addresses[failed]), first + int(rows[failed])
@@ -227,7 +241,9 @@ def _insert_fault(boot: Boot, table: Table, found: Survey) -> Result | None:
     """What retrieve gives where a folio is not restored, or its place in the file is taken."""
     clash = found.clash if found.ascending else clash_row(boot, table)
     if found.bad is not None and (clash is None or found.bad[1] <= clash):
-        return "EIO", f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
+        forgotten = boot.kernel.does.forgets_folio_errors and found.bad[1] != found.first
+        text = f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
+        return "other-data" if forgotten else "EIO", text
     if clash is not None:
         return "EEXIST", f"{PREFIX}shmem: failed to add to page cache folio index {clash}: -17"
     return None

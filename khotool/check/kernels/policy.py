@@ -38,8 +38,8 @@ class Policy:
     """Handlers by importance.
 
     Args:
-        mandatory, optional: patterns of handler strings, ``*`` for any text; optional ones are
-            looked at first.
+        mandatory, optional: patterns of handler strings, ``*`` for any text; of several that
+            match, the longest counts, and of two of one length the mandatory one.
         otherwise: the importance of a handler that is in neither list.
     """
 
@@ -49,11 +49,13 @@ class Policy:
 
     def importance(self, handler: str) -> Importance:
         """Of one handler; a session without files counts as a handler of no name."""
-        if any(fnmatchcase(handler, pattern) for pattern in self.optional):
-            return Importance.OPTIONAL
-        if any(fnmatchcase(handler, pattern) for pattern in self.mandatory):
-            return Importance.MANDATORY
-        return self.otherwise
+        mandatory, optional = (
+            max((len(pattern) for pattern in patterns if fnmatchcase(handler, pattern)), default=-1)
+            for patterns in (self.mandatory, self.optional)
+        )
+        if mandatory == optional == -1:
+            return self.otherwise
+        return Importance.OPTIONAL if optional > mandatory else Importance.MANDATORY
 
     def judge(self, verdict: Verdict) -> dict[str, Any]:
         """The verdict by the policy, as the JSON contract has it."""

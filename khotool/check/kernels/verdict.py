@@ -36,6 +36,7 @@ class Unseen(StrEnum):
     HANDLER = "handler-not-known"
     ASSUMED = "handler-assumed"
     MACHINE = "other-machine"
+    LAYOUT = "other-layout"
     POSTING = "posting-not-known"
 
 

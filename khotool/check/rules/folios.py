@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field
+from khotool.abi.definition import Field, Shape
 from khotool.abi.record import column
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.model.identify import folio_columns
 from khotool.model.image import Node, Table
 from khotool.records import dataclass, field
 
@@ -75,7 +74,7 @@ def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:
 def _flags(context: Context, node: Node, table: Table, field: Field) -> None:
     known = np.uint64(sum(field.flags.values()))
     # The kernel marks the folios of a file with all of them; other rows have what they have.
-    folios = bool(folio_columns(table))
+    folios = bool(table.pointers(Shape.FOLIO))
     strange, weak = Rows(), Rows()
     for first, values in column_pieces(table, field.label):
         if np.bitwise_or.reduce(values) & ~known:
@@ -134,7 +133,7 @@ def folio_pieces(context: Context, node: Node, *, in_order: bool) -> Iterator[Pi
     table = node.table
     assert table is not None
     index = next((f for f in table.fields() if f.role == "page-index"), None)
-    folio = next(iter(folio_columns(table)), None)
+    folio = next(iter(table.pointers(Shape.FOLIO)), None)
     if index is None or folio is None or isinstance(context.image.map, Absent):
         return None
     shift = context.image.geometry.page_shift
@@ -287,7 +286,7 @@ def rows_after_end(context: Context, node: Node) -> U64 | None:
     start = int(table.extents[-1].sum())
     page = context.image.geometry.page_size
     raw = context.read(start, -start % page)
-    folio = next(iter(folio_columns(table)), None)
+    folio = next(iter(table.pointers(Shape.FOLIO)), None)
     if raw is None or folio is None:
         return None
     size = table.compiled.size

@@ -9,6 +9,7 @@ from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.check.rules.sessions import file_nodes, flb_nodes, record_format
 from khotool.model.image import Node
+from khotool.model.node import leads_to
 
 
 @rule("HND614")
@@ -19,7 +20,8 @@ def check_names(context: Context) -> None:
         data = file.get("data")
         if data is None:
             continue
-        mounts = [child.reference for child in data.children if child.reference and _is_file(child)]
+        files = (child for child in data.children if leads_to(child.field, Shape.FILE))
+        mounts = [child.reference for child in files if child.reference]
         for child in data.children if mounts else ():
             if child.field is None or not child.field.component or not child.value:
                 continue
@@ -27,12 +29,6 @@ def check_names(context: Context) -> None:
             if first is not file:
                 text = f"{child.value!r} on {mounts[0]} is also the name of {first.path}"
                 context.report("HND614", child, text)
-
-
-def _is_file(node: Node) -> bool:
-    """True for a value that names another file."""
-    reference = node.field.points_to if node.field is not None else None
-    return reference is not None and reference.shape is Shape.FILE
 
 
 @rule("HND612")

@@ -155,7 +155,8 @@ def contents_of(image: Image) -> Contents:
         if not isinstance(session.name, Absent):
             files = [_file(file.node, file.token, file.handler) for file in session.files]
             found.sessions.append(HandedSession(session.name, files))
-    found.flbs = [flb.name for flb in view.luo.flbs if isinstance(flb.name, str)]
+    # A record of zeros is the rest of the page, and nobody asks for it.
+    found.flbs = [flb.name for flb in view.luo.flbs if isinstance(flb.name, str) and flb.name]
     return found
 
 
@@ -201,12 +202,17 @@ def memory_of(image: Image) -> Memory:
     return Memory(
         root=span.address if span is not None else 0,
         page_size=image.geometry.page_size,
-        captured=_merge((int(a), int(b)) for a, b in image.space.extents().tolist()),
+        captured=captured(image),
         metadata=_merge((address, address + size) for address, size in ranges),
         kept=_merge(kept),
         stray=_merge(stray),
         scratch=[(area.address, area.end) for area in scratch],
     )
+
+
+def captured(image: Image) -> list[Range]:
+    """Memory whose bytes an image has."""
+    return _merge((int(a), int(b)) for a, b in image.space.extents().tolist())
 
 
 def _merge(ranges: Iterable[Range]) -> list[Range]:
@@ -271,12 +277,16 @@ def machine_of(image: Image) -> str | None:
     return image.info.machine
 
 
-def predict(image: Image, release: str) -> dict[str, Any] | None:
-    """The verdict of ``check --kernel``; None for a release that khotool has no model of."""
+def predict(image: Image, release: str, memory: Iterable[Range]) -> dict[str, Any] | None:
+    """The verdict of ``check --kernel``; None for a release that khotool has no model of.
+
+    Args:
+        memory: of the machine.
+    """
     from khotool.check.kernels import verdict_document
 
     try:
-        return verdict_document(image, release)
+        return verdict_document(image, release, memory=tuple(memory))
     except UsageError:
         return None
 

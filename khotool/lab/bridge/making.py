@@ -57,10 +57,11 @@ def write_image(
     Raises:
         KhotoolError: it cannot be written.
     """
+    from khotool.discovery.banner import WRITER_NOTE
     from khotool.encode.fresh import NO_PAGE_TABLES
     from khotool.memory.writer import write_elf
 
-    notes = {"OSRELEASE": release} if release else {}
+    notes = {"OSRELEASE": release, WRITER_NOTE: release} if release else {}
     notes |= {"PAGESIZE": str(page_size)} | NO_PAGE_TABLES
     write_elf(path, segments, endian="little", machine=machine, vmcoreinfo=notes, align=page_size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import KhotoolError, UsageError
@@ -73,14 +74,14 @@ def packed(image: Image) -> Built:
 
 def damage(base: Built, count: int, seed: int, most: int) -> Iterator[Damaged]:
     """Damaged copies of an image that still open; the same seed gives the same copies."""
-    from khotool.fixture.fuzz import mutants
+    from khotool.fixture.fuzz import Damager
 
-    for mutant in mutants(base, registry(), count, seed, most):
-        if not mutant.error:
-            try:
-                yield Damaged(mutant.mutations, decode(mutant.built))
-            except KhotoolError:
-                continue
+    damager = Damager(base, registry())
+    for number in range(count):
+        drawn = damager.draw(seed, number, most)
+        if drawn is not None:
+            with suppress(KhotoolError):
+                yield Damaged(drawn[1], decode(drawn[0]))
 
 
 def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:

@@ -141,7 +141,9 @@ class DiffScreen(ModeScreen):
             return
         change = self.changes[at]
         pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
-        pane.show_lines(side_lines((first.image, second.image), change.path, pane.size.width or 80))
+        width = pane.size.width or 80
+        images = first.image, second.image
+        pane.show_lines(side_lines(images, change.path, width, fold=self.fold))
         pane.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:

@@ -12,7 +12,7 @@ from textual.timer import Timer
 
 from khotool.tui import actions, editing, exports
 from khotool.tui.byte_facts import byte_facts
-from khotool.tui.describe import RADIXES, Fact, cell_text, facts
+from khotool.tui.describe import CELL, RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
@@ -26,6 +26,8 @@ DEBOUNCE = 0.03
 """Seconds the inspector waits for the cursor to rest."""
 TABS = ("field", "rows", "found")
 NARROW_TABS = ("field", "hex", "rows", "found")
+INDEX = 12
+"""Columns of the number of a row."""
 TAB_GAP = "  "
 TITLE_START = 3
 """Columns of the border before its title."""
@@ -193,15 +195,16 @@ class ExploreScreen(ModeScreen):
 
         def row(number: int) -> Line:
             values = table.row(number)
-            line: Line = [(f" [{count_text(number)}]".ljust(12), "key")]
+            line: Line = [(f" [{count_text(number)}]".ljust(INDEX), "key")]
             for label in labels:
                 text = cell_text(fields[label], values[label])
-                line += [(f"{label} ", "dim"), (text.ljust(14) + " ", "value")]
+                line.append((text.ljust(max(CELL, len(label))) + "  ", "value"))
             return line
 
         at = place.row if place.row >= 0 else (0 if self._rows_of != holder else None)
         self._rows_of = holder
-        pane.show(len(table), row, at)
+        names = "".join(label.ljust(max(CELL, len(label))) + "  " for label in labels)
+        pane.show(len(table), row, at, [(" " * INDEX + names, "dim")])
 
     def _fill_found(self, place: Place | None) -> None:
         session = self.session

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from khotool.findings import Severity
 from khotool.tui.memory_view import address_text
 from khotool.tui.rated import ORDER, Rated, rule_text
+from khotool.tui.screens.dialogs import Prompt
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
@@ -126,6 +127,8 @@ class FindingsScreen(ModeScreen):
             for number, piece in enumerate(wrap([(body, "text")], width)):
                 lines.append([(f" {head if not number else '':<8} ", "dim"), *piece])
         pane.show_lines(lines)
+        # As much of the screen as the words need, and no more than half.
+        pane.styles.height = min(max(len(lines), 4) + 2, self.size.height // 2)
 
     def under_cursor(self) -> dict[str, str]:
         """The finding: its message, path and address."""
@@ -169,7 +172,8 @@ class FindingsScreen(ModeScreen):
 
     def action_find(self) -> None:
         """Show only findings with a text."""
-        from khotool.tui.screens.dialogs import Prompt
+        if self.session is None:
+            return
 
         def done(text: str | None) -> None:
             if text is not None and self.session is not None:

@@ -12,7 +12,7 @@ from khotool.abi.definition import Definition
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.tui.layout import compare_lines, definition_lines
-from khotool.tui.screens.dialogs import Picker
+from khotool.tui.screens.dialogs import Lookup, Picker
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
@@ -132,6 +132,27 @@ class FormatsScreen(ModeScreen):
         lines: list[Line] = [[(f" {d.id}", "name"), (f"  {d.title}", "dim")] for d in others]
         self.app.push_screen(Picker(f"Compare {first.id} with", lines), done)
 
+    def action_filter(self) -> None:
+        """Find a definition by a part of its id, its title or a struct."""
+        found: list[int] = []
+
+        def look(dialog: Lookup, text: str) -> None:
+            wanted = text.strip().casefold()
+            found[:] = [
+                number
+                for number, definition in enumerate(self.definitions)
+                if any(wanted in word.casefold() for word in _words(definition))
+            ]
+            shown = [self.definitions[number] for number in found]
+            dialog.show([[(f" {d.id}", "name"), (f"  {d.title}", "dim")] for d in shown])
+
+        def done(index: int | None) -> None:
+            if index is not None:
+                self.query_one("#formats", LineView).point(found[index])
+                self._layout()
+
+        self.app.push_screen(Lookup("Definitions with", look, hint="id, title or struct"), done)
+
     def under_cursor(self) -> dict[str, str]:
         """The id of the definition."""
         at = self.query_one("#formats", LineView).cursor
@@ -140,3 +161,8 @@ class FormatsScreen(ModeScreen):
     def panes(self) -> list[tuple[str, str]]:
         """List and layout."""
         return [("#formats", "Formats"), ("#layout", "Layout")]
+
+
+def _words(definition: Definition) -> tuple[str, ...]:
+    """What a definition is looked for by."""
+    return definition.id, definition.title, *definition.structs

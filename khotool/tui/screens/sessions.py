@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import Static
 
 from khotool.tui.screens.dialogs import Lookup
 from khotool.tui.screens.mode import ModeScreen, bindings
@@ -43,8 +42,7 @@ class SessionsScreen(ModeScreen):
         self._of: object = None
 
     def body(self) -> ComposeResult:
-        """Header and table."""
-        yield Static("", id="columns", markup=False)
+        """The table."""
         yield LineView(id="sessions", classes="pane", empty="no session")
 
     def on_mount(self) -> None:
@@ -65,8 +63,9 @@ class SessionsScreen(ModeScreen):
         self.rows = arranged(matching(self._all, self.text), self.sort)
         view = self.query_one("#sessions", LineView)
         room = name_room(view.size.width or 80)
-        self.query_one("#columns", Static).update(header(room))
-        view.show(len(self.rows), lambda number: row_line(self.rows[number], room))
+        view.show(
+            len(self.rows), lambda number: row_line(self.rows[number], room), header=header(room)
+        )
         shown = f"{count_text(len(self.rows))} of {count_text(len(self._all))}"
         title = f"Sessions  {shown}  by {SORTS[self.sort][0]}"
         if self.text:
@@ -101,6 +100,8 @@ class SessionsScreen(ModeScreen):
 
     def action_filter(self) -> None:
         """Show only sessions with a text in their name; the table follows the typing."""
+        if self.session is None:
+            return
         before = self.text
 
         def look(dialog: Lookup, text: str) -> None:

@@ -224,7 +224,9 @@ class HexView(Widget, can_focus=True):
             text = "" if lines is None else " this image holds no memory"
             return strip_of(self, [(text, "dim")] if not y else [], base, width)
         if y >= len(self._visible):
-            return Strip.blank(width, base)
+            text = " nothing more is captured " if y == len(self._visible) else ""
+            line = self._rule(text, width - 1, "hole", "╌") if text else []
+            return strip_of(self, line, base, width)
         strip = strip_of(self, self._line(self._visible[y], width - 1), base, width - 1)
         return Strip([*strip, self._bar(y, base)])
 

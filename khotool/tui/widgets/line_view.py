@@ -69,14 +69,21 @@ class LineView(ScrollView, can_focus=True):
         self.empty = empty
         self.has_cursor = has_cursor
         self.count = 0
+        self.header: Line = []
         self._source: Source | None = None
         self._quiet = False
         self.can_focus = has_cursor
 
-    def show(self, count: int, source: Source, cursor: int | None = None) -> None:
-        """Show ``count`` lines; without ``cursor`` the cursor stays, as far as it can."""
-        self.count, self._source = count, source
-        self.virtual_size = Size(self.size.width, count)
+    def show(
+        self, count: int, source: Source, cursor: int | None = None, header: Line | None = None
+    ) -> None:
+        """Show ``count`` lines; without ``cursor`` the cursor stays, as far as it can.
+
+        Args:
+            header: a line above them that does not scroll.
+        """
+        self.count, self._source, self.header = count, source, header or []
+        self.virtual_size = Size(self.size.width, count + self._head)
         self._quiet = True
         self.cursor = min(max(self.cursor if cursor is None else cursor, 0), max(count - 1, 0))
         self._quiet = False
@@ -84,13 +91,18 @@ class LineView(ScrollView, can_focus=True):
             self._reveal()
         self.refresh()
 
+    @property
+    def _head(self) -> int:
+        """Lines of the view that do not scroll."""
+        return 1 if self.header else 0
+
     def show_lines(self, lines: Sequence[Line], cursor: int | None = None) -> None:
         """Show lines that are there already."""
         self.show(len(lines), lines.__getitem__, cursor)
 
     def on_resize(self) -> None:
         """The lines are as wide as the view."""
-        self.virtual_size = Size(self.size.width, self.count)
+        self.virtual_size = Size(self.size.width, self.count + self._head)
         if self.has_cursor and self.count:
             self.call_after_refresh(self._reveal)
 
@@ -110,14 +122,16 @@ class LineView(ScrollView, can_focus=True):
 
     def _reveal(self) -> None:
         if self.size.height:
-            region = Region(0, self.cursor, 1, 1)
+            region = Region(0, self.cursor, 1, 1 + self._head)
             self.scroll_to_region(region, animate=False, force=True, x_axis=False)
 
     def render_line(self, y: int) -> Strip:
         """One line of the view."""
         width = self.size.width
-        number = y + self.scroll_offset.y
+        number = y + self.scroll_offset.y - self._head
         base = self.rich_style
+        if y < self._head:
+            return strip_of(self, self.header, base, width)
         if self._source is None or number >= self.count:
             if y == 0 and not self.count and self.empty:
                 return strip_of(self, [(" " + self.empty, "dim")], base, width)
@@ -165,8 +179,8 @@ class LineView(ScrollView, can_focus=True):
         number = event.get_content_offset(self)
         if number is None or not self.has_cursor:
             return
-        line = number.y + int(self.scroll_offset.y)
-        if line < self.count:
+        line = number.y + int(self.scroll_offset.y) - self._head
+        if number.y >= self._head and line < self.count:
             self.cursor = line
             if event.chain == 2:
                 self.action_choose()

@@ -198,8 +198,8 @@ BROKEN = {
     ),
     "missing path": (
         "[khotool.formats]\nx = bad:f\n",
-        {"bad/__init__.py": "def f():\n    return '/nonexistent/x'"},
-        "/nonexistent/x: No such file or directory",
+        {"bad/__init__.py": "def f():\n    return '/proc/nowhere/x'"},
+        "/proc/nowhere/x: No such file or directory",
     ),
     "plain module": (
         "[khotool.formats]\nx = bad_module\n",

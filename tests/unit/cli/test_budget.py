@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from khotool.cli.budget import StoppedError, within
+from khotool.cli.budget import within
 from khotool.cli.main import main
+from khotool.cli.streams import Stopped
 from khotool.limits import Limits
 from tests.fuzz.guard import allocated
 
@@ -57,7 +58,7 @@ def test_seconds() -> None:
         while time.process_time() < end:
             pass
 
-    with pytest.raises(StoppedError, match="raise --limit seconds=N"), within(Limits(seconds=1)):
+    with pytest.raises(Stopped, match="raise --limit seconds=N"), within(Limits(seconds=1)):
         busy()
     assert (signal.getsignal(signal.SIGPROF), resource.getrlimit(resource.RLIMIT_DATA)) == before
 
@@ -80,3 +81,9 @@ def test_encode_is_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert list(tmp_path.iterdir()) == [model]
     assert main(["encode", "--limit", "memory=1M", str(model), "-o", str(out)]) == 2
     assert "khotool itself needs 64M" in capsys.readouterr().err
+
+
+def test_seconds_end_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time that is used up is no error of one image, after which the next one is checked."""
+    assert main(["check", "--limit", "seconds=1", *[IMAGE] * 400]) == 3
+    assert "stopped after 1 s of the processor" in capsys.readouterr().err

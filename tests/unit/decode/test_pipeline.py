@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,9 @@ def test_only_the_root_that_is_meant_is_decoded(monkeypatch: pytest.MonkeyPatch)
     copies = [(0x7000_0000 + number * 4096, page) for number in range(3)]
     decoded = []
 
-    def counted(root: RootTree) -> object:
+    def counted(root: RootTree, **named: Any) -> object:
         decoded.append(root.address)
-        return decode_root(root)
+        return decode_root(root, **named)
 
     monkeypatch.setattr(opening, "decode_root", counted)
     asked = OpenOptions(page_size=4096, byteorder="little")

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from khotool.fdt.blob import FdtError, Node, Nop, Property
+from khotool.fdt.blob import FdtError, Node, Property
 from khotool.fdt.parse import parse
 from khotool.fdt.text import comment
-from khotool.fdt.tree import to_pyfdt
-from khotool.fdt.write import build_sequential, emit
+from khotool.fdt.write import build_sequential
 from khotool.render.device_tree import to_dts
 from tests.unit.fdt.made import fdt, words
-from tests.unit.fdt.real_blobs import ROOT_6_19
 
 
 def nested(levels: int) -> bytes:
@@ -107,49 +103,3 @@ def test_no_root_is_an_empty_tree() -> None:
 def test_comments_show_what_cannot_be_printed(text: str, shown: str) -> None:
     """Every character that is no print is escaped, and nothing else."""
     assert comment(text) == shown
-
-
-def root_of(data: bytes) -> Any:
-    return to_pyfdt(parse(data)).get_rootnode()
-
-
-def test_pyfdt_writes_strings_it_does_not_find() -> None:
-    """A property whose name is elsewhere in the strings, or nowhere, gets the place it has then."""
-    (item,) = root_of(fdt(words(1, 0, 3, 1, 2, 0xFF000000, 2, 9), b"x\0ab\0")).subdata
-    token = words(3, 1)
-    assert item.dtb_represent("x\0ab\0") == (token + words(2, 0xFF000000), "x\0ab\0", 16)
-    assert item.dtb_represent("ab\0") == (token + words(0, 0xFF000000), "ab\0", 16)
-    assert item.dtb_represent("c\0", 4) == (token + words(2, 0xFF000000), "c\0ab\0", 20)
-    assert item.dtb_represent("") == (token + words(0, 0xFF000000), "ab\0", 16)
-    assert item.to_raw() == b"\xff"
-
-
-def test_pyfdt_writes_a_whole_blob() -> None:
-    """The blob that pyfdt makes of a kernel's tree reads back as the same tree."""
-    tree: Any = to_pyfdt(parse(ROOT_6_19))
-    made = parse(tree.to_dtb())
-    again = parse(emit(parse(ROOT_6_19)))
-    assert made.root is not None
-    assert again.root is not None
-    shown = [
-        [(node.name, [(p.name, p.value) for p in node.properties]) for _, node in root.walk()]
-        for root in (made.root, again.root)
-    ]
-    assert shown[0] == shown[1]
-
-
-def test_pyfdt_knows_names_and_parents() -> None:
-    """Nodes of the pyfdt tree have their names, a root that has one too, and their parents."""
-    root = root_of(build_sequential(Node("", items=[Nop(), Node("a", items=[Node("")])])))
-    child = root.subdata[1]
-    assert (root.get_name(), child.get_name()) == ("/", "a")
-    assert child.subdata[0].get_name() == ""
-    assert child.get_parent_node() is root
-    assert root_of(fdt(words(1, 0x61000000, 2, 9))).get_name() == "a"
-
-
-def test_nodes_and_properties_write_themselves_at_the_margin() -> None:
-    """Without a depth the text of an item begins in the first column."""
-    root = root_of(build_sequential(Node("", items=[Property("p", b"")])))
-    assert root.dts_represent() == "/ {\n    p;\n};"
-    assert root.subdata[0].dts_represent() == "p;"

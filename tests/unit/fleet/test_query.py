@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,13 @@ def test_wrong_arguments_are_one_line(
     ):
         assert main(words) in (2, 3)
         assert said in capsys.readouterr().err
+
+
+def test_a_query_says_nothing_besides(store: Store) -> None:
+    """As a process of its own, which ends in its own way."""
+    words = ["fleet", "query", str(store.folder), "SELECT 1 AS x"]
+    done = subprocess.run(
+        [sys.executable, "-m", "khotool", *words], capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("x\n1\n", "")

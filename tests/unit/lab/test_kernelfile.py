@@ -90,8 +90,11 @@ def test_vmlinux_of_x86_is_loaded_by_its_parts(tmp_path: Path) -> None:
     parts = [(0x1000000, BODY), (0x1200000, b"data")]
     kernel = open_kernel(write(tmp_path, elf(62, parts=parts)))
 
-    assert (kernel.form, kernel.entry) == (Form.VMLINUX, 0x1000000)
-    assert [(part.address, part.size) for part in kernel.parts] == [
+    assert kernel.form is Form.VMLINUX
+    assert kernel.vmlinux is not None
+    assert kernel.vmlinux.entry == 0x1000000
+    assert kernel.vmlinux.size == 0x200000 + 20
+    assert [(part.address, part.size) for part in kernel.vmlinux.parts] == [
         (0x1000000, len(BODY) + 16),
         (0x1200000, 20),
     ]

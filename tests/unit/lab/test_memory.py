@@ -49,7 +49,7 @@ def overlaps(area: Area, ranges: list[tuple[int, int]]) -> bool:
 def test_kernel_is_put_beside_the_image() -> None:
     found = beside(memory(), x86_kernel(), 4096, None)
 
-    assert found.size == 256 * MIB
+    assert found.size == 128 * MIB
     assert not overlaps(found.room, [(64 * MIB, 65 * MIB), (80 * MIB, 82 * MIB)])
     assert found.handed is not None
     assert found.handed.scratch == [found.room]
@@ -57,11 +57,20 @@ def test_kernel_is_put_beside_the_image() -> None:
 
 def test_scratch_of_the_image_is_used_where_it_is_large_enough() -> None:
     own = [(100 * MIB, 116 * MIB), (128 * MIB, 240 * MIB)]
-    found = beside(memory(scratch=own), x86_kernel(), 4096, None)
+    found = beside(memory(scratch=own), x86_kernel(), 4096, 256 * MIB)
 
     assert found.room == Area(128 * MIB, 112 * MIB)
     assert found.handed is not None
     assert found.handed.scratch == [Area(100 * MIB, 16 * MIB), Area(128 * MIB, 112 * MIB)]
+
+
+def test_scratch_areas_that_touch_are_one_room() -> None:
+    own = [(106 * MIB, 122 * MIB), (90 * MIB, 106 * MIB)]
+    found = beside(memory(scratch=own), x86_kernel(), 4096, None)
+
+    assert found.room == Area(90 * MIB, 32 * MIB)
+    assert found.handed is not None
+    assert found.handed.scratch == [Area(106 * MIB, 16 * MIB), Area(90 * MIB, 16 * MIB)]
 
 
 def test_small_scratch_of_the_image_stays_and_another_is_added() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,14 @@ def test_a_guest_that_hangs_is_killed() -> None:
     assert (done.end, done.code) == (End.TIMEOUT, None)
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.console), 0)
+
+
+def test_a_guest_that_says_it_is_dead_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu, "SILENCE", 0.1)
+    done = run(["/bin/sh", "-c", "echo dead; exec sleep 600"], [], 30, dead=re.compile(b"dead"))
+
+    assert (done.end, done.code, done.console) == (End.DEAD, None, "dead\n")
+    assert done.seconds < 10
 
 
 def test_a_guest_without_end_does_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:

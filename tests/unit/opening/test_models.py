@@ -153,6 +153,8 @@ def test_edited_values_are_in_the_image() -> None:
 
 
 WRONG: list[tuple[str, Any, str]] = [
+    ("memory.preserved_pages", 1, "memory: follows from other values and cannot be edited"),
+    ("scratch", [], "scratch: follows from other values and cannot be edited"),
     ("luo.sessions[0].name", "x" * 65, "luo.sessions[0].name: 65 bytes; at most 64 fit"),
     ("luo.sessions[0].name", 7, "luo.sessions[0].name: expected a value such as 'vm-alpha'"),
     ("luo.sessions[0].files[0].token", -1, "files[0].token: -0x1 does not fit 64 bits"),

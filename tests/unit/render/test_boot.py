@@ -32,6 +32,7 @@ def booted(console: str, predicted: str | None = "accept", image: str = "a.elf")
         *(image, kernel, judged, facts, run, "7.3.4", prediction, differences),
         command_line="console=ttyS0",
         memory=1 << 28,
+        changed=[],
     )
 
 

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from khotool.fdt.blob import FdtError, Node, Nop, Property
 from khotool.fdt.parse import parse
 from khotool.fdt.text import comment, legal_name, value_text
-from khotool.fdt.tree import to_pyfdt
-from khotool.fdt.write import build_sequential, struct_bytes
+from khotool.fdt.write import build_sequential
 from khotool.render.device_tree import to_dts
-from tests.unit.fdt.real_blobs import ALL, READ_WRITE, ROOT_6_19
+from tests.unit.fdt.real_blobs import ALL, ROOT_6_19
 from tests.unit.fdt.trees import flat, tidy_roots, wild_roots
 
 needs_dtc = pytest.mark.skipif(shutil.which("dtc") is None, reason="dtc is not installed")
@@ -161,21 +160,6 @@ def test_legal_name_is_legal(name: str) -> None:
 def test_value_text(value: bytes, text: str) -> None:
     """Only printable NUL-terminated pieces become strings."""
     assert value_text(value) == text
-
-
-@pytest.mark.parametrize("name", READ_WRITE)
-def test_pyfdt_writes_the_same_structure(name: str) -> None:
-    """The pyfdt tree, given the strings block, represents the structure block byte for byte."""
-    blob = parse(ALL[name])
-    assert blob.root is not None
-    made, strings, end = (
-        to_pyfdt(blob)
-        .get_rootnode()
-        .dtb_represent(blob.strings.decode("latin-1"), blob.off_dt_struct, 17)
-    )
-    assert made == struct_bytes(blob.root)
-    assert strings.encode("latin-1") == blob.strings
-    assert end == blob.struct_end - 4
 
 
 def test_depth_of_the_pyfdt_tree_is_bounded() -> None:

@@ -167,7 +167,7 @@ def test_keys(view: ImageView) -> None:
         sessions["vm-alpa"]
     with pytest.raises(KeyError, match="no file 0x11; there is 0x1, 0x10"):
         sessions["vm-alpha"].files[0x11]
-    with pytest.raises(KeyError, match="none at all"):
+    with pytest.raises(KeyError, match="the list is empty"):
         sessions["empty"].files[1]
     with pytest.raises(IndexError):
         sessions.at(9)
