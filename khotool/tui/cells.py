@@ -109,6 +109,10 @@ class Rows:
         return int(self._first[at]) + line - int(self._line[at]), 0
 
 
+LEAST_COLUMNS = 8
+"""Cells that every row of the map has at least."""
+
+
 class PageMap:
     """Groups of owners and where they are.
 
