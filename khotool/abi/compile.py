@@ -222,8 +222,12 @@ class CompiledStruct:
         Raises:
             KeyError: there is none.
         """
+        return self._labels[label]
+
+    @cached_property
+    def _labels(self) -> dict[str, PlacedField]:
+        placed_of: dict[str, PlacedField] = {}
         for placed in self.fields:
             for field in placed.field.parts or (placed.field,):
-                if field.label == label:
-                    return placed
-        raise KeyError(label)
+                placed_of.setdefault(field.label, placed)
+        return placed_of

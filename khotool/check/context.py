@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from khotool.findings import Finding
 from khotool.memory.space import MemoryFault
-from khotool.model.image import UNPLACED, Image, Node
+from khotool.model.image import UNPLACED, Image, Node, Table
 from khotool.records import dataclass, field
 
 MAX_PER_RULE = 200
@@ -33,6 +33,23 @@ class Context:
     skipped: list[Skipped] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     allowed: set[str] | None = None
+    _nodes: list[Node] = field(default_factory=list)
+    _tables: list[tuple[Node, Table]] | None = None
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes of the image, parents first."""
+        if not self._nodes:
+            self._nodes = list(self.image.tree.walk())
+        return self._nodes
+
+    @property
+    def tables(self) -> list[tuple[Node, Table]]:
+        """Every table with rows."""
+        if self._tables is None:
+            found = ((node, node.table) for node in self.nodes)
+            self._tables = [(node, table) for node, table in found if table]
+        return self._tables
 
     def report(
         self,

@@ -64,7 +64,8 @@ def record_fields(
                 record_fields(walk, child, placed.nested, value, span.address, definition)
             else:
                 child.value = value
-            pending.append((child, field))
+            if field.points_to is not None or field.holds is not None:
+                pending.append((child, field))
     for child, field in pending:
         follow(walk, child, field, definition, values)
     return values

@@ -22,6 +22,7 @@ from khotool.extract.write import Written, write_plan
 from khotool.model.image import Image, Node
 from khotool.records import dataclass, field
 from khotool.view.entries import entries_by_name, regions_of
+from khotool.view.folios import folios_of
 from khotool.view.luo import Luo
 
 MOST_FILES = 100_000
@@ -75,7 +76,7 @@ SURE = frozenset({"subtrees", "regions"})
 
 def _has_payload(image: Image, item: Item, ask: Ask | None) -> bool:
     """True if a node has a payload, or a reason why it cannot be given."""
-    if item.folder[0] in SURE:
+    if item.folder[0] in SURE or folios_of(image, item.node) is not None:
         return True
     try:
         if find_payload(image, item.node) is not None:
@@ -224,7 +225,7 @@ class _Writer:
     def _copy(self, plan: Plan, path: Path) -> tuple[Written, str | None]:
         """Write one file: what it was made of, and its SHA-256."""
         try:
-            with path.open("xb") as file:
+            with path.open("xb", buffering=0) as file:
                 sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
                 done = write_plan(plan, self.image.space, sink, self.fill)
         except BaseException:

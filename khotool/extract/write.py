@@ -19,6 +19,8 @@ CHUNK = 8 << 20
 PENDING = 512
 """Buffers handed on at once."""
 PATTERN = b"KHOTOOL-MISSING\n"
+FEW = 16
+"""Pieces that are looked up one by one: a small file costs no arrays."""
 SHOWN = 8
 """Ranges that an error lists."""
 MOST_PATTERN = 64 << 30
@@ -99,8 +101,11 @@ def write_plan(
                 f"{plan.path}: {plan.lost} of its records are not captured, so parts of the file "
                 "are unknown; --fill zero leaves holes there"
             )
-        gaps = plan.missing(space.extents())
-        if len(gaps):
+        whole = len(plan.offset) <= FEW and all(
+            space.contains(address, length)
+            for address, length in zip(plan.address.tolist(), plan.length.tolist(), strict=True)
+        )
+        if not whole and len(gaps := plan.missing(space.extents())):
             raise MissingError(plan.path, gaps)
     elif fill == "pattern":
         gaps = plan.missing(space.extents())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from khotool.errors import UsageError
 from khotool.records import dataclass
@@ -13,6 +14,7 @@ _DIGITS = {"u": 4, "U": 8}
 """Digits of an escape by its letter."""
 
 
+@lru_cache(maxsize=1 << 14)
 def quote_key(key: str) -> str:
     """A key as it is written in brackets: quoted if it holds ``/ [ ] "``, a space or a control."""
     if key and key.isprintable() and not _SPECIAL.search(key):

@@ -11,7 +11,6 @@ from khotool.abi.definition import Shape
 from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
-from khotool.check.rules.folios import tables
 from khotool.check.rules.records import used_elements
 from khotool.check.rules.sessions import file_nodes, flb_nodes, record_format
 from khotool.model.image import Node
@@ -86,7 +85,7 @@ def check_domains(context: Context) -> None:
     references, structs = _domain_references(context)
     if not structs:
         return
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         if node.struct not in structs or node.key is None or _flags(node) & DELETED:
             continue
         header = node.get("hdr")
@@ -100,7 +99,7 @@ def _domain_references(context: Context) -> tuple[Counter[str], set[str]]:
     """How often each record is named as the domain of a device; the structs of those records."""
     references: Counter[str] = Counter()
     structs = set()
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         reference = node.field.points_to if node.field is not None else None
         if reference is None or reference.shape is not Shape.ELEMENT or node.parent is None:
             continue
@@ -125,7 +124,7 @@ def check_poison(context: Context) -> None:
     found = context.image.map
     assert not isinstance(found, Absent)
     shift = context.image.geometry.page_shift
-    for node, table in tables(context):
+    for node, table in context.tables:
         for placed in table.compiled.fields:
             if placed.field.preserved:
                 continue

@@ -32,7 +32,7 @@ ROWS = 1 << 17
 @rule("HND601", also=("REC412",))
 def check_flags(context: Context) -> None:
     """Flags of rows."""
-    for node, table in tables(context):
+    for node, table in context.tables:
         for one in table.fields():
             if one.flags:
                 _flags(context, node, table, one)
@@ -41,7 +41,7 @@ def check_flags(context: Context) -> None:
 @rule("HND606", needs=("map",))
 def check_orders(context: Context) -> None:
     """Orders that rows record."""
-    for node, table in tables(context):
+    for node, table in context.tables:
         for one in table.fields():
             if one.points_to and one.points_to.order:
                 _orders(context, node, one)
@@ -50,19 +50,12 @@ def check_orders(context: Context) -> None:
 @rule("HND602", "HND603", "HND604", "HND605", "HND607")
 def check_places(context: Context) -> None:
     """Places of folios in their file, and files without any."""
-    for node, table in tables(context):
+    for node, table in context.tables:
         if any(field.role == "page-index" for field in table.fields()):
             _places(context, node)
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         if node.table is not None and not len(node.table) and not node.table.declared:
             _empty_file(context, node)
-
-
-def tables(context: Context) -> Iterator[tuple[Node, Table]]:
-    """Every table with rows."""
-    for node in context.image.tree.walk():
-        if node.table is not None and len(node.table):
-            yield node, node.table
 
 
 def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:

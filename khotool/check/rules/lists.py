@@ -12,14 +12,14 @@ from khotool.model.region import TableRegion
 @rule(also=("REC405",))
 def check_list_ends(context: Context) -> None:
     """Records after the end of arrays, blocks and tables."""
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         reference = node.field.points_to if node.field is not None else None
         if reference is not None and reference.shape is Shape.STREAM:
             # A word ends it, and what follows that is not written.
             continue
         if node.kind is NodeKind.LIST and node.target is not None:
             _array(context, node)
-    tables = {n.path: n for n in context.image.tree.walk() if n.table is not None}
+    tables = {n.path: n for n in context.nodes if n.table is not None}
     arrays = [region for region in context.image.regions if isinstance(region, TableRegion)]
     # An array may begin where the one before it in the same record ends.
     starts = {int(region.pieces[0][0]) for region in arrays if len(region.pieces)}
@@ -72,7 +72,7 @@ def _tail(context: Context, node: Node, start: int, end: int) -> None:
         # The rest of a large array that was never used is often not captured.
         page = context.image.geometry.page_size
         raw = context.read(start, min(end, -(-start // page) * page) - start)
-    if raw is not None and any(raw):
+    if raw is not None and raw != bytes(len(raw)):
         at = start + len(raw) - len(raw.lstrip(b"\0"))
         context.report("REC405", node, "non-zero bytes follow the last counted record", at)
 

@@ -96,8 +96,7 @@ def _leaks(context: Context) -> None:
     free = np.flatnonzero(ranges.owner < 0)
     if not len(free):
         return
-    nodes = context.image.tree.walk()
-    unknown = [node for node in nodes if node.state is not None and node.state.is_unknown]
+    unknown = [node for node in context.nodes if node.state is not None and node.state.is_unknown]
     if unknown:
         total = owned.unowned_pages
         text = (

@@ -38,7 +38,7 @@ UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 )
 def check_fields(context: Context) -> None:
     """Every value against its own definition."""
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         if node.field is not None and not isinstance(node.value, Absent):
             _numbers(context, node)
             _strings(context, node)

@@ -71,7 +71,7 @@ def _needs(context: Context, files: list[Node], names: set[object]) -> None:
 @rule("LUO508")
 def check_limits(context: Context) -> None:
     """Lists that are as long as their format allows."""
-    for node in context.image.tree.walk():
+    for node in context.nodes:
         definition = context.image.registry.definitions.get(node.format)
         limit = definition.limits.get(node.name) if definition is not None else None
         if limit is None or isinstance(node.value, Absent) or not node.children:
