@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from khotool.absent import Absent
 from khotool.model.image import Image
 from khotool.model.path import parse_path
 from khotool.pages.frames import expand
-from khotool.pages.owners import Ownership
 from khotool.pages.runs import merge_columns
 from khotool.pages.tables import joints
 from khotool.records import dataclass
@@ -45,6 +45,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """A group by its name, and the bytes that it has."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Neighbouring cells between two folded gaps.
 
@@ -63,7 +71,7 @@ class Window:
 class Cells:
     """The picture: groups, bytes of a cell, and windows in ascending order."""
 
-    groups: list[Group]
+    groups: list[Total]
     size: int
     windows: list[Window]
 
@@ -83,73 +91,120 @@ def owner_group(path: str) -> str:
 
 def groups_of(image: Image) -> list[Group]:
     """Owners by size, the largest on their own, then leaks, dangling references, scratch."""
-    owned = image.ownership()
-    groups: list[Group] = []
-    if owned is not None:
-        page = np.uint64(image.geometry.page_size)
-        names = [owner_group(path) for path in owned.owners]
-        index = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        of_owner = np.array([index[name] for name in names], np.int64)
-        sizes = np.bincount(of_owner, owned.pages_by_owner()[1:], len(index))
-        order = sorted(index, key=lambda name: (-int(sizes[index[name]]), name))
-        shown = [*order[:MAX_GROUPS], OTHERS, LEAK]
-        place = {name: at for at, name in enumerate(order[:MAX_GROUPS])}
-        # Pages without an owner have the owner -1, which is the last place.
-        group_of = np.array([*(place.get(n, len(place)) for n in names), len(shown) - 1], np.int64)
-        groups += map(Group, shown, _ranges_by(owned, group_of, len(shown), page))
-        lost = owned.unpreserved
-        ends = lost.start + lost.pages.astype(np.uint64) * page
-        groups.append(Group(UNPRESERVED, np.stack([lost.start, ends], axis=1)))
-    if not isinstance(image.scratch, Absent):
-        spans = sorted((span.address, span.end) for span in image.scratch.areas)
-        groups.append(Group(SCRATCH, np.array(spans, np.uint64).reshape(-1, 2)))
+    names = _names(image)
+    found: list[list[Array]] = [[np.zeros((0, 2), np.uint64)] for _ in names.shown]
+    for number, ranges in _parts(image, names):
+        found[number].append(ranges)
+    groups = [Group(*one) for one in zip(names.shown, map(np.concatenate, found), strict=True)]
     return [group for group in groups if group.size]
 
 
-def _ranges_by(owned: Ownership, group_of: Array, groups: int, page: np.uint64) -> list[Array]:
-    """Byte ranges of each group of owners, ascending; what touches is one range."""
-    found: list[list[Array]] = [[np.zeros((0, 2), np.uint64)] for _ in range(groups)]
-    for rows in owned.pieces():
-        group = group_of[rows.owner]
-        end = rows.start + rows.pages.astype(np.uint64) * page
-        head, tail = joints(rows.start.view(np.int64), end.view(np.int64), (group,))
-        table = np.stack([rows.start[head], end[tail]], axis=1)
-        group = group[head]
-        for number in np.flatnonzero(np.bincount(group)).tolist():
-            found[number].append(table[group == number])
-    return [np.concatenate(parts) for parts in found]
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What may be drawn.
+
+    Args:
+        shown: names of the groups.
+        of_owner: int64, group of each owner, and in the last place that of no owner.
+    """
+
+    shown: list[str]
+    of_owner: Array
+
+
+def _names(image: Image) -> _Names:
+    owned = image.ownership()
+    if owned is None:
+        return _Names([SCRATCH], np.zeros(0, np.int64))
+    names = [owner_group(path) for path in owned.owners]
+    index = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    of_owner = np.array([index[name] for name in names], np.int64)
+    sizes = np.bincount(of_owner, owned.pages_by_owner()[1:], len(index))
+    order = sorted(index, key=lambda name: (-int(sizes[index[name]]), name))
+    first = order[:MAX_GROUPS]
+    place = {name: at for at, name in enumerate(first)}
+    # Pages without an owner have the owner -1, which is the last place.
+    group_of = [*(place.get(name, len(first)) for name in names), len(first) + 1]
+    return _Names([*first, OTHERS, LEAK, UNPRESERVED, SCRATCH], np.array(group_of, np.int64))
+
+
+def _parts(image: Image, names: _Names) -> Iterator[tuple[int, Array]]:
+    """Number of a group and some of its byte ranges, ascending for each group.
+
+    What touches in a part is one range. None of it is kept.
+    """
+    owned = image.ownership()
+    if owned is not None:
+        page = np.uint64(image.geometry.page_size)
+        for rows in owned.pieces():
+            group = names.of_owner[rows.owner]
+            end = rows.start + rows.pages.astype(np.uint64) * page
+            head, tail = joints(rows.start.view(np.int64), end.view(np.int64), (group,))
+            table = np.stack([rows.start[head], end[tail]], axis=1)
+            group = group[head]
+            for number in np.flatnonzero(np.bincount(group)).tolist():
+                yield number, table[group == number]
+        lost = owned.unpreserved
+        if len(lost):
+            ends = lost.start + lost.pages.astype(np.uint64) * page
+            yield names.shown.index(UNPRESERVED), np.stack([lost.start, ends], axis=1)
+    if not isinstance(image.scratch, Absent) and image.scratch.areas:
+        spans = sorted((span.address, span.end) for span in image.scratch.areas)
+        yield len(names.shown) - 1, np.array(spans, np.uint64)
 
 
 def cells_of(image: Image) -> Cells:
-    """The picture of an image; no windows where nothing is known to be anywhere."""
-    groups = groups_of(image)
-    if not groups:
-        return Cells([], image.geometry.page_size, [])
+    """The picture of an image; no windows where nothing is known to be anywhere.
+
+    The ranges are looked at twice and never kept, as fragmented memory has millions.
+    """
+    names = _names(image)
+    sizes = [0] * len(names.shown)
     size = image.geometry.page_size
-    # Those of a group are ascending already, so that a stable sort has little to do.
-    ranges = np.sort(np.concatenate([group.ranges for group in groups]), axis=0, kind="stable")
     # Numbers of the cells that any group touches: the first of each range, and the one past it.
-    ends = (ranges[:, 1] - np.uint64(1)) // np.uint64(size) + np.uint64(1)
-    low, high = merge_columns(ranges[:, 0] // np.uint64(size), ends)
-    while int((high - low).sum()) > MAX_CELLS:
-        size *= 2
-        low, high = merge_columns(low >> np.uint64(1), (high + np.uint64(1)) >> np.uint64(1))
+    low = high = np.zeros(0, np.uint64)
+    for number, ranges in _parts(image, names):
+        sizes[number] += int((ranges[:, 1] - ranges[:, 0]).sum())
+        ends = (ranges[:, 1] - np.uint64(1)) // np.uint64(size) + np.uint64(1)
+        first = np.concatenate([low, ranges[:, 0] // np.uint64(size)])
+        low, high = merge_columns(first, np.concatenate([high, ends]))
+        while int((high - low).sum()) > MAX_CELLS:
+            size *= 2
+            low, high = merge_columns(low >> np.uint64(1), (high + np.uint64(1)) >> np.uint64(1))
+    kept = [number for number, held in enumerate(sizes) if held]
+    if not kept:
+        return Cells([], image.geometry.page_size, [])
     starts = expand(low.astype(np.int64), high.astype(np.int64))
-    windows = []
     breaks = np.flatnonzero(np.diff(starts) > GAP_CELLS) + 1
-    for part in np.split(starts, breaks):
-        first, last = int(part[0]), int(part[-1]) + 1
-        edges = np.arange(first, last + 1, dtype=np.float64) * size
-        held = np.stack([_held(group.ranges, edges) for group in groups])
-        best = held.argmax(axis=0)
-        # What is wrong is seen even where it is the smallest part of a cell.
-        for number, group in enumerate(groups):
-            if group.name in (LEAK, UNPRESERVED):
-                best = np.where(held[number] > 0, number, best)
-        total = held.sum(axis=0)
-        best = np.where(total > 0, best, -1)
-        windows.append(Window(first * size, best.tolist(), np.minimum(total / size, 1).tolist()))
-    return Cells(groups, size, windows)
+    edges = [
+        np.arange(int(part[0]), int(part[-1]) + 2, dtype=np.float64) * size
+        for part in np.split(starts, breaks)
+    ]
+    held = [np.zeros((len(names.shown), len(edge) - 1)) for edge in edges]
+    for number, ranges in _parts(image, names):
+        for edge, sums in zip(edges, held, strict=True):
+            near = np.searchsorted(ranges[:, 0], edge[[0, -1]].astype(np.uint64))
+            inside = ranges[max(int(near[0]) - 1, 0) : int(near[1])]
+            if len(inside):
+                sums[number] += _held(inside, edge)
+    totals = [Total(names.shown[number], sizes[number]) for number in kept]
+    windows = [
+        _window(int(edge[0]), sums[kept], totals, size)
+        for edge, sums in zip(edges, held, strict=True)
+    ]
+    return Cells(totals, size, windows)
+
+
+def _window(start: int, held: Array, groups: list[Total], size: int) -> Window:
+    """A window of which ``held`` has the bytes of each group (rows) in each cell (columns)."""
+    best = held.argmax(axis=0)
+    # What is wrong is seen even where it is the smallest part of a cell.
+    for number, group in enumerate(groups):
+        if group.name in (LEAK, UNPRESERVED):
+            best = np.where(held[number] > 0, number, best)
+    total = held.sum(axis=0)
+    best = np.where(total > 0, best, -1)
+    return Window(start, best.tolist(), np.minimum(total / size, 1).tolist())
 
 
 def _held(ranges: Array, edges: Array) -> Array:

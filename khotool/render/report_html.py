@@ -16,7 +16,7 @@ from khotool.render.memory_cells import (
     SCRATCH,
     UNPRESERVED,
     Cells,
-    Group,
+    Total,
     Window,
     cells_of,
 )
@@ -132,7 +132,7 @@ def _memory(image: Image) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _class(number: int, group: Group) -> str:
+def _class(number: int, group: Total) -> str:
     return SPECIAL.get(group.name, f"g{number % 10}")
 
 
