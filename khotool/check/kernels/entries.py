@@ -13,6 +13,7 @@ from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
+from khotool.pages.runs import normalise
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
@@ -145,12 +146,14 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
-    """Preserved ranges without an owner: physical address and bytes."""
+    """Preserved ranges without an owner, whatever their blocks: physical address and bytes."""
     owned = boot.image.ownership()
     if owned is not None:
         free = owned.ranges.owner < 0
         sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
-        yield from zip(owned.ranges.start[free].tolist(), sizes.tolist(), strict=True)
+        low = np.asarray(owned.ranges.start[free], np.uint64)
+        whole = normalise(np.stack([low, low + sizes.astype(np.uint64)], axis=1))
+        yield from ((int(start), int(end) - int(start)) for start, end in whole.tolist())
 
 
 def judge_metadata(boot: Boot) -> None:
