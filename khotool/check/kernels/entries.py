@@ -110,7 +110,7 @@ def judge_region(boot: Boot, region: Node) -> Step:
     if start % page:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
-    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
+    if boot.stray_region(start):
         return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
     extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
@@ -118,8 +118,8 @@ def judge_region(boot: Boot, region: Node) -> Step:
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
-    align = asked_alignment(boot, start, size)
-    if align and start % align:
+    align = asked_alignment(boot, start, size) or 1
+    if start % align:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
         why = "the command line is taken to ask for the alignment that the region's memory has"
         return step(Outcome.PARTIAL, line, why)
