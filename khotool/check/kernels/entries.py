@@ -13,6 +13,7 @@ from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
+from khotool.pages.runs import normalise
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
@@ -109,7 +110,7 @@ def judge_region(boot: Boot, region: Node) -> Step:
     if start % page:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
-    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
+    if boot.stray_region(start):
         return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
     extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
@@ -117,8 +118,8 @@ def judge_region(boot: Boot, region: Node) -> Step:
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
         return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
-    align = asked_alignment(boot, start, size)
-    if align and start % align:
+    align = asked_alignment(boot, start, size) or 1
+    if start % align:
         line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
         why = "the command line is taken to ask for the alignment that the region's memory has"
         return step(Outcome.PARTIAL, line, why)
@@ -145,12 +146,14 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
-    """Preserved ranges without an owner: physical address and bytes."""
+    """Preserved ranges without an owner, whatever their blocks: physical address and bytes."""
     owned = boot.image.ownership()
     if owned is not None:
         free = owned.ranges.owner < 0
         sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
-        yield from zip(owned.ranges.start[free].tolist(), sizes.tolist(), strict=True)
+        low = np.asarray(owned.ranges.start[free], np.uint64)
+        whole = normalise(np.stack([low, low + sizes.astype(np.uint64)], axis=1))
+        yield from ((int(start), int(end) - int(start)) for start, end in whole.tolist())
 
 
 def judge_metadata(boot: Boot) -> None:

@@ -153,25 +153,10 @@ def _first_open(boot: Boot, entry: Node) -> None:
         return
     for session in sessions:
         name = str(session.value_of("name"))
-        files = session.get("files")
-        fault = None
-        if name in seen:
-            fault = Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
-        elif files is not None and boot.panics_beyond("sessions", files.path, files.value):
-            return
-        elif boot.kernel.does.keeps_file_errors:
-            fault = _files_fault(boot, session, name)
+        fault = _session_fault(boot, session, name, name in seen)
         seen.add(name)
-        if fault is not None and fault.unseen is not None:
-            verdict.not_judged("sessions", fault.unseen, fault.why)
-            return
-        if fault is not None and fault.stops:
-            verdict.add("sessions", Outcome.PANIC, why=fault.why)
-            return
         if fault is not None:
-            why = "opening /dev/liveupdate fails with EIO, now and later"
-            verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
-            refuse_sessions(boot.image, verdict)
+            _open_fails(boot, fault)
             return
     top = entry.get("sessions")
     if top is not None and (gap := boot.gap(top.value)) is not None:
@@ -185,6 +170,29 @@ def _first_open(boot: Boot, entry: Node) -> None:
     else:
         verdict.add("sessions", Outcome.ACCEPT)
     _retrieve(boot, sessions)
+
+
+def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault | None:
+    """Why a session cannot be read, or nothing."""
+    files = session.get("files")
+    if taken:
+        return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
+    if files is not None and boot.beyond(files.value):
+        why = f"{files.path} is {files.value:#x}, where there is no memory"
+        return Fault(why=why, stops=True)
+    return _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
+
+
+def _open_fails(boot: Boot, fault: Fault) -> None:
+    """Record what becomes of the first open where a session cannot be read."""
+    if fault.unseen is not None:
+        boot.verdict.not_judged("sessions", fault.unseen, fault.why)
+    elif fault.stops:
+        boot.verdict.add("sessions", Outcome.PANIC, why=fault.why)
+    else:
+        why = "opening /dev/liveupdate fails with EIO, now and later"
+        boot.verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
+        refuse_sessions(boot.image, boot.verdict)
 
 
 def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
