@@ -1,4 +1,4 @@
-"""Find what may be a KHO root in memory without symbols: one word a page, then candidates."""
+"""Find KHO roots in memory without symbols: the first word of each page, then candidates."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ STREAM_MAGIC = 0x3B37778C
 MAX_STREAMS = 64
 ROOT_WORD = b"preserved-memory-map\0"
 MAX_DAMAGED = 64
-"""Damaged roots that are looked at; an image holds a handful at most."""
+"""Damaged roots that are read; an image holds a handful at most."""
 SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
 MAX_CANDIDATES = 100_000
 ROOT_SHARE, TREE_SHARE = 1024, 128
-"""Of the bytes that may be searched, one in so many may be tokens of roots, and of other trees.
+"""Divisors of the bytes to search, for the bytes of tokens to read in roots and in other trees.
 
-Trees that overlap are each as long as the memory that holds them, so that not the memory but the
-tokens that are read have to be counted.
+Trees that overlap are each as long as the memory that holds them, so the tokens that are read
+have to be counted, not the memory.
 """
 SCRATCH_ALIGNMENT = 2 << 20
 """Scratch areas start on a pageblock; the smallest one of any supported kernel is 2 MiB."""
@@ -240,7 +240,7 @@ def _read_roots(
 
 
 def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
-    """Pages that have the words of a root, but not its magic or its compatible string."""
+    """Find pages with the property names of a root, but without its magic or compatible string."""
     seen: set[int] = set()
     for start, end in space.extents().tolist():
         for match in space.find(ROOT_WORD, start, end, SEARCHED):
