@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tell_lost(args: argparse.Namespace, taken: Captured) -> None:
-    """Say what of the manifest the kernel did not preserve."""
+    """Report what of the manifest the kernel did not preserve."""
     from khotool.lab.outcome import error_name
     from khotool.render.text import visible
 

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 write_image(folder / name, mutant.built)
                 rows.append(_row(name, mutant))
         except (KeyboardInterrupt, Terminated):
-            # Without the manifest, the images so far would not say what was changed.
+            # Without the manifest, nothing would record what was changed in the images so far.
             _write_manifest(folder, args, kernel, rows)
             raise
     _write_manifest(folder, args, kernel, rows)

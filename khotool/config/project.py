@@ -22,7 +22,7 @@ Choice = Literal["auto", "always", "never"]
 
 
 class Project(TypedDict, total=False):
-    """Settings of a project; a command's own options go before them."""
+    """Settings of a project; options on the command line override them."""
 
     select: Annotated[list[str], "rules of `khotool check`: ids, beginnings of ids, slugs"]
     ignore: Annotated[list[str], "rules that `khotool check` leaves out"]
@@ -41,7 +41,7 @@ KEYS = {name.replace("__", "-"): hint for name, hint in HINTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What applies here.
+    """The settings in effect.
 
     Args:
         path: of the file; None without one.
@@ -96,7 +96,7 @@ def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Co
         document = read_document(raw, str(path), limit=MAX_BYTES)
         table = document.root
         for key in keys:
-            # The other tables of a pyproject.toml are other programs'.
+            # The other tables of a pyproject.toml belong to other programs.
             table.ignore()
             table = table.table(key)
         values = _values(document, table, path.parent)

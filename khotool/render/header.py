@@ -57,7 +57,7 @@ class Header:
 
     Args:
         registry: where structs of other definitions are found.
-        page_size: bytes; what ``KHO_PAGE_SIZE`` is unless its user says otherwise.
+        page_size: bytes; default of ``KHO_PAGE_SIZE``, which users of the header may set.
     """
 
     def __init__(self, registry: Registry, definition: Definition, page_size: int) -> None:
@@ -160,7 +160,7 @@ class Header:
                 if ready:
                     found[name] = owner
                     continue
-                # Compiled first: a struct that embeds itself ends here.
+                # Compiled first, which refuses a struct that embeds itself.
                 self.registry.compile(owner, name, self.geometry)
                 stack.append((owner, name, True))
                 stack += [
@@ -284,7 +284,7 @@ def string(text: str) -> str:
 
 
 def number_text(value: int) -> str:
-    """A C constant; hexadecimal where it is no small number."""
+    """A C constant; hexadecimal unless it is small."""
     if value < 0:
         return f"({value})"
     suffix = "ULL" if value >= 1 << 32 else "U"

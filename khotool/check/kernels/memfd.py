@@ -80,7 +80,7 @@ def _record_result(boot: Boot, data: Node) -> Result | None:
     if boot.gap(data.value) is not None:
         return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
     if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
-        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
+        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that is not preserved"
     if boot.claimed[data.value] > 1 or boot.readers(data.value) > 1:
         return (
             NOT_JUDGED,

@@ -118,4 +118,4 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert main(["dump", "--fdt", *words]) == code
         assert why in capsys.readouterr().err
     assert main(["dump", "--hex", str(path)]) == 2
-    assert "--hex goes with --fdt" in capsys.readouterr().err
+    assert "--hex needs --fdt" in capsys.readouterr().err
