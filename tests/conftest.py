@@ -6,6 +6,7 @@ Choose a profile with ``HYPOTHESIS_PROFILE``.
 from __future__ import annotations
 
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -19,5 +20,6 @@ settings.register_profile("nightly", max_examples=2000, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # Before any test module is imported: some load the definitions as they are imported.
-os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
+_CONFIGURATION = tempfile.TemporaryDirectory(prefix="khotool-tests-")
+os.environ["XDG_CONFIG_HOME"] = _CONFIGURATION.name
 os.environ.pop("KHOTOOL_FORMATS", None)

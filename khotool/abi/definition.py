@@ -398,6 +398,8 @@ class Behaviour:
         test_is_silent: the kernel's own KHO test prints nothing where it fails.
         flb_faults_panic: the owner of an FLB of the set stops the boot where its version, its
             blocks or its devices are not as they should be.
+        takes_any_root: the root's string is not compared; without a map of its own, nothing is
+            reserved.
         luo_faults_disable: live update state that is refused disables live update; all other
             kernels stop the boot.
     """
@@ -410,6 +412,7 @@ class Behaviour:
     stray_region_faults: bool = True
     test_is_silent: bool = False
     flb_faults_panic: bool = False
+    takes_any_root: bool = False
     luo_faults_disable: bool = False
 
 

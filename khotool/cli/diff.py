@@ -93,7 +93,7 @@ def _write(args: argparse.Namespace, form: str, old: Image, new: Image, result: 
     from khotool.render.diff import diff_document, diff_lines, diff_markdown, stat_lines
 
     if form == "json":
-        write_json(diff_document(result, ranges=args.pages or args.addresses), args)
+        write_json(diff_document(old, new, result, ranges=args.pages or args.addresses), args)
     elif form == "markdown":
         write_text(diff_markdown(old, new, result), args)
     elif args.stat:

@@ -254,14 +254,14 @@ class Conformance:
     ) -> Result:
         """Whether a kernel accepted an image or refused it cleanly.
 
-        A fault that ``check --kernel`` predicts is one that is known: nothing in the image tells
-        the kernel that a pointer is wrong.
+        A fault that ``check --kernel`` predicts, or cannot judge, is one that is known: nothing in
+        the image tells the kernel that a pointer is wrong.
         """
         word = str(done.judged.outcome)
         if not harmed(done):
             return Result(group, name, State.PASS, word)
         self.keep(f"{group}-{name}", done, recipe)
-        known = done.predicted in ("panic", "corrupt")
+        known = done.predicted in ("panic", "corrupt", "not-judged")
         why = f"{word}, predicted {done.predicted}"
         return Result(group, name, State.KNOWN if known else State.FAIL, why, told(done))
 

@@ -76,6 +76,7 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
     same = reference.same_layout
     filler = list(_filler(reference.image, original)) if same else []
     starts = {region.name: region.start for region in original.regions if same}
+    first = {region.name: region for region in reversed(own.regions)}.values()
     expected = Expected(
         regions=[region.name for region in contents.regions if can_ask(region)],
         sessions=[
@@ -85,7 +86,7 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
         luo="LUO" in contents.entries,
         has_test=kernel.contains(b"test_kho") is not False,
         twice=_twice(own),
-        changed_regions=[r.name for r in own.regions if starts.get(r.name, r.start) != r.start],
+        changed_regions=[r.name for r in first if starts.get(r.name, r.start) != r.start],
     )
     _add_digests(expected, reference.image, contents, original, filler)
     if "kho_test" in contents.entries:
@@ -150,7 +151,8 @@ def _twice(own: Contents) -> bool:
     """True if two of something have one name, of which a kernel gives back one."""
     names = [session.name for session in own.sessions]
     tokens = [[file.token for file in session.files] for session in own.sessions]
-    lists: list[Sequence[object]] = [names, own.flbs, *tokens]
+    regions = [region.name for region in own.regions]
+    lists: list[Sequence[object]] = [names, regions, own.flbs, *tokens]
     return any(len(set(keys)) < len(keys) for keys in lists)
 
 

@@ -40,7 +40,7 @@ NOTES = 10
 WHY = {Why.NOT_CAPTURED: "not captured", Why.UNKNOWN_FORMAT: "its format is not known"}
 
 
-def diff_document(result: Comparison, *, ranges: bool) -> Document:
+def diff_document(old: Image, new: Image, result: Comparison, *, ranges: bool) -> Document:
     """``khotool.diff/1``.
 
     Args:
@@ -49,11 +49,11 @@ def diff_document(result: Comparison, *, ranges: bool) -> Document:
     document = head("diff") | {
         "equal": result.equal,
         "result": str(result.result),
-        "changes": [change_json(change) for change in result.changes],
+        "changes": [change_json(change, name_of(change, old, new)) for change in result.changes],
         "pages": {"added": result.pages_added, "removed": result.pages_removed},
     }
-    old, new = result.totals
-    document["preserved_pages"] = {"old": old, "new": new}
+    before, after = result.totals
+    document["preserved_pages"] = {"old": before, "new": after}
     document["owners"] = [
         {"path": owner.path, "old": owner.old, "new": owner.new} for owner in result.owners
     ]
@@ -101,10 +101,14 @@ def gap_text(gap: NotCompared) -> str:
     return f"{gap.path}: {what + ' ' if what else ''}not compared, {reason} in {where}{size}"
 
 
-def change_json(change: Change) -> dict[str, Any]:
-    """One change of the contract."""
+def change_json(change: Change, name: str) -> dict[str, Any]:
+    """One change of the contract.
+
+    Args:
+        name: what a program calls the file or session that it is in; empty for none.
+    """
     row = {"kind": str(change.kind), "path": change.path, "old": change.old, "new": change.new}
-    return row | change.detail
+    return row | ({"named": name} if name else {}) | change.detail
 
 
 def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> Iterator[Line]:

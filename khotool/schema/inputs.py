@@ -304,6 +304,7 @@ class Definition(TypedDict):
     allocate: NotRequired[Allocate]
     probe: NotRequired[list[Condition]]
     segment: NotRequired[bool]
+    beside_root: NotRequired[bool]
     ranges: NotRequired[str]
     scratch: NotRequired[Literal["array", "region"]]
     packed_tree: NotRequired[Annotated[str, one_of(PACKED)]]

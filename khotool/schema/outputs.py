@@ -167,6 +167,7 @@ class Change(TypedDict):
     path: str
     old: Any
     new: Any
+    named: NotRequired[str]
 
 
 class PageChanges(TypedDict):

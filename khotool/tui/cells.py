@@ -64,16 +64,16 @@ class _Layer:
 
 
 def _joined(spans: NDArray[np.uint64], gap: int) -> NDArray[np.uint64]:
-    """Ranges in ascending order and apart; many of them with ever larger gaps filled."""
+    """Ranges in ascending order, gaps shorter than ``gap`` filled; of many, longer ones, too."""
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     ends = np.maximum.accumulate(spans[:, 1])
-    least, found = 0, spans
+    least, found = gap, spans
     while len(spans):
-        apart = spans[1:, 0] > ends[:-1] + np.uint64(least)
+        apart = spans[1:, 0] >= ends[:-1] + np.uint64(least)
         found = np.stack([spans[np.append(True, apart), 0], ends[np.append(apart, True)]], axis=1)
         if len(found) <= MOST_KNOWN:
             break
-        least = max(4 * least, gap)
+        least *= 4
     return found
 
 
@@ -109,6 +109,10 @@ class Rows:
         return int(self._first[at]) + line - int(self._line[at]), 0
 
 
+LEAST_COLUMNS = 8
+"""Cells that every row of the map has at least."""
+
+
 class PageMap:
     """Groups of owners and where they are.
 
@@ -129,7 +133,9 @@ class PageMap:
             ends.append(int(extents[-1, 1]))
         self.end = max(ends, default=0)
         spans = [group.ranges for group in self.groups if len(group.ranges)]
-        self._known = _joined(np.concatenate([extents, *spans]).reshape(-1, 2), self.page_size)
+        self._known = _joined(
+            np.concatenate([extents, *spans]).reshape(-1, 2), LEAST_COLUMNS * self.page_size
+        )
 
     def color(self, group: int) -> str:
         """Token of a group: a colour for an owner, a meaning for the rest."""

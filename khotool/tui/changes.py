@@ -130,9 +130,7 @@ def side_lines(
     if not any(data for _, data in sides):
         return [[(f" {'AB'[n]} ", "title"), (note, "dim")] for n, (note, _) in enumerate(sides)]
     size = max(len(data) for _, data in sides)
-    row = next((n for n in (16, 8) if 2 * (ADDRESS + 4 * n + 4) <= width), 0)
-    beside = row > 0
-    row = row or (16 if width >= ADDRESS + 4 * 16 + 4 else 8)
+    row, beside = _row_size(width)
     lines: list[Line] = []
     for at, same in _counted(sides, range(0, size, row), fold=fold):
         if same > KEPT_ROWS:
@@ -142,6 +140,12 @@ def side_lines(
         parts = [_row(sides, side, at, row) for side in (0, 1)]
         lines += [[*parts[0], (" │ ", "dim"), *parts[1]]] if beside else parts
     return lines
+
+
+def _row_size(width: int) -> tuple[int, bool]:
+    """Bytes of a row for so many columns, and whether two sides fit beside each other."""
+    beside = next((n for n in (16, 8) if 2 * (ADDRESS + 4 * n + 4) <= width), 0)
+    return beside or (16 if width >= ADDRESS + 4 * 16 + 4 else 8), beside > 0
 
 
 def _counted(

@@ -84,7 +84,9 @@ def shown(session: Session) -> tuple[str, str]:
     Raises:
         KhotoolError: there is nothing to edit here.
     """
-    span = session.cursor.span
+    span, container = session.cursor.span, session.image.info.container
+    if container in ("debugfs", "fdt"):
+        raise KhotoolError("device trees without their memory are not edited here")
     if span is None or span.address >= UNPLACED:
         raise KhotoolError("nothing to edit here: no bytes with a physical address")
     value, place = _value_of(session), session.cursor.place

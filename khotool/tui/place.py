@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from khotool.absent import Absent
 from khotool.errors import UsageError
 from khotool.model.image import Node, NodeKind, Span, Table
 from khotool.model.path import parse_path
@@ -281,8 +280,3 @@ def group_span(place: Place, spans: TableSpans | None = None) -> Span | None:
                     return around
         above = above.parent if above.span is None else None
     return None
-
-
-def is_absent(place: Place) -> bool:
-    """Whether the value could not be read."""
-    return isinstance(place.value, Absent)

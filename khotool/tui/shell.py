@@ -350,7 +350,11 @@ class Shell(App[int]):
             self.post_message(Done("index", generation, work.index_image(image, stop)))
             if stop():
                 return
-            self.post_message(Done("owners", generation, image.ownership()))
+            owners = image.ownership()
+            if owners is not None:
+                # Made here: of a fragmented image they are many, and keys would wait for them.
+                _ = owners.ranges
+            self.post_message(Done("owners", generation, owners))
             if stop():
                 return
             findings = work.findings_of(image)

@@ -1,9 +1,9 @@
 """One table: commands on large images against a walk in C.
 
 ``python -m tests.benchmarks.table FOLDER [--folios 1,16] [--rounds 3] [--plot FILE.svg]`` makes the
-images in the folder where they are missing, compiles the reference, and prints CPU seconds, their
-ratio to the reference in the same round, and peak memory. Commands and reference alternate, so that
-a machine that is busy is so for both.
+images in the folder where they are missing, compiles the references, and prints CPU seconds, their
+ratio to the references in the same round, and peak memory. Commands and references alternate, so
+that a machine that is busy is so for all. khotool is measured as installed, with compiled modules.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from tests.benchmarks.measure import ROOT
 from tests.benchmarks.plot import bars
 
 FILES = 16
@@ -28,6 +30,8 @@ COMMANDS: dict[str, list[str]] = {
     "dump --summary": ["dump", "--summary"],
     "check": ["check"],
     "identify": ["identify"],
+    "diff": ["diff"],
+    "report": ["report"],
 }
 
 PLACES = """
@@ -51,11 +55,13 @@ class Row:
     millions: int
     cpu: float
     ratio: float
+    bits: float
+    anonymous: int
     peak: int
 
 
-def run(words: Sequence[str]) -> tuple[float, int]:
-    """CPU seconds and peak memory in MiB of a command."""
+def run(words: Sequence[str]) -> tuple[float, int, int]:
+    """CPU seconds, and peak memory in MiB of a command: what no file backs, and all."""
     null = os.open(os.devnull, os.O_WRONLY)
     child = os.posix_spawnp(
         words[0],
@@ -63,12 +69,25 @@ def run(words: Sequence[str]) -> tuple[float, int]:
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)],
     )
-    _, status, usage = os.wait4(child, 0)
+    anonymous = 0
+    while not (ended := os.wait4(child, os.WNOHANG))[0]:
+        anonymous = max(anonymous, anonymous_now(child))
+        time.sleep(0.01)
+    _, status, usage = ended
     os.close(null)
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 1):
         raise SystemExit(f"{' '.join(words)}: exit code {code}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10
+    return usage.ru_utime + usage.ru_stime, anonymous >> 10, usage.ru_maxrss >> 10
+
+
+def anonymous_now(process: int) -> int:
+    """KiB of memory of a process that no file backs."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(x.split()[1]) for x in status.splitlines() if x.startswith("RssAnon")), 0)
 
 
 def reference_words(binary: Path, image: Path) -> list[str]:
@@ -82,10 +101,19 @@ def reference_words(binary: Path, image: Path) -> list[str]:
     return [str(binary), str(image), *found.stdout.split()]
 
 
+def compiled(folder: Path) -> list[Path]:
+    """The references: owner by page, and one bit a page."""
+    made = []
+    for name, options in (("owners", []), ("bits", ["-DBITS"])):
+        made.append(folder / f"reference-{name}")
+        command = ["cc", "-O2", "-march=native", *options, "-o", str(made[-1]), str(SOURCE)]
+        subprocess.run(command, check=True)
+    return made
+
+
 def measure(folder: Path, millions: int, rounds: int) -> list[Row]:
     """All commands on all layouts of a size."""
-    binary = folder / "reference"
-    subprocess.run(["cc", "-O2", "-march=native", "-o", binary, SOURCE], check=True)
+    references = compiled(folder)
     rows = []
     for layout in ("runs", "random", "alternate"):
         image = folder / f"{layout}-{millions}.elf"
@@ -100,19 +128,26 @@ def measure(folder: Path, millions: int, rounds: int) -> list[Row]:
                 str(pages),
             ]
             subprocess.run([sys.executable, *made], check=True)
-        base = reference_words(binary, image)
+        bases = [reference_words(binary, image) for binary in references]
+        after = {
+            "identify": ["0x40000000"],
+            "diff": [str(image)],
+            "report": ["-o", str(folder / "report.html")],
+        }
         for name, words in COMMANDS.items():
-            more = ["0x40000000"] if name == "identify" else []
+            more = after.get(name, [])
             command = [sys.executable, "-m", "khotool", words[0], str(image), *more, *words[1:]]
-            pairs = [(run(command), run(base)) for _ in range(rounds)]
+            turns = [(run(command), *map(run, bases)) for _ in range(rounds)]
             rows.append(
                 Row(
                     name,
                     layout,
                     millions,
-                    statistics.median(mine[0] for mine, _ in pairs),
-                    statistics.median(mine[0] / theirs[0] for mine, theirs in pairs),
-                    max(mine[1] for mine, _ in pairs),
+                    statistics.median(mine[0] for mine, _, _ in turns),
+                    statistics.median(mine[0] / owners[0] for mine, owners, _ in turns),
+                    statistics.median(mine[0] / bits[0] for mine, _, bits in turns),
+                    max(mine[1] for mine, _, _ in turns),
+                    max(mine[2] for mine, _, _ in turns),
                 )
             )
             print(line(rows[-1]), flush=True)
@@ -123,7 +158,7 @@ def line(row: Row) -> str:
     """A row of the table in Markdown."""
     return (
         f"| `{row.command}` | {row.layout} | {row.millions} M | {row.cpu:.2f} | {row.ratio:.1f} "
-        f"| {row.peak} |"
+        f"| {row.bits:.1f} | {row.anonymous} | {row.peak} |"
     )
 
 
@@ -137,8 +172,9 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} processors\n")
-    print("| command | layout | folios | CPU s | ratio to C | peak MiB |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "khotool"], cwd=ROOT, check=True)
+    print("| command | layout | folios | CPU s | to C | to C, bits | anonymous MiB | peak MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     rows = [
         row
         for size in args.folios.split(",")

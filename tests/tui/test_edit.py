@@ -8,9 +8,10 @@ import pytest
 
 from khotool.decode.open import open_image
 from khotool.errors import KhotoolError
+from khotool.model.image import Node, NodeKind
 from khotool.model.lookup import find_node
 from khotool.tui import edits
-from khotool.tui.place import find_place
+from khotool.tui.place import Place, find_place
 from khotool.tui.session import Session
 from tests.tui.conftest import CAPTURE, opened
 from tests.tui.driver import Driver, drive
@@ -117,6 +118,17 @@ def test_change_undo_and_write(tmp_path: Path) -> None:
         if a != b
     ]
     assert changed == [0xC64041, 0xC64042, 0xC64043, 0xC64044, 0xC64045]
+
+
+def test_what_cannot_be_edited() -> None:
+    """A copy of debugfs has no memory to change; a place needs bytes."""
+    session = Session(opened(CAPTURE.parent / "debugfs.tar.xz"))
+    with pytest.raises(KhotoolError, match="without their memory"):
+        edits.shown(session)
+    bare = Session(opened(CAPTURE))
+    bare.select(Place(Node("", NodeKind.VALUE)))
+    with pytest.raises(KhotoolError, match="no bytes"):
+        edits.shown(bare)
 
 
 def test_a_root_that_no_kernel_takes() -> None:

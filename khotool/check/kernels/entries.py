@@ -131,7 +131,7 @@ def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
     name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
     if extent is None or extent == size:
         return _region_step(Outcome.ACCEPT)
-    if extent:
+    if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
         why = "the command line is taken to ask for what is preserved"
         return _region_step(Outcome.PARTIAL, line, why)
@@ -160,17 +160,22 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
     Args:
         start: physical address that the region claims; size: bytes.
     """
-    owned = boot.image.ownership()
-    if owned is None or boot.blocks is None:
+    if boot.blocks is None:
         return 0
-    free = owned.ranges.owner < 0
-    ends = owned.ranges.pages[free] * boot.image.geometry.page_size
-    leaks = zip(owned.ranges.start[free].tolist(), ends.tolist(), strict=True)
     around = (
         (low, high - low) for low, high in boot.blocks.ranges().tolist() if low <= start < high
     )
-    own = (int(low) for low, length in (*around, *leaks) if length == size)
+    own = (int(low) for low, length in (*around, *_leaks(boot)) if length == size)
     return next((low & -low for low in own if low & -low > size), 0)
+
+
+def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
+    """Preserved ranges without an owner: physical address and bytes."""
+    owned = boot.image.ownership()
+    if owned is not None:
+        free = owned.ranges.owner < 0
+        sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
+        yield from zip(owned.ranges.start[free].tolist(), sizes.tolist(), strict=True)
 
 
 def judge_metadata(boot: Boot) -> None:

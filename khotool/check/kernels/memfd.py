@@ -128,9 +128,10 @@ def _missing_pages(boot: Boot, node: Node, chunks: list[Node]) -> int | None:
     heads = [chunk.span.address for chunk in chunks if chunk.span is not None]
     taken = boot.take_pages(pages), boot.take_pages(heads)
     order, total = node.value_of("order"), node.value_of("total_pages")
-    if taken != (None, None) or not isinstance(order, int) or order >= 32:
+    if taken != (None, None) or not isinstance(order, int):
         return None
-    return total - (len(pages) << order) if isinstance(total, int) else None
+    # The processor takes the lowest bits of a shift of 32 bits.
+    return total - (len(pages) << (order & 31)) if isinstance(total, int) else None
 
 
 def _pages_of(chunk: Node) -> list[int]:

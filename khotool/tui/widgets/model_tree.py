@@ -52,9 +52,6 @@ class ModelTree(Tree[Item]):
             super().__init__()
             self.place = place
 
-    class Chosen(Moved):
-        """The user wants to go where the place leads."""
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", id=id)
         self.auto_expand = False

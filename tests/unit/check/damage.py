@@ -48,6 +48,10 @@ class Capture:
             return span.address, value
         return span.address, number(value, span.size)
 
+    def number(self, address: int) -> int:
+        """The word at a physical address."""
+        return int.from_bytes(self.image.space.read(address, 8), "little")
+
     def row(self, path: str, row: int, offset: int = 0) -> int:
         """Address in a row of a table."""
         table = self.node(path).table

@@ -223,7 +223,7 @@ def test_the_pci_core_that_is_queued_panics(
         ("luo-posted-v5-sessions-and-flbs", "luo-posted-v4", "panic", "luo"),
         ("luo-rfc-v1-version", "luo-rfc-v1", "not-judged", "sessions"),
         ("kho-v1-lyu-v5-regions", "kho-v1-lyu-v5", "accept", "entries"),
-        ("kho-v1-lyu-v5-regions", "kho-v1-graf-v1", "ignore", "kho-root"),
+        ("kho-v1-lyu-v5-regions", "kho-v1-graf-v1", "not-judged", "kho-root"),
     ],
 )
 def test_a_posting_is_judged_by_its_formats(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace as Namespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,8 @@ from khotool.check.kernels import judge
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.check.run import check_image
 from khotool.decode.open import open_image
-from khotool.model.image import Image, Phase
+from khotool.decode.phase import infer_phase
+from khotool.model.image import Image, Phase, Role
 from tests.unit.check.damage import BEYOND, FIXTURES, NOWHERE, Capture, Write, number
 
 ALPHA = "/LUO/sessions[vm-alpha]"
@@ -54,6 +57,12 @@ def pfn(row: int, frame: Callable[[Capture], int], flags: int = 3) -> Make:
     ]
 
 
+def first_child(capture: Capture) -> int:
+    """Index of the first used word of the top of the map."""
+    top = capture.value("/memory_map")
+    return next(i for i in range(512) if capture.number(top + 8 * i))
+
+
 def frame_of(path: str) -> Callable[[Capture], int]:
     def frame(capture: Capture) -> int:
         table = capture.node(f"{path}/data/folios").table
@@ -88,7 +97,7 @@ FILE: list[tuple[str, Make, str, dict[str, str]]] = [
     ("more rows than the list has room for", at(f"{DATA}/nr_folios", 257), "panic", {}),
     ("pages too many", vmalloc(8, 2, 4), "partial", {"0x2": "EINVAL"}),
     ("no pages", vmalloc(8, 0, 4), "partial", {"0x2": "EINVAL"}),
-    ("order 64", vmalloc(14, 64, 2), "partial", {"0x2": "EINVAL"}),
+    ("order 64", vmalloc(14, 64, 2), "accept", {}),
     ("order 16", vmalloc(14, 16, 2), "partial", {"0x2": "EINVAL"}),
     ("unknown vmalloc flag", vmalloc(12, 0x81, 2), "accept", {}),
     (
@@ -177,6 +186,21 @@ OTHER: list[tuple[str, Make, str]] = [
         lambda c: [c.field("/memory_map", c.value("/memory_map") + 8)],
         "panic",
     ),
+    (
+        "node named again, elsewhere",
+        lambda c: [
+            (
+                c.value("/memory_map") + 8 * 65,
+                number(c.number(c.value("/memory_map") + 8 * first_child(c))),
+            )
+        ],
+        "panic",
+    ),
+    (
+        "node of nothing known",
+        lambda c: [(c.value("/memory_map") + 8 * 5, b"\0\0\0\1")],
+        "not-judged",
+    ),
     ("node beyond memory", lambda c: [(c.value("/memory_map") + 8 * 64, number(BEYOND))], "panic"),
     ("bit of a region", lambda c: [c.bit(c.value(f"{TRACE}/start"), 9)], "corrupt"),
     ("LUO renamed", lambda c: [(c.text("/", b"LUO\0"), b"LUX")], "partial"),
@@ -232,6 +256,13 @@ OTHER: list[tuple[str, Make, str]] = [
     ("test: a folio less", at("/kho_test/nr_folios", 5), "partial"),
     ("test: a row of zeros more", at("/kho_test/nr_folios", 7), "accept"),
     ("test: another order", lambda c: [(c.row("/kho_test/folios", 0), b"\x03")], "partial"),
+    (
+        "test: a row of another order alone",
+        lambda c: [(c.row("/kho_test/folios", 5), number(7))],
+        "partial",
+    ),
+    ("test: list beyond memory", at("/kho_test/folios/first", BEYOND), "panic"),
+    ("blocks beyond memory", behind(f"{ALPHA}/files", 0, BEYOND), "panic"),
     ("test: list of nobody", at("/kho_test/folios/first", NOWHERE), "partial"),
 ]
 
@@ -265,6 +296,48 @@ def test_damage_elsewhere(damage: Make, outcome: str) -> None:
     assert check_image(image)
 
 
+WHOLE = ((0, 0xF80_0000),)
+"""Memory of the machine that the damaged capture is of."""
+KNOWN: list[tuple[str, str, Make, str]] = [
+    ("7.3", "region in no memory", at(f"{TRACE}/start", WHOLE[0][1]), "panic"),
+    ("7.3", "files in no memory", at(f"{ALPHA}/files", WHOLE[0][1]), "panic"),
+    ("7.3", "files at 0", at(f"{ALPHA}/files", 0), "partial"),
+    (
+        "7.3",
+        "page in no memory",
+        lambda c: [(c.bit(c.value(f"{TRACE}/start"), 9)[0] // 4096 * 4096 + 4095, b"\x80")],
+        "panic",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("release", "damage", "outcome"),
+    [(case[0], case[2], case[3]) for case in KNOWN],
+    ids=[case[1] for case in KNOWN],
+)
+def test_machine_of_known_memory(release: str, damage: Make, outcome: str) -> None:
+    """Where memory ends decides whether a wrong pointer stops the boot."""
+    image = clean().changed(*damage(clean()))
+
+    assert str(judge(image, release, WHOLE).outcome) == outcome
+
+
+def test_one_wrong_word_of_the_map_is_no_booted_kernel() -> None:
+    """Boot data names the root, and nearly all of the map is what a map holds."""
+    damaged = clean().changed((clean().value("/memory_map") + 8, number(BEYOND)))
+    blank = clean().changed((clean().value("/memory_map"), bytes(4096)))
+
+    def phase(image: Image) -> Phase:
+        root = Namespace(span=image.tree.span, value_of=image.tree.value_of)
+        scene = Namespace(map=image.map, space=image.space)
+        decoded: Any = Namespace(scene=scene, tree=root, entries=image.entries)
+        return infer_phase(decoded, Role.INCOMING, [Role.INCOMING]).phase
+
+    assert phase(damaged) is Phase.INCOMING
+    assert phase(blank) is Phase.CONSUMED
+
+
 def test_a_wrong_map_pointer_is_no_booted_kernel() -> None:
     """A pointer into a page or another record is damage, not a map that was used up."""
     for place in (clean().value("/memory_map") + 8, clean().value("/LUO/sessions")):
@@ -282,6 +355,8 @@ OLD: list[tuple[str, str, Make, str]] = [
     ("7.1.13", "session string", lambda c: [(c.text("/LUO", b"luo-session-v2"), b"X")], "panic"),
     ("6.19.11", "unknown handler", at(f"{ONE}/handler", b"memfd-v9"), "partial"),
     ("6.19.11", "data is null", at(f"{ONE}/data", 0), "partial"),
+    ("6.19.11", "a folio that is not there, first", pfn(0, lambda c: 0x1234), "partial"),
+    ("6.19.11", "a folio that is not there, later", pfn(1, lambda c: 0x1234), "corrupt"),
     ("6.19.11", "no map", at("/memory_map", 0), "ignore"),
     ("6.18.15", "no map", at("/memory_map", 0), "corrupt"),
     (

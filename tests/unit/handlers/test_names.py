@@ -48,6 +48,12 @@ def test_diff(images: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert line in told(capsys)
 
 
+def test_diff_json(images: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """In a key of its own."""
+    assert main(["diff", "--json", *images]) == 1
+    assert '"named": "vm@7.service: guest-ram"' in told(capsys)
+
+
 def test_the_nearest_name_counts() -> None:
     """A path below a file has the file's name, one below a session that of the session."""
     luo = Luo(good("7.2-systemd-units"))
