@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.kernels import add_kernel_options, asked_kernels
+from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import KhotoolError, UsageError
@@ -245,7 +245,9 @@ def _checked(path: str, args: argparse.Namespace, plan: Plan, report: Progress |
     findings = chosen(findings, args.select, args.ignore)
     left, suppressed = suppress(findings, plan.suppressions, plan.today)
     new = new_findings(left, plan.known)
-    verdicts = [verdict_document(image, kernel, plan.policy) for kernel in plan.kernels]
+    verdicts = [
+        verdict_document(image, kernel, plan.policy, known_memory(args)) for kernel in plan.kernels
+    ]
     return Checked(path, new, skipped, verdicts, len(left) - len(new), suppressed)
 
 

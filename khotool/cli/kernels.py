@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from khotool.cli.options import area
 from khotool.records import replace
 
 if TYPE_CHECKING:
@@ -34,10 +35,23 @@ def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         help="assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
     )
     parser.add_argument(
+        "--memory",
+        type=area,
+        action="append",
+        default=[],
+        metavar="ADDR+LEN",
+        help="RAM of the machine, which tells pointers beyond it (repeatable)",
+    )
+    parser.add_argument(
         "--policy",
         metavar="FILE",
         help="TOML file with the handlers that are mandatory or optional; the verdict follows it",
     )
+
+
+def known_memory(args: argparse.Namespace) -> tuple[tuple[int, int], ...]:
+    """Ranges of ``--memory``: first physical address, and the one after the last."""
+    return tuple((start, start + size) for start, size in args.memory)
 
 
 def asked_kernels(args: argparse.Namespace, registry: Registry) -> tuple[AskedKernel, ...]:
