@@ -12,6 +12,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "select": ("select", "check"),
     "ignore": ("ignore", "check"),
     "fail_on": ("fail-on", "check"),
+    "suppress": ("suppressions", "check"),
+    "policy": ("policy", "check"),
     "kernel": ("kernels", "check"),
     "formats": ("formats", ""),
     "color": ("color", ""),

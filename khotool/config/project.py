@@ -27,6 +27,8 @@ class Project(TypedDict, total=False):
     select: Annotated[list[str], "rules of `khotool check`: ids, beginnings of ids, slugs"]
     ignore: Annotated[list[str], "rules that `khotool check` leaves out"]
     fail__on: Annotated[FailOn, "lowest severity that gives exit code 1"]
+    suppressions: Annotated[list[str], "files of suppressions, relative to this file"]
+    policy: Annotated[str, "file of the handlers that must come back, relative to this file"]
     kernels: Annotated[list[str], "releases whose verdict `khotool check` adds"]
     formats: Annotated[list[str], "folders of definitions, relative to this file"]
     color: Annotated[Choice, "colours of text"]
@@ -34,6 +36,8 @@ class Project(TypedDict, total=False):
     pager: Annotated[bool, "show long output on a terminal with a pager (true)"]
 
 
+FILES = frozenset(("formats", "policy", "suppressions"))
+"""Keys with paths, relative to the file of the configuration."""
 HINTS = typing.get_type_hints(Project)
 KEYS = {name.replace("__", "-"): hint for name, hint in HINTS.items()}
 """Types by key."""
@@ -116,12 +120,19 @@ def _values(document: Document, table: Table, folder: Path) -> dict[str, Any]:
             continue
         if hint is bool:
             found[key] = value.boolean()
+        elif hint is str:
+            found[key] = value.text()
         elif typing.get_origin(hint) is Literal:
             found[key] = value.choice(get_args(hint))
         else:
             found[key] = list(value.texts())
-    if "formats" in found:
-        found["formats"] = [str(folder / name) for name in found["formats"]]
+    for key in FILES & found.keys():
+        value = found[key]
+        found[key] = (
+            [str(folder / name) for name in value]
+            if isinstance(value, list)
+            else str(folder / value)
+        )
     return found
 
 
