@@ -1,4 +1,4 @@
-"""What commands that write an image have in common."""
+"""Options and messages of commands that write an image."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def image_output(args: argparse.Namespace) -> str:
 def describe_written(
     args: argparse.Namespace, output: str, built: Built, command: str = ""
 ) -> None:
-    """Say on stderr what was written, and the obvious next step; with --json, also on stdout.
+    """Report what was written, and how to show it, on stderr; with --json, also on stdout.
 
     Args:
-        command: whose document that is; empty for one that has none.
+        command: whose document it is; empty for a command without one.
     """
     size = os.path.getsize(output)
     formats = "".join(f" --formats {shlex.quote(folder)}" for folder in args.formats)
@@ -52,7 +52,7 @@ def describe_written(
 
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
-    """The flag that says where a fresh layout goes."""
+    """Add the flag for the memory of a fresh layout."""
     parser.add_argument(
         "--memory",
         type=area,
@@ -64,7 +64,7 @@ def add_memory_option(parser: argparse.ArgumentParser) -> None:
 
 
 def memory_ranges(args: argparse.Namespace) -> list[Span]:
-    """Ranges of ``--memory``; none to keep to where the model's memory is."""
+    """Ranges of ``--memory``; none to use the range that the model spans."""
     from khotool.model.image import Span
 
     return [Span(start, size) for start, size in args.memory]
