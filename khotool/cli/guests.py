@@ -78,7 +78,9 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
         "--console", metavar="FILE", help="write the console of the guests to FILE; - shows it"
     )
     group.add_argument(
-        "--ram-dir", metavar="DIR", help="directory for the guest's memory, a sparse file"
+        "--ram-dir",
+        metavar="DIR",
+        help="directory for the guest's memory, a sparse file (default: in memory up to 512 MiB)",
     )
     group.add_argument(
         "--accel",

@@ -15,7 +15,7 @@ from khotool.lab.expect import Reference, can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import beside
-from khotool.lab.outcome import Expected, Judged, Outcome, judge
+from khotool.lab.outcome import Expected, Judged, Outcome, SessionOutcome, judge
 from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd, retrieving
@@ -216,15 +216,20 @@ def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, s
             wanted = "ok" if session["retrieved"] else "not given back"
             yield f"session {found.name}", wanted, found.result
             continue
-        results = {file["token"]: file["result"] for file in reversed(session["files"])}
-        for file in found.files:
-            wanted = results.pop(f"{file.token:#x}", None)
-            actual = file.contents if file.result == "ok" else file.result
-            if wanted in (None, "not-judged") or actual == "not-captured":
-                continue
-            actual = "ok" if actual == "same" else str(actual)
-            if wanted != actual:
-                yield f"session {found.name} file {file.token:#x}", wanted, actual
+        yield from compare_files(session, found)
+
+
+def compare_files(session: dict[str, Any], found: SessionOutcome) -> Iterator[tuple[str, str, str]]:
+    """The same for the files of one session; a file that is not judged differs from nothing."""
+    results = {file["token"]: file["result"] for file in reversed(session["files"])}
+    for file in found.files:
+        wanted = results.pop(f"{file.token:#x}", None)
+        actual = file.contents if file.result == "ok" else file.result
+        if wanted in (None, "not-judged") or actual == "not-captured":
+            continue
+        actual = "ok" if actual == "same" else str(actual)
+        if wanted != actual:
+            yield f"session {found.name} file {file.token:#x}", wanted, actual
 
 
 def changed_regions(image: Image, ram: Ram, contents: bridge.Contents) -> Iterator[str]:

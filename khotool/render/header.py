@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from khotool.abi.c_text import comment, comment_text, struct_lines
 from khotool.abi.compile import CompiledStruct, PlacedField
@@ -190,7 +190,7 @@ class Header:
         if struct.doc:
             yield from comment(struct.doc)
         yield f"struct {name} {{"
-        yield from (f"\t{line}" for line in struct_lines(compiled, "KHO_PAGE", meaning))
+        yield from (f"\t{line}" for line in members(struct_lines(compiled, "KHO_PAGE", meaning)))
         yield "} __attribute__((packed));" if struct.packed else "};"
         if own:
             yield "#endif"
@@ -239,6 +239,17 @@ class Header:
             yield from self.define(f"{name}_SHIFT", "0" if part.in_place else where)
             if width:
                 low = [str(int(at) + int(width))] if (at + width).isdigit() else [*low, width]
+
+
+def members(lines: Iterable[str]) -> Iterator[str]:
+    """Members of a struct, of whose flexible arrays C allows but the first to be declared."""
+    flexible = False
+    for line in lines:
+        code, _, text = line.partition(";")
+        if code.endswith("[]") and flexible:
+            line = f"/* then {code}: {text.strip().strip('/* ')} */"
+        flexible |= code.endswith("[]")
+        yield line
 
 
 def meaning(field: Field) -> str:

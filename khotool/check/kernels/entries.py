@@ -13,12 +13,13 @@ from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
+from khotool.pages.runs import normalise
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
 TREE_SIZE = 4
-"""Offset of what libfdt reads first in a tree whose magic is not checked."""
+"""Offset of what libfdt reads first of a tree whose magic nobody looks at."""
 MOST_FOLIOS = 64
 """Folios of the test that are looked at for another owner."""
 
@@ -40,36 +41,28 @@ def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
 def judge_memblock(boot: Boot) -> None:
     """reserve_mem_kho_retrieve_fdt and reserve_mem_kho_revive: never fatal."""
     entry = boot.image.entry("memblock")
-    if entry is not None and _memblock_is_read(boot, entry):
-        _judge_regions(boot)
-
-
-def _memblock_is_read(boot: Boot, entry: Node) -> bool:
-    """reserve_mem_kho_retrieve_fdt: True if the tree is accepted; else the reason is recorded."""
+    if entry is None:
+        return
     nothing = "no region is revived"
     caller = f"failed to retrieve FDT 'memblock' from KHO: {EINVAL}"
     lines = refused_entry(boot, entry, caller)
     if lines:
         boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
-        return False
+        return
     address = entry.value_of("address")
     if boot.panics_beyond("memblock", f"{entry.path}/address", address, TREE_SIZE):
-        return False
+        return
     data = boot.tree_bytes(entry)
     gap = boot.gap(address) if not data else None
     if gap is not None:
         boot.verdict.not_judged("memblock", gap, f"the tree at {address:#x} is not in the image")
-        return False
+        return
     error = check_compatible(data, "memblock-v1")
     if error:
         line = f"FDT 'memblock' is incompatible with 'memblock-v1': {error}"
-        # Memory that is not preserved has other contents by then, and so perhaps another error.
+        # What the memory holds by then, which is not preserved, decides which error it is.
         boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
-    return not error
-
-
-def _judge_regions(boot: Boot) -> None:
-    """reserve_mem_kho_revive of every region."""
+        return
     regions = region_nodes(boot.image)
     steps = [judge_region(boot, region) for region in regions]
     steps += twice(regions)
@@ -77,7 +70,7 @@ def _judge_regions(boot: Boot) -> None:
     if faults:
         boot.verdict.steps += faults
     elif not regions and boot.something_lost:
-        why = "the tree names no region, but memory is preserved"
+        why = "the tree names no region, but memory is kept"
         boot.verdict.add("memblock", Outcome.PARTIAL, why=why)
     elif regions and boot.blocks is None:
         why = "whether the regions are preserved is not in the image"
@@ -105,50 +98,33 @@ def judge_region(boot: Boot, region: Node) -> Step:
     """
     name = region.value_of("name") or region.key
     start, size = region.value_of("start"), region.value_of("size")
+
+    def step(outcome: Outcome, line: str = "", why: str = "") -> Step:
+        return Step("memblock", outcome, (line,) if line else (), why)
+
     if region.value_of("compatible") != "reserve-mem-v1":
-        line = f"Node '{name}' is incompatible with 'reserve-mem-v1': 1"
-        return _region_step(Outcome.PARTIAL, line)
+        return step(Outcome.PARTIAL, f"Node '{name}' is incompatible with 'reserve-mem-v1': 1")
     if not isinstance(start, int) or not isinstance(size, int):
-        return _region_step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
+        return step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
     page = boot.image.geometry.page_size
     if start % page:
-        why = "the command line is taken to ask for whole pages"
-        return _region_step(Outcome.PARTIAL, _misaligned(name, page, start), why)
-    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
-        why = f"{region.path} is at {start:#x}, where there is no memory"
-        return _region_step(Outcome.PANIC, why=why)
-    if boot.blocks is None:
-        return _region_step(Outcome.ACCEPT)
-    return _revive(boot, region, start, size)
-
-
-def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
-    """A region against what is preserved, which the command line is taken to ask for.
-
-    Args:
-        start: physical address that the region claims; size: bytes.
-    """
-    name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
+        line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
+        return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
+    if boot.stray_region(start):
+        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
+    extent = region_extent(boot.context, region) if boot.blocks is not None else None
     if extent is None or extent == size:
-        return _region_step(Outcome.ACCEPT)
+        return step(Outcome.ACCEPT)
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
-        why = "the command line is taken to ask for what is preserved"
-        return _region_step(Outcome.PARTIAL, line, why)
-    align = asked_alignment(boot, start, size)
-    if align and start % align:
+        return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
+    align = asked_alignment(boot, start, size) or 1
+    if start % align:
+        line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
         why = "the command line is taken to ask for the alignment that the region's memory has"
-        return _region_step(Outcome.PARTIAL, _misaligned(name, align, start), why)
+        return step(Outcome.PARTIAL, line, why)
     why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-    return _region_step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
-
-
-def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
-    return Step("memblock", outcome, (line,) if line else (), why)
-
-
-def _misaligned(name: object, align: int, start: int) -> str:
-    return f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
+    return step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
 
 
 def asked_alignment(boot: Boot, start: int, size: int) -> int:
@@ -170,12 +146,14 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
-    """Preserved ranges without an owner: physical address and bytes."""
+    """Preserved ranges without an owner, whatever their blocks: physical address and bytes."""
     owned = boot.image.ownership()
     if owned is not None:
         free = owned.ranges.owner < 0
         sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
-        yield from zip(owned.ranges.start[free].tolist(), sizes.tolist(), strict=True)
+        low = np.asarray(owned.ranges.start[free], np.uint64)
+        whole = normalise(np.stack([low, low + sizes.astype(np.uint64)], axis=1))
+        yield from ((int(start), int(end) - int(start)) for start, end in whole.tolist())
 
 
 def judge_metadata(boot: Boot) -> None:

@@ -58,9 +58,14 @@ def _flbs(boot: Boot, entry: Node) -> None:
     flbs = entry.get("flbs")
     if flbs is None or boot.panics_beyond("flbs", flbs.path, flbs.value):
         return
-    unseen = _unseen_flbs(boot, flbs.value)
-    if unseen is not None:
-        boot.verdict.not_judged("flbs", *unseen)
+    gap = boot.gap(flbs.value)
+    if gap is not None:
+        why = f"the objects at {flbs.value:#x} are not in the image"
+        boot.verdict.not_judged("flbs", gap, why)
+        return
+    if flbs.value and boot.blocks is not None and boot.blocks.block_of(flbs.value) is None:
+        why = f"the objects at {flbs.value:#x} are in memory that nobody keeps"
+        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
         return
     elements = flbs.elements()
     if boot.something_lost and not any(_is_asked(boot, flb.value_of("name")) for flb in elements):
@@ -74,18 +79,6 @@ def _flbs(boot: Boot, entry: Node) -> None:
         lost.append("records beyond the count are not read")
     outcome = Outcome.PARTIAL if lost else Outcome.ACCEPT
     boot.verdict.add("flbs", outcome, why="; ".join(lost))
-
-
-def _unseen_flbs(boot: Boot, address: object) -> tuple[Unseen, str] | None:
-    """Why the list of objects cannot be judged, and the same in words; None where it can be."""
-    if (gap := boot.gap(address)) is not None:
-        return gap, f"the objects at {address:#x} are not in the image"
-    if not isinstance(address, int) or not address or boot.blocks is None:
-        return None
-    if boot.blocks.block_of(address) is None:
-        why = f"the objects at {address:#x} are in memory that is not preserved"
-        return Unseen.NOT_CAPTURED, why
-    return None
 
 
 def _is_asked(boot: Boot, name: object) -> bool:
@@ -149,51 +142,49 @@ def _broken_flb(boot: Boot, elements: list[Node]) -> str:
 
 
 def _first_open(boot: Boot, entry: Node) -> None:
-    """The first open of /dev/liveupdate, which reads the sessions; then what is retrieved."""
-    verdict, sessions = boot.verdict, session_nodes(entry)
-    fault = _sessions_fault(boot, entry, sessions)
-    if fault is not None:
-        _open_fails(boot, fault)
+    """luo_session_deserialize: one fault fails every open with EIO."""
+    verdict = boot.verdict
+    seen: set[str] = set()
+    sessions = session_nodes(entry)
+    given = next((n for n in _lists(entry, sessions) if _is_given_away(boot, n)), None)
+    if given is not None:
+        why = f"{given.path} is in memory that nobody keeps"
+        verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
         return
+    for session in sessions:
+        name = str(session.value_of("name"))
+        fault = _session_fault(boot, session, name, name in seen)
+        seen.add(name)
+        if fault is not None:
+            _open_fails(boot, fault)
+            return
     top = entry.get("sessions")
+    if top is not None and (gap := boot.gap(top.value)) is not None:
+        verdict.not_judged("sessions", gap, f"the sessions at {top.value:#x} are not in the image")
+        return
     if top is not None and top.path in boot.cut:
         verdict.add("sessions", Outcome.PARTIAL, why="records beyond the count are not read")
     elif not sessions and boot.something_lost:
-        why = "no session is listed, but memory is preserved"
+        why = "no session is listed, but memory is kept"
         verdict.add("sessions", Outcome.PARTIAL, why=why)
     else:
         verdict.add("sessions", Outcome.ACCEPT)
     _retrieve(boot, sessions)
 
 
-def _sessions_fault(boot: Boot, entry: Node, sessions: list[Node]) -> Fault | None:
-    """luo_session_deserialize: the first fault of a list, a session or its files."""
-    freed = next((n for n in _lists(entry, sessions) if _is_freed(boot, n)), None)
-    if freed is not None:
-        why = f"{freed.path} is in memory that is not preserved"
-        return Fault(why=why, unseen=Unseen.NOT_CAPTURED)
-    seen: set[str] = set()
-    for session in sessions:
-        name, files = str(session.value_of("name")), session.get("files")
-        if name in seen:
-            return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
-        if files is not None and boot.beyond(files.value):
-            return Fault(
-                why=f"{files.path} is {files.value:#x}, where there is no memory", stops=True
-            )
-        fault = _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
-        if fault is not None:
-            return fault
-        seen.add(name)
-    top = entry.get("sessions")
-    gap = boot.gap(top.value) if top is not None else None
-    if top is not None and gap is not None:
-        return Fault(why=f"the sessions at {top.value:#x} are not in the image", unseen=gap)
-    return None
+def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault | None:
+    """Why a session cannot be read, or nothing."""
+    files = session.get("files")
+    if taken:
+        return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
+    if files is not None and boot.beyond(files.value):
+        why = f"{files.path} is {files.value:#x}, where there is no memory"
+        return Fault(why=why, stops=True)
+    return _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
 
 
 def _open_fails(boot: Boot, fault: Fault) -> None:
-    """Record the open that runs into a fault; the kernel keeps the error for every later open."""
+    """Record what becomes of the first open where a session cannot be read."""
     if fault.unseen is not None:
         boot.verdict.not_judged("sessions", fault.unseen, fault.why)
     elif fault.stops:
@@ -211,8 +202,8 @@ def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
             yield node
 
 
-def _is_freed(boot: Boot, node: Node) -> bool:
-    """True for a list with a block in memory that the boot frees before the list is read."""
+def _is_given_away(boot: Boot, node: Node) -> bool:
+    """True for a list of which a block is in memory that the boot frees before it is read."""
     if boot.blocks is None or not node.children:
         return False
     places = [c.span.address for c in node.children if c.name == "blocks" and c.span is not None]

@@ -233,7 +233,10 @@ def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result
         return "ok", ""
     if found.beyond:
         return "other-data", "folios beyond the end of the file cannot be read"
-    if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
+    # Kernels fill holes as they preserve; where none but holes are missing, the writer left them.
+    sparse = found.covered < min(found.reach, wanted) and not boot.something_lost
+    cut = folios.path in boot.cut
+    if found.covered >= wanted or (lost_are_holes(boot, folios) if cut else sparse):
         return "ok", ""
     return "other-data", "part of the file reads as zeros"
 
