@@ -114,7 +114,7 @@ LOST = {
     "kernel-chooses": "a kernel chooses it itself",
     "not-a-memfd": "the agent makes memfds only",
 }
-"""Why a part of a manifest is not taken over, by its code."""
+"""Why a part of a manifest was not preserved, by code."""
 
 
 def truth_document(taken: Captured) -> dict[str, Any]:

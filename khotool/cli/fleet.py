@@ -328,7 +328,7 @@ def run_report(args: argparse.Namespace) -> int:
     from khotool.render.fleet_html import fleet_html
 
     if args.output is None:
-        raise UsageError("missing -o FILE, such as -o report.html")
+        raise UsageError("give -o FILE, such as -o report.html")
     store = Store.at(args.folder)
     _tell_journals(args, store)
     write_text(fleet_html(args.folder, summarise(store)), args)

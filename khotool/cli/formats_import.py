@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draft."""
+    """Write the draft."""
     from khotool.abi.definition import Kind
     from khotool.abi.registry import load_registry
 
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         text, uses = _from_btf(file, names, args, registry)
     write_text(text, args)
     for name, owner in sorted(uses.items()):
-        note(args, f"struct {name} is taken from {owner}; holds says what its array is made of")
+        note(args, f"struct {name} is defined by {owner}; holds names the struct of its elements")
     return 0
 
 
@@ -108,7 +108,7 @@ def _from_header(
     drafter = HeaderDrafter(raw.decode("utf-8", "replace"), os.path.basename(file), registry)
     for name in names:
         drafter.draft(name)
-    # The content comes first, also where something before it embeds it.
+    # The content comes first, even if an earlier struct embeds it.
     drafter.done = {name: drafter.done[name] for name in dict.fromkeys([*names, *drafter.done])}
     source = os.path.basename(file)
     return header_draft_text(drafter, args.id or names[0], Kind(args.kind), source), drafter.uses

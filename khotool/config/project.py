@@ -83,12 +83,14 @@ def find_configuration(folder: Path) -> Configuration:
                 raise ConfigurationError(f"{path}: {error.strerror}") from None
             if keys and b"tool.khotool" not in raw:
                 continue
-            return read_configuration(raw, path, keys)
+            found = read_configuration(raw, path, keys)
+            if found is not None:
+                return found
     return Configuration()
 
 
-def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Configuration:
-    """Read a configuration.
+def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Configuration | None:
+    """Read a configuration; None if the document does not have its table.
 
     Args:
         keys: of the table in the document that holds it.
@@ -102,6 +104,8 @@ def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Co
         for key in keys:
             # The other tables of a pyproject.toml belong to other programs.
             table.ignore()
+            if key not in table:
+                return None
             table = table.table(key)
         values = _values(document, table, path.parent)
         document.finish()

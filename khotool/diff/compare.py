@@ -16,6 +16,7 @@ from khotool.diff.fields import (
     handler_of,
     is_address,
     is_group,
+    is_implied,
     is_layout,
     is_unknown,
     is_version,
@@ -23,7 +24,6 @@ from khotool.diff.fields import (
     one_sided,
     plain_key,
     pointer_of,
-    says_nothing,
     unfollowed,
     unread_handle,
 )
@@ -396,7 +396,7 @@ class TreeComparison:
             self._limit()
             return
         # A format without this field means the same as a 0 in it.
-        if other_format and not is_group(node) and says_nothing(node):
+        if other_format and not is_group(node) and is_implied(node):
             return
         self.changes.append(one_sided(kind, node))
 

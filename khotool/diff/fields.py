@@ -182,7 +182,7 @@ def handler_of(node: Node) -> object:
     return node.parent.value_of(reference.by)
 
 
-def says_nothing(node: Node) -> bool:
+def is_implied(node: Node) -> bool:
     """True if a format without this field means the same."""
     counts = node.field is not None and bool(node.field.counts)
     return counts or is_version(node) or is_address(node) or not node.value

@@ -11,7 +11,7 @@ from khotool.render.text import plural, visible
 
 OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
 UNSEEN = {
-    "consumed": "the handover was used up by a boot",
+    "consumed": "a kernel has booted from the handover and consumed it",
     "contents-not-captured": "the payload was not captured",
     "handler-assumed": "a handler is assumed",
     "handler-not-known": "what a handler does is not known",

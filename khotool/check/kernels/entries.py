@@ -19,7 +19,7 @@ METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
 TREE_SIZE = 4
-"""Offset of what libfdt reads first of a tree whose magic nobody looks at."""
+"""Offset of what libfdt reads first in a tree whose magic is not checked."""
 MOST_FOLIOS = 64
 """Folios of the test that are looked at for another owner."""
 
@@ -41,28 +41,36 @@ def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
 def judge_memblock(boot: Boot) -> None:
     """reserve_mem_kho_retrieve_fdt and reserve_mem_kho_revive: never fatal."""
     entry = boot.image.entry("memblock")
-    if entry is None:
-        return
+    if entry is not None and _memblock_is_read(boot, entry):
+        _judge_regions(boot)
+
+
+def _memblock_is_read(boot: Boot, entry: Node) -> bool:
+    """reserve_mem_kho_retrieve_fdt: True if the tree is accepted; else the reason is recorded."""
     nothing = "no region is revived"
     caller = f"failed to retrieve FDT 'memblock' from KHO: {EINVAL}"
     lines = refused_entry(boot, entry, caller)
     if lines:
         boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
-        return
+        return False
     address = entry.value_of("address")
     if boot.panics_beyond("memblock", f"{entry.path}/address", address, TREE_SIZE):
-        return
+        return False
     data = boot.tree_bytes(entry)
     gap = boot.gap(address) if not data else None
     if gap is not None:
         boot.verdict.not_judged("memblock", gap, f"the tree at {address:#x} is not in the image")
-        return
+        return False
     error = check_compatible(data, "memblock-v1")
     if error:
         line = f"FDT 'memblock' is incompatible with 'memblock-v1': {error}"
         # What the memory holds by then, which is not preserved, decides which error it is.
         boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
-        return
+    return not error
+
+
+def _judge_regions(boot: Boot) -> None:
+    """reserve_mem_kho_revive of every region."""
     regions = region_nodes(boot.image)
     steps = [judge_region(boot, region) for region in regions]
     steps += twice(regions)
@@ -70,7 +78,7 @@ def judge_memblock(boot: Boot) -> None:
     if faults:
         boot.verdict.steps += faults
     elif not regions and boot.something_lost:
-        why = "the tree names no region, but memory is kept"
+        why = "the tree names no region, but memory is preserved"
         boot.verdict.add("memblock", Outcome.PARTIAL, why=why)
     elif regions and boot.blocks is None:
         why = "whether the regions are preserved is not in the image"
@@ -98,33 +106,50 @@ def judge_region(boot: Boot, region: Node) -> Step:
     """
     name = region.value_of("name") or region.key
     start, size = region.value_of("start"), region.value_of("size")
-
-    def step(outcome: Outcome, line: str = "", why: str = "") -> Step:
-        return Step("memblock", outcome, (line,) if line else (), why)
-
     if region.value_of("compatible") != "reserve-mem-v1":
-        return step(Outcome.PARTIAL, f"Node '{name}' is incompatible with 'reserve-mem-v1': 1")
+        line = f"Node '{name}' is incompatible with 'reserve-mem-v1': 1"
+        return _region_step(Outcome.PARTIAL, line)
     if not isinstance(start, int) or not isinstance(size, int):
-        return step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
+        return _region_step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
     page = boot.image.geometry.page_size
     if start % page:
-        line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
-        return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
+        why = "the command line is taken to ask for whole pages"
+        return _region_step(Outcome.PARTIAL, _misaligned(name, page, start), why)
     if boot.stray_region(start):
-        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
-    extent = region_extent(boot.context, region) if boot.blocks is not None else None
+        why = f"{region.path} is at {start:#x}, where there is no memory"
+        return _region_step(Outcome.PANIC, why=why)
+    if boot.blocks is None:
+        return _region_step(Outcome.ACCEPT)
+    return _revive(boot, region, start, size)
+
+
+def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
+    """A region against what is preserved, which the command line is taken to ask for.
+
+    Args:
+        start: physical address that the region claims; size: bytes.
+    """
+    name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
     if extent is None or extent == size:
-        return step(Outcome.ACCEPT)
+        return _region_step(Outcome.ACCEPT)
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
-        return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
-    align = asked_alignment(boot, start, size) or 1
-    if start % align:
-        line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
+        why = "the command line is taken to ask for what is preserved"
+        return _region_step(Outcome.PARTIAL, line, why)
+    align = asked_alignment(boot, start, size)
+    if align and start % align:
         why = "the command line is taken to ask for the alignment that the region's memory has"
-        return step(Outcome.PARTIAL, line, why)
+        return _region_step(Outcome.PARTIAL, _misaligned(name, align, start), why)
     why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-    return step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+    return _region_step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+
+
+def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
+    return Step("memblock", outcome, (line,) if line else (), why)
+
+
+def _misaligned(name: object, align: int, start: int) -> str:
+    return f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
 
 
 def asked_alignment(boot: Boot, start: int, size: int) -> int:
@@ -146,7 +171,7 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
-    """Preserved ranges without an owner, whatever their blocks: physical address and bytes."""
+    """Preserved ranges without an owner, across blocks: physical address and bytes."""
     owned = boot.image.ownership()
     if owned is not None:
         free = owned.ranges.owner < 0

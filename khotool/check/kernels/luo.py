@@ -58,14 +58,9 @@ def _flbs(boot: Boot, entry: Node) -> None:
     flbs = entry.get("flbs")
     if flbs is None or boot.panics_beyond("flbs", flbs.path, flbs.value):
         return
-    gap = boot.gap(flbs.value)
-    if gap is not None:
-        why = f"the objects at {flbs.value:#x} are not in the image"
-        boot.verdict.not_judged("flbs", gap, why)
-        return
-    if flbs.value and boot.blocks is not None and boot.blocks.block_of(flbs.value) is None:
-        why = f"the objects at {flbs.value:#x} are in memory that nobody keeps"
-        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+    unseen = _unseen_flbs(boot, flbs.value)
+    if unseen is not None:
+        boot.verdict.not_judged("flbs", *unseen)
         return
     elements = flbs.elements()
     if boot.something_lost and not any(_is_asked(boot, flb.value_of("name")) for flb in elements):
@@ -79,6 +74,18 @@ def _flbs(boot: Boot, entry: Node) -> None:
         lost.append("records beyond the count are not read")
     outcome = Outcome.PARTIAL if lost else Outcome.ACCEPT
     boot.verdict.add("flbs", outcome, why="; ".join(lost))
+
+
+def _unseen_flbs(boot: Boot, address: object) -> tuple[Unseen, str] | None:
+    """Why the list of objects cannot be judged, and the same in words; None where it can be."""
+    if (gap := boot.gap(address)) is not None:
+        return gap, f"the objects at {address:#x} are not in the image"
+    if not isinstance(address, int) or not address or boot.blocks is None:
+        return None
+    if boot.blocks.block_of(address) is None:
+        why = f"the objects at {address:#x} are in memory that is not preserved"
+        return Unseen.NOT_CAPTURED, why
+    return None
 
 
 def _is_asked(boot: Boot, name: object) -> bool:
@@ -142,13 +149,13 @@ def _broken_flb(boot: Boot, elements: list[Node]) -> str:
 
 
 def _first_open(boot: Boot, entry: Node) -> None:
-    """luo_session_deserialize: one fault fails every open with EIO."""
+    """luo_session_deserialize at the first open: one fault fails every open with EIO."""
     verdict = boot.verdict
     seen: set[str] = set()
     sessions = session_nodes(entry)
-    given = next((n for n in _lists(entry, sessions) if _is_given_away(boot, n)), None)
-    if given is not None:
-        why = f"{given.path} is in memory that nobody keeps"
+    freed = next((n for n in _lists(entry, sessions) if _is_freed(boot, n)), None)
+    if freed is not None:
+        why = f"{freed.path} is in memory that is not preserved"
         verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
         return
     for session in sessions:
@@ -165,7 +172,7 @@ def _first_open(boot: Boot, entry: Node) -> None:
     if top is not None and top.path in boot.cut:
         verdict.add("sessions", Outcome.PARTIAL, why="records beyond the count are not read")
     elif not sessions and boot.something_lost:
-        why = "no session is listed, but memory is kept"
+        why = "no session is listed, but memory is preserved"
         verdict.add("sessions", Outcome.PARTIAL, why=why)
     else:
         verdict.add("sessions", Outcome.ACCEPT)
@@ -184,7 +191,7 @@ def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault |
 
 
 def _open_fails(boot: Boot, fault: Fault) -> None:
-    """Record what becomes of the first open where a session cannot be read."""
+    """Record an open that runs into a fault; the kernel keeps the error for every later open."""
     if fault.unseen is not None:
         boot.verdict.not_judged("sessions", fault.unseen, fault.why)
     elif fault.stops:
@@ -202,8 +209,8 @@ def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
             yield node
 
 
-def _is_given_away(boot: Boot, node: Node) -> bool:
-    """True for a list of which a block is in memory that the boot frees before it is read."""
+def _is_freed(boot: Boot, node: Node) -> bool:
+    """True for a list with a block in memory that the boot frees before the list is read."""
     if boot.blocks is None or not node.children:
         return False
     places = [c.span.address for c in node.children if c.name == "blocks" and c.span is not None]

@@ -54,6 +54,17 @@ def test_pyproject(tmp_path: Path) -> None:
     assert found.origin("color") == f"{outer}:6"
 
 
+@pytest.mark.parametrize("text", ["# see tool.khotool\n", "[tool.khotool-plugin]\nx = 1\n"])
+def test_pyproject_that_only_mentions_the_table(tmp_path: Path, text: str) -> None:
+    """A comment or a table with a similar name does not end the search."""
+    (tmp_path / "khotool.toml").write_text('color = "never"\n')
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text(text)
+
+    assert find_configuration(inner).path == tmp_path / "khotool.toml"
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     """Without a file, nothing is set."""
     assert find_configuration(tmp_path / "gone") in (
