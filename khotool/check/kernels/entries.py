@@ -8,7 +8,7 @@ import numpy as np
 
 from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, Result, restore_vmalloc
+from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, OK, Retrieved, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
@@ -22,6 +22,8 @@ TREE_SIZE = 4
 """Offset of what libfdt reads first in a tree whose magic is not checked."""
 MOST_FOLIOS = 64
 """Folios of the test that are looked at for another owner."""
+FAILED = "failed"
+"""Status of the kernel's own test where it ends before the checksum."""
 
 
 def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
@@ -236,13 +238,14 @@ def judge_kho_test(boot: Boot) -> None:
     if not boot.tree_bytes(entry) and (gap := boot.gap(address)) is not None:
         boot.verdict.not_judged("kho-test", gap, f"the tree at {address:#x} is not in the image")
         return
-    result, why = broken_test(boot, entry)
-    if result == FAULT:
-        boot.verdict.add("kho-test", Outcome.PANIC, why=why)
-    elif result == NOT_JUDGED:
-        boot.verdict.not_judged("kho-test", Unseen.NOT_CAPTURED, why)
-    elif why:
-        boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
+    found = restored_test(boot, entry)
+    if found.status == FAULT:
+        boot.verdict.add("kho-test", Outcome.PANIC, why=found.why)
+    elif found.status == NOT_JUDGED:
+        boot.verdict.not_judged("kho-test", Unseen.NOT_CAPTURED, found.why)
+    elif found != OK:
+        lines = test_lines(boot, "failed")
+        boot.verdict.add("kho-test", Outcome.PARTIAL, *lines, why=found.why)
     elif boot.unseen is not None:
         boot.verdict.not_judged("kho-test", *boot.unseen)
     else:
@@ -269,18 +272,20 @@ def test_lines(boot: Boot, result: str) -> tuple[str, ...]:
     return () if silent or not boot.verdict.accepts("map") else (f"test_kho: KHO restore {result}",)
 
 
-def broken_test(boot: Boot, entry: Node) -> Result:
-    """What becomes of the test before its checksum, and why; both empty where that decides."""
+def restored_test(boot: Boot, entry: Node) -> Retrieved:
+    """What becomes of the test before its checksum; ``ok`` where the checksum decides."""
     why = _broken_test_tree(boot, entry)
     folios = entry.get("folios")
-    if why or boot.unseen is not None or folios is None or folios.table is None:
-        return "", why
+    if why:
+        return Retrieved(FAILED, why)
+    if boot.unseen is not None or folios is None or folios.table is None:
+        return OK
     fault = restore_vmalloc(boot, folios) if boot.kernel.test_layout != "inline" else None
-    if fault is not None and fault[0] == FAULT:
+    if fault is not None and fault.status == FAULT:
         return fault
-    if fault is not None and fault[0] != NOT_JUDGED:
-        return "", "the list of folios cannot be restored"
-    return _broken_folios(boot, folios, folios.table)
+    if fault is not None and fault.status != NOT_JUDGED:
+        return Retrieved(FAILED, "the list of folios cannot be restored")
+    return _restored_folios(boot, folios, folios.table)
 
 
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
@@ -306,22 +311,25 @@ def _broken_test_tree(boot: Boot, entry: Node) -> str:
     return ""
 
 
-def _broken_folios(boot: Boot, folios: Node, table: Table) -> Result:
-    """What becomes of the folios of the test, and why; both empty where they come back."""
+def _restored_folios(boot: Boot, folios: Node, table: Table) -> Retrieved:
+    """What becomes of the folios of the test."""
     addresses, orders = table.column("address"), table.column("order")
     # The first row of 0 ends the test, with all that was preserved after it.
     named = (addresses != 0) | (orders != 0)
     used = int(np.argmin(named)) if not bool(named.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
-        return "", "folios after the end of the list are not read"
+        return Retrieved(FAILED, "folios after the end of the list are not read")
     if any(boot.readers(address) for address in addresses[:used][:MOST_FOLIOS].tolist()):
-        return NOT_JUDGED, "a folio of the test is something else's, which is freed with it"
+        why = "a folio of the test has another owner, which is freed with it"
+        return Retrieved(NOT_JUDGED, why)
     bad = boot.take(addresses[:used])
     if bad is not None:
-        return "", f"folio [{bad}] is not preserved"
+        return Retrieved(FAILED, f"folio [{bad}] is not preserved")
     if boot.blocks is not None:
         _, found = boot.blocks.blocks_of(addresses[:used])
         wrong = found != orders[:used].astype(found.dtype)
         if bool(wrong.any()):
-            return "", f"folio [{int(wrong.argmax())}] is not preserved with its order"
-    return "", ""
+            return Retrieved(
+                FAILED, f"folio [{int(wrong.argmax())}] is not preserved with its order"
+            )
+    return OK

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from khotool.abi.definition import Kind
-from khotool.check.kernels import memfd
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.luo_state import EINVAL, FDT_STATE, Fault, block_fault
-from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, retrieve_memfd
+from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, OK, Retrieved, retrieve_memfd
 from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Unseen, Verdict
 from khotool.check.rules.devices import device_name, devices
 from khotool.check.rules.sessions import session_nodes
@@ -296,38 +295,38 @@ def _retrieve_files(boot: Boot, elements: list[Node], result: SessionResult) -> 
             boot.verdict.add("files", Outcome.PARTIAL, why=f"{file.path}: its token is taken")
             continue
         # 6.19 forgets the error, and with it the rest of the session's files.
-        status, message = ("ENOENT", "") if dropped else _retrieve_file(boot, file)
-        if status == FAULT:
-            why = f"{file.path}: {message}"
+        found = Retrieved("ENOENT") if dropped else _retrieve_file(boot, file)
+        if found.status == FAULT:
+            why = f"{file.path}: {found.why}"
             boot.verdict.add("files", Outcome.PANIC, why=why, path=file.path)
             return False
         tokens.add(token)
-        shown = NOT_JUDGED if status == UNKNOWN else status
+        shown = NOT_JUDGED if found.status == UNKNOWN else found.status
         result.files.append(FileResult(f"{token:#x}", shown))
-        if status != "ok":
+        if found != OK:
             whole = False
-            _file_lost(boot, file, status, message)
+            _file_lost(boot, file, found)
     return whole
 
 
-def _retrieve_file(boot: Boot, file: Node) -> tuple[str, str]:
+def _retrieve_file(boot: Boot, file: Node) -> Retrieved:
     """What retrieving a file gives, by its handler; only that of memfds is known in full."""
     handler = str(file.value_of("handler"))
     if handler in boot.kernel.assumed:
         boot.verdict.accept_unseen("files", Unseen.ASSUMED, f"{file.path}: {handler} is assumed")
-        return "ok", ""
+        return OK
     if not handler.startswith("memfd-"):
-        return UNKNOWN, f"what {handler} makes of its state is not known"
+        return Retrieved(UNKNOWN, f"what {handler} makes of its state is not known")
     return retrieve_memfd(boot, file)
 
 
-def _file_lost(boot: Boot, file: Node, status: str, message: str) -> None:
+def _file_lost(boot: Boot, file: Node, found: Retrieved) -> None:
     """Record a file that does not come back as it was."""
-    if status in (NOT_JUDGED, UNKNOWN):
-        unseen = Unseen.NOT_CAPTURED if status == NOT_JUDGED else Unseen.HANDLER
-        boot.verdict.not_judged("files", unseen, f"{file.path}: {message}", file.path)
+    if found.status in (NOT_JUDGED, UNKNOWN):
+        unseen = Unseen.NOT_CAPTURED if found.status == NOT_JUDGED else Unseen.HANDLER
+        boot.verdict.not_judged("files", unseen, f"{file.path}: {found.why}", file.path)
         return
-    outcome = Outcome.CORRUPT if status == "other-data" else Outcome.PARTIAL
-    printed = (message,) if message.startswith(memfd.PREFIX) else ()
-    why = f"{file.path}: {status}" + (f", {message}" if message and not printed else "")
+    outcome = Outcome.CORRUPT if found.status == "other-data" else Outcome.PARTIAL
+    printed = (found.console,) if found.console else ()
+    why = f"{file.path}: {found.status}" + (f", {found.why}" if found.why else "")
     boot.verdict.add("files", outcome, *printed, why=why, path=file.path)
