@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with definitions whose structs may be embedded (repeatable)",
     )
+    parser.add_argument(
+        "--base", metavar="FILE", help="BTF of the kernel, if FILE is that of a module (split BTF)"
+    )
     add_limit_option(parser)
     add_output_options(parser, json=False)
 
@@ -82,11 +85,12 @@ def _from_btf(
     """A draft, and the definitions of structs that it uses, by struct."""
     from khotool.abi.definition import Kind
     from khotool.authoring.draft import Drafter
-    from khotool.authoring.vmlinux import open_vmlinux
+    from khotool.authoring.vmlinux import open_vmlinux, read_btf
     from khotool.render.draft import draft_text, split_known, with_uses
 
+    base = None if args.base is None else read_btf(args.base)
     with open_vmlinux(file) as kernel:
-        drafter = Drafter(kernel.btf())
+        drafter = Drafter(kernel.btf(base))
         release = kernel.release() if kernel.elf else None
     wanted = [drafter.draft(name).name for name in names]
     structs, uses = split_known(drafter.done.values(), wanted, registry)
