@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import InputError
 from khotool.lab import bridge
-from khotool.lab.console import Said, read_lines
+from khotool.lab.console import Line, Said, read_lines
 from khotool.lab.cpio import Member
 from khotool.lab.expect import Reference, can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
@@ -20,7 +19,7 @@ from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd, retrieving
 from khotool.lab.session import command_line, run_guest
-from khotool.records import dataclass, field
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
@@ -186,8 +185,7 @@ def conclude(
     revived = {item.name for item in lines if item.said is Said.REVIVED}
     expected.changed_regions = [name for name in expected.changed_regions if name in revived]
     judged = judge(run.end, lines, facts, expected)
-    banner = next((item.name for item in lines if item.said is Said.BANNER), None)
-    release = facts.release or banner or kernel.release
+    release = facts.release or _banner(lines) or kernel.release
     banks = [(bank.start, bank.end) for bank in experiment.layout.banks]
     prediction = bridge.predict(image, release, banks) if release else None
     differences = [] if prediction is None else list(compare(prediction, judged))
@@ -195,6 +193,11 @@ def conclude(
         *(image.info.path, kernel, judged, facts, run, release, prediction, differences),
         *(experiment.line, experiment.layout.size, changed),
     )
+
+
+def _banner(lines: Sequence[Line]) -> str | None:
+    """Release in the banner that the kernel prints; None if it did not come as far."""
+    return next((item.name for item in lines if item.said is Said.BANNER), None)
 
 
 def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, str, str]]:
