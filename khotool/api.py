@@ -1,7 +1,7 @@
 """The public Python API: what ``import khotool`` offers, loaded when it is first used.
 
-It opens whatever the commands open, and gives one object with everything in types. Names and
-meanings here change only as the JSON documents do: values are added, none is removed.
+It opens the same inputs as the commands, and returns one typed object. Names and meanings change
+only as those of the JSON documents do: they are added, never removed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 1 << 30
-"""Bytes that ``OpenImage.read`` gives unless ``limit`` says otherwise."""
+"""Default of ``limit`` of ``OpenImage.read``, bytes."""
 Fill = Literal["zero", "pattern"]
 
 
@@ -105,21 +105,21 @@ def open(
 
     Args:
         root: physical address of the KHO root, or the name of a tree in a copy of debugfs.
-        page_size: bytes, where the capture does not say it.
-        byteorder: of the kernel that wrote the image, where the capture does not say it.
+        page_size: bytes, if the capture does not record it.
+        byteorder: of the kernel that wrote the image, if the capture does not record it.
         base: physical address of the first byte of a raw memory file.
         scratch: scratch areas as (physical address, bytes).
         debugfs: copy of /sys/kernel/debug/kho that was taken together with a memory image.
         abi: layout by definition id; None for the definition itself.
         formats: folders of further definitions.
         limits: bounds of the work; the default bounds suit any input.
-        progress: called with what is being done, how much is done, and how much there is.
+        progress: called with the name of a step, the amount done, and the total if it is known.
 
     Raises:
         InputError: no such file, no known container, or no KHO root in it; says what was tried.
         UsageError: an option does not fit the capture.
-        EncodeError: a full dump or manifest cannot be made an image of.
-        DefinitionError: a folder of definitions has a wrong file.
+        EncodeError: no image can be made of a full dump or manifest.
+        DefinitionError: a definition in one of the folders has mistakes.
     """
     options = OpenOptions(
         root=root,
@@ -137,7 +137,7 @@ def open(
 
 @dataclass(frozen=True, repr=False)
 class OpenImage(ImageView):
-    """An image that was opened: what it hands over, what is wrong with it, and its bytes.
+    """An open image: its handover, its findings and its bytes.
 
     As a context manager it closes the file.
     """
@@ -154,12 +154,12 @@ class OpenImage(ImageView):
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was decoded can still be looked at."""
+        """Close the file; what was decoded can still be used."""
         self.model.space.close()
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the image, by all rules, worst first."""
+        """Findings of all rules, worst first."""
         return tuple(check_image(self.model))
 
     @property
@@ -204,15 +204,15 @@ class OpenImage(ImageView):
         return compare(self.model, other.model, options)
 
     def plan(self, thing: HasPath | str, *, raw: bool = False) -> Plan:
-        """Which memory is which part of the payload of a file, region, entry or folio.
+        """Where in memory the payload of a file, region, entry or folio is, part by part.
 
         Args:
             thing: an object of this image, or a path.
             raw: the bytes of the record itself, instead of its payload.
 
         Raises:
-            UsageError: nothing is at the path, or it has no payload; says what to name instead.
-            InputError: where the payload lies could not be read.
+            UsageError: nothing is at the path, or it has no payload; suggests what to name instead.
+            InputError: the place of the payload could not be read.
         """
         node = self._node(thing)
         if raw:
@@ -231,7 +231,7 @@ class OpenImage(ImageView):
 
         Args:
             fill: what to put where bytes are not captured; None raises instead.
-            limit: most bytes to give.
+            limit: most bytes to return.
 
         Raises:
             UsageError, InputError: as ``plan``; also a payload larger than ``limit``.

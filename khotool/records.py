@@ -1,10 +1,10 @@
-"""Data classes whose methods are made on first use.
+"""Data classes whose methods are generated on first use.
 
-``dataclasses`` compiles five methods for each class when its module is imported: half a millisecond
-a class, which for the classes of one command is more than importing numpy takes. Here a class gets
-shared methods, and its ``__init__`` is compiled for the first object. In all that khotool uses,
-the classes are those of the standard library: ``dataclasses.fields``, ``replace`` and ``asdict``
-take them, and type checkers see the standard library's.
+``dataclasses`` compiles five methods for each class when its module is imported. That takes half a
+millisecond a class, and for the classes of one command more than importing numpy. Here classes
+share their methods, and ``__init__`` is compiled for the first object of a class. As far as khotool
+uses them, they behave as those of the standard library: ``dataclasses.fields``, ``replace`` and
+``asdict`` accept them, and type checkers see the standard library's decorator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
 
 
 class _Field:
-    """What is said of a field; one without a word is all defaults."""
+    """A field and its options."""
 
     __slots__ = ("compare", "default", "factory", "hash", "init", "kw_only", "name", "repr", "type")
 
@@ -93,7 +93,7 @@ def _made(cls: Any, repr: bool, eq: bool, order: bool, frozen: bool, slots: bool
 
 
 def _describe(cls: Any, own: list[_Field], frozen: bool) -> None:
-    """What is known of all fields, those of the classes that a class is made from among them."""
+    """Set the attributes that describe all fields, inherited ones included."""
     bases = [base.__dict__.get("__record_fields__", ()) for base in cls.__mro__[-1:0:-1]]
     every = tuple({one.name: one for fields in (*bases, own) for one in fields}.values())
     cls.__record_fields__ = every
@@ -109,7 +109,7 @@ def _describe(cls: Any, own: list[_Field], frozen: bool) -> None:
 
 
 def _own_fields(cls: Any, slots: bool) -> list[_Field]:
-    """The fields that a class names itself; their defaults stay only where there are no slots."""
+    """The fields that a class declares itself; defaults stay attributes only without slots."""
     own = []
     for name, kind in cls.__annotations__.items():
         if str(kind).startswith("ClassVar"):
@@ -128,7 +128,7 @@ def _own_fields(cls: Any, slots: bool) -> list[_Field]:
 
 
 def _slotted(cls: Any, own: list[_Field]) -> Any:
-    """The class with slots for its fields; a class cannot be given some later."""
+    """The class made again with slots, which cannot be added to an existing class."""
     inherited = {name for base in cls.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
     inside = {
         name: value
@@ -142,7 +142,7 @@ def _slotted(cls: Any, own: list[_Field]) -> Any:
 
 
 def _first_init(cls: Any, frozen: bool) -> Callable[..., None]:
-    """An ``__init__`` that puts the real one in its place."""
+    """An ``__init__`` that replaces itself by the real one."""
 
     def first(self: Any, *args: Any, **named: Any) -> None:
         cls.__init__ = real = _init(cls, frozen)
@@ -287,7 +287,7 @@ def _order(cls: Any) -> None:
 
 
 class _Standard:
-    """What the standard library's functions ask a data class for, made when one of them does."""
+    """An attribute that functions of the standard library read, made when one of them does."""
 
     def __init__(self, cls: Any, name: str, frozen: bool) -> None:
         self._cls, self._name, self._frozen = cls, name, frozen

@@ -62,12 +62,14 @@ class Btf:
 
     Args:
         data: the section, little or big endian.
+        base: of the kernel, for the split BTF of a module: its types and strings go on where those
+            of the kernel end.
 
     Raises:
-        InputError: not BTF, or cut short.
+        InputError: not BTF, cut short, or split BTF without its base.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, base: Btf | None = None) -> None:
         for order in "<>":
             if len(data) >= HEADER and struct.unpack_from(f"{order}H", data)[0] == MAGIC:
                 self.order = order
@@ -82,25 +84,42 @@ class Btf:
         )
         if max(length + types + types_size, length + strings + strings_size) > len(data):
             raise InputError("the BTF section is cut short")
-        self.data = data
-        self.strings = data[length + strings : length + strings + strings_size]
+        own = data[length + strings : length + strings + strings_size]
+        self.data = data[length + types : length + types + types_size]
+        self.strings = own
         self.offsets = [0]
         self.structs: dict[str, int] = {}
         self._left = 0
         self._total = ALL_MEMBERS
         self._flat: dict[str, BtfStruct] = {}
-        self._index(length + types, length + types + types_size)
+        at = 0
+        if base is not None:
+            if base.order != self.order:
+                raise InputError("the BTF of the module and of the kernel differ in byte order")
+            at = len(base.data)
+            self.data, self.strings = base.data + self.data, base.strings + own
+            self.offsets, self.structs = list(base.offsets), dict(base.structs)
+        self._index(at, is_split=base is not None)
 
-    def _index(self, at: int, end: int) -> None:
+    def _index(self, at: int, *, is_split: bool) -> None:
         head = struct.Struct(f"{self.order}III")
+        end = len(self.data)
+        first = len(self.offsets)
         while at + 12 <= end and len(self.offsets) < MAX_TYPES:
             name, info, _ = head.unpack_from(self.data, at)
             kind, count = info >> 24 & 0x1F, info & 0xFFFF
             following = at + 12 + _FIXED_EXTRA.get(kind, 0) + _PER_MEMBER.get(kind, 0) * count
             if following > end:
                 break
+            if name >= len(self.strings) and not is_split:
+                raise InputError(
+                    "split BTF of a module, or damaged: give the BTF of its kernel with --base FILE"
+                )
             if kind == KIND_STRUCT and name:
-                self.structs.setdefault(self.string(name), len(self.offsets))
+                known = self.structs.get(self.string(name), 0)
+                # A module's own struct goes before one of the kernel with the same name.
+                if not known or known < first:
+                    self.structs[self.string(name)] = len(self.offsets)
             self.offsets.append(at)
             at = following
 

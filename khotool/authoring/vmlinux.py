@@ -38,8 +38,11 @@ class Vmlinux:
         self.data = data
         self.elf = bytes(data[:4]) == MAGIC
 
-    def btf(self) -> Btf:
+    def btf(self, base: Btf | None = None) -> Btf:
         """The kernel's type information: the section ``.BTF``, or the file itself.
+
+        Args:
+            base: BTF of the kernel, if this is a module.
 
         Raises:
             InputError: there is none.
@@ -58,7 +61,7 @@ class Vmlinux:
         if len(data) > MOST_BTF:
             raise InputError(f"{self.where}: {len(data)} bytes are too many for a BTF section")
         try:
-            return Btf(bytes(data))
+            return Btf(bytes(data), base)
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from None
 
@@ -94,6 +97,20 @@ def open_vmlinux(path: str) -> Iterator[Vmlinux]:
         finally:
             # The mapping ends with the last view of it.
             kernel.data = memoryview(b"")
+
+
+def read_btf(path: str, base: str | None = None) -> Btf:
+    """The BTF of a kernel, or of a module with that of its kernel.
+
+    Args:
+        base: file with the kernel's BTF.
+
+    Raises:
+        InputError: a file cannot be read, or has no BTF.
+    """
+    beneath = None if base is None else read_btf(base)
+    with open_vmlinux(path) as kernel:
+        return kernel.btf(beneath)
 
 
 def boot_image(data: memoryview) -> str:

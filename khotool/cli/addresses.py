@@ -10,7 +10,7 @@ def parse_address(text: str, page_size: int) -> int:
     """A physical address in bytes: ``0x4de000``, decimal, or ``#0x4de`` for a page frame.
 
     Raises:
-        UsageError: it is none, or past 64 bits.
+        UsageError: not an address, or one beyond 64 bits.
     """
     try:
         value = number(text[1:]) * page_size if text.startswith("#") else number(text)

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def boot_all(
     args: argparse.Namespace, kernels: list[KernelFile], request: Request
 ) -> list[Booted | NotBooted]:
-    """Boot each kernel on each image; of several, one that cannot be booted stops no other."""
+    """Boot each kernel on each image; one of several that cannot be booted is a row of its own."""
     from khotool.render.boot import NotBooted
 
     done: list[Booted | NotBooted] = []

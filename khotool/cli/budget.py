@@ -19,7 +19,7 @@ def within(limits: Limits) -> Iterator[None]:
     Memory that is not to be had is a MemoryError, a file that grows too large an OSError.
 
     Raises:
-        Stopped: the seconds of the processor are over.
+        Stopped: the CPU time is used up.
     """
     with contextlib.ExitStack() as stack:
         if limits.memory:
@@ -52,7 +52,7 @@ def _lowered(kind: int, value: int) -> Iterator[None]:
 def _timed(seconds: int) -> Iterator[None]:
     def late(_number: int, _frame: FrameType | None) -> None:
         raise Stopped(
-            f"stopped after {seconds} s of the processor, and the rest is left out; "
+            f"stopped after {seconds} s of CPU time, before the end; "
             "raise --limit seconds=N, or ask for less with PATH or --summary"
         )
 

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tell_lost(args: argparse.Namespace, taken: Captured) -> None:
-    """Say what of the manifest the kernel did not preserve."""
+    """Report what of the manifest the kernel did not preserve."""
     from khotool.lab.outcome import error_name
     from khotool.render.text import visible
 
@@ -114,7 +114,7 @@ LOST = {
     "kernel-chooses": "a kernel chooses it itself",
     "not-a-memfd": "the agent makes memfds only",
 }
-"""Why a part of a manifest is not taken over, by its code."""
+"""Why a part of a manifest was not preserved, by code."""
 
 
 def truth_document(taken: Captured) -> dict[str, Any]:

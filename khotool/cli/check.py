@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.kernels import add_kernel_options, asked_kernels
+from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import KhotoolError, UsageError
@@ -134,10 +134,10 @@ def acceptable(verdict: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every image is checked for; read before any of them, which take a while.
+    """What every image is checked for; read before the images, which may take long.
 
     Args:
-        alone: an image that cannot be read ends the command, as it is the only one.
+        alone: there is one image, and the command ends if it cannot be read.
     """
 
     kernels: tuple[AskedKernel, ...]
@@ -149,7 +149,7 @@ class Plan:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """Read all that the flags name.
+    """Read every file that the flags name.
 
     Raises:
         KhotoolError: an unknown rule or kernel, a file that is missing or has mistakes.
@@ -186,7 +186,7 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
     """Results of all images, in the order of the command line."""
     from khotool.abi.registry import load_registry
 
-    # Here too, so that what is wrong with definitions is said, and once.
+    # Also here, so that mistakes in definitions are reported, and only once.
     load_registry(args.formats)
     if args.jobs == 1 or len(args.images) == 1:
         with progress(args) as report:
@@ -210,7 +210,7 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
 def check_one(
     path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
 ) -> Checked:
-    """Check one image; what fails with one of several is an error of its own.
+    """Check one image; of several, one that fails is a result with its error.
 
     Raises:
         KhotoolError: the only image cannot be read.
@@ -245,7 +245,9 @@ def _checked(path: str, args: argparse.Namespace, plan: Plan, report: Progress |
     findings = chosen(findings, args.select, args.ignore)
     left, suppressed = suppress(findings, plan.suppressions, plan.today)
     new = new_findings(left, plan.known)
-    verdicts = [verdict_document(image, kernel, plan.policy) for kernel in plan.kernels]
+    verdicts = [
+        verdict_document(image, kernel, plan.policy, known_memory(args)) for kernel in plan.kernels
+    ]
     return Checked(path, new, skipped, verdicts, len(left) - len(new), suppressed)
 
 

@@ -26,7 +26,7 @@ class Command:
 
 
 class CommandModule(Protocol):
-    """What a module of a command holds.
+    """The module of a command.
 
     ``EPILOG``, if there, ends the command's help.
     """
@@ -36,7 +36,7 @@ class CommandModule(Protocol):
         ...
 
     def run(self, args: argparse.Namespace) -> int:
-        """Do it; returns the exit code."""
+        """Run the command and return its exit code."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What may come next on a command line: commands, options, values, ids, paths of an image."""
+"""Completion of a command line: commands, options, values, ids, paths of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from khotool.model.image import Image, Node
 
 Candidate = tuple[str, str]
-"""A word, and what it means."""
+"""A word and its description."""
 FILES = "file"
 FOLDERS = "folder"
 PATHS = "path"
@@ -172,7 +172,7 @@ def paths(image: str, typed: str) -> list[Candidate]:
 
 
 class _TooLong(BaseException):
-    """Nobody waits so long for a completion."""
+    """Reading the image took longer than anyone waits for a completion."""
 
 
 def _give_up(*_: object) -> None:

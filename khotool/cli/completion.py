@@ -22,7 +22,7 @@ BASH = r"""
 _khotool() {
   local word="${COMP_WORDS[COMP_CWORD]}" kind line
   local -a words=("${COMP_WORDS[@]:1:COMP_CWORD}")
-  # What is quoted on the line is compared without its quotes.
+  # Quoted words are compared without their quotes.
   words=("${words[@]#[\"\']}"); words=("${words[@]%[\"\']}"); words=("${words[@]//\\/}")
   word="${word#[\"\']}"; word="${word//\\/}"
   COMPREPLY=()
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shell", choices=(*SCRIPTS, "words"), metavar="SHELL", help="bash, zsh or fish"
     )
-    # What the scripts ask: words of a command line, the last as far as it is typed.
+    # Used by the scripts: words of a command line, the last one possibly incomplete.
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 

@@ -19,7 +19,8 @@ working directory upwards. Options on the command line override them:
 
   select = ["MEM", "LUO"]       ignore = ["MEM305"]        fail-on = "warning"
   kernels = ["7.2", "7.3"]      formats = ["./formats"]    color = "never"
-  ascii = true                  pager = false
+  ascii = true                  pager = false              policy = "policy.toml"
+  suppressions = ["known.toml"]
 """
 
 
@@ -42,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
         write_json({**head("config"), "settings": listed}, args)
         return 0
     lines = []
+    width = max(map(len, KEYS))
     for key, value, origin in rows:
         shown = "-" if value is None else text(value)
-        line = Line(hang=" " * 10).add(f"{key:<10}", "key").add(visible(shown))
+        line = Line(hang=" " * (width + 2)).add(f"{key:<{width}}  ", "key").add(visible(shown))
         lines.append(line.add(f"  {visible(origin)}", "dim"))
     write_lines(lines, args)
     return 0

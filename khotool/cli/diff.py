@@ -25,7 +25,7 @@ apply to both.
 """
 
 EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 5}
-"""By what a comparison comes to."""
+"""Exit codes by result."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare."""
+    """Compare two images."""
     form = args.output_format or ("json" if args.json else "text")
     if args.json and form != "json":
-        raise UsageError(f"--json and --output-format {form} do not go together")
+        raise UsageError(f"--json and --output-format {form} exclude each other")
     refuse_same_file(args, [args.old, args.new])
     for path in (*args.only, *args.ignore):
         if not path.startswith("/"):

@@ -64,7 +64,7 @@ def depth(text: str) -> int:
     """A count of at least 0.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a number.
     """
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number such as 2")
@@ -74,17 +74,17 @@ def depth(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Decode the image and show it."""
     if args.full and not args.json:
-        raise UsageError("--full goes with --json: the text has no form that encode reads")
+        raise UsageError("--full needs --json: encode cannot read the text")
     if args.blobs is not None and not args.full:
-        raise UsageError("--blobs goes with --json --full: only that document names the files")
+        raise UsageError("--blobs needs --json --full: only that document names the files")
     if sum((args.summary, args.dts, args.json)) > 1:
-        raise UsageError("--summary, --json and --dts are three answers; ask for one of them")
+        raise UsageError("--summary, --json and --dts exclude each other")
     if args.fdt:
         from khotool.cli import dump_fdt
 
         return dump_fdt.run(args)
     if args.hex:
-        raise UsageError("--hex goes with --fdt; khotool hex shows the bytes of an image")
+        raise UsageError("--hex needs --fdt; khotool hex shows the bytes of an image")
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import geometry_hint, strict_exit
 
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def select(image: Image, path: str | None) -> Node | None:
-    """The node that PATH names; None without one."""
+    """The node that PATH names; None without PATH."""
     if path is None:
         return None
     from khotool.model.lookup import find_node

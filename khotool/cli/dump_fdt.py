@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from khotool.fdt.blob import Blob
 
 MAX_DEPTH = 128
-"""Levels of nodes that are followed at most, whatever --limit says."""
+"""Deepest level of nodes that is followed, even if --limit allows more."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Parse the file and show it; with --strict, 1 if there is a problem."""
     if args.summary or args.full:
-        raise UsageError("--fdt goes with --json, --dts or --hex: there is no handover to show")
+        raise UsageError("--fdt excludes --summary and --full")
     refuse_same_file(args, [args.image])
     from khotool.render.flat_tree import (
         flat_document,
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     blob = read(args.image, args)
     top = tree_at(blob, args.path or "/")
     if top is None and args.path is not None:
-        raise UsageError(f"{args.path}: no such node; its parent lists those there are")
+        raise UsageError(f"{args.path}: no such node; dump its parent to list them")
     if args.dts:
         from khotool.render.device_tree import to_dts
 

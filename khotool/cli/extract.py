@@ -33,7 +33,7 @@ Holes of a memfd stay holes. Bytes that were not captured are an error that list
 --fill tells what to write instead.
 """
 SHOWN = 20
-"""Sentences about files of a folder that are written to stderr."""
+"""Notes about files of a folder that are written to stderr."""
 
 
 class VerifyError(KhotoolError):
@@ -84,13 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract."""
+    """Extract the payload."""
     if args.output is None:
         raise UsageError("give -o FILE, or -o - for standard output")
     if args.json and args.output == "-":
         raise UsageError("--json and -o - both write to standard output; name a file with -o")
     if args.all and (args.raw or args.verify or args.output == "-"):
-        raise UsageError("--all writes a folder: it goes neither with --raw nor --verify nor -o -")
+        raise UsageError("--all excludes --raw, --verify and -o -: it writes a folder")
     refuse_same_file(args, [args.image])
     from khotool.cli.options import options_from
     from khotool.extract.select import payload_plan, raw_plan
@@ -206,7 +206,7 @@ def _say(args: argparse.Namespace, lines: list[str]) -> None:
     for text in lines[:SHOWN]:
         note(args, text)
     if len(lines) > SHOWN:
-        note(args, f"and {len(lines) - SHOWN} more such lines; manifest.json has them all")
+        note(args, f"and {len(lines) - SHOWN} more notes; manifest.json has them all")
 
 
 def _describe(args: argparse.Namespace, where: str, done: Written) -> None:

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build or check."""
     if args.update and args.action == "build":
-        raise UsageError("--update goes with check")
+        raise UsageError("--update needs check")
     from khotool.abi.registry import load_registry
     from khotool.fixture.recipe import find_fixtures
 

@@ -143,7 +143,7 @@ def limits(text: str) -> dict[str, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the sub-command says."""
+    """Run the sub-command."""
     actions = {
         "scan": run_scan,
         "query": run_query,
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """What the flags of a scan say.
+    """The settings of a scan.
 
     Raises:
         UsageError: a kernel that khotool does not know.
@@ -167,7 +167,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
     from khotool.abi.releases import set_of
     from khotool.fleet.settings import Settings
 
-    # Here too, so that what is wrong with definitions or kernels is said, and once.
+    # Also here, so that mistakes in definitions and kernels are reported, and only once.
     sets = load_registry(args.formats).sets
     for kernel in args.kernel:
         set_of(kernel, sets)
@@ -224,7 +224,7 @@ def run_scan(args: argparse.Namespace) -> int:
 
 
 class ProgressLine:
-    """One line on a terminal: how many, how fast, how long; drawn anew, and gone at the end."""
+    """A progress line on a terminal: images done, rate, time left; erased at the end."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.shown = 0.0
@@ -296,14 +296,14 @@ def _tell_journals(args: argparse.Namespace, store: Any) -> None:
     if store.interrupted:
         note(
             args,
-            "a scan into this folder is running or was interrupted; run it again to see all of it",
+            "a scan into this folder is running or was interrupted; run it again for the rest",
         )
 
 
 def write_answer(answer: Answer, args: argparse.Namespace) -> None:
     """An answer as JSON, CSV or an aligned table."""
     if args.json and args.csv:
-        raise UsageError("--json and --csv: give one of them")
+        raise UsageError("--json and --csv exclude each other")
     if args.json:
         from khotool.document.dump import head
 

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List or show, or hand on to the module of the sub-command."""
+    """List or show, or run the module of the sub-command."""
     if args.action in FURTHER:
         code: int = import_module(f"khotool.cli.formats_{args.action}").run(args)
         return code
@@ -123,7 +123,7 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
 
 
 def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
-    """A line for each definition; where they come from, unless all are shipped."""
+    """A line for each definition, with its origin unless all are shipped."""
     from khotool.render.formats import origin_word, releases
     from khotool.render.lines import Line
 

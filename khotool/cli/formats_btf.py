@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with additional ABI definitions (repeatable)",
     )
+    parser.add_argument(
+        "--base", metavar="FILE", help="BTF of the kernel, if FILE is that of a module (split BTF)"
+    )
     add_limit_option(parser)
     add_output_options(parser)
 
@@ -47,11 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from khotool.abi.registry import load_registry
     from khotool.abi.releases import unknown_release
     from khotool.authoring.compare_btf import compare_set, nearest_set
-    from khotool.authoring.vmlinux import open_vmlinux
+    from khotool.authoring.vmlinux import read_btf
 
     registry = load_registry(args.formats)
-    with open_vmlinux(args.file) as kernel:
-        btf = kernel.btf()
+    btf = read_btf(args.file, args.base)
     abi = (
         nearest_set(btf, registry, Geometry(args.page_size))
         if args.kernel is None

@@ -48,12 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="directory with definitions whose structs may be embedded (repeatable)",
     )
+    parser.add_argument(
+        "--base", metavar="FILE", help="BTF of the kernel, if FILE is that of a module (split BTF)"
+    )
     add_limit_option(parser)
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draft."""
+    """Write the draft."""
     from khotool.abi.definition import Kind
     from khotool.abi.registry import load_registry
 
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         text, uses = _from_btf(file, names, args, registry)
     write_text(text, args)
     for name, owner in sorted(uses.items()):
-        note(args, f"struct {name} is taken from {owner}; holds says what its array is made of")
+        note(args, f"struct {name} is defined by {owner}; holds names the struct of its elements")
     return 0
 
 
@@ -82,11 +85,12 @@ def _from_btf(
     """A draft, and the definitions of structs that it uses, by struct."""
     from khotool.abi.definition import Kind
     from khotool.authoring.draft import Drafter
-    from khotool.authoring.vmlinux import open_vmlinux
+    from khotool.authoring.vmlinux import open_vmlinux, read_btf
     from khotool.render.draft import draft_text, split_known, with_uses
 
+    base = None if args.base is None else read_btf(args.base)
     with open_vmlinux(file) as kernel:
-        drafter = Drafter(kernel.btf())
+        drafter = Drafter(kernel.btf(base))
         release = kernel.release() if kernel.elf else None
     wanted = [drafter.draft(name).name for name in names]
     structs, uses = split_known(drafter.done.values(), wanted, registry)
@@ -108,7 +112,7 @@ def _from_header(
     drafter = HeaderDrafter(raw.decode("utf-8", "replace"), os.path.basename(file), registry)
     for name in names:
         drafter.draft(name)
-    # The content comes first, also where something before it embeds it.
+    # The content comes first, even if an earlier struct embeds it.
     drafter.done = {name: drafter.done[name] for name in dict.fromkeys([*names, *drafter.done])}
     source = os.path.basename(file)
     return header_draft_text(drafter, args.id or names[0], Kind(args.kind), source), drafter.uses

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     drafter = HeaderDrafter(RECORD.format(name=name), "example", load_registry([]))
     drafter.draft(name)
     text = header_draft_text(drafter, args.id, Kind(args.kind), "example")
-    # The heading of a draft says what it was drafted from, which is nothing here.
+    # The heading of a draft names its source; this one has none.
     body = text[text.index("\nid = ") + 1 :] if not text.startswith("id = ") else text
     write_text(HEADING.format(name=name) + body, args)
     if args.output not in (None, "-"):

@@ -1,4 +1,4 @@
-"""``khotool formats versions``: the strings that a kernel takes, before it is booted."""
+"""``khotool formats versions``: the strings that a kernel accepts, without booting it."""
 
 from __future__ import annotations
 

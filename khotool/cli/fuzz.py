@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 write_image(folder / name, mutant.built)
                 rows.append(_row(name, mutant))
         except (KeyboardInterrupt, Terminated):
-            # Without the manifest, the images so far would not say what was changed.
+            # Without the manifest, nothing would record what was changed in the images so far.
             _write_manifest(folder, args, kernel, rows)
             raise
     _write_manifest(folder, args, kernel, rows)
@@ -149,7 +149,7 @@ def _write_manifest(
 
 
 def image_to_damage(args: argparse.Namespace, report: Progress | None) -> Image:
-    """The image that is given, or one made up for the set that ``--abi`` names."""
+    """The given image, or one generated for the set that ``--abi`` names."""
     from khotool.decode.open import load_definitions
     from khotool.encode.reopen import image_of
     from khotool.encode.sets import named_set
@@ -161,7 +161,7 @@ def image_to_damage(args: argparse.Namespace, report: Progress | None) -> Image:
     if args.image is not None:
         return load_image(args.image, options, report)
     if len(options.abi) != 1:
-        raise UsageError("nothing to damage: give an image, or --abi SET for one that is made up")
+        raise UsageError("nothing to damage: give an image, or --abi SET for a generated one")
     (name,) = options.abi
     options.abi = {}
     registry = load_definitions(options)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decode the image and show its dependencies."""
     if args.dot and args.json:
-        raise UsageError("--dot and --json are two answers; ask for one of them")
+        raise UsageError("--dot and --json exclude each other")
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
     from khotool.render.graph import graph_document, graph_dot, graph_lines

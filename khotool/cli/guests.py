@@ -1,4 +1,4 @@
-"""Flags of commands that run guests, and what they mean."""
+"""Flags of commands that run guests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def seconds(text: str) -> float:
 
 
 def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -> None:
-    """Declare the flags that say how guests are run.
+    """Declare the flags for running guests.
 
     Args:
         initrd: with ``--initrd``.
@@ -78,7 +78,9 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
         "--console", metavar="FILE", help="write the console of the guests to FILE; - shows it"
     )
     group.add_argument(
-        "--ram-dir", metavar="DIR", help="directory for the guest's memory, a sparse file"
+        "--ram-dir",
+        metavar="DIR",
+        help="directory for the guest's memory, a sparse file (default: in memory up to 512 MiB)",
     )
     group.add_argument(
         "--accel",
@@ -89,7 +91,7 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
 
 @contextmanager
 def guest_settings(args: argparse.Namespace) -> Iterator[Settings]:
-    """How guests are run, as the flags say.
+    """The settings of guests from the flags.
 
     What they print is written to the file of ``--console`` at the end, also when the command
     fails: then it is needed most.
@@ -111,7 +113,7 @@ def guest_settings(args: argparse.Namespace) -> Iterator[Settings]:
 
 
 def own_initrd(args: argparse.Namespace) -> bytes | None:
-    """The file of ``--initrd``, as it is; None without the flag.
+    """The contents of the file of ``--initrd``; None without the flag.
 
     Raises:
         InputError: it cannot be read.

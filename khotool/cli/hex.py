@@ -67,7 +67,7 @@ def find_spans(image: Image, where: str) -> list[Span]:
     """The ranges that a path or an address means.
 
     Raises:
-        UsageError: it is neither, or nothing is there.
+        UsageError: neither a path nor an address, or nothing is at it.
         InputError: the place exists and its bytes are not in the capture.
     """
     from khotool.model.image import UNPLACED, Span
@@ -88,8 +88,8 @@ def find_spans(image: Image, where: str) -> list[Span]:
         if span.size and span.address < 1 << 64
     ]
     if not spans:
-        raise InputError(f"{node.path}: has no bytes of its own in this capture; try a part of it")
-    # Blobs whose place is not recorded have made-up addresses, which are as good to read.
+        raise InputError(f"{node.path} has no bytes of its own in this capture; name a part of it")
+    # Blobs of unknown address have made-up ones, which can be read like any other.
     return sorted(spans, key=lambda span: (span.address >= UNPLACED, span.address))
 
 

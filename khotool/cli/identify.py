@@ -1,4 +1,4 @@
-"""``khotool identify``: all that an address is, most specific first."""
+"""``khotool identify``: what a physical address belongs to, most specific first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels that a command asks: releases, what is queued, postings, and files."""
+"""The kernels of ``--kernel``: releases, ``next``, postings and kernel files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from khotool.cli.options import area
 from khotool.records import replace
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from khotool.lab.kernelfile import KernelFile
 
 DEFAULT_PAGE = 4096
-"""Bytes of a page of a kernel whose file does not say it: structs hardly depend on it."""
+"""Page size assumed for a kernel file that does not give one: structs hardly depend on it."""
 
 
 def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Flags that say which kernels are asked, and what they are taken to have."""
+    """Add the flags that name kernels and the handlers that they are assumed to have."""
     parser.add_argument(
         "--kernel",
         action="append",
@@ -34,10 +35,23 @@ def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         help="assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
     )
     parser.add_argument(
+        "--memory",
+        type=area,
+        action="append",
+        default=[],
+        metavar="ADDR+LEN",
+        help="RAM of the machine, which tells pointers beyond it (repeatable)",
+    )
+    parser.add_argument(
         "--policy",
         metavar="FILE",
         help="TOML file with the handlers that are mandatory or optional; the verdict follows it",
     )
+
+
+def known_memory(args: argparse.Namespace) -> tuple[tuple[int, int], ...]:
+    """Ranges of ``--memory``: first physical address, and the one after the last."""
+    return tuple((start, start + size) for start, size in args.memory)
 
 
 def asked_kernels(args: argparse.Namespace, registry: Registry) -> tuple[AskedKernel, ...]:
@@ -89,7 +103,7 @@ def _with_types(asked: AskedKernel, kernel: KernelFile, registry: Registry) -> A
     compared, found = compare_set(
         Btf(data), asked.abi, registry, Geometry(kernel.page_size or DEFAULT_PAGE)
     )
-    # What it has no struct of, it may be built without.
+    # A struct that is missing may be of something that the kernel is built without.
     misfits = tuple(
         Misfit(d.definition, d.struct, d.field, d.message) for d in found if d.message != NO_STRUCT
     )

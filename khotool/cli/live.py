@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that do not fit together, or name what is not there.
+    """Refuse options that contradict each other or name a folder that does not exist.
 
     Raises:
         UsageError: two options contradict each other.
@@ -140,11 +140,11 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
     if args.booted:
         refuse_beside_booted(args)
     if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
-        raise UsageError("--summary, --json, --dts and --pack are four answers; ask for one")
+        raise UsageError("--summary, --json, --dts and --pack exclude each other")
     if args.anonymize and args.pack is None:
-        raise UsageError("--anonymize goes with --pack")
+        raise UsageError("--anonymize needs --pack")
     if args.no_memory and (args.scan or args.pack is not None or isinstance(args.root, int)):
-        raise UsageError("--scan, --pack and --root ADDR read memory; leave out --no-memory")
+        raise UsageError("--no-memory excludes --scan, --pack and --root ADDR, which read memory")
     if isinstance(args.root, str) and args.root not in DIRECTIONS:
         raise UsageError(f"--root {args.root}: expected in, out or a root's address")
     refuse_missing_folders(args)
@@ -163,13 +163,13 @@ def refuse_missing_folders(args: argparse.Namespace) -> None:
 
 
 def refuse_beside_booted(args: argparse.Namespace) -> None:
-    """Refuse options that ask for something else than ``--booted`` does.
+    """Refuse options that cannot be combined with ``--booted``.
 
     Raises:
         UsageError: there is one.
     """
     if args.path or any((args.why, args.summary, args.dts, args.pack, args.root)):
-        raise UsageError("--booted is a question of its own; leave out the other option")
+        raise UsageError("--booted excludes PATH, --why, --summary, --dts, --pack and --root")
 
 
 def booted(found: Survey, args: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ def booted(found: Survey, args: argparse.Namespace) -> int:
         0 if it was, 1 if not.
 
     Raises:
-        InputError: the host does not let us see; names what is missing.
+        InputError: the host does not show it; names what is missing.
     """
     from khotool.host.booted import boot_of
     from khotool.render.booted import booted_json, booted_lines
@@ -208,7 +208,7 @@ def show(image: Image, found: Survey, args: argparse.Namespace) -> None:
 
 
 def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
-    """One line on the sources, and one for everything that was missing."""
+    """One line about the sources, and one for each that is missing."""
     note(args, f"running kernel {found.release or 'unknown'}: read {' and '.join(found.sources)}")
     if found.state is not None:
         note(args, f"/sys/kernel/liveupdate/state says {found.state}")
@@ -217,7 +217,7 @@ def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
 
 
 def hints(image: Image, found: Survey, *, scanned: bool) -> Iterator[str]:
-    """What a look at a running kernel cannot show, and what else there is to try."""
+    """What a running kernel does not show, and which options may find it."""
     from khotool.absent import Absent, Reason
     from khotool.model.image import Phase
 
@@ -237,8 +237,8 @@ def hints(image: Image, found: Survey, *, scanned: bool) -> Iterator[str]:
     owned = image.ownership()
     if image.phase is Phase.LIVE and luo is not None and owned is not None and owned.unowned_pages:
         yield (
-            f"{owned.unowned_pages} preserved pages have no owner yet: sessions are written down "
-            "at the reboot into the next kernel"
+            f"{owned.unowned_pages} preserved pages have no owner yet: sessions are "
+            "serialised at the reboot into the next kernel"
         )
 
 
@@ -256,8 +256,8 @@ def pack(image: Image, args: argparse.Namespace) -> int:
     span = image.tree.span
     if span is None or span.address >= UNPLACED:
         raise InputError(
-            f"{image.info.path}: the root's address is not known, and an image without a root says "
-            "little; keep a copy instead: cp -r /sys/kernel/debug/kho kho-copy"
+            f"{image.info.path}: the root's address is not known, so the image would have no root; "
+            "copy debugfs instead: cp -r /sys/kernel/debug/kho kho-copy"
         )
     built = pack_image(image, anonymize=args.anonymize)
     write_image(args.pack, built)
@@ -268,7 +268,7 @@ def pack(image: Image, args: argparse.Namespace) -> int:
 
 
 def live_document(found: Survey, made: object = None) -> dict[str, Any]:
-    """The answer as JSON: the host, then what ``khotool dump --json`` says."""
+    """The document ``khotool.live/1``: the host, then the keys of ``khotool dump --json``."""
     from khotool.document.dump import head
 
     result = head("live")
@@ -296,7 +296,7 @@ STYLES = {"ok": "good", "missing": "error", "unknown": "warning", "unused": "dim
 
 
 def why_lines(found: Survey) -> Iterator[Line]:
-    """The checks as a table, and below each that is missing why it matters and how to get it."""
+    """The checks as a table; below each that failed, why it matters and how to fix it."""
     from khotool.render.lines import Line
     from khotool.render.text import visible
 

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         if argv is None and "duckdb" not in sys.modules:
-            # The process ends; nothing is gained by looking for garbage once more. But duckdb
-            # complains about what is left of it.
+            # Skip the final collection as the process ends anyway, except with duckdb, which
+            # complains about objects that are left.
             gc.freeze()
 
 
@@ -116,7 +116,7 @@ def _run(words: list[str]) -> int:
 
 
 def _tell_problems(*, quiet: bool) -> None:
-    """What is wrong with packages, the user's folders and files that change, after all output."""
+    """Warn of faulty plugins and definitions, and of files that changed; after all output."""
     lost = sys.modules.get("khotool.memory.lost")
     for line in lost.changes() if lost is not None else ():
         if not quiet:
@@ -159,7 +159,7 @@ def _drop_output() -> None:
 
 
 def _fail(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
+    """Print an error on one line of stderr."""
     _say(f"khotool: error: {one_line(message)}")
 
 
@@ -184,7 +184,7 @@ def _bug(error: Exception) -> int:
 
 
 def bug_line(error: Exception) -> str:
-    """What is said of an error that nothing foresaw."""
+    """The message for an unexpected exception."""
     kind = type(error).__name__
     return (
         f"sorry, this is a bug in khotool ({kind}: {str(error)[:200]}); please report it to "

@@ -1,4 +1,4 @@
-"""What a command says besides its answer: hints on stderr, and the exit code of ``--strict``."""
+"""Hints on stderr beside the output, and the exit code of ``--strict``."""
 
 from __future__ import annotations
 

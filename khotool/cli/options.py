@@ -18,7 +18,7 @@ T = TypeVar("T")
 SUFFIXES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 PAGE_SIZES = "4K, 16K or 64K"
 LEAST_MEMORY = 64 << 20
-"""Bytes of data that the interpreter and the libraries take before an image is opened."""
+"""Bytes that the interpreter and the libraries need before an image is opened."""
 
 
 def number(text: str) -> int:
@@ -167,7 +167,7 @@ class CompactAction(argparse.Action):
 
 
 def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
-    """Convert a value that argparse does not, such as part of a positional argument.
+    """Convert a value outside of argparse, such as part of a positional argument.
 
     Raises:
         UsageError: ``convert`` refuses the text.
@@ -181,7 +181,7 @@ def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that tell how to read a capture."""
+    """Add the options for reading a capture."""
     group = parser.add_argument_group("reading the image")
     group.add_argument(
         "--root",

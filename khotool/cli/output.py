@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 100
 """Columns of text that does not go to a terminal."""
 ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "→": ">"})
-"""Lines of trees without a character beyond ASCII."""
+"""ASCII for the characters of trees."""
 PATIENCE = 0.5
 """Seconds of work before progress is shown."""
 
 
 def open_with_progress(path: str, args: argparse.Namespace) -> Image:
-    """Open a capture or a model as the flags say, with progress on a terminal if it takes a while.
+    """Open a capture or a model, with progress on a terminal if it takes a while.
 
     Raises:
         KhotoolError: see ``open_image``.
@@ -53,7 +53,7 @@ def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
         except OSError:
             continue
         if same:
-            raise UsageError(f"-o {output}: is the input itself; name a different file")
+            raise UsageError(f"-o {output} is the input itself; name a different file")
 
 
 class progress:  # noqa: N801
@@ -157,7 +157,7 @@ def emit(args: argparse.Namespace, write: Callable[[Callable[[str], object]], ob
 
 
 def _stdout_writer() -> Callable[[str], object]:
-    """Write UTF-8 whatever the locale says, so that the same input gives the same bytes."""
+    """Write UTF-8 in any locale, so that the same input gives the same bytes."""
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:
         return sys.stdout.write
@@ -170,7 +170,7 @@ def _stdout_writer() -> Callable[[str], object]:
 
 
 def encode(text: str) -> bytes:
-    """UTF-8; what cannot be said in it, such as a lone surrogate, as an escape."""
+    """UTF-8; what it cannot encode, such as a lone surrogate, is escaped."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -191,7 +191,7 @@ def write_json(document: object, args: argparse.Namespace) -> None:
 
 
 def print_json(document: object, args: argparse.Namespace) -> None:
-    """Write a document to stdout where ``-o`` names what the document is about."""
+    """Write a document to stdout, for commands whose ``-o`` names the file it is about."""
     from khotool.render.json import json_chunks
 
     write = _stdout_writer()

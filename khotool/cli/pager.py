@@ -14,7 +14,7 @@ LESS = "FRX"
 
 @contextmanager
 def paged(args: argparse.Namespace) -> Iterator[Callable[[str], object] | None]:
-    """A function that writes to a pager; None where there is to be none.
+    """A function that writes to a pager; None if none is to be used.
 
     Only text on a terminal goes to one. It is ``KHOTOOL_PAGER``, else ``PAGER``, else less; an
     empty name or ``cat`` is none.
@@ -67,7 +67,7 @@ def _wait(process: object) -> None:
     import subprocess
 
     assert isinstance(process, subprocess.Popen)
-    # Ctrl-C is the pager's while it shows text.
+    # While the pager shows text, Ctrl-C goes to the pager.
     old = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.wait()

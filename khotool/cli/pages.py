@@ -20,7 +20,7 @@ examples:
   khotool pages --unowned vmcore            preserved pages that nothing reaches: leaks
   khotool pages --unpreserved vmcore        reached pages that are not preserved: corruption
   khotool pages --by session vmcore         how much each session keeps, contents and records
-  khotool pages --unclaimed vmcore          after a boot: what nobody has claimed yet
+  khotool pages --unclaimed vmcore          after a boot: what is still unclaimed
   khotool pages --owner '/LUO/sessions[vm-alpha]' --csv vmcore
 """
 
@@ -55,21 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that do not fit together.
+    """Refuse options that exclude each other.
 
     Raises:
         UsageError: two options contradict each other.
     """
     if args.json and args.csv:
-        raise UsageError("--json and --csv are two answers; ask for one of them")
+        raise UsageError("--json and --csv exclude each other")
     if args.unowned and (args.owner or args.unpreserved):
-        raise UsageError("--unowned does not go with --owner or --unpreserved")
+        raise UsageError("--unowned excludes --owner and --unpreserved")
     if args.unclaimed and args.unpreserved:
-        raise UsageError("--unclaimed does not go with --unpreserved")
+        raise UsageError("--unclaimed excludes --unpreserved")
     if args.csv and args.summary:
-        raise UsageError("--summary has no CSV form; leave out one of --csv and --summary")
+        raise UsageError("--csv and --summary exclude each other")
     if args.by and any((args.unowned, args.unpreserved, args.unclaimed, args.owner, args.summary)):
-        raise UsageError("--by shows all preserved memory; leave out the other selection")
+        raise UsageError("--by groups all preserved memory; leave out the other selection")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.kernels import add_kernel_options, asked_kernels
+from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_text
 from khotool.errors import UsageError
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     policy = read_policy(args.policy) if args.policy is not None else None
     kernels = asked_kernels(args, image.registry)
-    verdicts = [verdict_document(image, kernel, policy) for kernel in kernels]
+    verdicts = [verdict_document(image, kernel, policy, known_memory(args)) for kernel in kernels]
     write_text(report_page(image, check_image(image), verdicts), args)
     note(args, f"wrote {args.output}; open it in a browser")
     return 0

@@ -1,4 +1,4 @@
-"""Settings of a project in the place of options that are not given."""
+"""Settings of a project as defaults of options."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "select": ("select", "check"),
     "ignore": ("ignore", "check"),
     "fail_on": ("fail-on", "check"),
+    "suppress": ("suppressions", "check"),
+    "policy": ("policy", "check"),
     "kernel": ("kernels", "check"),
     "formats": ("formats", ""),
     "color": ("color", ""),
@@ -24,7 +26,7 @@ BEFORE = ("formats",)
 
 
 def parse_with_settings(parser: Parser, command: str, words: list[str]) -> argparse.Namespace:
-    """Parse a command; the project's settings are those of options that are not given.
+    """Parse a command line, with the project's settings as defaults.
 
     Raises:
         UsageError: as the parser says.
@@ -54,7 +56,7 @@ def parse_with_settings(parser: Parser, command: str, words: list[str]) -> argpa
 
 
 def _configured() -> dict[str, Any]:
-    # Most commands run where there is no configuration; the reader is imported only for one.
+    # The reader is imported only if there is a configuration, which is seldom.
     folder = Path.cwd()
     if not any(
         (parent / name).exists()

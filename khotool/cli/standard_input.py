@@ -21,7 +21,7 @@ def take_standard_input(args: argparse.Namespace) -> None:
     A capture is read at any place of it, so that a pipe is first copied to a temporary file.
 
     Raises:
-        UsageError: it is asked for twice.
+        UsageError: ``-`` is given twice.
         InputError: it is a terminal, or closed.
     """
     found = 0

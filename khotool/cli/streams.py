@@ -18,14 +18,13 @@ from khotool.errors import KhotoolError
 from khotool.memory import lost
 
 READERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
-"""How /dev/null takes the place of a closed stream: writing to stdout fails, to stderr does not."""
+"""Modes of /dev/null in place of a closed stream: writes to stdout fail, to stderr do not."""
 
 SELDOM = 100_000
-"""Objects made and kept between two looks for garbage among them."""
-
+"""Allocations, less deallocations, between two garbage collections."""
 
 PATIENCE = 5.0
-"""Seconds that cleaning up may take before the process is asked to end again."""
+"""Seconds that cleaning up may take before the signal is sent again."""
 
 
 class StreamError(KhotoolError):
@@ -33,7 +32,7 @@ class StreamError(KhotoolError):
 
 
 class Terminated(BaseException):
-    """The process was asked to end by TERM or HUP.
+    """The process received TERM or HUP.
 
     Args:
         number: of the signal.
@@ -45,7 +44,7 @@ class Terminated(BaseException):
 
 
 class Stopped(BaseException):
-    """A command has used up its seconds; no error of an input, that a batch would pass over."""
+    """A command has used up its CPU time. Not an ``Exception``, so that a batch does not go on."""
 
 
 class _Output(io.FileIO):
@@ -73,8 +72,8 @@ class _Messages(io.FileIO):
 def prepare() -> None:
     """Make streams and signals of the process safe to use; called once, by the program.
 
-    A closed stream's number is taken, so that no file gets it. Garbage is looked for less often:
-    there is little of it, and each look costs more the more of an image is loaded.
+    Descriptors of closed streams are taken, so that no file gets one. Garbage is collected less
+    often: there is little of it, and a collection costs more the more of an image is loaded.
     """
     gc.set_threshold(SELDOM, 20, 20)
     for number, mode in READERS.items():
@@ -89,7 +88,7 @@ def prepare() -> None:
     sys.stderr = _text(_Messages(2, "wb", closefd=False), sys.stderr, line=True)
     lost.end_with_a_line()
     for wanted in (signal.SIGTERM, signal.SIGHUP):
-        # nohup has HUP ignored already.
+        # Under nohup, HUP is ignored already.
         if signal.getsignal(wanted) is signal.SIG_DFL:
             signal.signal(wanted, _terminate)
 
@@ -113,7 +112,7 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 
 def silence_stdout() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter leaves without a complaint."""
+    """Discard what is still buffered, so that the interpreter exits without a complaint."""
     if not isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Output):
         return
     with contextlib.suppress(OSError, ValueError):

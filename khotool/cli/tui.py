@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from khotool.discovery.options import OpenOptions
 
 SWITCH = 0.0005
-"""Seconds a thread may keep the interpreter while a second one waits for it."""
+"""Seconds that a thread may hold the interpreter while another one waits for it."""
 LOOPBACK = "127.0.0.1"
 EPILOG = """\
 examples:
@@ -85,14 +85,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("tui needs a terminal; dump, pages and hex write to a pipe")
     from khotool.tui.app import KhotoolApp
 
-    # Keys are handled at once even while a worker keeps the interpreter busy.
+    # Keep keys responsive while a worker thread is busy.
     sys.setswitchinterval(SWITCH)
     app = KhotoolApp(args.image, args.other, options_from(args), parse=flags, fixed=served)
     return app.run() or 0
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Serve the program to browsers: one for each that comes, all with the images named here."""
+    """Serve the program to browsers: a process for each, all with the same images."""
     try:
         from textual_serve.server import Server
     except ImportError:
@@ -105,6 +105,6 @@ def _serve(args: argparse.Namespace) -> int:
         raise UsageError("--serve needs an IMAGE: a browser cannot choose files of this machine")
     words = [sys.executable, "-m", "khotool", "tui", *images, *flags_of(options_from(args))]
     if host not in (LOOPBACK, "::1", "localhost"):
-        note(args, f"whoever reaches {host}:{port} can read the image; there is no password")
+        note(args, f"anyone who can reach {host}:{port} can read the image; there is no password")
     Server(shlex.join(words), host, port, title="khotool").serve()
     return 0

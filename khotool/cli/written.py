@@ -52,14 +52,14 @@ def describe_written(
 
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
-    """The flag that says where a fresh layout goes."""
+    """Add the option for the memory of a fresh layout."""
     parser.add_argument(
         "--memory",
         type=area,
         metavar="START+SIZE",
         action="append",
         default=[],
-        help="physical memory that may be used (repeat; default: where the model's memory is)",
+        help="physical memory to use (repeatable; default: where the memory of the model is)",
     )
 
 

@@ -22,11 +22,13 @@ Choice = Literal["auto", "always", "never"]
 
 
 class Project(TypedDict, total=False):
-    """Settings of a project; a command's own options go before them."""
+    """Settings of a project; options on the command line override them."""
 
     select: Annotated[list[str], "rules of `khotool check`: ids, beginnings of ids, slugs"]
     ignore: Annotated[list[str], "rules that `khotool check` leaves out"]
     fail__on: Annotated[FailOn, "lowest severity that gives exit code 1"]
+    suppressions: Annotated[list[str], "files of suppressions, relative to this file"]
+    policy: Annotated[str, "file of the handlers that must come back, relative to this file"]
     kernels: Annotated[list[str], "releases whose verdict `khotool check` adds"]
     formats: Annotated[list[str], "folders of definitions, relative to this file"]
     color: Annotated[Choice, "colours of text"]
@@ -34,6 +36,8 @@ class Project(TypedDict, total=False):
     pager: Annotated[bool, "show long output on a terminal with a pager (true)"]
 
 
+FILES = frozenset(("formats", "policy", "suppressions"))
+"""Keys with paths, relative to the file of the configuration."""
 HINTS = typing.get_type_hints(Project)
 KEYS = {name.replace("__", "-"): hint for name, hint in HINTS.items()}
 """Types by key."""
@@ -41,7 +45,7 @@ KEYS = {name.replace("__", "-"): hint for name, hint in HINTS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What applies here.
+    """The settings in effect.
 
     Args:
         path: of the file; None without one.
@@ -79,12 +83,14 @@ def find_configuration(folder: Path) -> Configuration:
                 raise ConfigurationError(f"{path}: {error.strerror}") from None
             if keys and b"tool.khotool" not in raw:
                 continue
-            return read_configuration(raw, path, keys)
+            found = read_configuration(raw, path, keys)
+            if found is not None:
+                return found
     return Configuration()
 
 
-def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Configuration:
-    """Read a configuration.
+def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Configuration | None:
+    """Read a configuration; None if the document does not have its table.
 
     Args:
         keys: of the table in the document that holds it.
@@ -96,8 +102,10 @@ def read_configuration(raw: bytes, path: Path, keys: tuple[str, ...] = ()) -> Co
         document = read_document(raw, str(path), limit=MAX_BYTES)
         table = document.root
         for key in keys:
-            # The other tables of a pyproject.toml are other programs'.
+            # The other tables of a pyproject.toml belong to other programs.
             table.ignore()
+            if key not in table:
+                return None
             table = table.table(key)
         values = _values(document, table, path.parent)
         document.finish()
@@ -116,12 +124,19 @@ def _values(document: Document, table: Table, folder: Path) -> dict[str, Any]:
             continue
         if hint is bool:
             found[key] = value.boolean()
+        elif hint is str:
+            found[key] = value.text()
         elif typing.get_origin(hint) is Literal:
             found[key] = value.choice(get_args(hint))
         else:
             found[key] = list(value.texts())
-    if "formats" in found:
-        found["formats"] = [str(folder / name) for name in found["formats"]]
+    for key in FILES & found.keys():
+        value = found[key]
+        found[key] = (
+            [str(folder / name) for name in value]
+            if isinstance(value, list)
+            else str(folder / value)
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""When an image was taken, and what a booted kernel has already used up of it."""
+"""When an image was taken, and what of it a booted kernel has reused since."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from khotool.model.region import MapRegion
 from khotool.records import dataclass
 
 FIRST = "kho-v1"
-"""String of the roots that are written when user space says so."""
+"""Compatible string of roots that are written when user space finalizes the handover."""
 PHASE_NOTE = "KHOTOOL_PHASE"
-"""Line of VMCOREINFO by which a copy says what only the whole memory shows of its phase."""
+"""Line of VMCOREINFO that keeps the phase in a copy without the memory that shows it."""
 WRITTEN_AT_ONCE = ("bitmap-chunks", "ranges")
 """Forms of the map that come into being when the handover is finalized."""
 MOST_DAMAGE = 2
-"""Problems of a map in memory that nobody has used again."""
+"""Problems that a map may have and still count as damaged, not as reused memory."""
 MAP = "memory_map"
 """Label of the value that says where the map is."""
 GONE = Absent(Reason.CONSUMED, "reused by the kernel that booted from it")
@@ -52,17 +52,28 @@ def infer_phase(decoded: Decoded, role: Role, roles: Sequence[Role]) -> Inferenc
         role: of the root that was decoded.
         roles: of all roots in the image.
     """
-    noted = decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE)
+    return _of_booted_kernel(decoded, role) or _of_next_kernel(decoded, roles)
+
+
+def _of_booted_kernel(decoded: Decoded, role: Role) -> Inference | None:
+    """The phase of a handover that a kernel may have booted from; None if none has."""
     if map_is_whole(decoded):
         if role is Role.INCOMING:
             return Inference(Phase.INCOMING, "boot data names it; its map is whole")
-    elif role is Role.INCOMING and map_is_hurt(decoded):
-        return Inference(Phase.INCOMING, "boot data names it; its map is damaged in one place")
-    elif role is Role.STALE and may_be_misplaced(decoded):
-        return MISPLACED
-    elif role is Role.INCOMING or noted == Phase.CONSUMED or map_is_garbage(decoded):
+        return None
+    if role is Role.INCOMING:
+        if map_is_hurt(decoded):
+            return Inference(Phase.INCOMING, "boot data names it; its map is damaged in one place")
         return BOOTED
-    if noted == Phase.LIVE:
+    if role is Role.STALE and may_be_misplaced(decoded):
+        return MISPLACED
+    noted = decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE)
+    return BOOTED if noted == Phase.CONSUMED or map_is_garbage(decoded) else None
+
+
+def _of_next_kernel(decoded: Decoded, roles: Sequence[Role]) -> Inference:
+    """The phase of a handover that no kernel has booted from yet."""
+    if decoded.scene.space.info.vmcoreinfo.get(PHASE_NOTE) == Phase.LIVE:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")
     if map_may_wait(decoded):
         return Inference(Phase.LIVE, "the map is not written yet")
@@ -113,7 +124,7 @@ def root_is_segment(decoded: Decoded) -> bool:
 
 
 def map_is_hurt(decoded: Decoded) -> bool:
-    """True for a map that is damaged, but not reused: nearly all of it is what a map holds."""
+    """True for a map that is damaged, but whose memory was not reused: nearly all of it decodes."""
     found = decoded.scene.map
     if not isinstance(found, PreservedMap) or not len(found.blocks):
         return False
@@ -137,7 +148,7 @@ def map_is_garbage(decoded: Decoded) -> bool:
 
 
 def may_be_misplaced(decoded: Decoded) -> bool:
-    """True if addresses are what the user says, and none of the root's leads anywhere."""
+    """True for a raw image, placed by ``--base``, in which no address leads to what it should."""
     if decoded.scene.space.info.container != "raw":
         return False
     # A blob with a string of its own is known only where it was where the root says.
@@ -147,7 +158,7 @@ def may_be_misplaced(decoded: Decoded) -> bool:
 
 
 def only_loops(found: PreservedMap) -> bool:
-    """True if nothing is wrong with a map but that its tables lead back to each other.
+    """True if the only thing wrong with a map is that its tables lead back to each other.
 
     Memory in use again does not hold addresses of the map's own pages, and of nothing else.
     """
@@ -155,7 +166,7 @@ def only_loops(found: PreservedMap) -> bool:
 
 
 def pointer_is_wrong(decoded: Decoded) -> bool:
-    """True if the map is said to be where no map can be: inside a page, or in a record."""
+    """True if the root puts the map where no map can be: inside a page, or in a record."""
     address = decoded.tree.value_of(MAP)
     page = decoded.scene.geometry.page_size
     if not isinstance(address, int) or address % page:
@@ -213,7 +224,7 @@ def consume(decoded: Decoded, *, search: bool) -> Decoded:
 
 
 def prune(recorder: Recorder) -> set[Node]:
-    """Replace what no longer decodes by absent values; the nodes that are lost."""
+    """Replace what no longer decodes by absent values, and return the nodes that are lost."""
     lost = {node for node in recorder.tree.children if node.name == MAP and node.key is None}
     broken = {r.node for r in recorder.reports if not r.finding.rule.startswith(("ABI", "LIM"))}
     for entry in entries_of(recorder.tree):
@@ -234,7 +245,7 @@ def prune(recorder: Recorder) -> set[Node]:
 
 
 def below(node: Node, tops: Collection[Node]) -> bool:
-    """True for a node that is one of some, or below one."""
+    """True for a node that is in ``tops``, or below one that is."""
     current: Node | None = node
     while current is not None:
         if current in tops:

@@ -1,4 +1,4 @@
-"""What a comparison gives back."""
+"""The result of a comparison: changes, owners, gaps."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class NotCompared:
     """A part that one of the images, or both, do not show.
 
     Args:
-        path: in the first image where it is there; ``/`` for anything.
+        path: in the first image if it has it; ``/`` for the whole image.
         side: the image that does not show it.
         contents: only the payload was not compared.
         size: bytes of the payload that were not compared; 0 where that is not known.
@@ -87,12 +87,12 @@ class NotCompared:
 
 
 class Result(StrEnum):
-    """What a comparison comes to."""
+    """The result of a comparison."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
     INCOMPLETE = "incomplete"
-    """Equal in what both images show."""
+    """No difference in what both images show, but not all was compared."""
 
 
 @dataclass(slots=True)

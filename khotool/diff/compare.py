@@ -16,6 +16,7 @@ from khotool.diff.fields import (
     handler_of,
     is_address,
     is_group,
+    is_implied,
     is_layout,
     is_unknown,
     is_version,
@@ -23,7 +24,6 @@ from khotool.diff.fields import (
     one_sided,
     plain_key,
     pointer_of,
-    says_nothing,
     unfollowed,
     unread_handle,
 )
@@ -37,7 +37,7 @@ from khotool.model.image import Image, Node, NodeKind, Phase
 from khotool.records import dataclass, field
 
 MOST_RENAMES = 16
-"""Elements of one list that may have been renamed."""
+"""Elements of one list that are searched for renames."""
 MOST_GAPS = 100_000
 """Parts that are remembered as not compared."""
 PAYLOAD = frozenset({Shape.RANGE, Shape.OPAQUE, Shape.FOLIO})
@@ -167,7 +167,7 @@ class TreeComparison:
         before = len(self.changes)
         self._layout(a, b, (False, False))
         change = version_change(a, b)
-        # A different size of the blob is reason enough that its format is not known.
+        # A different size of the blob explains why its format is not known.
         if change is not None and (before == len(self.changes) or change.path != a.path):
             self.changes.append(change)
         side = Side.FIRST if b.format else Side.SECOND
@@ -175,7 +175,7 @@ class TreeComparison:
         self.hidden.append(a.path)
 
     def _lost(self, a: Node, b: Node) -> tuple[bool, bool]:
-        """Which of the images does not have all that the node leads to."""
+        """The side or sides on which the target of a node is incomplete."""
         reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
         lost = bool(reasons[0]), bool(reasons[1])
         if lost == (False, False):
@@ -184,7 +184,7 @@ class TreeComparison:
         one, two = pointer_of(a), pointer_of(b)
         elsewhere = one is not None and two is not None and one.value != two.value
         if lost[0] != lost[1] and elsewhere and not self.gaps[side].partial:
-            # It may well lead to nowhere; with addresses the change is there already.
+            # The target may be nowhere; with addresses, the change was reported already.
             if not self.options.addresses and one is not None and two is not None:
                 self._changed(one, two)
             return lost
@@ -222,7 +222,7 @@ class TreeComparison:
 
     def _value_differs(self, a: Node, b: Node) -> bool:
         if is_address(a) or is_address(b):
-            # Whether there is anything at all is not a matter of addresses.
+            # Whether there is a target at all does not depend on addresses.
             appeared = bool(a.value) != bool(b.value) and not is_group(a)
             return appeared or (self.options.addresses and a.value != b.value)
         if a.value == b.value or is_group(a):
@@ -231,7 +231,7 @@ class TreeComparison:
         return not other_format and not self._counted(a, b)
 
     def _one_group(self, a: Node, b: Node) -> None:
-        """Something hangs from a node in one of the images only."""
+        """Report that a node has a target in one of the images only."""
         same = bool(a.value) == bool(b.value)
         reasons = self.gaps[0].reason(a), self.gaps[1].reason(b)
         outside = unfollowed(a, self.old), unfollowed(b, self.new)
@@ -276,7 +276,7 @@ class TreeComparison:
         self._remember_payload(a, b)
         old, new = count_of(a), count_of(b)
         if longer and old is not None and new is not None and old.value != new.value:
-            # The number of rows says it all.
+            # The number of rows implies it.
             self._changed(old, new)
             return
         self.changes += found
@@ -395,8 +395,8 @@ class TreeComparison:
         if self.gaps[at].limited:
             self._limit()
             return
-        # A format without this field says the same as a zero in it.
-        if other_format and not is_group(node) and says_nothing(node):
+        # A format without this field means the same as a 0 in it.
+        if other_format and not is_group(node) and is_implied(node):
             return
         self.changes.append(one_sided(kind, node))
 
@@ -409,7 +409,7 @@ class TreeComparison:
             self.payload.append((a, b))
 
     def _limit(self) -> None:
-        """Decoding of an image stopped: what only the other one has may be there as well."""
+        """Note where decoding stopped at a limit: the image may have what only the other shows."""
         limited = [Reason.LIMIT if gap.limited else None for gap in self.gaps]
         self._gap(not_compared("/", *limited))
         self.hidden.append("/")

@@ -1,4 +1,4 @@
-"""Compare what was carried: the first byte that differs, then a hash of each side."""
+"""Compare payload: the first byte that differs, then a hash of each side."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _compare(path: str, old: Part, new: Part, result: Comparison) -> None:
         for gap, (plan, _) in zip(missing, (old, new), strict=True)
     ]
     try:
-        # Where records are lost nobody knows which bytes correspond.
+        # Where records are lost, it is not known which bytes correspond.
         unsure = old[0].lost or new[0].lost
         offset = None if unsure else first_difference(*old, *new, gaps)
     except MemoryFault as fault:

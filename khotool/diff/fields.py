@@ -1,4 +1,4 @@
-"""Which values of a model are content, and which say only where content is."""
+"""Which values of a model are content, and which only locate content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENTRY_PLACE = frozenset({"address", "size"})
 UNKNOWN = frozenset(
     {Reason.NOT_CAPTURED, Reason.UNREADABLE, Reason.TRUNCATED, Reason.CONSUMED, Reason.LIMIT}
 )
-"""Reasons that say nothing about the value itself."""
+"""Reasons that are about the capture, not about the value."""
 PARTIAL = frozenset({"debugfs", "fdt"})
 """Containers that hold some blobs and none of the memory that they point to."""
 SHOWN = 60
@@ -44,7 +44,7 @@ def is_address(node: Node) -> bool:
 
 
 def pointer_of(node: Node) -> Node | None:
-    """The address that leads to what hangs from a node: its own value, or one in a descriptor."""
+    """The address of a node's target: its own value, or one in a descriptor."""
     if isinstance(node.value, int):
         return node
     if node.table is None:
@@ -66,7 +66,7 @@ GROUPS = frozenset({NodeKind.LIST, NodeKind.TABLE, NodeKind.ENTRY, NodeKind.FDT_
 
 
 def is_unknown(value: object) -> bool:
-    """True for an absent value that may be there in the memory itself."""
+    """True for an absent value that the memory itself may have."""
     return isinstance(value, Absent) and value.reason in UNKNOWN
 
 
@@ -82,7 +82,7 @@ def unfollowed(node: Node, image: Image) -> bool:
 
 
 def unread_handle(node: Node, image: Image) -> bool:
-    """True for a handle of an unknown handler: what it leads to was not read."""
+    """True for a handle of an unknown handler, whose target was not read."""
     reference = node.field.points_to if node.field is not None else None
     if reference is None or reference.shape is not Shape.HANDLER or not node.value:
         return False
@@ -175,21 +175,21 @@ def plain_key(node: Node) -> str | None:
 
 
 def handler_of(node: Node) -> object:
-    """The value that says which handler reads what a handle leads to."""
+    """The value that names the handler of a handle."""
     reference = node.field.points_to if node.field is not None else None
     if reference is None or not reference.by or node.parent is None:
         return None
     return node.parent.value_of(reference.by)
 
 
-def says_nothing(node: Node) -> bool:
-    """True if a format without this field says the same."""
+def is_implied(node: Node) -> bool:
+    """True if a format without this field means the same."""
     counts = node.field is not None and bool(node.field.counts)
     return counts or is_version(node) or is_address(node) or not node.value
 
 
 def count_of(node: Node) -> Node | None:
-    """The field that says how many rows a table has."""
+    """The field with the number of rows of a table."""
     for child in node.parent.children if node.parent is not None else ():
         if child.field is not None and child.field.counts == node.name:
             return child

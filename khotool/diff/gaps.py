@@ -1,4 +1,4 @@
-"""Which parts of a model are missing because they were not read, and so say nothing."""
+"""Which parts of a model are missing because they were not read, and so are not differences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Gaps:
         self._paths = {finding.path for finding in image.findings if finding.rule == NOT_READ}
 
     def reason(self, node: Node) -> Reason | None:
-        """Why what a node leads to is not, or not all, in the model; None if it is."""
+        """Why the target of a node is missing or incomplete in the model; None if it is whole."""
         for child in node.children:
             if is_marker(child):
                 reason: Reason = child.value.reason
@@ -53,7 +53,7 @@ class Gaps:
 
 
 def is_marker(node: Node) -> bool:
-    """True for the child that is there instead of a missing target of a pointer."""
+    """True for the child in place of a missing target of a pointer."""
     return (
         node.name == "target"
         and node.kind is NodeKind.VALUE

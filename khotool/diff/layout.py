@@ -20,7 +20,7 @@ Parts = dict[tuple[tuple[str, str | None], int], Node]
 class Layouts:
     """How to compare the lists, areas and blob sizes that content is kept in.
 
-    Another writer lays out the same content differently, so that these count only with
+    Writers may lay out the same content differently, so these count only with
     ``addresses``, or where both images have them at the same physical address: then it is the
     same list, and a difference is a change of it. Of an address itself, only whether there is one.
 

@@ -40,7 +40,7 @@ def compare_pages(
     memories = memory_of(old), memory_of(new)
     first, second = memories
     if isinstance(first, Absent) or isinstance(second, Absent):
-        # The pointer to the map may have led nowhere; this says why.
+        # The pointer to the map may lead nowhere; the absent value has the reason.
         lost = [found.reason if isinstance(found, Absent) else None for found in memories]
         kept = [gap for gap in result.not_compared if gap.path != MAP]
         result.not_compared = [*kept, not_compared(MAP, *lost)] if shown.whole(MAP) else kept

@@ -19,7 +19,7 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
     """Differences of two tables, rows aligned by page index where they have one.
 
     Returns:
-        The changes, and whether all that differs is that one table goes on longer.
+        The changes, and whether the only difference is that one table is longer.
     """
     a, b = old.table, new.table
     assert a is not None
@@ -33,7 +33,7 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
             left, right = a.column(label)[rows_a], b.column(label)[rows_b]
             differ = left != right
             if role in ADDRESS_ROLES and not addresses:
-                # Whether there is a page at all is no matter of addresses.
+                # Whether there is a page at all does not depend on addresses.
                 differ &= (left == 0) | (right == 0)
             changes += _column(old.path, label, role, rows_a, left, right, differ)
     gone, more = _others(len(a), rows_a), _others(len(b), rows_b)
@@ -53,7 +53,7 @@ def _labels(table: Table) -> dict[str, str]:
 
 
 def _keys(a: Table, b: Table) -> tuple[Array, Array]:
-    """What rows are aligned by: the page index if it is there and distinct, else the position."""
+    """The keys that align rows: page indexes if they are distinct, else positions."""
     label = next((name for name, role in _labels(a).items() if role == "page-index"), None)
     if label is not None and label in _labels(b):
         left, right = a.column(label), b.column(label)

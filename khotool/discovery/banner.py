@@ -1,6 +1,6 @@
-"""The kernel that memory is of, where nothing in the file says it: from its banner.
+"""The kernel release from ``linux_banner``, for a capture that does not record it.
 
-A kernel has ``linux_banner`` in its read-only data, and prints it first of all.
+The banner is in the kernel's read-only data, and is the first line of its log.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ BANNER = re.compile(
 LONGEST = 512
 """Bytes of a banner."""
 MOST = 64
-"""Banners that are read; the log of a kernel and its copies hold a few."""
+"""Banners that are read; a kernel, its log and copies of them hold a few."""
 WRITER_NOTE = "KHOTOOL_WRITER"
-"""Line of VMCOREINFO with the release that wrote a handover which boot data names."""
+"""Line of VMCOREINFO with the release that wrote the incoming handover."""
 
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """What a kernel says of itself: its release, and number, options and date of its build."""
+    """The release of a kernel, and the number, options and date of its build."""
 
     release: str
     build: str
 
 
 def find_banner(space: AddressSpace, limits: Limits) -> Banner | None:
-    """The banner of the one kernel that is in memory; None for none, or for several releases."""
+    """The banner of the kernel in memory; None without one, or with several releases."""
     found: set[Banner] = set()
     left, number = limits.scan, 0
     for start, end in space.extents().tolist():

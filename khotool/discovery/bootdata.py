@@ -1,4 +1,4 @@
-"""What a kernel gets as it boots: payloads of setup_data, properties of /chosen."""
+"""Boot data that names a handover: payloads of setup_data, properties of /chosen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RANGE = 16
 
 @dataclass(frozen=True, slots=True)
 class BootPointer:
-    """The boot data that led a kernel to the handover: setup_data, or /chosen.
+    """Boot data that points to a handover: setup_data or /chosen.
 
     Args:
         fdt: physical address of the KHO root.
@@ -42,7 +42,7 @@ class BootPointer:
         why: one sentence.
         where: the node or device tree itself.
         region: ``scratch`` is an area, not an array of them.
-        mem_cache: array of all preserved ranges, which such kernels get as well.
+        mem_cache: array of all preserved ranges, which kernels with such a region also get.
     """
 
     fdt: int
@@ -72,7 +72,7 @@ class Payload:
         why = f"named by setup_data at {node:#x}"
         if "mem_cache_addr" in values:
             cache = Span(values["mem_cache_addr"], values["mem_cache_size"])
-            why += told_of(cache)
+            why += cache_text(cache)
         return BootPointer(
             values["fdt_addr"],
             Span(values["scratch_addr"], values["scratch_size"]),
@@ -96,14 +96,14 @@ def payloads(registry: Registry, geometry: Geometry) -> Iterator[Payload]:
         yield Payload(header, data, number)
 
 
-def told_of(cache: Span) -> str:
-    """That boot data names a mem cache, as the end of a sentence."""
+def cache_text(cache: Span) -> str:
+    """The mem cache that boot data names, as the end of a sentence."""
     number = cache.size // RANGE
     return f", with a mem cache of {number} range{'s'[: number != 1]} at {cache.address:#x}"
 
 
 def cache_differs(space: AddressSpace, geometry: Geometry, cache: Span, found: PreservedMap) -> str:
-    """How a mem cache differs from the ranges of the tree; nothing if it does not.
+    """How a mem cache differs from the ranges of the tree; empty if it does not.
 
     Args:
         cache: array of pairs of address and bytes, native.
@@ -140,7 +140,7 @@ def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
     cache = _pair(chosen, MEM_CACHE, cells)
     why = f"named by /chosen of the device tree at {address:#x}"
     if cache is not None:
-        why += told_of(cache)
+        why += cache_text(cache)
     where = Span(address, len(blob.data))
     return BootPointer(found.address, scratch, why, where, cache is not None, cache)
 

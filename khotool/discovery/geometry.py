@@ -1,4 +1,4 @@
-"""Page size and byte order where the capture does not state them."""
+"""Page size and byte order of a capture that does not record them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def probe_geometry(
     options: OpenOptions,
     byteorder: ByteOrder,
 ) -> Geometry:
-    """Page size and byte order: as the user says, as the capture declares, else what fits.
+    """Page size and byte order: given by the user, recorded in the capture, or else probed.
 
     The size that fits is the one under which a root's map preserves the root's own page and
     those of its entries with the fewest contradictions.
@@ -48,7 +48,7 @@ def probe_geometry(
 
 
 def known_size(space: AddressSpace, options: OpenOptions) -> int | None:
-    """The page size as the user or the capture says it; None where neither does.
+    """The page size that the user or the capture gives; None if neither does.
 
     Raises:
         UsageError: --page-size is not a power of two.

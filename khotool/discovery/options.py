@@ -1,4 +1,4 @@
-"""What a user can say about a capture."""
+"""Options for opening a capture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Watch = Callable[[Node, int], None]
 
 @dataclass(slots=True)
 class OpenOptions:
-    """What a user can say about a capture.
+    """How to open a capture: what it does not record itself, and bounds of the work.
 
     Args:
         root: physical address of the KHO root, or the name of a tree in a debugfs copy.

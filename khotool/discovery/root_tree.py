@@ -16,13 +16,13 @@ from khotool.records import dataclass
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RootTree:
-    """A root that is read, but for what hangs from it.
+    """A root that was read, without what it points to.
 
     Args:
-        scene: what is known by now: the root, its format and its map.
+        scene: with the root, its format and its map.
         address: physical address of the device tree, in bytes.
-        definition: None where nothing describes the root.
-        choice: what to record of the definition; None for the usual one.
+        definition: None where no definition describes the root.
+        choice: the choice of the definition to record; None for the usual one.
         layout: of a definition that has several.
         stream: physical address of the page that names a KSTATE stream, which names the root.
     """
@@ -47,7 +47,7 @@ class RootTree:
 
     @property
     def awaits_map(self) -> bool:
-        """True for a root of a known format that does not say where its map is."""
+        """True for a root of a known format that does not point to a map yet."""
         if self.definition is None or self.blob.root is None:
             return False
         places = map_places(self.scene, self.definition, self.blob.root)
@@ -58,7 +58,7 @@ def read_root(scene: Scene, blob: Blob, address: int) -> RootTree:
     """Read the definition and the map of a root whose device tree is parsed.
 
     Args:
-        scene: an image of which nothing is known yet.
+        scene: without a root.
     """
     chosen = root_format(scene, blob, address)
     definition = chosen.definition

@@ -21,7 +21,7 @@ class RootCandidate:
     Args:
         tree: its device tree and its map.
         compatible: as stored.
-        why: one sentence: what gives it its role.
+        why: the reason for its role, in one sentence.
         pointer: boot data that names it.
     """
 
@@ -43,7 +43,7 @@ class RootCandidate:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Weight:
-    """How much hangs from a root: sessions of the orchestrator, then pieces of metadata."""
+    """What a root leads to: number of sessions, then of pieces of metadata."""
 
     sessions: int
     regions: int
@@ -97,14 +97,13 @@ def _as_copy(item: RootCandidate, others: Sequence[RootCandidate]) -> RootCandid
 def select(
     found: Sequence[RootCandidate], weigh: Callable[[RootCandidate], Weight]
 ) -> RootCandidate:
-    """The root of one or more that a reader means: the handover that is under way.
+    """The root to decode of one or more: that of the handover that is under way.
 
-    In the memory of a kernel that came up through KHO, there are both an incoming and an outgoing
-    root. The outgoing one is meant once it carries sessions: then the kernel was stopped on its
-    way to the next one.
+    The memory of a kernel that booted from a handover has both an incoming and an outgoing root.
+    The outgoing one is taken once it has sessions: then the kernel was about to hand over.
 
     Args:
-        weigh: what hangs from a root; asked only where that decides.
+        weigh: what a root leads to; called only where that decides.
     """
     by_role: dict[Role, list[RootCandidate]] = {}
     for item in found:

@@ -1,4 +1,4 @@
-"""Find what may be a KHO root in memory without symbols: one word a page, then candidates."""
+"""Find KHO roots in memory without symbols: the first word of each page, then candidates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
@@ -33,15 +34,15 @@ STREAM_MAGIC = 0x3B37778C
 MAX_STREAMS = 64
 ROOT_WORD = b"preserved-memory-map\0"
 MAX_DAMAGED = 64
-"""Damaged roots that are looked at; an image holds a handful at most."""
+"""Damaged roots that are read; an image holds a handful at most."""
 SEARCHED = 1 << 30
 """Bytes that are searched for a damaged root where there is no whole one."""
 MAX_CANDIDATES = 100_000
 ROOT_SHARE, TREE_SHARE = 1024, 128
-"""Of the bytes that may be searched, one in so many may be tokens of roots, and of other trees.
+"""Divisors of the bytes to search, for the bytes of tokens to read in roots and in other trees.
 
-Trees that overlap are each as long as the memory that holds them, so that not the memory but the
-tokens that are read have to be counted.
+Trees that overlap are each as long as the memory that holds them, so the tokens that are read
+have to be counted, not the memory.
 """
 SCRATCH_ALIGNMENT = 2 << 20
 """Scratch areas start on a pageblock; the smallest one of any supported kernel is 2 MiB."""
@@ -80,6 +81,36 @@ class Scan:
     streams: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class FirstWords:
+    """Addresses of pages, by what the first word of each may begin.
+
+    Args:
+        trees: device trees; streams: KSTATE streams; arrays: scratch arrays.
+    """
+
+    trees: list[int] = field(default_factory=list)
+    streams: list[int] = field(default_factory=list)
+    arrays: list[int] = field(default_factory=list)
+
+    def add(self, base: int, first: NDArray[np.uint64], byteorder: str) -> None:
+        """Sort the pages from a physical address on.
+
+        Args:
+            first: the first word of each page, read as little-endian, (n,) uint64.
+        """
+        value = first.byteswap() if byteorder == "big" else first
+        low = np.uint64(0xFFFFFFFF)
+        aligned = (value & np.uint64(SCRATCH_ALIGNMENT - 1)) == 0
+        for pages, matches, most in (
+            (self.trees, (first & low) == FDT_MAGIC_WORD, MAX_CANDIDATES),
+            (self.streams, (value & low) == STREAM_MAGIC, MAX_STREAMS),
+            (self.arrays, aligned & (value != 0) & (value < np.uint64(1 << 52)), MAX_CANDIDATES),
+        ):
+            found = np.flatnonzero(matches)[: most - len(pages)]
+            pages += [base + int(i) * SMALLEST_PAGE for i in found]
+
+
 def scan(
     space: AddressSpace,
     registry: Registry,
@@ -99,32 +130,21 @@ def scan(
     area = registry.compile(scratch, scratch.content, geometry)
     extents = space.extents()
     total = int((extents[:, 1] - extents[:, 0]).sum()) // SMALLEST_PAGE if len(extents) else 0
-    trees: list[int] = []
-    arrays: list[int] = []
-    streams: list[int] = []
+    pages = FirstWords()
     for base, words in space.first_words(SMALLEST_PAGE):
         # Words a page apart all share a few lines of the cache: they are fetched once.
         first = np.ascontiguousarray(words[:, 0])
         result.pages += len(first)
-        found = np.flatnonzero((first & np.uint64(0xFFFFFFFF)) == FDT_MAGIC_WORD)
-        trees += [base + int(i) * SMALLEST_PAGE for i in found[: MAX_CANDIDATES - len(trees)]]
-        value = first.byteswap() if byteorder == "big" else first
-        streams += [
-            base + int(i) * SMALLEST_PAGE
-            for i in np.flatnonzero((value & np.uint64(0xFFFFFFFF)) == STREAM_MAGIC)[:MAX_STREAMS]
-        ]
-        aligned = (value & np.uint64(SCRATCH_ALIGNMENT - 1)) == 0
-        maybe = np.flatnonzero(aligned & (value != 0) & (value < np.uint64(1 << 52)))
-        arrays += [base + int(i) * SMALLEST_PAGE for i in maybe[: MAX_CANDIDATES - len(arrays)]]
+        pages.add(base, first, byteorder)
         if progress is not None:
             progress(result.pages, total)
-    result.trees = len(trees)
-    _look_at_trees(space, registry, trees, result, limits)
+    result.trees = len(pages.trees)
+    _look_at_trees(space, registry, pages.trees, result, limits)
     if not result.roots:
         _look_for_damaged(space, result)
-    if streams and result.roots:
-        result.streams = _streams(space, registry, geometry, streams[:MAX_STREAMS])
-    for address in arrays:
+    if pages.streams and result.roots:
+        result.streams = _streams(space, registry, geometry, pages.streams)
+    for address in pages.arrays:
         areas = read_scratch(space, area, address)
         if areas:
             result.scratch.append((address, areas))
@@ -173,7 +193,7 @@ def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) ->
 def _look_at_trees(
     space: AddressSpace, registry: Registry, trees: list[int], result: Scan, limits: Limits
 ) -> None:
-    """Sort device trees into KHO roots, boot data, and others; each is read as long as need be."""
+    """Sort device trees into KHO roots, boot data, and others; none is read further than needed."""
     roots: list[tuple[int, int, str]] = []
     rest: list[int] = []
     left = limits.scan // TREE_SHARE
@@ -220,7 +240,7 @@ def _read_roots(
 
 
 def _look_for_damaged(space: AddressSpace, result: Scan) -> None:
-    """Pages that have the words of a root, but not its magic or its compatible string."""
+    """Find pages with the property names of a root, but without its magic or compatible string."""
     seen: set[int] = set()
     for start, end in space.extents().tolist():
         for match in space.find(ROOT_WORD, start, end, SEARCHED):

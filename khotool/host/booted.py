@@ -19,11 +19,11 @@ class Boot:
     """How the running kernel was booted.
 
     Args:
-        live_update: the kernel before it handed over the state of its live update orchestrator.
-        handover: it handed over anything at all.
+        live_update: the previous kernel handed over the state of its live update orchestrator.
+        handover: the previous kernel handed over anything at all.
         number: live updates in a row; None where the format has no count, or it is not readable.
-        previous_release: of the kernel before; untrusted text, None where nothing says it.
-        kexec_count: kexecs in a row; None where nothing says it.
+        previous_release: of the previous kernel; untrusted text, None where it is not recorded.
+        kexec_count: kexecs in a row; None where it is not recorded.
         sessions: names of the sessions that were handed over, untrusted text; None where their
             records cannot be read. Memory does not record which of them were taken back.
     """
@@ -43,12 +43,12 @@ def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> Boot
         scan: look through all of memory for lists whose head the kernel has reused.
 
     Raises:
-        InputError: nothing of the host shows it.
+        InputError: the host does not show it.
     """
     trees = survey.copy.trees if survey.copy is not None else []
     handed = any(tree.direction == "in" and (tree.fdt or tree.subtrees) for tree in trees)
     if not handed and survey.copy is not None:
-        # Debugfs shows what this kernel was handed; there is nothing.
+        # Debugfs would show an incoming handover.
         return Boot(live_update=False, handover=False)
     if not handed and survey.space is None:
         gone = next((check for check in survey.checks if check.name == "trees"), None)

@@ -17,7 +17,7 @@ Opener = Callable[[Path, int], int]
 TEXT_LIMIT = 16 << 20
 """Bytes of one text file that are read."""
 CAPABILITIES = {1: "CAP_DAC_OVERRIDE", 17: "CAP_SYS_RAWIO", 21: "CAP_SYS_ADMIN"}
-"""What reading needs: files of root, memory, and addresses in /proc/iomem."""
+"""Capabilities that reading needs: for files of root, for memory, for addresses in /proc/iomem."""
 DEBUGFS = "sys/kernel/debug"
 CONFIGS = ("proc/config.gz", "boot/config-{}", "lib/modules/{}/config", "usr/lib/modules/{}/config")
 
@@ -28,7 +28,7 @@ class Host:
 
     Args:
         root: its root folder; ``/`` for this host, elsewhere as a container mounts it.
-        page_size: bytes per page where the kernel's memory does not say it.
+        page_size: bytes, for memory that does not tell its page size.
         opener: how memory files are opened.
     """
 
@@ -41,7 +41,7 @@ class Host:
         return self.root / name
 
     def exists(self, name: str) -> bool:
-        """Whether a name is there, as far as this user may look."""
+        """True if a file exists and this user may see it."""
         try:
             return self.path(name).exists()
         except OSError:
@@ -68,7 +68,7 @@ class Host:
         return text.strip() if text else None
 
     def config(self) -> tuple[str, dict[str, str]] | None:
-        """The kernel's configuration: which file, and its values; None where there is none."""
+        """The kernel's configuration: its file and its values; None where none is readable."""
         release = self.release() or ""
         if "/" in release or release in (".", ".."):
             return None
@@ -147,7 +147,7 @@ def _options(text: str) -> Iterator[tuple[str, str]]:
 
 
 def switched_on(words: list[str], name: str) -> bool | None:
-    """What ``NAME=on`` on a command line says; the last one counts, None without any."""
+    """The value of ``NAME=on`` on a command line, as kstrtobool() reads it; the last one counts."""
     result = None
     for word in words:
         key, _, value = word.partition("=")

@@ -38,7 +38,7 @@ SETUP_DATA = 0x250
 """Byte of x86's boot_params that holds the address of the first setup_data node."""
 MAX_SETUP_DATA = 1024
 MAX_GLANCES = 1 << 20
-"""Preserved pages whose first bytes are looked at for the root."""
+"""Preserved pages whose first bytes are compared with the magic of a tree."""
 
 
 def open_live(
@@ -66,7 +66,7 @@ def open_live(
 
 
 class _Live:
-    """One look at a host."""
+    """A host while it is read."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Live:
         return self.settle(image, None)
 
     def named(self, wanted: str | None) -> Image:
-        """The handover that debugfs or boot data names; of both directions, that of ``wanted``."""
+        """The handover that debugfs or boot data names; of two, the one of direction ``wanted``."""
         there = self.there()
         if wanted is not None and wanted not in there:
             raise UsageError(f"--root {wanted}: this host has {' and '.join(there)}")
@@ -128,15 +128,15 @@ class _Live:
         return ["in", *there] if self.pointers and "in" not in there else there
 
     def refusal(self, *names: str) -> InputError:
-        """The first of these checks that says what is missing, and what to do about it."""
+        """An error that names the first of these checks that failed, and the remedy."""
         missing = [check for check in self.survey.missing() if check.name in names]
-        what = "the memory of this host is needed, and was left alone"
+        what = "this needs the memory of the host, which --no-memory excludes"
         if missing:
             what = f"{missing[0].title}: {missing[0].found}; {missing[0].remedy}"
-        return InputError(f"{what}; 'khotool live --why' lists all that is needed")
+        return InputError(f"{what}; 'khotool live --why' lists everything that is needed")
 
     def incoming(self) -> Image:
-        """What this kernel was handed: in memory as boot data names it, else as debugfs shows."""
+        """The incoming handover: in memory where boot data names it, else from debugfs."""
         for pointer in self.pointers:
             found = self.scan_of(pointer.fdt)
             if found.roots:
@@ -145,7 +145,7 @@ class _Live:
         return self.by_scan(Role.INCOMING) or self.by_debugfs("in")
 
     def outgoing(self) -> Image:
-        """What this kernel hands over: in memory if its map leads there, else as in debugfs."""
+        """The outgoing handover: in memory if its map leads there, else from debugfs."""
         image = self.by_debugfs("out")
         address = place_root(image, self.space) if self.space is not None else None
         if address is None or self.space is None:
@@ -155,7 +155,7 @@ class _Live:
         return with_root(placed, role=Role.OUTGOING, why=why)
 
     def by_scan(self, role: Role) -> Image | None:
-        """The root of a role as a look through all memory finds it, where that is asked for."""
+        """The root of a role, searched for in all memory; None unless ``--scan`` was given."""
         if not self.search or self.space is None:
             return None
         options = replace(self.options, root=None)
@@ -171,7 +171,7 @@ class _Live:
 
     def by_debugfs(self, direction: str) -> Image:
         if self.copy is None or direction not in self.trees:
-            raise InputError("boot data names a KHO root, but there is no device tree at its place")
+            raise InputError("boot data names a KHO root, but no device tree is at its address")
         options = replace(self.options, root=self.trees[direction].name)
         return open_debugfs(self.copy, self.registry, options, self.space, source="debugfs")
 
@@ -188,7 +188,7 @@ class _Live:
         return Scan([Candidate(address, blob, text_property(blob.root, "compatible") or "")])
 
     def other(self, direction: str) -> Root:
-        """A root that is there, and not shown."""
+        """A root of this host that is not shown."""
         role = Role.INCOMING if direction == "in" else Role.OUTGOING
         why = f"choose it with --root {direction}"
         tree = self.trees.get(direction)
@@ -201,7 +201,7 @@ class _Live:
         return Root(None, text, role, why, name=tree.name if tree is not None else direction)
 
     def settle(self, image: Image, tree: DebugfsTree | None) -> Image:
-        """Say what a running kernel is known to be in the middle of."""
+        """Set the phase to what is known of a running kernel."""
         if tree is not None:
             image = with_root(image, name=tree.name)
         if image.phase in (Phase.FROZEN, Phase.FINALIZED, Phase.LIVE) and image.root is not None:

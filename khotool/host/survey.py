@@ -1,4 +1,4 @@
-"""What of the running host can be read, and of what cannot: why it matters and how to get it."""
+"""What of the running host can be read; for what cannot, why it matters and how to fix that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Literal["ok", "missing", "unknown", "unused"]
 
 ROOT_USER = "run khotool as root, such as: sudo khotool live"
 BUILD = "boot a kernel built with CONFIG_KEXEC_HANDOVER_DEBUGFS=y (up to 6.18 CONFIG_DEBUG_FS=y)"
-"""What shows KHO in debugfs."""
+"""How to get KHO into debugfs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Check:
     Args:
         name: stable, for scripts.
         title: for people.
-        state: ``missing`` if it is known not to be there; ``unused`` if nothing needs it here.
-        found: what is there, in a few words.
-        why: what it is good for; empty where the state is ``ok``.
+        state: ``missing`` if it is known to be absent; ``unused`` if nothing needs it here.
+        found: what was found, in a few words.
+        why: what it is needed for; empty where the state is ``ok``.
         remedy: how to get it; empty where the state is ``ok``.
     """
 
@@ -64,7 +64,7 @@ class Survey:
     sources: list[str] = field(default_factory=list)
 
     def missing(self) -> list[Check]:
-        """What is known not to be there, in the order in which to look for it."""
+        """Checks that are known to have failed, in the order in which to fix them."""
         return [check for check in self.checks if check.state == "missing"]
 
 
@@ -106,7 +106,7 @@ def _kernel(result: Survey) -> None:
             "KHO in the kernel",
             state,
             found,
-            "a kernel without it hands nothing over",
+            "a kernel without it hands over nothing",
             "boot a kernel from 6.16 on, built with CONFIG_KEXEC_HANDOVER=y",
         ),
         _switch(words, options),
@@ -132,13 +132,13 @@ def _switch(words: list[str] | None, options: dict[str, str]) -> Check:
 
 def _live_update(host: Host, words: list[str] | None) -> Check:
     """Whether there is a live update orchestrator."""
-    # The device is not opened: whoever has it open is the one agent that may change sessions.
+    # The device is not opened: only one process at a time may have it open.
     device = host.exists("dev/liveupdate")
     there = device or host.exists("sys/kernel/liveupdate")
     luo = None if words is None else switched_on(words, "liveupdate")
-    found = "/dev/liveupdate is there" if device else "no /dev/liveupdate"
+    found = "/dev/liveupdate exists" if device else "no /dev/liveupdate"
     if there and not device:
-        found += ", but /sys/kernel/liveupdate is there"
+        found += ", but /sys/kernel/liveupdate exists"
     if not there and luo:
         found += ", although the command line has liveupdate=on"
     return _check(
@@ -146,7 +146,7 @@ def _live_update(host: Host, words: list[str] | None) -> Check:
         "live update",
         "ok" if there else "unused",
         found,
-        "only a kernel with it has sessions; others hand over entries of their own",
+        "only a kernel with it has sessions; others hand over only their own entries",
         "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
     )
 
@@ -166,7 +166,7 @@ def _privileges(result: Survey) -> Iterator[Check]:
             if have is None
             else f"without {', '.join(lacking)}"
             if lacking
-            else "those of root",
+            else "all that are needed",
             "debugfs is for root, and memory needs CAP_SYS_RAWIO",
             ROOT_USER,
         )
@@ -261,7 +261,7 @@ def _try(
     try:
         result.space = read(result.host, name)
     except InputError as error:
-        return "missing", str(error), "nothing to do: this file holds no memory that can be used"
+        return "missing", str(error), "none: this file holds no usable memory"
     except OSError as error:
         return "missing", error.strerror or str(error), _refusal(result, name, error)
     table = result.space.extents()
@@ -287,8 +287,8 @@ def _refusal(result: Survey, name: str, error: OSError) -> str:
     if error.errno == errno.EACCES or (have is not None and "CAP_SYS_RAWIO" not in have):
         return ROOT_USER
     if name == "dev/mem":
-        return "CONFIG_STRICT_DEVMEM keeps memory from it; use /proc/kcore"
-    return "CAP_SYS_RAWIO in the first user namespace: outside of containers, or a privileged one"
+        return "CONFIG_STRICT_DEVMEM hides RAM from /dev/mem; use /proc/kcore"
+    return "CAP_SYS_RAWIO counts only in the initial user namespace: run khotool on the host"
 
 
 def _kcore(host: Host, name: str) -> LiveSpace:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from khotool.errors import InputError
 from khotool.lab import bridge
-from khotool.lab.console import Said, read_lines
+from khotool.lab.console import Line, Said, read_lines
 from khotool.lab.cpio import Member
 from khotool.lab.expect import Reference, can_ask, wanted_of
 from khotool.lab.facts import Facts, read_facts
 from khotool.lab.kernelfile import KernelFile
 from khotool.lab.layout import beside
-from khotool.lab.outcome import Expected, Judged, Outcome, judge
+from khotool.lab.outcome import Expected, Judged, Outcome, SessionOutcome, judge
 from khotool.lab.qemu import Run, Settings
 from khotool.lab.ram import Ram
 from khotool.lab.scenario import Scenario, initrd, retrieving
 from khotool.lab.session import command_line, run_guest
-from khotool.records import dataclass, field
+from khotool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
@@ -186,8 +185,7 @@ def conclude(
     revived = {item.name for item in lines if item.said is Said.REVIVED}
     expected.changed_regions = [name for name in expected.changed_regions if name in revived]
     judged = judge(run.end, lines, facts, expected)
-    banner = next((item.name for item in lines if item.said is Said.BANNER), None)
-    release = facts.release or banner or kernel.release
+    release = facts.release or _banner(lines) or kernel.release
     banks = [(bank.start, bank.end) for bank in experiment.layout.banks]
     prediction = bridge.predict(image, release, banks) if release else None
     differences = [] if prediction is None else list(compare(prediction, judged))
@@ -195,6 +193,11 @@ def conclude(
         *(image.info.path, kernel, judged, facts, run, release, prediction, differences),
         *(experiment.line, experiment.layout.size, changed),
     )
+
+
+def _banner(lines: Sequence[Line]) -> str | None:
+    """Release in the banner that the kernel prints; None if it did not come as far."""
+    return next((item.name for item in lines if item.said is Said.BANNER), None)
 
 
 def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, str, str]]:
@@ -216,15 +219,20 @@ def compare(prediction: dict[str, Any], judged: Judged) -> Iterator[tuple[str, s
             wanted = "ok" if session["retrieved"] else "not given back"
             yield f"session {found.name}", wanted, found.result
             continue
-        results = {file["token"]: file["result"] for file in reversed(session["files"])}
-        for file in found.files:
-            wanted = results.pop(f"{file.token:#x}", None)
-            actual = file.contents if file.result == "ok" else file.result
-            if wanted in (None, "not-judged") or actual == "not-captured":
-                continue
-            actual = "ok" if actual == "same" else str(actual)
-            if wanted != actual:
-                yield f"session {found.name} file {file.token:#x}", wanted, actual
+        yield from compare_files(session, found)
+
+
+def compare_files(session: dict[str, Any], found: SessionOutcome) -> Iterator[tuple[str, str, str]]:
+    """The same for the files of one session; a file that is not judged differs from nothing."""
+    results = {file["token"]: file["result"] for file in reversed(session["files"])}
+    for file in found.files:
+        wanted = results.pop(f"{file.token:#x}", None)
+        actual = file.contents if file.result == "ok" else file.result
+        if wanted in (None, "not-judged") or actual == "not-captured":
+            continue
+        actual = "ok" if actual == "same" else str(actual)
+        if wanted != actual:
+            yield f"session {found.name} file {file.token:#x}", wanted, actual
 
 
 def changed_regions(image: Image, ram: Ram, contents: bridge.Contents) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Answers as text, JSON, CSV, DTS and annotated bytes; nothing here prints."""
+"""Results as text, JSON, CSV, HTML, DTS and annotated bytes; nothing here prints."""

@@ -22,12 +22,12 @@ STYLE = {
     Outcome.HANG: "error",
 }
 WHY = {
-    "reset": "the machine restarted without a word",
-    "timeout": "nothing more came until the time was over",
+    "reset": "the machine restarted without a message",
+    "timeout": "there was no further output before the timeout",
     "no-handover": "the kernel found no handover",
     "no-init": "the kernel does not run the program in the initrd",
 }
-"""What decided an outcome, by its code."""
+"""What decided an outcome, by code."""
 
 
 @dataclass(frozen=True, slots=True)

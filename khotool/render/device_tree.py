@@ -57,7 +57,7 @@ def to_dts(blob: Blob, annotate: Annotate | None = None) -> str:
 
 
 def _meanings(blob: Blob, annotate: Annotate) -> dict[int, str]:
-    """What ``annotate`` says, by identity of the property."""
+    """The text of ``annotate``, by identity of the property."""
     found: dict[int, str] = {}
     names: list[str] = []
     if blob.root is None:

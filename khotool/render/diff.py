@@ -32,7 +32,7 @@ SIGNS = {
     ChangeKind.MOVED: (">", "name"),
 }
 ALIKE = 3
-"""So many equal changes of one field become one line."""
+"""Equal changes of one field from which on they become one line."""
 MOST_LINES = 200
 """Changes that text lists; JSON has them all."""
 OWNERS = 20
@@ -76,7 +76,7 @@ def gap_json(gap: NotCompared) -> dict[str, Any]:
 
 
 def note_texts(result: Comparison) -> Iterator[str]:
-    """What a reader has to know of a comparison: what was not compared, and why."""
+    """Notes of a comparison: what was not compared, and why."""
     old, new = result.phases
     if old is not new:
         yield f"the first image is {old}, the second {new}"
@@ -112,7 +112,7 @@ def change_json(change: Change, name: str) -> dict[str, Any]:
 
 
 def diff_lines(old: Image, new: Image, result: Comparison, page_size: int) -> Iterator[Line]:
-    """For a terminal: changes, owners, ranges, notes, and one line that sums it up."""
+    """The text: changes, owners, ranges, notes, and a summary line."""
     for sign, style, image in (("---", "error", old), ("+++", "good", new)):
         line = Line(hang="    ").add(f"{sign} ", style).add(visible(image.info.path), "name")
         facts = [visible(image.info.osrelease)] if image.info.osrelease else []

@@ -25,7 +25,7 @@ def dts_text(image: Image, node: Node | None) -> str:
     """DTS of the tree at ``node``, of the root without one; dtc compiles it to the same tree.
 
     Raises:
-        UsageError: there is no device tree at ``node``; names those there are.
+        UsageError: ``node`` is not a device tree; names the nodes that are.
     """
     known = trees(image)
     if not known:
@@ -55,7 +55,7 @@ def _values(image: Image, region: FdtRegion) -> dict[int, Node]:
 
 
 def meaning(image: Image, region: FdtRegion, values: dict[int, Node], prop: Property) -> str | None:
-    """What the bytes of a property mean; None where its text says it already."""
+    """The meaning of a property's bytes; None if its text shows it already."""
     node = values.get(region.address + prop.value_offset)
     field = node.field if node is not None else None
     size = len(prop.value)
@@ -74,7 +74,7 @@ def meaning(image: Image, region: FdtRegion, values: dict[int, Node], prop: Prop
 
 
 def _is_number(field: Field | None, value: bytes) -> bool:
-    """Whether a property is a number by its definition, or by its looks without one."""
+    """True for a number by its definition, or without one by its bytes."""
     if field is None or field.type is None:
         return not _is_text(value)
     return field.type.kind == "int"

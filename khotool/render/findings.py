@@ -1,4 +1,4 @@
-"""What check found in images, as text and JSON; other formats are modules of their own."""
+"""Results of ``khotool check`` as text and JSON; each other format is a module."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ROW = 16
 
 
 def problems_of(blob: Blob) -> list[Problem]:
-    """What a reader of the blob would refuse or misread, by offset, each once."""
+    """What a parser would refuse or misread, by offset, each once."""
     found = {(p.offset, p.code): p for p in (*blob.problems, *check(blob))}
     return [found[key] for key in sorted(found)]
 

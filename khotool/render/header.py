@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from khotool.abi.c_text import comment, comment_text, struct_lines
 from khotool.abi.compile import CompiledStruct, PlacedField
@@ -57,7 +57,7 @@ class Header:
 
     Args:
         registry: where structs of other definitions are found.
-        page_size: bytes; what ``KHO_PAGE_SIZE`` is unless its user says otherwise.
+        page_size: bytes; default of ``KHO_PAGE_SIZE``, which users of the header may set.
     """
 
     def __init__(self, registry: Registry, definition: Definition, page_size: int) -> None:
@@ -160,7 +160,7 @@ class Header:
                 if ready:
                     found[name] = owner
                     continue
-                # Compiled first: a struct that embeds itself ends here.
+                # Compiled first, which refuses a struct that embeds itself.
                 self.registry.compile(owner, name, self.geometry)
                 stack.append((owner, name, True))
                 stack += [
@@ -190,7 +190,7 @@ class Header:
         if struct.doc:
             yield from comment(struct.doc)
         yield f"struct {name} {{"
-        yield from (f"\t{line}" for line in struct_lines(compiled, "KHO_PAGE", meaning))
+        yield from (f"\t{line}" for line in members(struct_lines(compiled, "KHO_PAGE", meaning)))
         yield "} __attribute__((packed));" if struct.packed else "};"
         if own:
             yield "#endif"
@@ -241,6 +241,17 @@ class Header:
                 low = [str(int(at) + int(width))] if (at + width).isdigit() else [*low, width]
 
 
+def members(lines: Iterable[str]) -> Iterator[str]:
+    """Members of a struct, of whose flexible arrays C allows but the first to be declared."""
+    flexible = False
+    for line in lines:
+        code, _, text = line.partition(";")
+        if code.endswith("[]") and flexible:
+            line = f"/* then {code}: {text.strip().strip('/* ')} */"
+        flexible |= code.endswith("[]")
+        yield line
+
+
 def meaning(field: Field) -> str:
     """What a member is, and where it leads."""
     words = [field.doc] if field.doc else []
@@ -284,7 +295,7 @@ def string(text: str) -> str:
 
 
 def number_text(value: int) -> str:
-    """A C constant; hexadecimal where it is no small number."""
+    """A C constant; hexadecimal unless it is small."""
     if value < 0:
         return f"({value})"
     suffix = "ULL" if value >= 1 << 32 else "U"

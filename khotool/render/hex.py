@@ -17,10 +17,10 @@ from khotool.render.value import value_segments
 from khotool.view.notation import size_text
 
 ROW = 8
-"""Bytes of a row with a meaning beside it."""
+"""Bytes of a row with fields beside it."""
 PLAIN_ROW = 16
 FOLD = 2
-"""Equal rows of zeros from which on they are folded."""
+"""Rows of zeros, from which number on they are folded."""
 
 HOLES = {
     "zero": "zeros that the dumper left out",
@@ -97,7 +97,7 @@ def border(image: Image, address: int) -> Line:
 
 
 def hole_line(piece: Piece) -> Line:
-    """One line for bytes that are not there."""
+    """One line for bytes that are missing."""
     text = f"-- {range_text(piece.address, piece.size)}  {size_text(piece.size)}  "
     return Line([(text, "rule"), (HOLES[piece.state], "absent"), (" --", "rule")])
 

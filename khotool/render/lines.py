@@ -117,7 +117,7 @@ class _Row:
 
 
 def _fits(hang: str, group: list[Segment], room: int) -> bool:
-    """True if the group fits a row of its own."""
+    """True if the group fits on an empty row."""
     size = sum(width_of(text) for text, _ in group)
     return width_of(hang) + size - 2 <= room
 
@@ -142,7 +142,7 @@ def _words(segments: list[Segment]) -> Iterator[Segment]:
     for text, style in segments:
         start = 0
         while start < len(text):
-            # Blanks after a word go with it.
+            # Blanks stay with the word before them.
             end = start
             while end < len(text) and text[end] == " ":
                 end += 1

@@ -16,7 +16,7 @@ from khotool.pages.tables import joints
 from khotool.records import dataclass
 
 Array = np.ndarray[Any, Any]
-LEAK = "preserved, nobody's"
+LEAK = "preserved, no owner"
 UNPRESERVED = "referenced, not preserved"
 SCRATCH = "scratch"
 OTHERS = "other owners"

@@ -1,4 +1,4 @@
-"""What an image is, in a dozen lines."""
+"""An image in a dozen lines."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def memory_lines(image: Image) -> Iterator[Line]:
 
 
 def unclaimed_lines(image: Image) -> Iterator[Line]:
-    """What the kernel that has used up a handover has not claimed of it."""
+    """What a kernel that consumed the handover has not claimed of it."""
     if image.phase is not Phase.CONSUMED or not image.info.vmcoreinfo:
         return
     found, owned = image.unclaimed, image.unclaimed_ownership

@@ -112,7 +112,7 @@ def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
 
 
 def is_below(path: str, top: str) -> bool:
-    """True for ``top`` itself and for what hangs from it."""
+    """True for ``top`` itself and everything below it."""
     return path == top or path.startswith((f"{top.rstrip('/')}/", f"{top}["))
 
 
@@ -122,7 +122,7 @@ def summary(ownership: Ownership) -> dict[str, int]:
 
 
 def unclaimed_summary(ownership: Ownership) -> dict[str, int]:
-    """Totals of the pages that nobody has claimed yet."""
+    """Totals of the pages that are still unclaimed."""
     return {
         "unclaimed_pages": ownership.preserved_pages,
         "owned_pages": ownership.owned_pages,
@@ -224,7 +224,7 @@ def summary_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
 
 
 def unclaimed_lines(ownership: Ownership, page_size: int) -> Iterator[Line]:
-    """One line per total of the pages that nobody has claimed yet, with bytes."""
+    """One line per total of the pages that are still unclaimed, with bytes."""
     words = ("not claimed yet", "with an owner", "without an owner")
     for word, count in zip(words, unclaimed_summary(ownership).values(), strict=True):
         text = f"{plural(count, 'page')}, {size_text(count * page_size)}"

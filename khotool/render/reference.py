@@ -155,7 +155,7 @@ def field_cells(field: Field) -> tuple[str, str, str]:
 
 
 def meaning(field: Field) -> str:
-    """What a field says: its text, its target, its fixed value, its names."""
+    """The meaning of a field: its text, target, fixed value and names."""
     words = [field.doc] if field.doc else []
     if field.points_to is not None:
         words.append(f"points to: {target_text(field)}")

@@ -17,7 +17,7 @@ from khotool.render.verdict import (
 TONES = dict.fromkeys(("ignore", "partial", "not-judged", "unknown"), "warn")
 TONES |= {"accept": "good", "proceed": "good"}
 PLAIN = ("direction", "lost")
-"""Rows of the matrix that are no outcomes."""
+"""Rows of the matrix that are not outcomes."""
 
 
 def tone(outcome: str) -> str:

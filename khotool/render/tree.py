@@ -116,7 +116,7 @@ def _place(node: Node) -> list[Segment]:
 
 
 def _gone(node: Node) -> Absent | None:
-    """Why what a pointer leads to is not there."""
+    """Why the target of a pointer is missing."""
     target = node.get("target")
     value = target.value if target is not None and target.field is None else None
     return value if isinstance(value, Absent) else None
@@ -164,7 +164,7 @@ def _own_line(node: Node) -> bool:
 
 
 def _shown(image: Image, parent: Node, child: Node) -> bool:
-    """False for what the parent's own line says already."""
+    """False for a value that the parent's own line shows."""
     if child.field is None:
         if child.name == "target" and isinstance(child.value, Absent):
             return False

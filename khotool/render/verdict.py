@@ -11,7 +11,7 @@ from khotool.render.text import plural, visible
 
 OUTCOME_STYLE = dict.fromkeys(("not-judged", "partial", "ignore"), "warning") | {"accept": "good"}
 UNSEEN = {
-    "consumed": "the handover was used up by a boot",
+    "consumed": "a kernel has booted from the handover and consumed it",
     "contents-not-captured": "the payload was not captured",
     "handler-assumed": "a handler is assumed",
     "handler-not-known": "what a handler does is not known",
@@ -19,7 +19,7 @@ UNSEEN = {
     "not-captured": "not all of it was captured",
     "other-layout": "the kernel reads other layouts",
     "other-machine": "the kernel is for another machine",
-    "posting-not-known": "what a posting does is not known any further",
+    "posting-not-known": "khotool does not know what a posting does beyond its formats",
     "truncated": "the file is cut off",
     "unparsable": "not all of it could be read",
     "unreadable": "not all of it could be read",
@@ -28,19 +28,19 @@ UNSEEN = {
 DIRECTION = {"upgrade": "upgrade from", "rollback": "rollback from", "same": "same as"}
 DECISION_STYLE = {"proceed": "good", "stop": "error", "unknown": "warning"}
 GUEST = (
-    ("memfd", "the memory that it holds is gone, and a guest that runs from it has to start anew"),
-    ("guest_memfd", "the private memory of a guest is gone, and the guest has to start anew"),
-    ("huge-memfd", "the memory that it holds is gone, and a guest that runs from it starts anew"),
+    ("memfd", "its memory is lost, and a guest that runs from it has to be restarted"),
+    ("guest_memfd", "the private memory of a guest is lost, and the guest has to be restarted"),
+    ("huge-memfd", "its memory is lost, and a guest that runs from it has to be restarted"),
     ("vfio", "the device is reset, and the guest loses what the device was doing"),
-    ("iommufd", "DMA mappings are gone: devices of the guest are stopped and mapped anew"),
-    ("kvm_vcpu", "a virtual CPU is gone, and the guest has to start anew"),
-    ("kvm_vm", "the virtual machine is gone, and the guest has to start anew"),
-    ("tmpfs", "files of that mount are gone"),
-    ("eventfd", "pending events are lost, and the monitor has to connect it anew"),
-    ("netkit", "the network device is created anew, and connections may break"),
+    ("iommufd", "DMA mappings are lost: devices of the guest have to be stopped and mapped again"),
+    ("kvm_vcpu", "a virtual CPU is lost, and the guest has to be restarted"),
+    ("kvm_vm", "the virtual machine is lost, and the guest has to be restarted"),
+    ("tmpfs", "files of that mount are lost"),
+    ("eventfd", "pending events are lost, and the VMM has to connect it again"),
+    ("netkit", "the network device is created again, and connections may break"),
 )
-"""What a lost file means, by how its handler begins."""
-REST = "what it held is gone, and whoever asks for it gets an error"
+"""Consequences of a lost file, by prefix of its handler."""
+REST = "its state is lost, and retrieving it fails"
 SHOWN = 12
 """Losses that text shows; -v shows all."""
 
@@ -212,13 +212,13 @@ def _fate(loss: dict[str, Any]) -> str:
     if loss["outcome"] == "ignore":
         return "dropped with the whole handover"
     if loss["outcome"] == "corrupt":
-        return "comes back with other contents, without an error,"
-    return f"refused with {loss['result']}" if loss["result"] else "not given back"
+        return "restored with wrong contents and without an error"
+    return f"refused with {loss['result']}" if loss["result"] else "not restored"
 
 
 def meaning(loss: dict[str, Any]) -> str:
     """What a loss means for the guest or service that the file belongs to."""
     if loss["outcome"] == "corrupt":
-        return "do not let the guest run on it"
+        return "do not resume a guest that uses it"
     handler = loss["handler"] or ""
     return next((text for begin, text in GUEST if handler.startswith(begin)), REST)

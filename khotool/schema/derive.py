@@ -58,7 +58,7 @@ class Absent(typing.TypedDict):
 
 
 class Free(typing.TypedDict):
-    """An object whose keys depend on the definition that it was read by."""
+    """An object whose keys depend on a definition."""
 
 
 EXTENDED: set[type] = set()
@@ -83,8 +83,8 @@ def schema_of(root: type, *, identifier: str = "", closed: bool = False) -> Sche
 
     Args:
         identifier: value of the key ``schema``, for documents that khotool writes.
-        closed: keys that are not declared are mistakes: so for what people write, and in tests.
-            What khotool writes may gain keys within a version.
+        closed: keys that are not declared are mistakes. For documents that people write, and in
+            tests; those that khotool writes may gain keys within a version.
     """
     maker = _Maker(closed)
     made = maker.table(root)
@@ -112,7 +112,7 @@ class _Maker:
             needed = getattr(kind, "__total__", True)
             if get_origin(hint) in (NotRequired, Required):
                 needed, hint = get_origin(hint) is Required, get_args(hint)[0]
-            # Keys such as `as` or `fail-on` are no names in Python.
+            # Keys such as `as` and `fail-on` are not names in Python.
             key = name.rstrip("_").replace("__", "-")
             properties[key] = self.of(hint)
             if needed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from khotool.config.project import Project
 from khotool.records import dataclass
-from khotool.schema import image, inputs, outputs
+from khotool.schema import catalogues, image, inputs, outputs
 from khotool.schema.derive import Schema, schema_of
 
 
@@ -38,9 +38,9 @@ DOCUMENTS: dict[str, Described] = {
     "diff": _written("diff", outputs.Diff),
     "boot": _written("boot", outputs.Boot),
     "live": _written("live", image.Live),
-    "formats": _written("formats", outputs.Formats),
-    "rules": _written("rules", outputs.Rules),
-    "explain": _written("explain", outputs.Explain),
+    "formats": _written("formats", catalogues.Formats),
+    "rules": _written("rules", catalogues.Rules),
+    "explain": _written("explain", catalogues.Explain),
     "identify": _written("identify", outputs.Identify),
     "hex": _written("hex", outputs.Hexdump),
     "graph": _written("graph", outputs.Graph),
@@ -49,7 +49,7 @@ DOCUMENTS: dict[str, Described] = {
     "pack": _written("pack", outputs.Written),
     "extract": _written("extract", outputs.Extracted),
     "fleet": _written("fleet", outputs.Fleet),
-    "settings": _written("config", outputs.Settings),
+    "settings": _written("config", catalogues.Settings),
     "manifest": Described(inputs.Manifest),
     "definition": Described(inputs.Definition),
     "config": Described(Project),

@@ -9,7 +9,7 @@ from khotool.schema.derive import Absent, Free, Head, Hex, Size, one_of
 
 
 class ImageInfo(TypedDict):
-    """What the capture is."""
+    """The capture: its file, format and kernel."""
 
     path: str
     container: str
@@ -148,7 +148,7 @@ class Dump(Head, total=False):
 
 
 class HostCheck(TypedDict):
-    """Something that reading a host needs."""
+    """A requirement for reading a host."""
 
     name: str
     state: Annotated[str, one_of(("ok", "missing", "unknown", "unused"))]

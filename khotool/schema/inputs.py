@@ -189,7 +189,7 @@ class Layout(TypedDict, total=False):
 
 
 class Target(TypedDict):
-    """What a pointer leads to."""
+    """The target of a pointer."""
 
     shape: Annotated[str, one_of(Shape)]
     of: NotRequired[Annotated[str, "struct that it leads to"]]
@@ -205,10 +205,11 @@ class Target(TypedDict):
     levels: NotRequired[int]
     pgcnt: NotRequired[str]
     inline: NotRequired[bool]
+    shared: NotRequired[bool]
 
 
 class Holds(TypedDict):
-    """The records in the memory that an embedded record describes."""
+    """Records in the memory that an embedded record describes."""
 
     of: str
     count: NotRequired[str]
@@ -303,6 +304,7 @@ class Definition(TypedDict):
     allocate: NotRequired[Allocate]
     probe: NotRequired[list[Condition]]
     segment: NotRequired[bool]
+    beside_root: NotRequired[bool]
     ranges: NotRequired[str]
     scratch: NotRequired[Literal["array", "region"]]
     packed_tree: NotRequired[Annotated[str, one_of(PACKED)]]

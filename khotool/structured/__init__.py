@@ -4,7 +4,7 @@ A document is read through `Table` and `Value`, whose getters note what is wrong
 value and go on, so that one run finds every mistake. `Document.finish` raises all of them as one
 `StructuredError`. Definitions, manifests and full dumps are read this way.
 
-The room knows nothing of formats and imports only `khotool.errors`.
+The room imports only `khotool.errors` and `khotool.records`.
 """
 
 from khotool.structured.document import Document, read_document

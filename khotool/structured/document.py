@@ -1,4 +1,4 @@
-"""A document while it is read: its values, its mistakes, where they are."""
+"""A document while it is read: its values, its mistakes and their positions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Document:
             self._found.setdefault((path, message, line, column))
 
     def mark(self, path: Path) -> None:
-        """Have a path count as wrong, as one with a mistake of its own does."""
+        """Count a path as wrong without a mistake of its own."""
         self._wrong.update(path[:length] for length in range(len(path) + 1))
 
     def is_wrong(self, path: Path) -> bool:
@@ -97,7 +97,7 @@ class Document:
         rows = (self._text or "").split("\n")
         opening = rows[first - 1].rstrip() if first <= len(rows) else ""
         if not any(quotes in opening for quotes in _LONG_QUOTES):
-            # The text is on one line, whatever its escapes make of it.
+            # A text in single quotes is on one line, even if its escapes make several.
             return first, 1
         below = line if opening.endswith(_LONG_QUOTES) else line - 1
         return min(first + below, len(rows)), column
@@ -128,7 +128,7 @@ def read_document(
         name: of the file, as mistakes name it.
         limit: bytes that are accepted.
         any_integer: skip the search for integers beyond ``MAX_BITS`` bits; for large documents
-            whose reader checks the range of every integer before it shows one.
+            whose reader checks the range of every integer before it prints one.
 
     Raises:
         StructuredError: not UTF-8, not TOML or JSON, nested too deeply, too long, or with an

@@ -11,7 +11,7 @@ from khotool.records import dataclass
 MAX_MISTAKES = 100
 """Mistakes of one document that are kept; further ones are dropped."""
 NEAR = 0.7
-"""How alike two names are, of at most 1, for one to be suggested for the other."""
+"""Similarity, from 0 to 1, from which a name is suggested for another."""
 MAX_LISTED = 24
 """Names that a message lists."""
 
@@ -63,7 +63,7 @@ def summary(mistakes: Sequence[Mistake]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str], *, near: bool = False) -> str:
-    """What may have been meant: the nearest known name, else all of them.
+    """The end of a message about an unknown name: the nearest known one, else all of them.
 
     Args:
         near: only the nearest one, if any is near.

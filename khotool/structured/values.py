@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Notes(Protocol):
-        """The document, as its values need it."""
+        """The part of a document that its values use."""
 
         def add(self, path: Path, message: str, *, line: int = 0, column: int = 0) -> None:
             """Note a mistake."""
 
         def mark(self, path: Path) -> None:
-            """Have a path count as wrong."""
+            """Count a path as wrong."""
 
         def is_wrong(self, path: Path) -> bool:
             """True if a mistake was noted at a path or below it."""
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class _Required:
-    """Default of a key that has to be there."""
+    """Default of a key that is required."""
 
 
 class _Missing:
-    """Value of a key that is not there, which is a mistake already."""
+    """Value of a missing key, which was noted as a mistake already."""
 
 
 REQUIRED: Final = _Required()
@@ -58,7 +58,7 @@ def key_text(path: Path) -> str:
 
 
 def found_text(raw: object) -> str:
-    """What a value is, for a message: its type, and the value itself if that is short."""
+    """A value in a message: its type, and the value itself if that is short."""
     kind = _KINDS.get(type(raw), f"a {type(raw).__name__}")
     return f"{kind} {raw!r:.40}" if isinstance(raw, str | int | float) else kind
 
@@ -92,10 +92,10 @@ class _Placed:
         self._owner.add(self.path, message, line=line, column=column)
 
     def unknown(self, message: str, known: Iterable[str], name: str | None = None) -> None:
-        """Note that something is not known, with the nearest of what is.
+        """Note an unknown name, with a suggestion.
 
         Args:
-            name: what is not known; else the value, or the last key.
+            name: the unknown name; by default the value, or the last key.
         """
         if name is None:
             name = self.raw if isinstance(self.raw, str) else str(self.path[-1])
@@ -272,7 +272,7 @@ class Table(_Placed):
         return Value(self._owner, (*self.path, key), self.raw[key])
 
     def __getitem__(self, key: str) -> Value:
-        """The value of a key that has to be there; a missing one is a mistake, noted once."""
+        """The value of a required key; a missing one is a mistake, noted once."""
         if key not in self:
             self._miss(key)
         return Value(self._owner, (*self.path, key), self.raw.get(key, _MISSING))

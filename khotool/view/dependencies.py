@@ -14,7 +14,7 @@ from khotool.view.luo import Luo
 MAX_CYCLES = 20
 """Cycles that are listed; edges of further ones stay in the graph."""
 ALL = "all"
-"""Instead of handlers: every file depends on an object."""
+"""In place of handlers: every file depends on the object."""
 
 
 class Why(StrEnum):
@@ -23,7 +23,7 @@ class Why(StrEnum):
     HANDLER = "handler"
     """Its definition says that files of the handler use the object."""
     REFERENCE = "reference"
-    """A value of it names the other."""
+    """One of its values names the other."""
     PART = "part"
     """The other is a record of it."""
 
@@ -48,8 +48,8 @@ class Dependencies:
     Args:
         labels: handler, name or key by path; untrusted text.
         needs: distinct, in the order of the image.
-        order: paths in an order of restore: what is needed comes first. Without those in a cycle.
-        cycles: paths that need each other in a circle, each beginning with its lowest.
+        order: paths in an order of restore: what is needed comes first. Without cycles.
+        cycles: paths that need each other in a circle, each from its lowest path on.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def _text(name: str | Absent) -> str:
 
 
 def _by_definition(luo: Luo) -> Iterator[Need]:
-    """Objects that a file's definition needs, and files that an object's is bound to."""
+    """Objects that files need, by the definitions of either."""
     flbs = [(flb.path, _text(flb.name), flb.definitions) for flb in luo.flbs]
     for file in luo.all_files():
         definition = file.definition
@@ -118,7 +118,7 @@ def _by_reference(tops: dict[str, Node]) -> Iterator[Need]:
             owner, part = stack.pop()
             if part.reference:
                 yield Need(owner, part.reference, Why.REFERENCE)
-            # A record in a list is an element of the graph of its own if it names another.
+            # A record in a list is a node of the graph itself if it refers to another.
             stack += [
                 (child.path if _names_another(child) else owner, child)
                 for child in reversed(part.children)
@@ -160,5 +160,5 @@ def _sort(found: Dependencies) -> None:
 
 
 def _sorted(graph: dict[str, set[str]]) -> dict[str, list[str]]:
-    """With needs in a fixed order, so that the same image has the same order."""
+    """The graph with needs in a fixed order, so that results are deterministic."""
     return {path: sorted(others) for path, others in graph.items()}

@@ -10,7 +10,7 @@ from khotool.view.values import Record, number_in, text_in
 
 RESERVE_MEM = ("memblock", "reserve-mem", "reserve_mem")
 """Names of the entry that lists regions: the kernel's, and those of postings before it."""
-UNSAID = Absent(Reason.NOT_CAPTURED, "nothing in this capture says it")
+NOT_RECORDED = Absent(Reason.NOT_CAPTURED, "not recorded in this capture")
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,23 +32,23 @@ class Entry(OfNode):
     @property
     def address(self) -> int | Absent:
         """Physical address in bytes of the blob."""
-        said = self._said_by_root(points=True)
+        found = self._said_by_root(points=True)
         span = self.node.target
-        if said is None and span is not None and span.address < UNPLACED:
+        if found is None and span is not None and span.address < UNPLACED:
             return span.address
-        return UNSAID if said is None else said
+        return NOT_RECORDED if found is None else found
 
     @property
     def size(self) -> int | Absent:
         """Bytes of the blob."""
-        said = self._said_by_root(points=False)
-        if said is None and self.node.target is not None:
+        found = self._said_by_root(points=False)
+        if found is None and self.node.target is not None:
             return self.node.target.size
-        return UNSAID if said is None else said
+        return NOT_RECORDED if found is None else found
 
     @property
     def value(self) -> Record | Absent:
-        """Its fields, those of the root that say where it is among them."""
+        """Its fields, including those of the root that locate it."""
         return absent_of(self.node) or Record(self.node)
 
     def _said_by_root(self, *, points: bool) -> int | Absent | None:

@@ -1,4 +1,4 @@
-"""The folios that hold the contents of a file, whatever its handler calls its fields."""
+"""The folios that hold the contents of a file, under the field names of any handler."""
 
 from __future__ import annotations
 

@@ -104,6 +104,6 @@ class ImageView:
         """The value at a path, as ``khotool dump`` prints it.
 
         Raises:
-            UsageError: the path cannot be parsed, or nothing is there; names what is.
+            UsageError: the path cannot be parsed, or names nothing; lists what exists.
         """
         return value_of(find_node(self.model, path))

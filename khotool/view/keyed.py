@@ -128,9 +128,9 @@ def keyed(
 
 
 def absent_of(node: Node | None) -> Absent | None:
-    """Why a value, or what it leads to, could not be read; None if it could.
+    """Why a value or its target could not be read; None if it could.
 
-    What a pointer leads to is missing in a child ``target``; the pointer itself is known then.
+    A missing target of a pointer is a child ``target``; the pointer itself is known then.
     """
     if node is None:
         return None

@@ -21,7 +21,7 @@ from khotool.view.values import Record, number_in, text_in
 ENTRY = "LUO"
 """Name of the orchestrator's entry in the KHO root."""
 PART_END = re.compile(r"\]")
-"""Where the key of an element ends; one in quotes may hold it too, and then names nothing."""
+"""The end of an element's key; one inside a quoted key matches no path."""
 HANDLED = frozenset({Kind.FILE, Kind.FLB})
 
 
@@ -90,16 +90,16 @@ class Luo:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """What the program that made them calls sessions and files, by path; untrusted text.
+        """Names that the owning program gave to sessions and files, by path; untrusted text.
 
-        systemd's map says which unit a file belongs to; see ``khotool.handlers``.
+        For example, systemd's map names the unit of a file; see ``khotool.handlers``.
         """
         nodes = [session.node for session in self.sessions]
         nodes += [file.node for file in self.all_files()]
         return {node.path: node.annotation for node in nodes if node.annotation}
 
     def name_of(self, path: str) -> str:
-        """The name of the file or session that a path is of, or is below of; else nothing."""
+        """The name of the file or session at a path or above it; else empty."""
         above = [*PART_END.finditer(path)] if self.names else []
         found = [path[: end.start() + 1] for end in above]
         return next((self.names[one] for one in reversed(found) if one in self.names), "")
@@ -121,7 +121,7 @@ class Session(OfNode):
 
     @property
     def count(self) -> int | Absent | None:
-        """Files that the session says it has."""
+        """Number of files that the session records."""
         return number_in(self.node, "count")
 
     @cached_property
@@ -133,18 +133,18 @@ class Session(OfNode):
 
 @dataclass(frozen=True, repr=False)
 class Handled(OfNode):
-    """A handle, and the record it leads to, read by the definition of its handler."""
+    """A handle, and the record it points to, read by the definition of its handler."""
 
     image: Image
 
     @property
     def data(self) -> int | Absent | None:
-        """The handle: the physical address of a record, or what the handler makes of it."""
+        """The handle: the physical address of a record, or a number private to the handler."""
         return number_in(self.node, "data")
 
     @cached_property
     def payload(self) -> Record | Absent | None:
-        """The record that the handle leads to; None for a handle that is all there is.
+        """The record that the handle points to; None for a handle without one.
 
         Absent with the reason ``unparsable`` where no definition knows the handler, or the handle
         is 0 where the handler needs an address.
@@ -164,7 +164,7 @@ class Handled(OfNode):
 
     @property
     def definition(self) -> Definition | None:
-        """The definition that the payload was read by; None where there was none to choose."""
+        """The definition that the payload was read by; None where none applies."""
         data = self.node.get("data")
         found = None if data is None else self.image.registry.definitions.get(data.format)
         return found if found is not None and found.kind in HANDLED else None
@@ -195,7 +195,7 @@ class File(Handled):
     def handler(self) -> str | Absent:
         """The string of the handler that can read ``data``, such as ``memfd-v2``."""
         handler = text_in(self.node, "handler")
-        return handler if handler is not None else _unsaid("handler")
+        return handler if handler is not None else _no_field("handler")
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
@@ -244,7 +244,7 @@ class Subsystem(OfNode):
 
     @property
     def name(self) -> str | Absent:
-        """What it is called."""
+        """Its name."""
         return _name_of(self.node)
 
     @property
@@ -264,8 +264,8 @@ def _key_of(node: Node) -> int | Absent:
     try:
         return int(node.key or "", 0)
     except ValueError:
-        return _unsaid("token")
+        return _no_field("token")
 
 
-def _unsaid(name: str) -> Absent:
-    return Absent(Reason.UNPARSABLE, f"the format has no {name} that is a value of its own")
+def _no_field(name: str) -> Absent:
+    return Absent(Reason.UNPARSABLE, f"the format has no {name}")

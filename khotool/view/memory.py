@@ -1,4 +1,4 @@
-"""Preserved memory: how much, in which blocks, whose."""
+"""Preserved memory: its amount, its blocks and its owners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
 
 
 class HasPath(Protocol):
-    """Anything of a view: it says where it is in the model."""
+    """Any object of a view, which has a path in the model."""
 
     @property
     def path(self) -> str:

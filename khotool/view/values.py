@@ -16,7 +16,7 @@ from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
 Value: TypeAlias = (
     "int | str | bytes | list[int] | Record | Rows | Keyed[str, Record] | Absent | None"
 )
-"""What a field can hold; None for a value that only its place in a list says."""
+"""What a field can hold; None for a value that only its place in a list implies."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +30,7 @@ class Record(OfNode):
 
     @property
     def address(self) -> int | None:
-        """Physical address in bytes of the first byte; None where it has no place of its own."""
+        """Physical address in bytes of the first byte; None without memory of its own."""
         node = self.node
         span = node.target if node.target is not None else node.span
         return None if span is None else span.address
@@ -66,11 +66,11 @@ class Record(OfNode):
                 yield child.name, value_of(child)
 
     def number(self, name: str) -> int | Absent | None:
-        """A number, or the address that a pointer holds; None where the format has no such one."""
+        """A number, or the address in a pointer; None where the format has no such field."""
         return number_in(self.node, name)
 
     def text(self, name: str) -> str | Absent | None:
-        """A string; None where the format has no such one."""
+        """A string; None where the format has no such field."""
         return text_in(self.node, name)
 
 
@@ -91,7 +91,7 @@ class Rows(OfNode):
 
     @property
     def declared(self) -> int:
-        """Rows that the image says there are; more than ``len`` where some are not captured."""
+        """Rows by the count in the image; more than ``len`` where some are not captured."""
         return self.table.declared
 
     @property
@@ -114,7 +114,7 @@ class Rows(OfNode):
         """One column: uint64 (rows,), in the byte order of this machine.
 
         Raises:
-            KeyError: there is no such column; names those there are.
+            KeyError: there is no such column; names the columns.
         """
         if name not in self.names:
             raise KeyError(f"{self.path} has no column {name!r}; it has {', '.join(self.names)}")

@@ -203,6 +203,11 @@ class Boot:
             return not any(start <= address < end for start, end in self.memory)
         return address >= self.memory_end
 
+    def stray_region(self, start: int) -> bool:
+        """True if a region of reserve_mem is revived where it stops the boot."""
+        known = bool(self.memory) and self.kernel.does.stray_region_faults
+        return known and self.beyond(start)
+
     def astray(self, blocks: Blocks) -> int | None:
         """Physical address of a preserved block where there is no memory; None for none."""
         if blocks.clipped:

@@ -8,19 +8,22 @@ import numpy as np
 
 from khotool.check.context import Context
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, Result, restore_vmalloc
+from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, OK, Retrieved, restore_vmalloc
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
+from khotool.pages.runs import normalise
 
 METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
 TREE_SIZE = 4
-"""Offset of what libfdt reads first of a tree whose magic nobody looks at."""
+"""Offset of what libfdt reads first in a tree whose magic is not checked."""
 MOST_FOLIOS = 64
 """Folios of the test that are looked at for another owner."""
+FAILED = "failed"
+"""Status of the kernel's own test where it ends before the checksum."""
 
 
 def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
@@ -40,28 +43,36 @@ def refused_entry(boot: Boot, entry: Node, caller: str) -> tuple[str, ...]:
 def judge_memblock(boot: Boot) -> None:
     """reserve_mem_kho_retrieve_fdt and reserve_mem_kho_revive: never fatal."""
     entry = boot.image.entry("memblock")
-    if entry is None:
-        return
+    if entry is not None and _memblock_is_read(boot, entry):
+        _judge_regions(boot)
+
+
+def _memblock_is_read(boot: Boot, entry: Node) -> bool:
+    """reserve_mem_kho_retrieve_fdt: True if the tree is accepted; else the reason is recorded."""
     nothing = "no region is revived"
     caller = f"failed to retrieve FDT 'memblock' from KHO: {EINVAL}"
     lines = refused_entry(boot, entry, caller)
     if lines:
         boot.verdict.add("memblock", Outcome.PARTIAL, *lines, why=nothing)
-        return
+        return False
     address = entry.value_of("address")
     if boot.panics_beyond("memblock", f"{entry.path}/address", address, TREE_SIZE):
-        return
+        return False
     data = boot.tree_bytes(entry)
     gap = boot.gap(address) if not data else None
     if gap is not None:
         boot.verdict.not_judged("memblock", gap, f"the tree at {address:#x} is not in the image")
-        return
+        return False
     error = check_compatible(data, "memblock-v1")
     if error:
         line = f"FDT 'memblock' is incompatible with 'memblock-v1': {error}"
         # What the memory holds by then, which is not preserved, decides which error it is.
         boot.verdict.add("memblock", Outcome.PARTIAL, *((line,) if data else ()), why=nothing)
-        return
+    return not error
+
+
+def _judge_regions(boot: Boot) -> None:
+    """reserve_mem_kho_revive of every region."""
     regions = region_nodes(boot.image)
     steps = [judge_region(boot, region) for region in regions]
     steps += twice(regions)
@@ -69,7 +80,7 @@ def judge_memblock(boot: Boot) -> None:
     if faults:
         boot.verdict.steps += faults
     elif not regions and boot.something_lost:
-        why = "the tree names no region, but memory is kept"
+        why = "the tree names no region, but memory is preserved"
         boot.verdict.add("memblock", Outcome.PARTIAL, why=why)
     elif regions and boot.blocks is None:
         why = "whether the regions are preserved is not in the image"
@@ -97,33 +108,50 @@ def judge_region(boot: Boot, region: Node) -> Step:
     """
     name = region.value_of("name") or region.key
     start, size = region.value_of("start"), region.value_of("size")
-
-    def step(outcome: Outcome, line: str = "", why: str = "") -> Step:
-        return Step("memblock", outcome, (line,) if line else (), why)
-
     if region.value_of("compatible") != "reserve-mem-v1":
-        return step(Outcome.PARTIAL, f"Node '{name}' is incompatible with 'reserve-mem-v1': 1")
+        line = f"Node '{name}' is incompatible with 'reserve-mem-v1': 1"
+        return _region_step(Outcome.PARTIAL, line)
     if not isinstance(start, int) or not isinstance(size, int):
-        return step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
+        return _region_step(Outcome.PARTIAL, why=f"{region.path} has no start or size")
     page = boot.image.geometry.page_size
     if start % page:
-        line = f"KHO reserve-mem '{name}' has wrong alignment ({page:#x}, {start:#x})"
-        return step(Outcome.PARTIAL, line, "the command line is taken to ask for whole pages")
-    if boot.memory and boot.beyond(start) and boot.kernel.does.stray_region_faults:
-        return step(Outcome.PANIC, why=f"{region.path} is at {start:#x}, where there is no memory")
-    extent = region_extent(boot.context, region) if boot.blocks is not None else None
+        why = "the command line is taken to ask for whole pages"
+        return _region_step(Outcome.PARTIAL, _misaligned(name, page, start), why)
+    if boot.stray_region(start):
+        why = f"{region.path} is at {start:#x}, where there is no memory"
+        return _region_step(Outcome.PANIC, why=why)
+    if boot.blocks is None:
+        return _region_step(Outcome.ACCEPT)
+    return _revive(boot, region, start, size)
+
+
+def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
+    """A region against what is preserved, which the command line is taken to ask for.
+
+    Args:
+        start: physical address that the region claims; size: bytes.
+    """
+    name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
     if extent is None or extent == size:
-        return step(Outcome.ACCEPT)
+        return _region_step(Outcome.ACCEPT)
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
-        return step(Outcome.PARTIAL, line, "the command line is taken to ask for what is preserved")
+        why = "the command line is taken to ask for what is preserved"
+        return _region_step(Outcome.PARTIAL, line, why)
     align = asked_alignment(boot, start, size)
     if align and start % align:
-        line = f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
         why = "the command line is taken to ask for the alignment that the region's memory has"
-        return step(Outcome.PARTIAL, line, why)
+        return _region_step(Outcome.PARTIAL, _misaligned(name, align, start), why)
     why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-    return step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+    return _region_step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+
+
+def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
+    return Step("memblock", outcome, (line,) if line else (), why)
+
+
+def _misaligned(name: object, align: int, start: int) -> str:
+    return f"KHO reserve-mem '{name}' has wrong alignment ({align:#x}, {start:#x})"
 
 
 def asked_alignment(boot: Boot, start: int, size: int) -> int:
@@ -145,12 +173,14 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
-    """Preserved ranges without an owner: physical address and bytes."""
+    """Preserved ranges without an owner, across blocks: physical address and bytes."""
     owned = boot.image.ownership()
     if owned is not None:
         free = owned.ranges.owner < 0
         sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
-        yield from zip(owned.ranges.start[free].tolist(), sizes.tolist(), strict=True)
+        low = np.asarray(owned.ranges.start[free], np.uint64)
+        whole = normalise(np.stack([low, low + sizes.astype(np.uint64)], axis=1))
+        yield from ((int(start), int(end) - int(start)) for start, end in whole.tolist())
 
 
 def judge_metadata(boot: Boot) -> None:
@@ -208,13 +238,14 @@ def judge_kho_test(boot: Boot) -> None:
     if not boot.tree_bytes(entry) and (gap := boot.gap(address)) is not None:
         boot.verdict.not_judged("kho-test", gap, f"the tree at {address:#x} is not in the image")
         return
-    result, why = broken_test(boot, entry)
-    if result == FAULT:
-        boot.verdict.add("kho-test", Outcome.PANIC, why=why)
-    elif result == NOT_JUDGED:
-        boot.verdict.not_judged("kho-test", Unseen.NOT_CAPTURED, why)
-    elif why:
-        boot.verdict.add("kho-test", Outcome.PARTIAL, *test_lines(boot, "failed"), why=why)
+    found = restored_test(boot, entry)
+    if found.status == FAULT:
+        boot.verdict.add("kho-test", Outcome.PANIC, why=found.why)
+    elif found.status == NOT_JUDGED:
+        boot.verdict.not_judged("kho-test", Unseen.NOT_CAPTURED, found.why)
+    elif found != OK:
+        lines = test_lines(boot, "failed")
+        boot.verdict.add("kho-test", Outcome.PARTIAL, *lines, why=found.why)
     elif boot.unseen is not None:
         boot.verdict.not_judged("kho-test", *boot.unseen)
     else:
@@ -241,18 +272,20 @@ def test_lines(boot: Boot, result: str) -> tuple[str, ...]:
     return () if silent or not boot.verdict.accepts("map") else (f"test_kho: KHO restore {result}",)
 
 
-def broken_test(boot: Boot, entry: Node) -> Result:
-    """What becomes of the test before its checksum, and why; both empty where that decides."""
+def restored_test(boot: Boot, entry: Node) -> Retrieved:
+    """What becomes of the test before its checksum; ``ok`` where the checksum decides."""
     why = _broken_test_tree(boot, entry)
     folios = entry.get("folios")
-    if why or boot.unseen is not None or folios is None or folios.table is None:
-        return "", why
+    if why:
+        return Retrieved(FAILED, why)
+    if boot.unseen is not None or folios is None or folios.table is None:
+        return OK
     fault = restore_vmalloc(boot, folios) if boot.kernel.test_layout != "inline" else None
-    if fault is not None and fault[0] == FAULT:
+    if fault is not None and fault.status == FAULT:
         return fault
-    if fault is not None and fault[0] != NOT_JUDGED:
-        return "", "the list of folios cannot be restored"
-    return _broken_folios(boot, folios, folios.table)
+    if fault is not None and fault.status != NOT_JUDGED:
+        return Retrieved(FAILED, "the list of folios cannot be restored")
+    return _restored_folios(boot, folios, folios.table)
 
 
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
@@ -278,22 +311,25 @@ def _broken_test_tree(boot: Boot, entry: Node) -> str:
     return ""
 
 
-def _broken_folios(boot: Boot, folios: Node, table: Table) -> Result:
-    """What becomes of the folios of the test, and why; both empty where they come back."""
+def _restored_folios(boot: Boot, folios: Node, table: Table) -> Retrieved:
+    """What becomes of the folios of the test."""
     addresses, orders = table.column("address"), table.column("order")
     # The first row of 0 ends the test, with all that was preserved after it.
     named = (addresses != 0) | (orders != 0)
     used = int(np.argmin(named)) if not bool(named.all()) else len(table)
     if bool(addresses[used:].any()) or folios.path in boot.cut:
-        return "", "folios after the end of the list are not read"
+        return Retrieved(FAILED, "folios after the end of the list are not read")
     if any(boot.readers(address) for address in addresses[:used][:MOST_FOLIOS].tolist()):
-        return NOT_JUDGED, "a folio of the test is something else's, which is freed with it"
+        why = "a folio of the test has another owner, which is freed with it"
+        return Retrieved(NOT_JUDGED, why)
     bad = boot.take(addresses[:used])
     if bad is not None:
-        return "", f"folio [{bad}] is not preserved"
+        return Retrieved(FAILED, f"folio [{bad}] is not preserved")
     if boot.blocks is not None:
         _, found = boot.blocks.blocks_of(addresses[:used])
         wrong = found != orders[:used].astype(found.dtype)
         if bool(wrong.any()):
-            return "", f"folio [{int(wrong.argmax())}] is not preserved with its order"
-    return "", ""
+            return Retrieved(
+                FAILED, f"folio [{int(wrong.argmax())}] is not preserved with its order"
+            )
+    return OK

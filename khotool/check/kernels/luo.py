@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from khotool.abi.definition import Kind
-from khotool.check.kernels import memfd
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.luo_state import EINVAL, FDT_STATE, Fault, block_fault
-from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, retrieve_memfd
+from khotool.check.kernels.memfd import FAULT, NOT_JUDGED, OK, Retrieved, retrieve_memfd
 from khotool.check.kernels.verdict import FileResult, Outcome, SessionResult, Unseen, Verdict
 from khotool.check.rules.devices import device_name, devices
 from khotool.check.rules.sessions import session_nodes
@@ -58,14 +57,9 @@ def _flbs(boot: Boot, entry: Node) -> None:
     flbs = entry.get("flbs")
     if flbs is None or boot.panics_beyond("flbs", flbs.path, flbs.value):
         return
-    gap = boot.gap(flbs.value)
-    if gap is not None:
-        why = f"the objects at {flbs.value:#x} are not in the image"
-        boot.verdict.not_judged("flbs", gap, why)
-        return
-    if flbs.value and boot.blocks is not None and boot.blocks.block_of(flbs.value) is None:
-        why = f"the objects at {flbs.value:#x} are in memory that nobody keeps"
-        boot.verdict.not_judged("flbs", Unseen.NOT_CAPTURED, why)
+    unseen = _unseen_flbs(boot, flbs.value)
+    if unseen is not None:
+        boot.verdict.not_judged("flbs", *unseen)
         return
     elements = flbs.elements()
     if boot.something_lost and not any(_is_asked(boot, flb.value_of("name")) for flb in elements):
@@ -79,6 +73,18 @@ def _flbs(boot: Boot, entry: Node) -> None:
         lost.append("records beyond the count are not read")
     outcome = Outcome.PARTIAL if lost else Outcome.ACCEPT
     boot.verdict.add("flbs", outcome, why="; ".join(lost))
+
+
+def _unseen_flbs(boot: Boot, address: object) -> tuple[Unseen, str] | None:
+    """Why the list of objects cannot be judged, and the same in words; None where it can be."""
+    if (gap := boot.gap(address)) is not None:
+        return gap, f"the objects at {address:#x} are not in the image"
+    if not isinstance(address, int) or not address or boot.blocks is None:
+        return None
+    if boot.blocks.block_of(address) is None:
+        why = f"the objects at {address:#x} are in memory that is not preserved"
+        return Unseen.NOT_CAPTURED, why
+    return None
 
 
 def _is_asked(boot: Boot, name: object) -> bool:
@@ -142,36 +148,21 @@ def _broken_flb(boot: Boot, elements: list[Node]) -> str:
 
 
 def _first_open(boot: Boot, entry: Node) -> None:
-    """luo_session_deserialize: one fault fails every open with EIO."""
+    """luo_session_deserialize at the first open: one fault fails every open with EIO."""
     verdict = boot.verdict
     seen: set[str] = set()
     sessions = session_nodes(entry)
-    given = next((n for n in _lists(entry, sessions) if _is_given_away(boot, n)), None)
-    if given is not None:
-        why = f"{given.path} is in memory that nobody keeps"
+    freed = next((n for n in _lists(entry, sessions) if _is_freed(boot, n)), None)
+    if freed is not None:
+        why = f"{freed.path} is in memory that is not preserved"
         verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
         return
     for session in sessions:
         name = str(session.value_of("name"))
-        files = session.get("files")
-        fault = None
-        if name in seen:
-            fault = Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
-        elif files is not None and boot.panics_beyond("sessions", files.path, files.value):
-            return
-        elif boot.kernel.does.keeps_file_errors:
-            fault = _files_fault(boot, session, name)
+        fault = _session_fault(boot, session, name, name in seen)
         seen.add(name)
-        if fault is not None and fault.unseen is not None:
-            verdict.not_judged("sessions", fault.unseen, fault.why)
-            return
-        if fault is not None and fault.stops:
-            verdict.add("sessions", Outcome.PANIC, why=fault.why)
-            return
         if fault is not None:
-            why = "opening /dev/liveupdate fails with EIO, now and later"
-            verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
-            refuse_sessions(boot.image, verdict)
+            _open_fails(boot, fault)
             return
     top = entry.get("sessions")
     if top is not None and (gap := boot.gap(top.value)) is not None:
@@ -180,11 +171,34 @@ def _first_open(boot: Boot, entry: Node) -> None:
     if top is not None and top.path in boot.cut:
         verdict.add("sessions", Outcome.PARTIAL, why="records beyond the count are not read")
     elif not sessions and boot.something_lost:
-        why = "no session is listed, but memory is kept"
+        why = "no session is listed, but memory is preserved"
         verdict.add("sessions", Outcome.PARTIAL, why=why)
     else:
         verdict.add("sessions", Outcome.ACCEPT)
     _retrieve(boot, sessions)
+
+
+def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault | None:
+    """Why a session cannot be read, or nothing."""
+    files = session.get("files")
+    if taken:
+        return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
+    if files is not None and boot.beyond(files.value):
+        why = f"{files.path} is {files.value:#x}, where there is no memory"
+        return Fault(why=why, stops=True)
+    return _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
+
+
+def _open_fails(boot: Boot, fault: Fault) -> None:
+    """Record an open that runs into a fault; the kernel keeps the error for every later open."""
+    if fault.unseen is not None:
+        boot.verdict.not_judged("sessions", fault.unseen, fault.why)
+    elif fault.stops:
+        boot.verdict.add("sessions", Outcome.PANIC, why=fault.why)
+    else:
+        why = "opening /dev/liveupdate fails with EIO, now and later"
+        boot.verdict.add("sessions", Outcome.PARTIAL, *fault.console, why=why)
+        refuse_sessions(boot.image, boot.verdict)
 
 
 def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
@@ -194,8 +208,8 @@ def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
             yield node
 
 
-def _is_given_away(boot: Boot, node: Node) -> bool:
-    """True for a list of which a block is in memory that the boot frees before it is read."""
+def _is_freed(boot: Boot, node: Node) -> bool:
+    """True for a list with a block in memory that the boot frees before the list is read."""
     if boot.blocks is None or not node.children:
         return False
     places = [c.span.address for c in node.children if c.name == "blocks" and c.span is not None]
@@ -281,38 +295,38 @@ def _retrieve_files(boot: Boot, elements: list[Node], result: SessionResult) -> 
             boot.verdict.add("files", Outcome.PARTIAL, why=f"{file.path}: its token is taken")
             continue
         # 6.19 forgets the error, and with it the rest of the session's files.
-        status, message = ("ENOENT", "") if dropped else _retrieve_file(boot, file)
-        if status == FAULT:
-            why = f"{file.path}: {message}"
+        found = Retrieved("ENOENT") if dropped else _retrieve_file(boot, file)
+        if found.status == FAULT:
+            why = f"{file.path}: {found.why}"
             boot.verdict.add("files", Outcome.PANIC, why=why, path=file.path)
             return False
         tokens.add(token)
-        shown = NOT_JUDGED if status == UNKNOWN else status
+        shown = NOT_JUDGED if found.status == UNKNOWN else found.status
         result.files.append(FileResult(f"{token:#x}", shown))
-        if status != "ok":
+        if found != OK:
             whole = False
-            _file_lost(boot, file, status, message)
+            _file_lost(boot, file, found)
     return whole
 
 
-def _retrieve_file(boot: Boot, file: Node) -> tuple[str, str]:
+def _retrieve_file(boot: Boot, file: Node) -> Retrieved:
     """What retrieving a file gives, by its handler; only that of memfds is known in full."""
     handler = str(file.value_of("handler"))
     if handler in boot.kernel.assumed:
         boot.verdict.accept_unseen("files", Unseen.ASSUMED, f"{file.path}: {handler} is assumed")
-        return "ok", ""
+        return OK
     if not handler.startswith("memfd-"):
-        return UNKNOWN, f"what {handler} makes of its state is not known"
+        return Retrieved(UNKNOWN, f"what {handler} makes of its state is not known")
     return retrieve_memfd(boot, file)
 
 
-def _file_lost(boot: Boot, file: Node, status: str, message: str) -> None:
+def _file_lost(boot: Boot, file: Node, found: Retrieved) -> None:
     """Record a file that does not come back as it was."""
-    if status in (NOT_JUDGED, UNKNOWN):
-        unseen = Unseen.NOT_CAPTURED if status == NOT_JUDGED else Unseen.HANDLER
-        boot.verdict.not_judged("files", unseen, f"{file.path}: {message}", file.path)
+    if found.status in (NOT_JUDGED, UNKNOWN):
+        unseen = Unseen.NOT_CAPTURED if found.status == NOT_JUDGED else Unseen.HANDLER
+        boot.verdict.not_judged("files", unseen, f"{file.path}: {found.why}", file.path)
         return
-    outcome = Outcome.CORRUPT if status == "other-data" else Outcome.PARTIAL
-    printed = (message,) if message.startswith(memfd.PREFIX) else ()
-    why = f"{file.path}: {status}" + (f", {message}" if message and not printed else "")
+    outcome = Outcome.CORRUPT if found.status == "other-data" else Outcome.PARTIAL
+    printed = (found.console,) if found.console else ()
+    why = f"{file.path}: {found.status}" + (f", {found.why}" if found.why else "")
     boot.verdict.add("files", outcome, *printed, why=why, path=file.path)

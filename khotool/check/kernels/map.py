@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from khotool.abi.definition import Shape
 from khotool.absent import Absent, Reason
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.trusting import Walked, walk_tree
-from khotool.check.kernels.verdict import Outcome, Unseen
+from khotool.check.kernels.verdict import Outcome, Step, Unseen
+from khotool.codec.preserved_map import decode_map
+from khotool.codec.scene import Scene
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
@@ -55,22 +58,35 @@ def judge_map(boot: Boot) -> None:
         _absent(boot, image.map, pointer)
         return
     other = _other_layout(boot, image.map)
-    if other:
-        verdict.add("map", Outcome.CORRUPT, why=other)
+    if other is not None:
+        boot.verdict.steps.append(other)
+        boot.verdict.stopped = other.outcome is Outcome.PANIC
         return
     _found(boot, image.map)
 
 
-def _other_layout(boot: Boot, found: PreservedMap) -> str:
-    """How the layout of the map differs from the one that the kernel reads, or nothing."""
+def _other_layout(boot: Boot, found: PreservedMap) -> Step | None:
+    """What becomes of a map whose layout is not the one that the kernel reads; None for that."""
     image = boot.image
     for choice in image.choices:
         if choice.definition != image.tree.format or choice.among != "layout":
             continue
         expected = boot.kernel.abi.layouts.get(image.tree.format, choice.layout)
         if choice.layout != expected and (choice.certain or not found.problems):
-            return f"the image has {choice.layout}, this kernel reads {expected}: {OTHER_BLOCKS}"
-    return ""
+            why = f"the image has {choice.layout}, this kernel reads {expected}: {OTHER_BLOCKS}"
+            astray = boot.astray(_read_as(boot, expected)) if boot.memory else None
+            if astray is None:
+                return Step("map", Outcome.CORRUPT, why=why)
+            return Step("map", Outcome.PANIC, why=f"{why}, and one at {astray:#x}")
+    return None
+
+
+def _read_as(boot: Boot, layout: str) -> Blocks:
+    """The blocks of the map as a kernel reads it that knows only one layout."""
+    image = boot.image
+    scene = Scene.of(image.space, image.registry, image.geometry)
+    place, definition = image.tree.value_of("memory_map"), image.registry.get(image.tree.format)
+    return decode_map(scene, place, Shape.BITMAP_CHUNKS, definition, layout).blocks
 
 
 def nothing_reserved(boot: Boot, *console: str) -> None:

@@ -15,44 +15,58 @@ from khotool.model.image import UNPLACED, Node, Table
 from khotool.records import dataclass
 
 UPTODATE = 2
-PREFIX = "memfd_luo: "
-"""What a line of the handler starts with on the console."""
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
 CHUNK_PAGES = 8
 """Offset of what is read first of a chunk of a vmalloc area: the pages, after the link."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
-Result = tuple[str, str]
-"""What retrieve gives, and the line the kernel prints or why it comes to this."""
 U64 = NDArray[np.uint64]
 
 
-def retrieve_memfd(boot: Boot, file: Node) -> Result:
-    """What retrieving a file gives.
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What retrieving something gives.
+
+    Args:
+        status: ``ok``, ``other-data``, ``not-judged``, ``fault`` or the name of an errno.
+        why: how it comes to this; empty where the status says it all.
+        console: the line that the kernel prints; empty for none.
+    """
+
+    status: str
+    why: str = ""
+    console: str = ""
+
+
+OK = Retrieved("ok")
+
+
+def retrieve_memfd(boot: Boot, file: Node) -> Retrieved:
+    """What retrieving something gives.
 
     Args:
         file: a file record whose handler the kernel has.
     """
     data = file.get("data")
     if data is None or isinstance(data.value, Absent):
-        return NOT_JUDGED, "its record is not in the image"
+        return Retrieved(NOT_JUDGED, "its record is not in the image")
     early = _record_result(boot, data)
     if early is not None:
         return early
     folios = data.get("folios")
     if folios is None or folios.table is None:
         # Memory that was not kept may hold anything, zeros for example: an empty file.
-        return "other-data", f"the record at {data.value:#x} is not one of the handover"
+        return Retrieved("other-data", f"the record at {data.value:#x} is not one of the handover")
     if _has_unknown_seals(data):
-        return "EOPNOTSUPP", ""
+        return Retrieved("EOPNOTSUPP")
     boot.take_pages([data.value])
     number = data.value_of("nr_folios")
     if number:
         fault = restore_vmalloc(boot, folios)
         capacity = _capacity(boot, folios, folios.table)
         if fault is None and isinstance(number, int) and number > capacity:
-            fault = FAULT, f"nr_folios is {number}, the array ends after {capacity}"
+            fault = Retrieved(FAULT, f"nr_folios is {number}, the array ends after {capacity}")
         if fault is not None:
             return fault
     return restore_folios(boot, data, folios, folios.table)
@@ -71,52 +85,56 @@ def _capacity(boot: Boot, folios: Node, table: Table) -> int:
     return pages * boot.image.geometry.page_size // table.compiled.size
 
 
-def _record_result(boot: Boot, data: Node) -> Result | None:
+def _record_result(boot: Boot, data: Node) -> Retrieved | None:
     """What retrieve gives where the record itself cannot be read as one; None where it can."""
     if boot.beyond(data.value):
-        return FAULT, f"data is {data.value:#x}, where there is no memory"
+        return Retrieved(FAULT, f"data is {data.value:#x}, where there is no memory")
     if not data.value:
         return page_zero(boot)
     if boot.gap(data.value) is not None:
-        return NOT_JUDGED, f"its record at {data.value:#x} is not in the image"
+        return Retrieved(NOT_JUDGED, f"its record at {data.value:#x} is not in the image")
     if boot.blocks is not None and boot.blocks.block_of(data.value) is None:
-        return NOT_JUDGED, f"its record at {data.value:#x} is in memory that nobody keeps"
+        return Retrieved(
+            NOT_JUDGED, f"its record at {data.value:#x} is in memory that is not preserved"
+        )
     if boot.claimed[data.value] > 1 or boot.readers(data.value) > 1:
-        return (
+        return Retrieved(
             NOT_JUDGED,
             "something else has this memory as well, and one of the two has lost its own",
         )
     return None
 
 
-def page_zero(boot: Boot) -> Result:
+def page_zero(boot: Boot) -> Retrieved:
     """A payload of 0 passes the kernel's test, and physical page 0 is read as the record."""
     if "memfd-v1" in boot.kernel.abi.files:
-        return "EINVAL", "physical page 0 is read as the record"
+        return Retrieved("EINVAL", "physical page 0 is read as the record")
     raw = boot.context.read(16, 4)
     if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:
-        return "other-data", "physical page 0 is read as the record"
+        return Retrieved("other-data", "physical page 0 is read as the record")
     # The interrupt vectors of the firmware are there; their words are not valid seals.
-    return "EOPNOTSUPP", "physical page 0 is read as the record"
+    return Retrieved("EOPNOTSUPP", "physical page 0 is read as the record")
 
 
-def restore_vmalloc(boot: Boot, node: Node) -> Result | None:
+def restore_vmalloc(boot: Boot, node: Node) -> Retrieved | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
     if boot.beyond(first, CHUNK_PAGES):
-        return FAULT, f"first is {first:#x}, where there is no memory"
+        return Retrieved(FAULT, f"first is {first:#x}, where there is no memory")
     chunks = [child for child in node.children if child.name == "chunks"]
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
     if place is not None:
-        return NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
+        return Retrieved(
+            NOT_JUDGED, f"a part of its list of folios, at {place:#x}, is not in the image"
+        )
     short = _missing_pages(boot, node, chunks)
     if short is None or short < 0:
-        return "EINVAL", ""
+        return Retrieved("EINVAL")
     last = chunks[-1].value_of("next") if chunks else None
     if boot.beyond(last, CHUNK_PAGES):
         # The next chunk is read before the pages are counted.
-        return FAULT, f"a chunk leads to {last:#x}, where there is no memory"
-    return ("EINVAL", "") if short or last or rules & {"REC402", "REC408"} else None
+        return Retrieved(FAULT, f"a chunk leads to {last:#x}, where there is no memory")
+    return Retrieved("EINVAL") if short or last or rules & {"REC402", "REC408"} else None
 
 
 def _missing_pages(boot: Boot, node: Node, chunks: list[Node]) -> int | None:
@@ -216,11 +234,11 @@ def extents(boot: Boot, addresses: U64, places: U64) -> tuple[U64, U64]:
     return starts, starts + pages
 
 
-def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result:
+def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Retrieved:
     """memfd_luo_retrieve_folios: restore each, insert it into the page cache."""
     size = data.value_of("size")
     if not len(table):
-        return ("other-data", "the file is restored without contents") if size else ("ok", "")
+        return Retrieved("other-data", "the file is restored without contents") if size else OK
     wanted = -(-size // boot.image.geometry.page_size) if isinstance(size, int) else 0
     found = survey(boot, table, wanted)
     fault = _insert_fault(boot, table, found)
@@ -228,25 +246,29 @@ def restore_folios(boot: Boot, data: Node, folios: Node, table: Table) -> Result
         return fault
     other = _other_data(boot, folios, found)
     if other:
-        return "other-data", other
+        return Retrieved("other-data", other)
     if boot.blocks is None or not isinstance(size, int):
-        return "ok", ""
+        return OK
     if found.beyond:
-        return "other-data", "folios beyond the end of the file cannot be read"
-    if found.covered >= wanted or (folios.path in boot.cut and lost_are_holes(boot, folios)):
-        return "ok", ""
-    return "other-data", "part of the file reads as zeros"
+        return Retrieved("other-data", "folios beyond the end of the file cannot be read")
+    # Kernels fill holes as they preserve; where none but holes are missing, the writer left them.
+    sparse = found.covered < min(found.reach, wanted) and not boot.something_lost
+    cut = folios.path in boot.cut
+    if found.covered >= wanted or (lost_are_holes(boot, folios) if cut else sparse):
+        return OK
+    return Retrieved("other-data", "part of the file reads as zeros")
 
 
-def _insert_fault(boot: Boot, table: Table, found: Survey) -> Result | None:
+def _insert_fault(boot: Boot, table: Table, found: Survey) -> Retrieved | None:
     """What retrieve gives where a folio is not restored, or its place in the file is taken."""
     clash = found.clash if found.ascending else clash_row(boot, table)
     if found.bad is not None and (clash is None or found.bad[1] <= clash):
         forgotten = boot.kernel.does.forgets_folio_errors and found.bad[1] != found.first
-        text = f"{PREFIX}Unable to restore folio at physical address: {found.bad[0]:x}"
-        return "other-data" if forgotten else "EIO", text
+        line = f"memfd_luo: Unable to restore folio at physical address: {found.bad[0]:x}"
+        return Retrieved("other-data" if forgotten else "EIO", console=line)
     if clash is not None:
-        return "EEXIST", f"{PREFIX}shmem: failed to add to page cache folio index {clash}: -17"
+        line = f"memfd_luo: shmem: failed to add to page cache folio index {clash}: -17"
+        return Retrieved("EEXIST", console=line)
     return None
 
 

@@ -275,7 +275,7 @@ def test_a_type_of_twelve_bytes_may_be_the_last() -> None:
     types = struct.pack("<3I", 1, STRUCT << 24, 0)
     for more in (b"", bytes(11)):
         assert list(Btf(section(types + more, b"\0it\0")).structs) == ["it"]
-    assert list(Btf(section(types * 2, b"\0it\0")).offsets) == [0, 24, 36]
+    assert list(Btf(section(types * 2, b"\0it\0")).offsets) == [0, 0, 12]
 
 
 def test_no_more_types_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,3 +433,33 @@ def test_structs_in_structs_end(kind: int, levels: int, leaves: int) -> None:
     layout = Btf(b.section()).struct("it")
     assert layout is not None
     assert len(layout.members) == leaves
+
+
+def test_split_btf_of_a_module() -> None:
+    """A module's types and strings go on where those of the kernel end."""
+    kernel = BtfBuilder()
+    word = kernel.integer(8)
+    inner = kernel.group("kho_vmalloc", 8, [("first", word, 0)])
+    base = Btf(kernel.section())
+    module = BtfBuilder()
+    module.strings = bytearray()
+    split_name = len(kernel.strings)
+
+    def name(text: str) -> int:
+        module.strings += text.encode() + b"\0"
+        return split_name + len(module.strings) - len(text) - 1
+
+    module.types.append(
+        module.words(name("acme_ser"), STRUCT << 24 | 2, 16)
+        + module.words(name("state"), word, 0, name("rings"), inner, 64)
+    )
+    found = Btf(module.section(), base).struct("acme_ser")
+    assert found is not None
+    assert [(m.path, m.offset, m.size) for m in found.members] == [
+        ("state", 0, 64),
+        ("rings.first", 64, 64),
+    ]
+    with pytest.raises(InputError, match="--base FILE"):
+        Btf(module.section())
+    with pytest.raises(InputError, match="byte order"):
+        Btf(module.section(), Btf(BtfBuilder(">").section()))

@@ -62,7 +62,7 @@ def test_a_header_becomes_a_definition(
     out.parent.mkdir()
     command = ["formats", "import", str(header), "demo_ser", "demo_chunk", "natural"]
     assert main([*command, "--kind", "file", "--id", "demo-v1", "-o", str(out)]) == 0
-    assert "struct kho_vmalloc is taken from kho_vmalloc" in capsys.readouterr().err
+    assert "struct kho_vmalloc is defined by kho_vmalloc" in capsys.readouterr().err
     assert check_folder(out.parent, REGISTRY) == (1, [])
     text = out.read_text()
     assert "char name[NAME_LEN];    /* its name */\nunsigned int nr_folios;\nu64 pfn:52;\n" in text

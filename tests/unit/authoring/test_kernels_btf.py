@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from khotool.abi.geometry import Geometry
-from khotool.authoring.btf import Btf
+from khotool.authoring.btf import HEADER, Btf
 from khotool.authoring.compare_btf import compare_set, nearest_set
 from tests.builders import REAL, REGISTRY
 from tests.trim_btf import trim
@@ -44,7 +44,8 @@ def planted(kernel: str, name: str, member: int, offset: int) -> Btf:
     """The kernel's BTF with one member of one struct moved to a bit offset."""
     data = bytearray(btf_of(kernel).read_bytes())
     btf = Btf(bytes(data))
-    _, _, _, _, at = btf.head(btf.structs[name])
+    # Types begin after the header of these sections.
+    at = btf.head(btf.structs[name])[4] + HEADER
     struct.pack_into("<I", data, at + 12 * member + 8, offset)
     return Btf(bytes(data))
 

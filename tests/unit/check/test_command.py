@@ -273,3 +273,12 @@ def test_rules_and_explain(capsys: Out) -> None:
     assert len(json.loads(capsys.readouterr().out)["rules"]) > 50
     assert main(["explain", "MEM302"]) == 0
     assert "referenced-not-preserved" in capsys.readouterr().out
+
+
+def test_memory_of_the_machine(capsys: Out) -> None:
+    """A pointer beyond it makes the kernel fault, where nothing else in the image shows that."""
+    outcomes = []
+    for words in ([], ["--memory", "0+1M"]):
+        main(["check", GOOD, "--kernel", "7.3", "--json", *words])
+        outcomes.append(json.loads(capsys.readouterr().out)["verdict"]["outcome"])
+    assert outcomes == ["accept", "panic"]

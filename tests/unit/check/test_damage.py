@@ -223,6 +223,11 @@ OTHER: list[tuple[str, Make, str]] = [
         lambda c: [c.field(f"{TRACE}/start", c.value("/memblock/regions[oops]/start"))],
         "corrupt",
     ),
+    (
+        "region in the memory of a file",
+        lambda c: [c.field(f"{TRACE}/start", frame_of(ONE)(c) << 12)],
+        "corrupt",
+    ),
     ("region twice as large", at(f"{TRACE}/size", 0x40_0000), "partial"),
     ("region of nothing", at(f"{TRACE}/size", 0), "partial"),
     ("sessions beyond memory", at("/LUO/sessions", BEYOND), "panic"),

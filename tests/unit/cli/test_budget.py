@@ -86,4 +86,4 @@ def test_encode_is_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_seconds_end_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
     """Time that is used up is no error of one image, after which the next one is checked."""
     assert main(["check", "--limit", "seconds=1", *[IMAGE] * 400]) == 3
-    assert "stopped after 1 s of the processor" in capsys.readouterr().err
+    assert "stopped after 1 s of CPU time" in capsys.readouterr().err

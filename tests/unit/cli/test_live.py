@@ -135,12 +135,12 @@ def test_why_never_fails(capsysbinary: Capture, host: str, tmp_path: Path) -> No
     ("words", "code", "expected"),
     [
         (["--root", "old"], 2, "--root old: expected in, out or a root's address"),
-        (["--summary", "--json"], 2, "ask for one"),
-        (["--anonymize"], 2, "goes with --pack"),
+        (["--summary", "--json"], 2, "exclude each other"),
+        (["--anonymize"], 2, "needs --pack"),
         (["--abi", "kho-v9"], 2, "no format"),
         (["/nope"], 2, "no '/nope'"),
-        (["--no-memory", "--root", "0x1000"], 2, "leave out --no-memory"),
-        (["--no-memory", "--scan"], 2, "leave out --no-memory"),
+        (["--no-memory", "--root", "0x1000"], 2, "--no-memory excludes"),
+        (["--no-memory", "--scan"], 2, "--no-memory excludes"),
         (["--strict"], 0, ""),
     ],
 )

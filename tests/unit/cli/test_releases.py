@@ -44,15 +44,15 @@ def test_every_command_refuses_an_unknown_kernel(
 
 
 def test_a_release_candidate_is_a_kernel_of_its_own(tmp_path: Path, capsys: Out) -> None:
-    """7.1-rc1 writes kho-v3 as 7.1-rc5 does; kho-v2 was given up before it."""
+    """7.1-rc1 writes and takes kho-v2, which 7.1 gives up."""
     manifest, made = tmp_path / "m.toml", tmp_path / "made.elf"
     manifest.write_text('abi = "7.1-rc1"\n\n[[session]]\nname = "vm"\n')
 
     assert main(["encode", str(manifest), "-o", str(made)]) == 0
-    assert open_image(made).tree.format == "kho-v3"
+    assert open_image(made).tree.format == "kho-v2"
     capsys.readouterr()
-    for release, outcome in (("7.1-rc1", "accept"), ("7.1.0-rc1+", "accept"), ("7.2", "ignore")):
+    for release, outcome in (("7.1-rc1", "accept"), ("7.1.0-rc1+", "accept"), ("7.1", "ignore")):
         main(["check", str(made), "--kernel", release, "--json"])
         assert json.loads(capsys.readouterr().out)["verdict"]["outcome"] == outcome
     assert main(["convert", GOOD, "-o", str(made), "--to", "v7.1-rc1"]) == 0
-    assert open_image(made).tree.format == "kho-v3"
+    assert open_image(made).tree.format == "kho-v2"

@@ -54,6 +54,17 @@ def test_pyproject(tmp_path: Path) -> None:
     assert found.origin("color") == f"{outer}:6"
 
 
+@pytest.mark.parametrize("text", ["# see tool.khotool\n", "[tool.khotool-plugin]\nx = 1\n"])
+def test_pyproject_that_only_mentions_the_table(tmp_path: Path, text: str) -> None:
+    """A comment or a table with a similar name does not end the search."""
+    (tmp_path / "khotool.toml").write_text('color = "never"\n')
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "pyproject.toml").write_text(text)
+
+    assert find_configuration(inner).path == tmp_path / "khotool.toml"
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     """Without a file, nothing is set."""
     assert find_configuration(tmp_path / "gone") in (
@@ -111,7 +122,7 @@ def test_command_says_where_from(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line[0] != " "] == list(KEYS)
     assert f"{tmp_path}/khotool.toml:3" in " ".join(lines)
-    assert lines[2].startswith("fail-on   warning")
+    assert lines[2].startswith("fail-on       warning")
     assert main(["config", "--json"]) == 0
     out = capsys.readouterr().out
     assert validate_output(out) == "settings"
@@ -126,3 +137,22 @@ def test_mistakes_end_a_command(
     monkeypatch.chdir(tmp_path)
     assert main(["dump", str(RECIPE)]) == 2
     assert "khotool.toml:1: x: unknown key 'x'" in capsys.readouterr().err
+
+
+def test_files_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suppressions and a policy are found beside the configuration, from any folder below it."""
+    (tmp_path / "khotool.toml").write_text(
+        'kernels = ["7.2"]\nsuppressions = ["known.toml"]\npolicy = "policy.toml"\n'
+    )
+    (tmp_path / "policy.toml").write_text('mandatory = ["memfd-*"]\n')
+    (tmp_path / "known.toml").write_text(
+        '[[suppress]]\nrule = "MEM305"\nreason = "fixed in the next build"\nuntil = 2020-01-31\n'
+    )
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["check", str(RECIPE), "--json"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["verdict"]["policy"]["decision"] == "proceed"
+    assert "a suppression of MEM305 ended on 2020-01-31" in output.err

@@ -217,7 +217,8 @@ def test_verdicts(name: str) -> None:
         elif wanted == "kho-v1":
             assert verdict.outcome == ("corrupt" if release == "6.17" else "ignore")
     if string == "kho-v3":
-        assert judge(found, "7.1").outcome == "corrupt"
+        # A tree of one level less makes the kernel take leaves for tables of pointers.
+        assert judge(found, "7.1").outcome == "panic"
 
 
 # -- written back ----------------------------------------------------------------------------

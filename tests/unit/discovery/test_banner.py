@@ -68,7 +68,7 @@ def test_whole_memory_says_its_kernel_and_so_does_its_packed_copy() -> None:
     assert pack_image(image).vmcoreinfo["OSRELEASE"] == "6.18.15-x"
 
 
-def test_memory_without_a_kernel_says_nothing() -> None:
+def test_memory_without_a_kernel_is_implied() -> None:
     image = whole(b"")
 
     assert (image.info.osrelease, image.info.build) == (None, None)

@@ -182,7 +182,7 @@ def test_wrong_arguments_are_one_line(
         assert said in capsys.readouterr().err
 
 
-def test_a_query_says_nothing_besides(store: Store) -> None:
+def test_a_query_is_implied_besides(store: Store) -> None:
     """As a process of its own, which ends in its own way."""
     words = ["fleet", "query", str(store.folder), "SELECT 1 AS x"]
     done = subprocess.run(

@@ -215,7 +215,7 @@ def test_boot_data_of_a_place_without_a_tree(tmp_path: Path) -> None:
     with (tmp_path / "proc/kcore").open("r+b") as file:
         file.seek(DATA + root.address)
         file.write(bytes(4096))
-    with pytest.raises(InputError, match="names a KHO root, but there is no device tree"):
+    with pytest.raises(InputError, match="names a KHO root, but no device tree"):
         open_live(survey(host))
 
 
@@ -475,7 +475,7 @@ def test_first_thing_that_is_missing(tmp_path: Path, change: dict[str, str], exp
     with pytest.raises(InputError) as error:
         open_live(survey(host))
     assert expected in str(error.value)
-    assert str(error.value).endswith("'khotool live --why' lists all that is needed")
+    assert str(error.value).endswith("'khotool live --why' lists everything that is needed")
 
 
 def test_empty_host(tmp_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_address_without_memory(tmp_path: Path) -> None:
     asked = OpenOptions(root=0x1000)
     with pytest.raises(InputError, match=r"^/proc/kcore: No such file"):
         open_live(survey(host), asked)
-    with pytest.raises(InputError, match=r"^the memory of this host is needed, and was left alone"):
+    with pytest.raises(InputError, match=r"^this needs the memory of the host, which"):
         open_live(survey(host, memory=False), asked)
 
 

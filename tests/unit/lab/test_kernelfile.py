@@ -63,7 +63,7 @@ def test_bzimage(tmp_path: Path, pack: object) -> None:
     assert kernel.contains(b"serial8250") is False
 
 
-def test_bzimage_of_unknown_packing_says_nothing_of_its_options(tmp_path: Path) -> None:
+def test_bzimage_of_unknown_packing_is_implied_of_its_options(tmp_path: Path) -> None:
     kernel = open_kernel(write(tmp_path, bzimage(b"\x02\x21\x4c\x18rest")))
 
     assert kernel.body is None

@@ -89,10 +89,10 @@ def test_names_are_inert(tmp_path: Path) -> None:
 
 
 def test_leaks_and_lost_pages_have_their_colours(tmp_path: Path) -> None:
-    """A damaged image shows what is preserved for nobody and what is referenced in vain."""
+    """A damaged image shows preserved pages without an owner and references that dangle."""
     html = report(tmp_path, str(FIXTURES / "verdicts" / "folio-pfn-unpreserved" / "image.elf.xz"))
 
-    assert "preserved, nobody&#x27;s" in html
+    assert "preserved, no owner" in html
     assert "referenced, not preserved" in html
     assert 'class="fill lost"' in html
 
