@@ -126,6 +126,14 @@ class Driver:
             for y in range(widget.size.height)
         )
 
+    async def shows(self, words: str, selector: str | None = None) -> bool:
+        """True once a widget shows some words; on a busy machine it may take a while."""
+        for _ in range(100):
+            if words in self.text(selector):
+                return True
+            await self.settle()
+        return False
+
     def focus(self) -> str:
         focused = self.app.focused
         return focused.id or "" if focused is not None else ""
