@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from khotool.records import dataclass, field
@@ -34,6 +35,13 @@ class Finding:
     data: dict[str, int | str] = field(default_factory=dict)
 
     @property
-    def sort_key(self) -> tuple[str, str, int, str]:
+    def sort_key(self) -> tuple[str, tuple[object, ...], int, str]:
         """By rule, then by place; equal for two findings that say the same of one place."""
-        return self.rule, self.path, self.address or 0, self.message
+        return self.rule, natural(self.path), self.address or 0, self.message
+
+
+def natural(text: str) -> tuple[object, ...]:
+    """A key that sorts numbers in a text by their value: ``[vm~2]`` before ``[vm~10]``."""
+    parts = re.split(r"([0-9]+)", text)
+    # Longer numbers are larger; those of an image have any length.
+    return tuple((len(part), part) if at % 2 else part for at, part in enumerate(parts))

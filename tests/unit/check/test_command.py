@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from khotool.cli.main import main
+from khotool.findings import natural
 from khotool.model.image import Image
 from khotool.opening import load
 
@@ -282,3 +283,15 @@ def test_memory_of_the_machine(capsys: Out) -> None:
         main(["check", GOOD, "--kernel", "7.3", "--json", *words])
         outcomes.append(json.loads(capsys.readouterr().out)["verdict"]["outcome"])
     assert outcomes == ["accept", "panic"]
+
+
+def test_findings_are_in_the_order_of_numbers() -> None:
+    """The tenth of equal names comes after the second."""
+    paths = ["/LUO/sessions[a~10]", "/LUO/sessions[a~2]", "/LUO/sessions[a]", "/LUO/sessions[b]"]
+    assert sorted(paths, key=natural) == [
+        "/LUO/sessions[a]",
+        "/LUO/sessions[a~2]",
+        "/LUO/sessions[a~10]",
+        "/LUO/sessions[b]",
+    ]
+    assert natural("9" * 5000) < natural("1" + "0" * 5000)
