@@ -95,22 +95,7 @@ def write_plan(
             known before anything is written; a compressed page that does not decode, afterwards.
         KhotoolError: the output cannot be written.
     """
-    if fill is None:
-        if plan.lost:
-            raise InputError(
-                f"{plan.path}: {plan.lost} of its records are not captured, so parts of the file "
-                "are unknown; --fill zero leaves holes there"
-            )
-        whole = len(plan.offset) <= FEW and all(
-            space.contains(address, length)
-            for address, length in zip(plan.address.tolist(), plan.length.tolist(), strict=True)
-        )
-        if not whole and len(gaps := plan.missing(space.extents())):
-            raise MissingError(plan.path, gaps)
-    elif fill == "pattern":
-        gaps = plan.missing(space.extents())
-        if sum_of(gaps[:, 1] - gaps[:, 0]) > MOST_PATTERN:
-            raise InputError(f"{plan.path}: too much is missing for a pattern; give --fill zero")
+    _check_missing(plan, space, fill)
     done = Written(plan.size)
     writer = _Batch(sink)
     for at, size, data, state in _pieces(plan, space):
@@ -136,6 +121,30 @@ def write_plan(
     if tell is not None:
         tell(plan.size)
     return done
+
+
+def _check_missing(plan: Plan, space: AddressSpace, fill: str | None) -> None:
+    """Refuse what the capture does not have, before anything is written."""
+    if fill is None:
+        if plan.lost:
+            raise InputError(
+                f"{plan.path}: {plan.lost} of its records are not captured, so parts of the file "
+                "are unknown; --fill zero leaves holes there"
+            )
+        if not _is_small_and_whole(plan, space) and len(gaps := plan.missing(space.extents())):
+            raise MissingError(plan.path, gaps)
+    elif fill == "pattern":
+        gaps = plan.missing(space.extents())
+        if sum_of(gaps[:, 1] - gaps[:, 0]) > MOST_PATTERN:
+            raise InputError(f"{plan.path}: too much is missing for a pattern; give --fill zero")
+
+
+def _is_small_and_whole(plan: Plan, space: AddressSpace) -> bool:
+    """True if a payload of few pieces has no gap, which takes no arrays to see."""
+    if len(plan.offset) > FEW:
+        return False
+    pieces = zip(plan.address.tolist(), plan.length.tolist(), strict=True)
+    return all(space.contains(start, size) for start, size in pieces)
 
 
 def _note_range(ranges: list[tuple[int, int]], low: int, high: int) -> None:
