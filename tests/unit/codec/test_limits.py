@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from khotool.codec.contexts import Walk
 from khotool.codec.follow import follow
 from khotool.codec.scene import Scene
 from khotool.codec.tables import read_extents, tail_bytes
+from khotool.decode.open import open_memory
 from khotool.discovery.options import OpenOptions
+from khotool.encode.lift import handover_of
 from khotool.limits import Limits
+from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
-from tests.builders import overlaid
+from tests.builders import REGISTRY, overlaid
 from tests.unit.decode.fixture_images import good, options
 
 LOGS, SPARSE = "7.4-frontier-log-and-poison", "kho-array-sparse"
@@ -102,3 +106,39 @@ def test_any_limit_gives_a_part_of_the_image(name: str) -> None:
         messages = [f.message for f in part.findings if f.rule == "LIM001"]
         assert messages
         assert sum(message.startswith("stopped at ") for message in messages) <= 1
+
+
+NEW = (
+    "kstate-v3-states",
+    "7.4-frontier-cpus-list",
+    "7.4-frontier-kvm-x86",
+    "7.4-frontier-mshv",
+    "7.4-frontier-intel",
+    "7.4-frontier-pci-array",
+    "kho-array-sparse",
+)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_limit_anywhere_is_an_image(name: str) -> None:
+    """Wherever the walk stops, there is an image that can be lifted, and one finding says so."""
+    image = good(name)
+    whole = len(list(image.tree.walk()))
+    for nodes in sorted({*range(1, 60, 3), whole // 2, whole}):
+        found = overlaid(image, [], replace(options(image), limits=Limits(nodes=nodes)))
+        assert nodes > 10 or "LIM001" in {one.rule for one in found.findings}
+        handover_of(found)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_pages_that_are_missing_anywhere_are_findings(name: str) -> None:
+    """Each page in turn; what leads to it stays a number."""
+    image = good(name)
+    assert image.tree.span is not None
+    pages = [p for low, high in image.space.extents().tolist() for p in range(low, high, 4096)]
+    held = [(page, bytes(image.space.read(page, 4096))) for page in pages[:64]]
+    for missing, _ in held:
+        space = OverlaySpace(None, [item for item in held if item[0] != missing])
+        space.info = image.space.info
+        if missing != image.tree.span.address:
+            handover_of(open_memory(space, REGISTRY, options(image)))

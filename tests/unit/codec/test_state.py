@@ -13,10 +13,11 @@ from khotool.encode.fresh import build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
+from khotool.errors import KhotoolError
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.model.image import Image, Node, NodeState
 from khotool.model.lookup import find_node
-from tests.builders import REGISTRY, decode
+from tests.builders import REGISTRY, decode, overlaid
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 FILES = "/LUO/sessions[vm]/files"
@@ -115,3 +116,71 @@ def test_every_page_of_a_tree_has_an_owner(frames: bool) -> None:
     again = image_of(build_fresh(handover_of(image), set_of(image), REGISTRY), REGISTRY)
     assert list(check_image(again)) == []
     assert node(again, "/mshv_prsv_pt/root_table/pages").value == 512
+
+
+STATES = "/kstate/states"
+
+
+def damaged_stream(*changes: tuple[int, bytes]) -> Image:
+    """The stream of states with bytes changed at offsets from its start."""
+    image = recipe("kstate-v3-states")
+    start = int(node(image, STATES).value)
+    return overlaid(image, [(start + offset, data) for offset, data in changes])
+
+
+def offset_of(path: str) -> int:
+    """Bytes from the start of the stream to a value of the sound image."""
+    image = recipe("kstate-v3-states")
+    span = node(image, f"{STATES}{path}").span
+    assert span is not None
+    return int(span.address) - int(node(image, STATES).value)
+
+
+def test_a_state_longer_than_its_block_ends_the_stream() -> None:
+    """What follows it is kept as bytes, and written back."""
+    size = offset_of("[3.0x7b]/size")
+    for length in (1 << 20, -1):
+        image = damaged_stream((size, length.to_bytes(4, "little", signed=True)))
+        assert "REC403" in {finding.rule for finding in image.findings}
+        assert len(node(image, STATES).elements()) == 2
+        assert any(region.path == f"{STATES}/rest" for region in image.regions)
+        assert handover_of(image) is not None
+
+
+def test_a_stream_without_an_end_is_read_to_the_end_of_its_block() -> None:
+    """Zeros are states of length 0, until nothing is left."""
+    end = offset_of("[77.0x1]/body") + 4
+    image = damaged_stream((end, bytes(4)))
+    assert "REC403" in {finding.rule for finding in image.findings}
+    assert len(node(image, STATES).elements()) > 5
+
+
+def test_a_body_of_another_size_is_bytes() -> None:
+    """The definition of its number does not describe it; an empty one has no bytes at all."""
+    image = damaged_stream((offset_of("[4.0x7b]/state_id"), (2).to_bytes(4, "little")))
+    assert node(image, f"{STATES}[2.0x7b]/body").value == (10).to_bytes(4, "little")
+    empty = damaged_stream((offset_of("[77.0x1]/size"), bytes(4)))
+    assert node(empty, f"{STATES}[77.0x1]/body").value == b""
+
+
+@pytest.mark.parametrize(
+    ("state", "mistake"),
+    [
+        ({"state_id": 99, "body": {"i": 1}}, "99"),
+        ({"state_id": 4, "body": {"j": 1}}, "unknown key 'j'"),
+        ({"state_id": 4, "body": "0x"}, "body"),
+    ],
+)
+def test_mistakes_in_states(state: dict[str, Any], mistake: str) -> None:
+    """A body is a table of the fields that its definition has, or bytes in hexadecimal."""
+    entry = {"name": "kstate", "format": "kstate", "fields": {"states": [state]}}
+    with pytest.raises(KhotoolError, match=mistake):
+        decode({"abi": "kstate-v3", "entry": [entry]})
+
+
+def test_a_state_without_a_body() -> None:
+    """It has none, unless one is given."""
+    root = {"state_id": 2, "body": {"fdt_phys": "/", "fdt_len": 4096}}
+    entry = {"name": "kstate", "format": "kstate", "fields": {"states": [root, {"state_id": 88}]}}
+    image = decode({"abi": "kstate-v3", "entry": [entry]})
+    assert node(image, f"{STATES}[88.0x0]/body").value == b""
