@@ -17,7 +17,7 @@ from khotool.errors import KhotoolError
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.model.image import Image, Node, NodeState
 from khotool.model.lookup import find_node
-from tests.builders import REGISTRY, decode, overlaid
+from tests.builders import REGISTRY, build, decode, overlaid
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 FILES = "/LUO/sessions[vm]/files"
@@ -184,3 +184,22 @@ def test_a_state_without_a_body() -> None:
     entry = {"name": "kstate", "format": "kstate", "fields": {"states": [root, {"state_id": 88}]}}
     image = decode({"abi": "kstate-v3", "entry": [entry]})
     assert node(image, f"{STATES}[88.0x0]/body").value == b""
+
+
+def test_a_root_may_be_a_number() -> None:
+    """An address that is written out stays what it is."""
+    state = {"state_id": 2, "body": {"fdt_phys": 0x7654000, "fdt_len": 4096}}
+    entry = {"name": "kstate", "format": "kstate", "fields": {"states": [state]}}
+    made = build({"abi": "kstate-v3", "entry": [entry]})
+    address = (0x7654000).to_bytes(8, "little")
+    assert any(address in bytes(data) for _, data in made.segments)
+
+
+def test_a_state_that_nobody_describes_has_no_fields() -> None:
+    """A full document whose state got another number cannot be written."""
+    image = recipe("kstate-v3-states")
+    handover = handover_of(image)
+    entry = next(one for one in handover.entries if one.name == "kstate")
+    entry.values["states"][0]["state_id"] = 99
+    with pytest.raises(KhotoolError, match="no definition says how this state is written"):
+        build_fresh(handover, set_of(image), REGISTRY)
