@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from khotool.cli.options import add_limit_option, add_output_options
+from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, progress, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
@@ -52,13 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory that a manifest may read contents from, besides its own (repeatable)",
     )
-    parser.add_argument(
-        "--formats",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    add_formats_option(parser)
     add_memory_option(parser)
     add_limit_option(parser)
     add_output_options(parser, json="a document about the image on stdout")

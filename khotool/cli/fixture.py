@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.options import add_limit_option, add_output_options
+from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
 
@@ -41,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--update", action="store_true", help="with check: update the expected results"
     )
-    parser.add_argument(
-        "--formats",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser, json=False)
 

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.options import add_output_options, number
+from khotool.cli.options import add_formats_option, add_output_options, number
 from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
@@ -105,13 +105,7 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
         default={},
         help="bounds for one image (default: seconds=60,memory=4G)",
     )
-    parser.add_argument(
-        "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    add_formats_option(parser)
     parser.add_argument("--json", action="store_true", help="print the totals as JSON")
     parser.add_argument(
         "--progress",

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_output_options, page_size
+from khotool.cli.options import add_formats_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_lines
 from khotool.errors import UsageError
 
@@ -60,13 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="page size: 4K, 16K or 64K (default: 4K)",
     )
     for sub in (listing, show):
-        sub.add_argument(
-            "--formats",
-            metavar="DIR",
-            action="append",
-            default=[],
-            help="directory with additional ABI definitions (repeatable)",
-        )
+        add_formats_option(sub)
         add_output_options(sub)
     for name in FURTHER:
         module = f"khotool.cli.formats_{name}"

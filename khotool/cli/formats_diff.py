@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_limit_option, add_output_options, page_size
+from khotool.cli.options import add_formats_option, add_limit_option, add_output_options, page_size
 from khotool.cli.output import write_json, write_text
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="page size: 4K, 16K or 64K (default: 4K)",
     )
-    parser.add_argument(
-        "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser)
 

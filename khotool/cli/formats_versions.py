@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
-from khotool.cli.options import add_limit_option, add_output_options
+from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
@@ -25,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RELEASE",
         help="release of FILE if it does not tell; without FILE, what is known of it",
     )
-    parser.add_argument(
-        "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser)
 

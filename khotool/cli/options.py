@@ -223,16 +223,21 @@ def add_decoding_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         help="use this definition or layout instead of the detected one (repeatable)",
     )
+    add_formats_option(group)
+    add_limit_option(group)
     group.add_argument(
+        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
+    )
+
+
+def add_formats_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option for directories of further definitions."""
+    parser.add_argument(
         "--formats",
         metavar="DIR",
         action="append",
         default=[],
         help="directory with additional ABI definitions (repeatable)",
-    )
-    add_limit_option(group)
-    group.add_argument(
-        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
     )
 
 

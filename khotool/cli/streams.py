@@ -91,6 +91,8 @@ def prepare() -> None:
         # Under nohup, HUP is ignored already.
         if signal.getsignal(wanted) is signal.SIG_DFL:
             signal.signal(wanted, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def _text(raw: io.FileIO, old: object, *, line: bool) -> io.TextIOWrapper:
@@ -104,11 +106,20 @@ def _text(raw: io.FileIO, old: object, *, line: bool) -> io.TextIOWrapper:
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    # An exception raised inside a finalizer or a callback of C code is dropped: ask again then.
+    _ask_again(number)
+    raise Terminated(number)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    _ask_again(number)
+    raise KeyboardInterrupt
+
+
+def _ask_again(number: int) -> None:
+    """Repeat a signal later: an exception inside a finalizer or a callback of C code is dropped."""
     again = threading.Timer(PATIENCE, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()
-    raise Terminated(number)
 
 
 def silence_stdout() -> None:

@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from khotool.fdt.blob import Blob, Item, Node, Nop, Problem, Property
+from khotool.fdt.blob import HEADER_WORDS, Blob, Item, Node, Nop, Problem, Property
 from khotool.fdt.header import check
 from khotool.fdt.text import value_text
 from khotool.render.lines import Line
 from khotool.render.text import visible
 
-HEADER = (
-    "totalsize",
-    "off_dt_struct",
-    "off_dt_strings",
-    "off_mem_rsvmap",
-    "version",
-    "last_comp_version",
-    "boot_cpuid_phys",
-    "size_dt_strings",
-    "size_dt_struct",
-)
 SHOWN = 64
 """Bytes of a value that a line shows."""
 ROW = 16
@@ -43,7 +32,7 @@ def tree_at(blob: Blob, path: str) -> Node | None:
 
 def flat_lines(blob: Blob, top: Node | None) -> Iterator[Line]:
     """Header, reservations, the tree below a node with offsets in the blob, and problems."""
-    for name in HEADER if top is blob.root else ():
+    for name in HEADER_WORDS[1:] if top is blob.root else ():
         yield Line().add(f"{name:18}", "label").add(str(getattr(blob, name)), "number")
     for address, size in blob.reservations if top is blob.root else ():
         yield Line().add("reserved          ", "label").add(f"{address:#x}+{size:#x}", "address")
@@ -103,7 +92,7 @@ def _rows(blob: Blob, start: int, end: int, what: str) -> Iterator[Line]:
 def flat_document(blob: Blob, top: Node | None) -> dict[str, Any]:
     """The same for JSON: values as hexadecimal digits, and as strings where they are text."""
     return {
-        "header": {name: getattr(blob, name) for name in HEADER},
+        "header": {name: getattr(blob, name) for name in HEADER_WORDS[1:]},
         "complete": blob.complete,
         "reservations": [{"address": hex(a), "size": n} for a, n in blob.reservations],
         "tree": _node(top),
