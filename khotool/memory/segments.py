@@ -19,6 +19,7 @@ from khotool.memory.space import (
     WORDS_CHUNK,
     AddressSpace,
     Bytes2D,
+    Elsewhere,
     ExtentIndex,
     Flags,
     MemoryFault,
@@ -309,6 +310,19 @@ class SegmentedSpace(AddressSpace):
             return np.broadcast_to(np.zeros((1, words), dtype="<u8"), (pages, words))
         offset = self._offsets[index] + page - self._starts[index]
         return np.ndarray((pages, words), "<u8", buffer, offset, (page_size, 8))
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """See ``AddressSpace.at_offset``."""
+        buffer = self._buffers[0] if len(self._buffers) == 1 else None
+        if buffer is None:
+            return Elsewhere.NO_FILE
+        if not 0 <= offset < len(buffer):
+            return Elsewhere.BEYOND
+        inside = np.uint64(offset) - self._offset_table < self._end_table - self._start_table
+        found = np.flatnonzero(inside)[:1].tolist()
+        if not found:
+            return Elsewhere.HEADER
+        return offset - self._offsets[found[0]] + self._starts[found[0]]
 
     def next_data(self, address: int) -> int:
         """See ``AddressSpace.next_data``; jumps over a hole of the file, to its end at most."""

@@ -43,18 +43,26 @@ def kinds(d: Driver) -> list[str]:
 
 
 def test_findings() -> None:
-    """Findings stand worst first with the words of their rule; enter shows the place."""
+    """Findings are below their severity, worst first, with the words of their rule."""
 
     async def story(d: Driver) -> None:
         assert d.app.session is not None
         d.app.session.set_findings(FOUND)
         await d.press("2")
         text = d.text("#list-findings").splitlines()
-        assert "MEM302" in text[0]
-        assert "ABI904" in text[1]
+        assert [line.split()[:2] for line in text[:4]] == [
+            ["1", "error"],
+            ["✗", "MEM302"],
+            ["1", "warning"],
+            ["!", "ABI904"],
+        ]
         assert "[b]␛" in d.text()
         assert "target page is not preserved" in d.text("#explain")
+        await d.press("up", "home")
+        assert "target page is not preserved" in d.text("#explain")
         await d.press("down")
+        assert "no definition" in d.text("#explain")
+        await d.press("up", "end")
         assert "no definition" in d.text("#explain")
         await d.press("enter")
         assert d.app.current_mode == "explore"
