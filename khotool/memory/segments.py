@@ -319,10 +319,10 @@ class SegmentedSpace(AddressSpace):
         if not 0 <= offset < len(buffer):
             return Elsewhere.BEYOND
         inside = np.uint64(offset) - self._offset_table < self._end_table - self._start_table
-        found = np.flatnonzero(inside)[:1].tolist()
-        if not found:
+        if not inside.any():
             return Elsewhere.HEADER
-        return offset - self._offsets[found[0]] + self._starts[found[0]]
+        row = int(inside.argmax())
+        return offset - self._offsets[row] + self._starts[row]
 
     def next_data(self, address: int) -> int:
         """See ``AddressSpace.next_data``; jumps over a hole of the file, to its end at most."""

@@ -12,13 +12,12 @@ from khotool.findings import Severity
 from khotool.tui import exports
 from khotool.tui.commands import check_command
 from khotool.tui.memory_view import address_text
-from khotool.tui.rated import ORDER, Rated, rule_text
+from khotool.tui.rated import BADGES, ORDER, Rated, rule_text
 from khotool.tui.screens.dialogs import Prompt
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.line_view import LineView
-from khotool.tui.widgets.model_tree import BADGES
 from khotool.tui.widgets.tokens import wrap
 
 LEVELS = (Severity.NOTE, Severity.WARNING, Severity.ERROR)

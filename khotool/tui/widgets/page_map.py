@@ -85,10 +85,11 @@ class PageMapView(Widget, can_focus=True):
         """Lines of the view."""
         return max(self.size.height, 1)
 
-    def show_map(self, found: PageMap) -> None:
-        """Show all of memory."""
-        self.map = found
-        self.fit()
+    def show_map(self, found: PageMap, *, again: bool) -> None:
+        """Show all of memory; ``again``, the scale that the user chose stays."""
+        self.map, self.only = found, -1
+        self.fitted |= not again
+        self.on_resize()
 
     def fit(self) -> None:
         """The finest cells that show all of memory."""
