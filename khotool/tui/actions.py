@@ -76,7 +76,7 @@ def open_goto(shell: Shell) -> None:
         session.peek(session.cursor_of(found[index]))
 
     def done(index: int | None) -> None:
-        shell.workers.cancel_group(shell, "goto")
+        shell.drop_job("goto")
         if index is None or index >= len(found):
             session.peek(origin)
             return
@@ -95,7 +95,7 @@ def open_find(shell: Shell) -> None:
     hits: list[Hit] = []
 
     def look(dialog: Lookup, text: str) -> None:
-        shell.workers.cancel_group(shell, "find")
+        shell.drop_job("find")
         hits.clear()
         if not text.strip():
             dialog.show([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.findings import Severity
 from khotool.tui.hexlines import HexLines
 from khotool.tui.index import U64
 from khotool.tui.rated import BADGES
@@ -14,7 +15,7 @@ from khotool.tui.text import Piece
 COLUMNS = 8
 """Cells in a line."""
 MOST_FINDINGS = 1000
-"""Findings that are marked, the worst first."""
+"""Findings that are marked, the worst first; notes are not."""
 RECORD, POINTER, NOTHING = ("▪", "key"), ("→", "pointer"), ("·", "dim")
 
 
@@ -44,7 +45,7 @@ def mini_cells(session: Session, lines: HexLines, count: int) -> list[Piece]:
     marked: dict[Piece, list[int]] = {}
     for item in reversed(session.findings[:MOST_FINDINGS]):
         address = session.cursor_of_finding(item).address
-        if address is not None:
+        if address is not None and item.severity is not Severity.NOTE:
             marked.setdefault(BADGES[item.severity], []).append(address)
     for piece, addresses in marked.items():
         starts = np.array(sorted(addresses), np.uint64)

@@ -51,7 +51,7 @@ class Done(Message):
 
     Args:
         kind: ``open``, ``other``, ``index``, ``owners``, ``findings``, ``progress``, ``failed``,
-            ``finished``, ``cancelled``.
+            ``finished``.
         generation: of the opening it belongs to.
     """
 
@@ -234,18 +234,19 @@ class Shell(App[int]):
         def run() -> None:
             worker = get_current_worker()
             generation = self._generation
+            result: tuple[str, Any] = "finished", group
             try:
                 job(lambda: worker.is_cancelled)
             except Cancelled:
-                self.post_message(Done("cancelled", generation, group))
+                pass
             except KhotoolError as error:
-                self.post_message(Done("failed", generation, (group, str(error), "")))
+                result = "failed", (group, str(error), "")
             except Exception as error:
                 text = f"{type(error).__name__}: {error}"
-                details = traceback.format_exc()
-                self.post_message(Done("failed", generation, (group, text, details)))
-            else:
-                self.post_message(Done("finished", generation, group))
+                result = "failed", (group, text, traceback.format_exc())
+            # Whoever cancels work takes it off the list: it may not even have begun.
+            if not worker.is_cancelled:
+                self.post_message(Done(result[0], generation, result[1]))
 
         return self.run_worker(run, group=group, thread=True, exclusive=True, exit_on_error=False)
 
@@ -255,13 +256,17 @@ class Shell(App[int]):
             self.jobs[group] = text
             self.post_message(Done("progress", self._generation))
 
+    def drop_job(self, group: str) -> None:
+        """Work of a group is no longer wanted."""
+        self.workers.cancel_group(self, group)
+        self.jobs.pop(group, None)
+
     def cancel_work(self) -> bool:
         """Stop what can be stopped; False if there is nothing."""
         stopped = False
         for group in CANCELLABLE:
             if group in self.jobs:
-                self.workers.cancel_group(self, group)
-                self.jobs.pop(group, None)
+                self.drop_job(group)
                 for screen in self.followers():
                     screen.job_failed(group)
                 stopped = True
@@ -382,7 +387,7 @@ class Shell(App[int]):
             self._sync()
         elif kind == "failed":
             self._failed(*result)
-        elif kind in ("finished", "cancelled"):
+        elif kind == "finished":
             self.jobs.pop(result, None)
             if result == "analyse":
                 garbage.freeze()

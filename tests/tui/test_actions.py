@@ -504,3 +504,21 @@ def test_findings_are_written_as_check_does(form: str, tmp_path: Path) -> None:
     assert words.pop() == "FILE"
     assert main([*words[1:], str(made)]) in (0, 1)
     assert file.read_bytes() == made.read_bytes()
+
+
+def test_work_that_never_began_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that is left before its thread runs is not work in hand any more."""
+
+    async def story(d: Driver) -> None:
+        def never(*_: object, **__: object) -> None:
+            """A pool that is busy for ever."""
+
+        await d.press("g")
+        monkeypatch.setattr(d.app, "run_worker", never)
+        d.app.screen.query_one("#input", Input).value = "vm"
+        await d.pilot.pause()
+        assert "goto" in d.app.jobs
+        await d.press("escape")
+        assert not d.app.jobs
+
+    drive(story)

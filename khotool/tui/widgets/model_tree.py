@@ -164,6 +164,10 @@ class ModelTree(Tree[Item]):
 
     # -- drawing ---------------------------------------------------------------------------
 
+    def get_label_width(self, node: TreeNode[Item]) -> int:
+        """Nothing: lines are cut, not scrolled, and no label is made before it is seen."""
+        return 0
+
     def render_label(self, node: TreeNode[Item], base_style: Style, style: Style) -> Text:
         """The label of a line, with badges."""
         text = Text(no_wrap=True, end="")
