@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.options import add_formats_option, add_output_options, number
+from khotool.cli.options import add_formats_option, add_output_options, named_numbers
 from khotool.cli.output import note, write_json, write_text
 from khotool.errors import UsageError
 
@@ -100,7 +100,7 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=limits,
+        type=lambda text: named_numbers(text, LIMITS),
         metavar="NAME=N,...",
         default={},
         help="bounds for one image (default: seconds=60,memory=4G)",
@@ -114,26 +114,6 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
         help="show progress on a terminal (default: auto)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
-
-
-def limits(text: str) -> dict[str, int]:
-    """``seconds=N,memory=N``, either of them.
-
-    Raises:
-        argparse.ArgumentTypeError: another name, or not a number.
-    """
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            found[name] = number(value)
-        except ValueError:
-            found[name] = 0
-        if name not in LIMITS or found[name] <= 0:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected seconds=N or memory=N with a number above 0"
-            )
-    return found
 
 
 def run(args: argparse.Namespace) -> int:

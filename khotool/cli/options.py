@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from khotool.limits import Limits
@@ -15,22 +14,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SUFFIXES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 PAGE_SIZES = "4K, 16K or 64K"
 LEAST_MEMORY = 64 << 20
 """Bytes that the interpreter and the libraries need before an image is opened."""
 
 
 def number(text: str) -> int:
-    """A decimal or 0x number, with an optional suffix K, M, G or T of powers of 1024.
+    """A number of at least 0 as ``parse_size`` reads it.
 
     Raises:
         ValueError: the text is not such a number.
     """
-    match = re.fullmatch(r"(?i)(0x[0-9a-f_]+|[0-9][0-9_]*)([kmgt]?)(?:i?b)?", text.strip())
-    if match is None:
+    from khotool.structured.numbers import parse_size
+
+    value = parse_size(text)
+    if value < 0:
         raise ValueError(text)
-    return int(match[1], 0 if match[1][:2].lower() == "0x" else 10) << SUFFIXES[match[2].lower()]
+    return value
 
 
 def address(text: str) -> int:
@@ -55,7 +55,7 @@ def root(text: str) -> int | str:
     try:
         return address(text)
     except argparse.ArgumentTypeError:
-        if re.match(r"[0-9]", text):
+        if "0" <= text[:1] <= "9":
             raise
         return text
 
@@ -102,28 +102,35 @@ def abi(text: str) -> tuple[str, str | None]:
     return identifier, layout if equals else None
 
 
+def named_numbers(text: str, names: Sequence[str]) -> dict[str, int]:
+    """``NAME=N,...`` with positive numbers below 2**63.
+
+    Raises:
+        argparse.ArgumentTypeError: an unknown name or an invalid number.
+    """
+    chosen: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        try:
+            chosen[name] = number(value)
+        except ValueError:
+            chosen[name] = 0
+        if name not in names or not 0 < chosen[name] < 1 << 63:
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: expected NAME=N with a number above 0; names: {', '.join(names)}"
+            )
+    return chosen
+
+
 def limits(text: str) -> Limits | None:
     """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``.
 
     Raises:
         argparse.ArgumentTypeError: an unknown name or an invalid number.
     """
-    names = [field.name for field in fields(Limits)]
     if text == "show":
         return None
-    chosen: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            chosen[name.strip()] = number(value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected NAME=N such as nodes=1M"
-            ) from None
-        if name.strip() not in names or not 0 < chosen[name.strip()] < 1 << 63:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected one of {', '.join(names)} with a number above 0"
-            )
+    chosen = named_numbers(text, [field.name for field in fields(Limits)])
     if chosen.get("memory", LEAST_MEMORY) < LEAST_MEMORY:
         raise argparse.ArgumentTypeError(
             f"memory={chosen['memory']}: khotool itself needs {LEAST_MEMORY >> 20}M"
