@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import progress, refuse_same_file, write_json, write_lines
+from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines
 from khotool.errors import KhotoolError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def boot_all(
     from khotool.render.boot import NotBooted
 
     done: list[Booted | NotBooted] = []
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         total = len(args.images) * len(kernels)
         for path in args.images:
             for kernel in kernels:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import (
+    ProgressBar,
+    note,
+    refuse_same_file,
+    write_json,
+    write_lines,
+    write_text,
+)
 from khotool.errors import KhotoolError, UsageError
 from khotool.records import dataclass
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from khotool.check.kernels.asked import AskedKernel
     from khotool.check.kernels.policy import Policy
     from khotool.check.known import Suppression
-    from khotool.discovery.options import Progress
+    from khotool.limits import Progress
     from khotool.render.findings import Checked
     from khotool.render.lines import Line
 
@@ -189,7 +196,7 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
     # Also here, so that mistakes in definitions are reported, and only once.
     load_registry(args.formats)
     if args.jobs == 1 or len(args.images) == 1:
-        with progress(args) as report:
+        with ProgressBar(args) as report:
             for path in args.images:
                 yield check_one(path, args, plan, report)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, open_with_progress, progress
+from khotool.cli.output import ProgressBar, note, open_with_progress
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 EPILOG = """\
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.convert import convert_image
     from khotool.encode.segments import write_image
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         built = convert_image(image, args.to, report, memory_ranges(args))
         write_image(output, built)
     for line in built.lost:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import progress, refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     options = DiffOptions(
         args.addresses, args.pages, args.contents, tuple(args.only), tuple(args.ignore)
     )
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         old = load_image(args.old, options_from(args), report)
         new = load_image(args.new, options_from(args), report)
         result = compare(old, new, options, report)

@@ -11,6 +11,7 @@ from khotool.cli.output import note, open_with_progress, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
+    from khotool.document.dump import Document
     from khotool.model.image import Image, Node
     from khotool.render.lines import Line
 
@@ -114,7 +115,7 @@ def select(image: Image, path: str | None) -> Node | None:
     return find_node(image, path)
 
 
-def document(image: Image, node: Node | None, args: argparse.Namespace) -> object:
+def document(image: Image, node: Node | None, args: argparse.Namespace) -> Document:
     """The JSON document that the flags ask for."""
     from khotool.check.catalogue import count_by_severity
     from khotool.check.run import check_image

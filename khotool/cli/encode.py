@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
-from khotool.cli.output import note, progress, refuse_same_file
+from khotool.cli.output import ProgressBar, note, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 EPILOG = """\
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     registry = load_registry(args.formats)
     making = Making.of_author(Path(args.model).parent, [Path(name) for name in args.contents])
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         built = build_model(
             read_model(args.model),
             registry,

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, print_json, progress, refuse_same_file
+from khotool.cli.output import ProgressBar, note, print_json, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
     from khotool.extract.folder import Folder
     from khotool.extract.plan import Plan
     from khotool.extract.sparse import Sink
     from khotool.extract.write import Tell, Written
+    from khotool.limits import Progress
     from khotool.model.image import Image, Node
 
 EPILOG = """\
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.model.lookup import find_node
     from khotool.opening.load import load_image
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = load_image(args.image, options_from(args), report)
     node = find_node(image, args.path)
     if args.all:
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         plan = payload_of(image, node) or payload_plan(image, node)
     for text in plan.notes:
         note(args, f"note: {plan.path}: {text}")
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         done = _write_file(image, plan, args, _teller(report, plan.size))
     _describe(args, args.output, done)
     _print_document(args, done, plan.notes)
@@ -163,7 +163,7 @@ def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     from khotool.extract.folder import write_folder
     from khotool.handlers import payload_of
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         result = write_folder(
             image, node, Path(args.output), args.fill, report, payload_of, lambda one: one.note
         )

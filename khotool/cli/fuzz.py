@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from khotool.cli.guests import add_guest_options
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import note, progress
+from khotool.cli.output import ProgressBar, note
 from khotool.cli.streams import Terminated
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
     from khotool.fixture.fuzz import Mutant
+    from khotool.limits import Progress
     from khotool.model.image import Image
 
 EPILOG = """\
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows = []
     _remove_earlier(folder)
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = image_to_damage(args, report)
         base = pack_image(image)
         kernel = args.kernel or release_of(image)

@@ -10,7 +10,7 @@ from khotool.limits import Limits
 from khotool.records import fields
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
 T = TypeVar("T")
 
@@ -309,7 +309,7 @@ def add_output_options(
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
     """The values of the options of ``add_image_options``."""
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
     return OpenOptions(
         root=args.root,

@@ -13,7 +13,7 @@ from khotool.cli.output import note
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
 SWITCH = 0.0005
 """Seconds that a thread may hold the interpreter while another one waits for it."""

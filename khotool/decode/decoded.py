@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,14 @@ from khotool.records import dataclass, replace
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition
     from khotool.codec.scene import Scene
-    from khotool.discovery.options import Watch
     from khotool.discovery.root_tree import RootTree
     from khotool.findings import Finding
     from khotool.maps.preserved import PreservedMap
     from khotool.model.region import Region
     from khotool.pages.claims import ClaimsBuilder
+
+Watch = Callable[[Node, int], None]
+"""Called while decoding with a node that was reached, and the nodes so far; may raise to stop."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,18 +11,18 @@ from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
 from khotool.decode.blobs import copied_scratch, open_blob, open_debugfs
-from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
+from khotool.decode.decoded import Decoded, Phased, Watch, decode_root, image_of_parts
 from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
 from khotool.discovery.banner import WRITER_NOTE, find_banner
 from khotool.discovery.bootdata import BootPointer, cache_differs, cache_range
 from khotool.discovery.geometry import probe_geometry
-from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.discovery.root_tree import RootTree, read_root
 from khotool.discovery.roots import RootCandidate, Weight, candidates, select
 from khotool.discovery.scan import Candidate, Scan, read_scratch, scan
 from khotool.errors import InputError, UsageError
 from khotool.findings import Finding
+from khotool.limits import OpenOptions, Progress
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt

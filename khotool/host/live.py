@@ -18,13 +18,13 @@ from khotool.codec.scene import FDT_MAGIC, read_tree
 from khotool.decode.blobs import open_debugfs
 from khotool.decode.open import decode_found, load_definitions, open_memory
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
-from khotool.discovery.options import OpenOptions, Progress
 from khotool.discovery.scan import Candidate, Scan
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.host.files import Host
 from khotool.host.survey import Survey
+from khotool.limits import OpenOptions, Progress
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.live import LiveSpace
 from khotool.memory.space import AddressSpace, MemoryFault
