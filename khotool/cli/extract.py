@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import ProgressBar, note, print_json, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
@@ -64,20 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="/",
         help="what to extract, a path as dump prints it",
     )
-    parser.add_argument(
-        "--all", action="store_true", help="extract all payload below PATH into a directory"
-    )
-    parser.add_argument(
-        "--raw", action="store_true", help="extract the bytes of the record itself, not its payload"
-    )
+    flag(parser, "--all", help="extract all payload below PATH into a directory")
+    flag(parser, "--raw", help="extract the bytes of the record itself, not its payload")
     parser.add_argument(
         "--fill", choices=("zero", "pattern"), help="what to write for bytes that were not captured"
     )
-    parser.add_argument(
+    option(
+        parser,
         "--verify",
+        "SHA256",
+        "exit with 1 and write nothing if the contents do not match",
         type=sha256,
-        metavar="SHA256",
-        help="exit with 1 and write nothing if the contents do not match",
     )
     add_output_options(parser, json="print a description of what was written as JSON")
     add_image_options(parser)

@@ -6,13 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.dump import depth, document, lines, select
-from khotool.cli.options import (
-    add_decoding_options,
-    add_output_options,
-    options_from,
-    root,
-)
+from khotool.cli.options import add_decoding_options, add_output_options, options_from, root
 from khotool.cli.output import ProgressBar, note, write_json, write_lines, write_text
 from khotool.errors import InputError, UsageError
 
@@ -44,54 +40,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
     group = parser.add_argument_group("what to show")
-    group.add_argument(
-        "--why",
-        action="store_true",
-        help="list what is needed to read the host, and what of it this host has",
-    )
-    group.add_argument(
-        "--booted",
-        action="store_true",
-        help="tell whether this boot was a live update; exit code 0 if it was",
-    )
-    group.add_argument("--summary", action="store_true", help="show about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree to show")
-    group.add_argument("--rows", type=depth, metavar="N", help="rows to list of each table")
-    group.add_argument(
-        "--dts",
-        action="store_true",
-        help="print the root FDT, or the FDT at PATH, as device tree source",
-    )
-    group.add_argument(
-        "--pack", metavar="FILE", help="write the metadata to a packed image instead of showing it"
-    )
-    group.add_argument(
-        "--anonymize", action="store_true", help="with --pack: replace names by hashes"
-    )
+    flag(group, "--why", help="list what is needed to read the host, and what of it this host has")
+    flag(group, "--booted", help="tell whether this boot was a live update; exit code 0 if it was")
+    flag(group, "--summary", help="show about ten lines")
+    option(group, "--depth", "N", "levels of the tree to show", type=depth)
+    option(group, "--rows", "N", "rows to list of each table", type=depth)
+    flag(group, "--dts", help="print the root FDT, or the FDT at PATH, as device tree source")
+    option(group, "--pack", "FILE", "write the metadata to a packed image instead of showing it")
+    flag(group, "--anonymize", help="with --pack: replace names by hashes")
     add_output_options(parser, compact=True)
     group = parser.add_argument_group("reading the host")
-    group.add_argument(
+    option(
+        group,
         "--root",
+        "in|out|ADDR",
+        "what the kernel received, what it will hand over, or the address of a root",
         type=root,
-        metavar="in|out|ADDR",
-        help="what the kernel received, what it will hand over, or the address of a root",
     )
-    group.add_argument("--no-memory", action="store_true", help="read only debugfs, not memory")
-    group.add_argument(
-        "--scan",
-        action="store_true",
-        help="search all memory for structures that nothing points to; slow",
-    )
-    group.add_argument(
+    flag(group, "--no-memory", help="read only debugfs, not memory")
+    flag(group, "--scan", help="search all memory for structures that nothing points to; slow")
+    option(
+        group,
         "--debugfs",
-        metavar="DIR",
-        help="the kho directory, if debugfs is not mounted at /sys/kernel/debug",
+        "DIR",
+        "the kho directory, if debugfs is not mounted at /sys/kernel/debug",
     )
-    group.add_argument(
+    option(
+        group,
         "--host",
-        metavar="DIR",
+        "DIR",
+        "root directory of the host as a container sees it (default: /)",
         default=HOST,
-        help="root directory of the host as a container sees it (default: /)",
     )
     add_decoding_options(group)
     parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from khotool.limits import Limits
+from khotool.cli.arguments import flag, option, repeatable
+from khotool.limits import Limits, OpenOptions
 from khotool.records import fields
-
-if TYPE_CHECKING:
-    from khotool.limits import OpenOptions
 
 T = TypeVar("T")
 
@@ -187,65 +185,55 @@ def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
         raise UsageError(f"{flag} {error}") from None
 
 
+def add_page_size_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option for the page size that a definition is laid out for."""
+    option(
+        parser,
+        "--page-size",
+        "N",
+        f"page size: {PAGE_SIZES} (default: 4K)",
+        type=page_size,
+        default=4096,
+    )
+
+
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading a capture."""
     group = parser.add_argument_group("reading the image")
-    group.add_argument(
+    option(
+        group,
         "--root",
+        "ADDR",
+        "address of the KHO root, or the name of a tree in a debugfs copy",
         type=root,
-        metavar="ADDR",
-        help="address of the KHO root, or the name of a tree in a debugfs copy",
     )
-    group.add_argument(
-        "--page-size", type=page_size, metavar="N", help=f"page size of the kernel: {PAGE_SIZES}"
-    )
+    option(group, "--page-size", "N", f"page size of the kernel: {PAGE_SIZES}", type=page_size)
     group.add_argument("--endian", choices=("le", "be"), help="byte order of the kernel")
-    group.add_argument(
-        "--base",
-        type=address,
-        metavar="ADDR",
-        help="physical address of the first byte of a raw file",
+    option(
+        group, "--base", "ADDR", "physical address of the first byte of a raw file", type=address
     )
-    group.add_argument(
-        "--scratch",
-        type=area,
-        metavar="ADDR+LEN",
-        action="append",
-        default=[],
-        help="a scratch area (repeatable)",
-    )
-    group.add_argument(
-        "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho taken at the same moment"
-    )
+    repeatable(group, "--scratch", "ADDR+LEN", "a scratch area (repeatable)", type=area)
+    option(group, "--debugfs", "DIR", "copy of /sys/kernel/debug/kho taken at the same moment")
     add_decoding_options(group)
 
 
 def add_decoding_options(group: argparse._ArgumentGroup) -> None:
     """Add the options that select definitions and bound decoding."""
-    group.add_argument(
+    repeatable(
+        group,
         "--abi",
+        "ID[=LAYOUT]",
+        "use this definition or layout instead of the detected one (repeatable)",
         type=abi,
-        metavar="ID[=LAYOUT]",
-        action="append",
-        default=[],
-        help="use this definition or layout instead of the detected one (repeatable)",
     )
     add_formats_option(group)
     add_limit_option(group)
-    group.add_argument(
-        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
-    )
+    flag(group, "--strict", help="exit with 1 if there are warnings or ambiguities")
 
 
 def add_formats_option(parser: argparse._ActionsContainer) -> None:
     """Add the option for directories of further definitions."""
-    parser.add_argument(
-        "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    repeatable(parser, "--formats", "DIR", "directory with additional ABI definitions (repeatable)")
 
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
@@ -272,7 +260,7 @@ def add_output_options(
     group = parser.add_argument_group("output")
     if json:
         text = json if isinstance(json, str) else "print JSON instead of text"
-        group.add_argument("--json", action="store_true", help=text)
+        flag(group, "--json", help=text)
     if compact:
         group.add_argument(
             "--compact", action=CompactAction, help="print JSON on one line; implies --json"
@@ -290,7 +278,7 @@ def add_output_options(
         default="auto",
         help="use colours (default: auto); NO_COLOR and FORCE_COLOR are honoured",
     )
-    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters")
+    flag(group, "--ascii", help="draw trees with ASCII characters")
     group.add_argument(
         "--no-pager",
         dest="pager",
@@ -303,14 +291,12 @@ def add_output_options(
         default="auto",
         help="show progress on a terminal (default: auto)",
     )
-    group.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
-    group.add_argument("-v", "--verbose", action="store_true", help="print more notes on stderr")
+    flag(group, "-q", "--quiet", help="do not print notes on stderr")
+    flag(group, "-v", "--verbose", help="print more notes on stderr")
 
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
     """The values of the options of ``add_image_options``."""
-    from khotool.limits import OpenOptions
-
     return OpenOptions(
         root=args.root,
         page_size=args.page_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +188,13 @@ def write_json(document: object, args: argparse.Namespace) -> None:
             write(chunk)
 
     emit(args, chunks)
+
+
+def write_document(name: str, keys: Mapping[str, object], args: argparse.Namespace) -> None:
+    """Write ``khotool.NAME/1`` as JSON."""
+    from khotool.document.dump import head
+
+    write_json({**head(name), **keys}, args)
 
 
 def print_json(document: object, args: argparse.Namespace) -> None:
