@@ -101,8 +101,7 @@ class PageTreeCodec(Codec):
 
         top, places, contents = radix.build(
             blocks,
-            page_shift=geometry.page_shift,
-            byteorder=geometry.prefix,
+            geometry=geometry,
             allocate=allocate,
             limits=MAP_LIMITS,
         )
