@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -97,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")
     from khotool.check.known import baseline_document
-    from khotool.memory.atomic import replacing
+    from khotool.memory.atomic import write_json as write_json_file
 
     plan = plan_of(args)
     checked = list(check_all(args, plan))
@@ -106,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
             note(args, f"error: {text}")
     if args.write_baseline is not None:
         document = baseline_document(one.findings for one in checked)
-        with replacing(args.write_baseline) as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
+        write_json_file(args.write_baseline, document)
         note(args, f"wrote {args.write_baseline}")
     show(args, checked)
     return exit_code(args, checked)
