@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -193,17 +194,28 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
                 yield check_one(path, args, plan, report)
         return
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+    from multiprocessing import get_context
 
     from khotool.render.findings import Checked
 
-    with ProcessPoolExecutor(min(args.jobs, len(args.images))) as pool:
-        running = [pool.submit(check_one, path, args, plan) for path in args.images]
+    # Not fork: a copy of a process keeps every lock that some other thread holds at that moment.
+    pool = ProcessPoolExecutor(min(args.jobs, len(args.images)), get_context("spawn"))
+    try:
+        # Ctrl-C reaches every process of a terminal; those of the pool inherit that it is blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            running = [pool.submit(check_one, path, args, plan) for path in args.images]
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for path, future in zip(args.images, running, strict=True):
             try:
                 yield future.result()
             except BrokenExecutor:
                 text = f"{path}: a process of the batch was killed; lower --jobs, or check it alone"
                 yield Checked(path, error=(text,), exit_code=3)
+    finally:
+        # After an interrupt, images that no process has begun are not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def check_one(

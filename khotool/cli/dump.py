@@ -117,9 +117,9 @@ def document(image: Image, node: Node | None, args: argparse.Namespace) -> Docum
     made = dump_document(image, count_by_severity(check_image(image)))
     if args.full:
         from khotool.document.digest import seal
-        from khotool.document.full import full_document
+        from khotool.document.full import long_document
 
-        made = seal({**made, **full_document(image)})
+        made = seal({**made, **long_document(image)})
     if args.blobs is not None:
         from khotool.document.payload import write_blobs
 
