@@ -149,11 +149,7 @@ class Plan:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """Read every file that the flags name.
-
-    Raises:
-        KhotoolError: an unknown rule or kernel, a file that is missing or has mistakes.
-    """
+    """Read every file that the flags name."""
     from khotool.abi.registry import load_registry
     from khotool.check.catalogue import check_patterns
     from khotool.check.kernels.policy import read_policy
@@ -221,11 +217,7 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
 def check_one(
     path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
 ) -> Checked:
-    """Check one image; of several, one that fails is a result with its error.
-
-    Raises:
-        KhotoolError: the only image cannot be read.
-    """
+    """Check one image; of several, one that fails is a result with its error."""
     from khotool.cli.main import bug_line
     from khotool.render.findings import Checked
 
