@@ -17,6 +17,7 @@ from khotool.memory.space import (
     Elsewhere,
     ExtentIndex,
     Flags,
+    IndexedSpace,
     MemoryFault,
     Piece,
     SourceInfo,
@@ -25,7 +26,7 @@ from khotool.memory.space import (
 )
 
 
-class OverlaySpace(AddressSpace):
+class OverlaySpace(IndexedSpace):
     """Pieces of bytes on top of a space.
 
     Args:
@@ -54,14 +55,6 @@ class OverlaySpace(AddressSpace):
             ],
         )
         self._index = ExtentIndex(_union(self._top.extents(), base))
-
-    def extents(self) -> U64:
-        """See ``AddressSpace.extents``."""
-        return self._index.table
-
-    def contains(self, address: int, length: int = 1) -> bool:
-        """See ``AddressSpace.contains``."""
-        return address >= 0 <= length and self._index.missing(address, length) is None
 
     def read(self, address: int, length: int) -> memoryview:
         """See ``AddressSpace.read``; no copy where the range is one piece of either layer."""
@@ -145,7 +138,7 @@ class OverlaySpace(AddressSpace):
         self._top.close()
         if self._base is not None:
             self._base.close()
-        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+        self._close_index()
 
 
 def _ended(pieces: list[Piece], end: int) -> Iterator[tuple[Piece, int]]:
