@@ -184,7 +184,7 @@ def _write(
     shell.run_job("export", "exporting  esc cancels", job)
 
 
-def _extract(shell: Shell, session: Session, form: str, path: Path) -> None:
+def _extract(shell: Shell, session: Session, path: Path) -> None:
     """Write the payload of the node under the cursor; its holes stay holes."""
     place = session.cursor.place
     if place is None:

@@ -29,7 +29,8 @@ from khotool.tui.keys import Config, load_config
 from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder, load_place, save_place
-from khotool.tui.text import Line, count_text, visible
+from khotool.tui.text import Line, count_text, told_apart, visible
+from khotool.tui.themes import THEMES, default_theme
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
@@ -59,16 +60,6 @@ class Done(Message):
         self.kind = kind
         self.generation = generation
         self.result = result
-
-
-def told_apart(first: Path, second: Path) -> tuple[str, str]:
-    """Names of two files, with as many folders as it takes to tell them apart."""
-    one, two = first.absolute().parts, second.absolute().parts
-    for count in range(1, max(len(one), len(two))):
-        names = "/".join(one[-count:]), "/".join(two[-count:])
-        if names[0] != names[1]:
-            return names
-    return first.name, second.name
 
 
 class Follower(Screen[None]):
@@ -133,6 +124,11 @@ class Shell(App[int]):
         self.changed_on_disk = False
         self.effect: Effect | None = None
         self._generation = 0
+        for theme in THEMES:
+            self.register_theme(theme)
+        known = self.config.theme in self.available_themes
+        self.theme = self.config.theme if known else default_theme()
+        self.set_keymap(self.config.keys)
 
     def on_mount(self) -> None:
         """Open what the command line names."""

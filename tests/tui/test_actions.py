@@ -455,7 +455,7 @@ def test_garbage_waits_until_the_user_rests() -> None:
 
 def test_names_of_two_images_differ() -> None:
     """Two files of one name are shown with their folders."""
-    from khotool.tui.shell import told_apart
+    from khotool.tui.text import told_apart
 
     assert told_apart(Path("/a/x/i.elf"), Path("/a/y/i.elf")) == ("x/i.elf", "y/i.elf")
     assert told_apart(Path("a.elf"), Path("b.elf")) == ("a.elf", "b.elf")
