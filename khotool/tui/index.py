@@ -70,6 +70,13 @@ def _flatten(spans: list[tuple[int, int, Node]]) -> list[tuple[int, int, Node]]:
     return pieces
 
 
+def _leads_on(node: Node) -> bool:
+    """Whether a value points somewhere, or a column of a table does."""
+    if node.table is not None:
+        return any(field.role in POINTERS for field in node.table.fields())
+    return bool(node.reference) or (node.target is not None and node.value is not None)
+
+
 class ByteIndex:
     """Which place of the model holds a byte: fields first, then rows, then groups."""
 
@@ -88,13 +95,11 @@ class ByteIndex:
                 self.spans[node] = TableSpans(node.table)
                 extents = node.table.extents.tolist()
                 tables += [(address, address + size, node) for address, size in extents]
-                if any(field.role in POINTERS for field in node.table.fields()):
-                    pointers += tables[-len(extents) :]
+                pointers += tables[-len(extents) :] if _leads_on(node) else []
             if span is not None:
                 leaf = node.kind in (NodeKind.VALUE, NodeKind.RAW) or node.value is not None
                 (fields if leaf else groups).append((span.address, span.end, node))
-                if node.reference or (node.target is not None and node.value is not None):
-                    pointers.append((span.address, span.end, node))
+                pointers += [(span.address, span.end, node)] if _leads_on(node) else []
             if node.target is not None and node.struct:
                 groups.append((node.target.address, node.target.end, node))
         self.fields = SpanMap(fields)
