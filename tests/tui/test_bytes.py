@@ -193,7 +193,8 @@ def test_a_map_beside_the_bytes() -> None:
         session = d.app.session
         assert session is not None
         finding = Finding("MEM302", "/LUO", "here", 0xC66000)
-        await d.goto("/LUO/sessions[vm-alpha]/name")
+        await d.goto(f"{DATA}/folios[0]/pfn")
+        assert "…" in d.text("#tree")
         assert not {"▪", "→"} & set(d.text("#hex"))
         await d.resize(160, 45)
         text = d.text("#hex")
@@ -206,7 +207,7 @@ def test_a_map_beside_the_bytes() -> None:
         where = view.top
         assert await d.pilot.click(HexView, offset=(view.outer_size.width - 3, 2))
         await d.settle()
-        assert view.top > where
+        assert view.top != where
         assert view.lines is not None
         count = view.size.height * COLUMNS
         cells = mini_cells(session, view.lines, count)

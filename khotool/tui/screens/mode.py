@@ -24,6 +24,18 @@ from khotool.tui.widgets.title_bar import TitleBar
 WIDE = 110
 """Columns from which on panes are side by side."""
 JUMP_KEYS = "asdfghjkl"
+COMMANDS = {
+    "goto": actions.open_goto,
+    "marks": actions.open_marks,
+    "open": actions.open_files,
+    "options": actions.open_options,
+    "reload": actions.reload,
+    "raise": actions.raise_limit,
+    "undo": editing.undo,
+    "staged": editing.open_list,
+    "write": editing.open_write,
+}
+"""What a key does in every mode, by the name that its action has."""
 
 
 def bindings(mode: str) -> list[BindingType]:
@@ -122,6 +134,10 @@ class ModeScreen(Follower):
         """Switch to a mode."""
         self.shell.show_mode(name)
 
+    def action_run(self, name: str) -> None:
+        """What is the same in every mode."""
+        COMMANDS[name](self.shell)
+
     def action_back(self) -> None:
         """To where the cursor was."""
         if self.session is not None and not self.session.back():
@@ -131,10 +147,6 @@ class ModeScreen(Follower):
         """Undo Back."""
         if self.session is not None:
             self.session.forward()
-
-    def action_goto(self) -> None:
-        """Open the goto box."""
-        actions.open_goto(self.shell)
 
     def action_find(self) -> None:
         """Open the search."""
@@ -246,38 +258,6 @@ class ModeScreen(Follower):
     def action_links(self) -> None:
         """List what the place is linked to, and go there."""
         actions.open_links(self.shell, self.cursor_here())
-
-    def action_marks(self) -> None:
-        """List of bookmarks."""
-        actions.open_marks(self.shell)
-
-    def action_open(self) -> None:
-        """Open an image."""
-        actions.open_files(self.shell)
-
-    def action_options(self) -> None:
-        """Change how the image is read."""
-        actions.open_options(self.shell)
-
-    def action_reload(self) -> None:
-        """Read the image again."""
-        actions.reload(self.shell)
-
-    def action_raise_limit(self) -> None:
-        """Read on beyond a limit."""
-        actions.raise_limit(self.shell)
-
-    def action_undo(self) -> None:
-        """Take back the latest staged change."""
-        editing.undo(self.shell)
-
-    def action_staged(self) -> None:
-        """List the staged changes."""
-        editing.open_list(self.shell)
-
-    def action_write(self) -> None:
-        """Write the image with its changes to a new file."""
-        editing.open_write(self.shell)
 
     def action_export(self) -> None:
         """Write the current node to a file."""

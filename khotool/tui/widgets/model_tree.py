@@ -191,6 +191,10 @@ class ModelTree(Tree[Item]):
                 text.append(f"{glyph} ", base_style + style_of(self, token))
         for piece, token in label:
             text.append(piece, base_style + (style_of(self, token) if token else Style.null()))
+        depth, above = 0, node.parent
+        while above is not None:
+            depth, above = depth + 1, above.parent
+        text.truncate(max(self.size.width - depth * self.guide_depth, 1), overflow="ellipsis")
         if style.bgcolor is not None or style.reverse:
             text.stylize(
                 Style(bgcolor=style.bgcolor, bold=style.bold, reverse=style.reverse or None)
