@@ -32,11 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.tmp")
     try:
-        older = _older_mode(path, target)
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise _failure(path, error) from error
-    try:
+        # Inside, as a signal may raise before the next line begins.
+        handle, older = _create(path, target, temporary)
         with lost.cleaned_up(partial(os.unlink, temporary)), os.fdopen(handle, "w+b") as file:
             if older is not None:
                 os.fchmod(file.fileno(), older)
@@ -55,6 +52,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _create(path: str | os.PathLike[str], target: str, temporary: str) -> tuple[int, int | None]:
+    """Descriptor of the new file, and the permission bits of the older one."""
+    try:
+        older = _older_mode(path, target)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _failure(path, error) from error
+    return handle, older
 
 
 def write_json(path: str | os.PathLike[str], document: object) -> None:
