@@ -47,6 +47,7 @@ class Boot:
         memory_end: physical address beyond which there is certainly no memory.
         memory: all of the machine's memory, first physical address and the one after the last;
             empty where it is not known.
+        blank: memory that holds zeros as the kernel starts, wherever the image does not have it.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -60,6 +61,7 @@ class Boot:
     memory_end: int
     found: dict[str, list[Finding]]
     memory: Memory = ()
+    blank: Memory = ()
     claimed: Counter[object] = field(default_factory=Counter)
 
     @property
@@ -102,6 +104,10 @@ class Boot:
             reason = fault.reason if isinstance(fault, MemoryFault) else Reason.UNREADABLE
             return Unseen(reason)
         return None
+
+    def is_blank(self, address: int, size: int) -> bool:
+        """True if bytes that the image does not have are zeros as the kernel starts."""
+        return any(start <= address and address + size <= end for start, end in self.blank)
 
     def strays(self) -> U64:
         """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
@@ -227,11 +233,14 @@ class Boot:
         return True
 
 
-def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()) -> Boot:
+def new_boot(
+    image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = (), blank: Memory = ()
+) -> Boot:
     """The state at power-on.
 
     Args:
         memory: of the machine; empty where it is not known.
+        blank: as in ``Boot``.
     """
     context = Context(image)
     probe = Context(image)
@@ -253,6 +262,7 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()
         memory_end(image),
         places,
         memory,
+        blank,
         Counter(
             file.value_of("data")
             for session in session_nodes(image.entry("LUO"))
