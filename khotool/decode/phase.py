@@ -126,10 +126,10 @@ def root_is_segment(decoded: Decoded) -> bool:
 def map_is_hurt(decoded: Decoded) -> bool:
     """True for a map that is damaged, but whose memory was not reused: nearly all of it decodes."""
     found = decoded.scene.map
-    if isinstance(found, PreservedMap) and len(found.blocks):
-        if sum(found.problem_counts.values()) <= MOST_DAMAGE:
-            return True
-    return leads_into_records(decoded)
+    if not isinstance(found, PreservedMap) or not len(found.blocks):
+        return leads_into_records(decoded)
+    few = sum(found.problem_counts.values()) <= MOST_DAMAGE
+    return few or leads_into_records(decoded)
 
 
 def map_is_garbage(decoded: Decoded) -> bool:
