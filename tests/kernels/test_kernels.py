@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ import pytest
 from khotool.cli.main import main
 from khotool.lab import bridge
 from khotool.lab.kernelfile import KernelFile, open_kernel
-from khotool.lab.qemu import PROGRAMS
+from khotool.lab.qemu import PROGRAMS, run
 from tests.contract.repository import ROOT
 
 pytestmark = pytest.mark.slow
 FOLDER = os.environ.get("KHOTOOL_KERNELS", "")
 NAMES = ("bzImage", "Image", "vmlinux")
-TIMEOUT = "240"
+TIMEOUT = "100"
 MANIFEST = """\
 abi = "7.3"
 [[reserve_mem]]
@@ -224,7 +223,8 @@ def test_selftests_run_across_a_handover(tmp_path: Path) -> None:
     ]
     source, program = ROOT / "tests/kernels/staged.c", tmp_path / "luo_staged"
     made = ["-mno-sse", "-static", "-nostdlib", "-no-pie", "-o", str(program), str(source)]
-    subprocess.run(["gcc", *flags, *made], check=True, timeout=60)
+    built = run(["gcc", *flags, *made], [], 60)
+    assert built.code == 0, built.errors
     path, before, out = kernel(newest()).path, kernel(newest(2)), tmp_path / "ktap"
     words = ["--selftests", tmp_path, "--previous", before.path, "-o", out, "--timeout", TIMEOUT]
 
