@@ -139,9 +139,13 @@ class Boot:
 
     @property
     def something_lost(self) -> bool:
-        """True if pages are preserved that nothing reaches: what named them is gone."""
+        """True if pages are preserved that nothing reaches: what named them is gone.
+
+        An entry without its address has lost a page, and says itself what becomes of it.
+        """
         owned = self.image.ownership()
-        return owned is not None and owned.unowned_pages > 0
+        cut = sum(not isinstance(entry.value_of("address"), int) for entry in self.image.entries)
+        return owned is not None and owned.unowned_pages > cut
 
     @property
     def regions(self) -> list[Node]:

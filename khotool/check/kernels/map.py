@@ -75,7 +75,7 @@ def _other_layout(boot: Boot, found: PreservedMap) -> Step | None:
         if choice.layout != expected and (choice.certain or not found.problems):
             why = f"the image has {choice.layout}, this kernel reads {expected}: {OTHER_BLOCKS}"
             blocks = _read_as(boot, expected)
-            astray = boot.astray(blocks) if boot.memory else None
+            astray = boot.astray(blocks)
             if astray is None:
                 return Step("map", Outcome.CORRUPT, _root_lines(boot, blocks), why)
             return Step("map", Outcome.PANIC, why=f"{why}, and one at {astray:#x}")

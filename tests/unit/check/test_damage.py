@@ -409,14 +409,25 @@ def test_damage_in_other_releases(release: str, damage: Make, outcome: str) -> N
     assert check_image(image)
 
 
-def test_a_map_of_other_bitmaps_loses_the_root() -> None:
-    """Seen on 6.18.15, which takes a bitmap for one that covers eight times as much."""
-    image = load_image(str(FIXTURES / "bad" / "MEM317-bitmap-off-by-a-page" / "recipe.toml"))
+RECIPES = [
+    ("MEM302-region-with-a-hole", "7.3", "corrupt", "Revived memory reservation 'trace' from KHO"),
+    ("MEM302-list-of-no-files-nowhere", "6.19", "accept", "test_kho: KHO restore succeeded"),
+    ("MEM312-map-in-a-record", "7.3", "panic", ""),
+    ("MEM317-bitmap-off-by-a-page", "6.18", "corrupt", "KHO: failed to restore folio for KHO fdt"),
+    ("FDT103-cut-in-the-last-entry", "7.3", "accept", "test_kho: KHO restore succeeded"),
+]
+"""What a kernel did with a recipe, and a line that it printed."""
 
-    (step,) = [step for step in judge(image, "6.18").steps if step.stage == "map"]
 
-    assert step.outcome is Outcome.CORRUPT
-    assert step.console == ("KHO: failed to restore folio for KHO fdt",)
+@pytest.mark.parametrize(("name", "release", "outcome", "line"), RECIPES)
+def test_recipes_that_kernels_were_booted_on(
+    name: str, release: str, outcome: str, line: str
+) -> None:
+    """As ``khotool boot`` saw it."""
+    verdict = judge(load_image(str(FIXTURES / "bad" / name / "recipe.toml")), release)
+
+    assert str(verdict.outcome) == outcome
+    assert not line or line in {said for step in verdict.steps for said in step.console}
 
 
 def test_stages_come_in_the_order_of_a_boot() -> None:
