@@ -185,8 +185,8 @@ class Builder(Protocol):
         """Bytes of each record of a list, and note that they are at physical addresses."""
         ...
 
-    def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
-        """Bytes of a device tree."""
+    def place_tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> int:
+        """Put a device tree into the buffer that its writer allocates; its physical address."""
         ...
 
     def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:

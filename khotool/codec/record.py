@@ -37,15 +37,15 @@ class SingleCodec(Codec):
             return builder.places.record(values, path)
         if not isinstance(values, Mapping):
             return fit_int(values or 0, WORD, False, path)
-        address = builder.place(self.packed(builder, pointer, values, path), path)
+        address = self.placed(builder, pointer, values, path)
         builder.places.keep(path, address)
         return address
 
     @abstractmethod
-    def packed(
+    def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
-    ) -> bytes:
-        """Bytes of a target with these values; ``path`` is its own, for errors."""
+    ) -> int:
+        """Physical address of a target with these values; ``path`` is its own, for errors."""
 
 
 @register(Shape.RECORD)
@@ -69,11 +69,12 @@ class RecordCodec(SingleCodec):
             return link_or_number(reader, field, table[field.label])
         return reader.record(definition, reference.of, written_target(field, table))
 
-    def packed(
+    def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
-    ) -> bytes:
+    ) -> int:
         """The record."""
-        return builder.record(pointer.definition, pointer.reference.of, values, path)
+        data = builder.record(pointer.definition, pointer.reference.of, values, path)
+        return builder.place(data, path)
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:

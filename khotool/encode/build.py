@@ -14,7 +14,7 @@ from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
 from khotool.codec.array import written_pages
 from khotool.codec.base import Pointer, codec_for, codec_of
-from khotool.encode.fdt_build import FdtBuilder, finish, written
+from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
 from khotool.handover.columns import pack_columns
@@ -286,10 +286,11 @@ class Builder:
 
     # -- what pointers lead to -----------------------------------------------------------
 
-    def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
-        """Bytes of a device tree, finished as its writer does."""
+    def place_tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> int:
+        """A device tree, finished as its writer does, in a buffer as long as that one's."""
         node = FdtBuilder(self).tree(definition, values, path)
-        return written(path, finish, node, definition, values, self.geometry)
+        data = written(path, finish, node, definition, values, self.geometry)
+        return self.place(data, path, buffer_size(definition, values, self.geometry))
 
     def elements(
         self,
