@@ -88,6 +88,8 @@ class Reference:
         levels: that level, where it is fixed.
         inline: the values of the target, a tree or a record, are siblings of the pointer.
         shared: several pointers may lead to the same record.
+        behind: the record follows the one that has the pointer, in its block; several do so in the
+            order of their pointers.
     """
 
     shape: Shape
@@ -105,6 +107,7 @@ class Reference:
     pgcnt: str = ""
     inline: bool = False
     shared: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,7 @@ class Target(TypedDict):
     pgcnt: NotRequired[str]
     inline: NotRequired[bool]
     shared: NotRequired[bool]
+    behind: NotRequired[bool]
 
 
 class Holds(TypedDict):
