@@ -342,6 +342,7 @@ class Definition:
             (as long as its buffer).
         root_name: name of the root node of a tree; the kernel's own are empty but for a few.
         unverified: what about the layout was not read at its source.
+        pinned: why its memory cannot be moved; a fresh layout says that this is lost.
         verified: series, file and function that the layout was read a second time in.
         first, last: kernel releases that write it; an empty last is open.
         source: path of the file, relative to its folder of definitions.
@@ -371,6 +372,7 @@ class Definition:
     packed_tree: str = "sequential"
     root_name: str = ""
     unverified: str = ""
+    pinned: str = ""
     verified: str = ""
     layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)
