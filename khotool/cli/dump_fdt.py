@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.output import refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import refuse_same_file, write_document, write_lines, write_text
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--dts with --fdt shows the whole tree; leave out PATH")
         write_text(to_dts(blob), args)
     elif args.json:
-        from khotool.document.dump import head
-
-        write_json({**head("dump-fdt"), "path": args.image, **flat_document(blob, top)}, args)
+        write_document("dump-fdt", {"path": args.image, **flat_document(blob, top)}, args)
     else:
         write_lines(hex_rows(blob, top) if args.hex else flat_lines(blob, top), args)
     return int(args.strict and bool(problems_of(blob)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from khotool.cli.options import add_output_options
-from khotool.cli.output import write_json, write_lines
+from khotool.cli.output import write_document, write_lines
 
 EPILOG = """\
 examples:
@@ -28,9 +28,8 @@ def run(args: argparse.Namespace) -> int:
     rule = find_rule(args.rule)
     if args.json:
         from khotool.cli.rules import rule_json
-        from khotool.document.dump import head
 
-        write_json({**head("explain"), **rule_json(rule)}, args)
+        write_document("explain", rule_json(rule), args)
         return 0
     lines = [Line().add(f"{rule.id} {rule.slug}", "name").add(f"  {rule.severity}", "dim")]
     rows = (("what", rule.what), ("why", rule.why), ("example", rule.example), ("do", rule.do))

@@ -8,8 +8,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_formats_option, add_output_options, page_size
-from khotool.cli.output import write_json, write_lines
+from khotool.cli.arguments import option
+from khotool.cli.options import add_formats_option, add_output_options, add_page_size_option
+from khotool.cli.output import write_document, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,21 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list all definitions", allow_abbrev=False)
-    listing.add_argument(
-        "--kind", metavar="KIND", help="list only this kind: root, entry, file, ..."
-    )
-    listing.add_argument(
-        "--status", metavar="STATUS", help="list only this status: merged, queued, development, ..."
-    )
+    option(listing, "--kind", "KIND", "list only this kind: root, entry, file, ...")
+    option(listing, "--status", "STATUS", "list only this status: merged, queued, development, ...")
     show = actions.add_parser("show", help="show a definition and its layout", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="id as formats list prints it")
-    show.add_argument(
-        "--page-size",
-        type=page_size,
-        default=4096,
-        metavar="N",
-        help="page size: 4K, 16K or 64K (default: 4K)",
-    )
+    add_page_size_option(show)
     for sub in (listing, show):
         add_formats_option(sub)
         add_output_options(sub)
@@ -107,10 +98,9 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
     # Merged definitions come first, then postings and plans.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
     if args.json:
-        from khotool.document.dump import head
         from khotool.render.formats import list_json
 
-        write_json({**head("formats"), "formats": [list_json(registry, d) for d in found]}, args)
+        write_document("formats", {"formats": [list_json(registry, d) for d in found]}, args)
     else:
         write_lines(list_lines(registry, found), args)
     return 0

@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.arguments import option
 from khotool.cli.guests import add_guest_options
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import note, progress
+from khotool.cli.output import ProgressBar, note
 from khotool.cli.streams import Terminated
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
     from khotool.fixture.fuzz import Mutant
+    from khotool.limits import Progress
     from khotool.model.image import Image
 
 EPILOG = """\
@@ -46,24 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of images to write (default: 10)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the random choices (default: 0)"
-    )
-    parser.add_argument(
+    option(parser, "--seed", "N", "seed of the random choices (default: 0)", type=int, default=0)
+    option(
+        parser,
         "--most",
+        "N",
+        "maximum number of mutations per image (default: 1)",
         type=int,
         default=1,
-        metavar="N",
-        help="maximum number of mutations per image (default: 1)",
     )
-    parser.add_argument(
-        "--kernel",
-        metavar="RELEASE",
-        help="kernel whose verdict is listed (default: the image's own)",
+    option(
+        parser, "--kernel", "RELEASE", "kernel whose verdict is listed (default: the image's own)"
     )
-    parser.add_argument(
-        "--boot", metavar="FILE", help="boot each image on this kernel and compare with the verdict"
-    )
+    option(parser, "--boot", "FILE", "boot each image on this kernel and compare with the verdict")
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
     add_image_options(parser)
@@ -90,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows = []
     _remove_earlier(folder)
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = image_to_damage(args, report)
         base = pack_image(image)
         kernel = args.kernel or release_of(image)

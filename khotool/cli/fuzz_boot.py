@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from khotool.cli.guests import guest_settings
-from khotool.cli.output import note, progress
+from khotool.cli.output import ProgressBar, note
 from khotool.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from khotool.discovery.options import Progress
     from khotool.lab.fuzzing import Trial
+    from khotool.limits import Progress
     from khotool.model.image import Image
 
     Opener = Callable[[argparse.Namespace, Progress | None], Image]
@@ -40,7 +40,7 @@ def run_boots(args: argparse.Namespace, open_it: Opener) -> int:
         raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
     rows: list[dict[str, Any]] = []
     kept = 0
-    with progress(args) as report, guest_settings(args) as settings:
+    with ProgressBar(args) as report, guest_settings(args) as settings:
         image = open_it(args, report)
         request = Request(settings, args.memory, args.append)
         for trial in trials(image, kernel, request, args.count, args.seed, args.most):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from khotool.cli.addresses import parse_range
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines
 from khotool.errors import InputError
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path as dump prints it, or physical address; without LEN, up to the end of the page",
     )
     group = parser.add_argument_group("what to show")
-    group.add_argument("--plain", action="store_true", help="show only bytes, 16 per row")
+    flag(group, "--plain", help="show only bytes, 16 per row")
     add_output_options(parser, compact=True)
     add_image_options(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import emit, note, open_with_progress, write_json, write_lines
 from khotool.errors import UsageError
@@ -29,27 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     group = parser.add_argument_group("what to show")
-    group.add_argument("--summary", action="store_true", help="show only totals")
+    flag(group, "--summary", help="show only totals")
     group.add_argument(
         "--by",
         choices=("session", "handler", "owner", "entry"),
         help="show sizes by group instead of ranges",
     )
-    group.add_argument("--csv", action="store_true", help="print CSV")
-    group.add_argument(
-        "--unowned", action="store_true", help="show only preserved pages without an owner"
-    )
-    group.add_argument(
-        "--unpreserved",
-        action="store_true",
-        help="show pages that are referenced but not preserved",
-    )
-    group.add_argument(
+    flag(group, "--csv", help="print CSV")
+    flag(group, "--unowned", help="show only preserved pages without an owner")
+    flag(group, "--unpreserved", help="show pages that are referenced but not preserved")
+    flag(
+        group,
         "--unclaimed",
-        action="store_true",
         help="show pages that the running kernel received and has not claimed yet",
     )
-    group.add_argument("--owner", metavar="PATH", help="show only pages owned by PATH or below it")
+    option(group, "--owner", "PATH", "show only pages owned by PATH or below it")
     add_output_options(parser, compact=True)
     add_image_options(parser)
 

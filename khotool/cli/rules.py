@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from khotool.cli.options import add_output_options
-from khotool.cli.output import write_json, write_lines
+from khotool.cli.output import write_document, write_lines
 
 if TYPE_CHECKING:
     from khotool.check.catalogue import Rule
@@ -43,10 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from khotool.render.lines import Line
 
     if args.json:
-        from khotool.document.dump import head
-
         rows = [rule_json(rule) for rule in rules().values()]
-        write_json({**head("rules"), "rules": rows}, args)
+        write_document("rules", {"rules": rows}, args)
         return 0
     lines = []
     for family, title in FAMILIES.items():

@@ -8,12 +8,13 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import option
 from khotool.cli.options import add_image_options, options_from
 from khotool.cli.output import note
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
 SWITCH = 0.0005
 """Seconds that a thread may hold the interpreter while another one waits for it."""
@@ -33,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="capture to open")
     parser.add_argument("other", nargs="?", metavar="OTHER", help="capture to compare with")
-    parser.add_argument(
+    option(
+        parser,
         "--serve",
+        "[HOST:]PORT",
+        "show it in a browser; HOST is this machine alone (127.0.0.1) unless given",
         type=address,
-        metavar="[HOST:]PORT",
-        help="show it in a browser; HOST is this machine alone (127.0.0.1) unless given",
     )
     add_image_options(parser)
 

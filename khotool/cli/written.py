@@ -7,6 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import repeatable
 from khotool.cli.options import area
 from khotool.cli.output import note, print_json
 from khotool.errors import UsageError
@@ -53,13 +54,12 @@ def describe_written(
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for the memory of a fresh layout."""
-    parser.add_argument(
+    repeatable(
+        parser,
         "--memory",
+        "START+SIZE",
+        "physical memory to use (repeatable; default: where the memory of the model is)",
         type=area,
-        metavar="START+SIZE",
-        action="append",
-        default=[],
-        help="physical memory to use (repeatable; default: where the memory of the model is)",
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
+
+from khotool.document.long import Long
 
 READABLE = ("root", "entries", "luo")
 """Keys of the half for people whose values are in the regions too."""
@@ -45,7 +48,29 @@ def _digest(parts: list[Any]) -> str:
     for part in parts:
         # A list can be most of the document: item by item it is never text as a whole.
         for item in part if isinstance(part, list) else [part]:
-            total.update(json.dumps(item, sort_keys=True, separators=(",", ":")).encode())
+            for text in _texts(item):
+                total.update(text.encode())
             total.update(b"\n")
         total.update(b"\0")
     return total.hexdigest()
+
+
+def _texts(item: Any) -> Iterator[str]:
+    """JSON without blanks, keys in order; an array of many numbers in pieces."""
+    if isinstance(item, Long):
+        yield "["
+        yield from item.text(",", ",")
+        yield "]"
+        return
+    try:
+        yield json.dumps(item, sort_keys=True, separators=(",", ":"))
+        return
+    except TypeError:
+        # There is a Long in it.
+        assert isinstance(item, dict | list)
+    members = sorted(item.items()) if isinstance(item, dict) else [(None, one) for one in item]
+    yield "{" if isinstance(item, dict) else "["
+    for index, (key, value) in enumerate(members):
+        yield ("," if index else "") + ("" if key is None else json.dumps(key) + ":")
+        yield from _texts(value)
+    yield "}" if isinstance(item, dict) else "]"

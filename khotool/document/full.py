@@ -11,25 +11,27 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.decode.phase import phase_lines
 from khotool.document.json_input import take, word
+from khotool.document.long import plain
 from khotool.document.regions import region_from_json, region_to_json
+from khotool.document.slack import slack
 from khotool.errors import EncodeError
 from khotool.fdt.blob import FdtError
-from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Node
-from khotool.model.region import Region, TableRegion
+from khotool.model.region import Region, TableRegion, Write
 from khotool.pages.runs import normalise
 
-SLACK_GAP = 16
-"""Runs of unexplained bytes closer than this are one run."""
-PIECE = 1 << 20
 ROOM = 1 << 20
 """Bytes of pages that may be empty."""
 
-Write = tuple[int, bytes]
-
 
 def full_document(image: Image) -> dict[str, Any]:
-    """The ``model`` part of ``dump --json --full``.
+    """The ``model`` part of ``dump --json --full``: :func:`long_document` in plain lists."""
+    made: dict[str, Any] = plain(long_document(image))
+    return made
+
+
+def long_document(image: Image) -> dict[str, Any]:
+    """The ``model`` part of ``dump --json --full``, arrays of many numbers as ``Long``.
 
     ``regions`` are the decoded records, tables, trees and maps; ``pages`` the pages of metadata
     that were captured; ``slack`` their bytes that no region explains, zeros left out.
@@ -91,24 +93,6 @@ def captured_pages(image: Image, spans: list[tuple[int, int]]) -> np.ndarray[Any
     rows = [(a // page * page, min(-(-(a + n) // page) * page, (1 << 64) - page)) for a, n in spans]
     covered = normalise(np.array(rows, np.uint64).reshape(-1, 2))
     return intersect(covered, image.space.extents())
-
-
-def slack(image: Image, pages: np.ndarray[Any, Any]) -> Iterator[Write]:
-    """Bytes of the pages that differ from what the regions write; zeros are what is expected."""
-    rendered = render(pages, region_writes(image))
-    for (start, _), made in zip(pages.tolist(), rendered, strict=True):
-        try:
-            given = np.frombuffer(image.space.read(start, len(made)), np.uint8)
-        except MemoryFault:
-            continue
-        changed = np.flatnonzero(given != np.frombuffer(made, np.uint8))
-        if not len(changed):
-            continue
-        breaks = np.flatnonzero(np.diff(changed) > SLACK_GAP)
-        first = changed[np.concatenate(([0], breaks + 1))]
-        last = changed[np.concatenate((breaks, [len(changed) - 1]))]
-        for low, high in zip(first.tolist(), last.tolist(), strict=True):
-            yield start + low, given[low : high + 1].tobytes()
 
 
 def region_writes(image: Image) -> Iterator[Write]:

@@ -10,6 +10,7 @@ import numpy as np
 from khotool.abi.geometry import Geometry
 from khotool.abi.record import fit_int
 from khotool.document.json_input import address_of, number, take, word
+from khotool.document.long import Long
 from khotool.errors import EncodeError
 from khotool.maps.preserved import Chunk, MapLayout, MapPages, PageKind, PreservedMap
 from khotool.pages.blocks import Blocks
@@ -26,14 +27,11 @@ ELEMENT = ("phys_start", "bitmap")
 
 
 def map_to_json(found: PreservedMap) -> dict[str, Any]:
-    """Blocks as (address, count, order), pages of the map, chunk records."""
+    """Blocks as (address, count, order), ``Long`` where there are many, pages, chunk records."""
     blocks, pages = found.blocks, found.pages
     return {
         "layout": found.layout,
-        "blocks": [
-            [hex(start), count, order]
-            for start, count, order in _zipped(blocks.start, blocks.count, blocks.order)
-        ],
+        "blocks": Long(len(blocks), blocks.pieces, (True, False, False)).short(),
         "pages": [
             [hex(address), KINDS[PageKind(kind)], level, prefix, parent, size]
             for address, kind, level, prefix, parent, size in _zipped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,22 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import HEX_ROLES, Field
 from khotool.abi.geometry import Geometry
+from khotool.abi.record import column
 from khotool.abi.registry import Registry
 from khotool.codec.map_layout import CHUNK_ELEMENT, CHUNK_HEADER
 from khotool.document.json_input import address_of, number, take, word
+from khotool.document.long import Columns, Long
 from khotool.document.map import map_from_json, map_to_json
 from khotool.document.tree import blob_from_json, blob_to_json
 from khotool.errors import EncodeError, UsageError
 from khotool.handover.columns import pack_columns
+from khotool.memory.mapped import row_releaser
 from khotool.model.image import Image, Node
 from khotool.model.region import FdtRegion, MapRegion, RawRegion, RecordRegion, Region, TableRegion
+
+PIECE = 1 << 16
+"""Rows of a table that are looked at together."""
+U64_MAX = (1 << 64) - 1
 
 
 def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> dict[str, Any]:
@@ -192,19 +200,41 @@ def _nested_from_json(compiled: CompiledStruct, value: Any, where: str) -> dict[
 
 
 def columns_to_json(region: TableRegion) -> dict[str, Any]:
-    """A table column by column; a column of one value is that value with its count."""
-    from khotool.abi.record import column
+    """A table column by column; a column of one value is that value with its count.
 
+    A column is ``Long`` where the table has many rows.
+    """
+    count = len(region.records)
     result: dict[str, Any] = {}
     for label in (field.label for field in region.compiled.leaves):
-        values = column(region.compiled, region.records, label)
-        if len(values) > 1 and bool((values == values[0]).all()):
-            result[label] = {"all": int(values[0]), "count": len(values)}
-        elif len(values) > 2 and bool((values[1:] - values[:-1] == 1).all()):
-            result[label] = {"from": int(values[0]), "count": len(values)}
+        pieces = partial(_column_pieces, region, label)
+        first = int(next(pieces())[0][0]) if count else 0
+        if count > 1 and all((part == part.dtype.type(first)).all() for (part,) in pieces()):
+            result[label] = {"all": first, "count": count}
+        elif count > 2 and _ascending(first, pieces()):
+            result[label] = {"from": first, "count": count}
         else:
-            result[label] = values.tolist()
+            result[label] = Long(count, pieces, (False,)).short()
     return result
+
+
+def _column_pieces(region: TableRegion, label: str) -> Iterator[Columns]:
+    """A column of a table, some rows at a time."""
+    release = row_releaser(region.records)
+    for low in range(0, len(region.records), PIECE):
+        yield (column(region.compiled, region.records[low : low + PIECE], label),)
+        if release is not None:
+            release(low, low + PIECE)
+
+
+def _ascending(first: int, pieces: Iterator[Columns]) -> bool:
+    """Whether each number is one more than the number before it, modulo 2**64."""
+    for (part,) in pieces:
+        bits = part.view(np.uint64)
+        if not (bits - np.uint64(first & U64_MAX) == np.arange(bits.size, dtype=np.uint64)).all():
+            return False
+        first += bits.size
+    return True
 
 
 def columns_from_json(

@@ -300,7 +300,7 @@ def _write_map(mutation: _Mutation, region: MapRegion, blocks: Blocks) -> bool:
     wanted = records.replace(region.map, blocks=blocks)
     for address, data in records.replace(region, map=wanted).writes():
         changed = changed or mutation.read(address, len(data)) != data
-        mutation.write(address, data)
+        mutation.write(address, bytes(data))
     return changed
 
 

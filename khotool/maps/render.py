@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,14 @@ from khotool.maps.order_tables import indexes
 from khotool.maps.preserved import Chunk, MapPages, PageKind, PreservedMap
 from khotool.maps.radix import key_width
 from khotool.pages.bitmaps import bits_of_runs, image_bytes
+from khotool.pages.bits import PageBits
+from khotool.records import dataclass
 
 Write = tuple[int, bytes]
 Runs = NDArray[np.int64]
+MOST_KEY = (1 << 63) - 1
+Maker = Callable[[int], bytes]
+"""Makes the bytes of a page by its row; none for a page that nothing is known of."""
 
 
 def map_writes(
@@ -30,45 +35,81 @@ def map_writes(
     Args:
         header, element: compiled structs of a chunk list.
     """
+    page_of = page_maker(found, geometry, header, element)
+    for row, address in enumerate(found.pages.address.tolist()):
+        data = page_of(row)
+        if data:
+            yield address, data
+
+
+def page_maker(
+    found: PreservedMap,
+    geometry: Geometry,
+    header: CompiledStruct | None = None,
+    element: CompiledStruct | None = None,
+) -> Maker:
+    """What makes the pages of a map, each on its own; see :func:`map_writes`."""
     if found.layout == "radix":
-        yield from _radix(found, geometry)
-    elif found.layout == "order-tables":
-        yield from _order_tables(found, geometry)
-    elif header is not None and element is not None:
-        yield from _chunks(found, geometry, header, element)
+        return _radix(found, geometry)
+    if found.layout == "order-tables":
+        return _order_tables(found, geometry)
+    if header is not None and element is not None:
+        return _chunks(found, geometry, header, element)
+    return lambda row: b""
 
 
-def _radix(found: PreservedMap, geometry: Geometry) -> Iterator[Write]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bits:
+    """Set bits: of runs, and of bitmaps of single pages, whose bit 0 is at ``first``."""
+
+    runs: Runs
+    pages: PageBits | None = None
+    first: int = 0
+
+    def words(self, base: int, size: int) -> NDArray[np.uint64]:
+        """Bits ``base..base + size`` as a bitmap."""
+        parts = [clip_runs(self.runs, base, size)]
+        if self.pages is not None and base + size <= MOST_KEY:
+            near = self.pages.runs_near(base - self.first, base - self.first + size)
+            parts.append(clip_runs(near, base - self.first, size))
+        return bits_of_runs(np.concatenate(parts), size)
+
+
+def _radix(found: PreservedMap, geometry: Geometry) -> Maker:
     shift = geometry.page_shift
-    bits = leaf_bits(shift)
+    size = 1 << leaf_bits(shift)
     pages = found.pages
-    runs = _key_runs(found, shift)
+    bits = _Bits(_key_runs(found, shift), found.blocks.bits, 1 << (64 - shift))
     children = _children(pages)
-    for row in range(len(pages)):
+
+    def page(row: int) -> bytes:
         if pages.kind[row] == PageKind.LEAF:
-            base = int(pages.prefix[row]) << bits
-            words = bits_of_runs(clip_runs(runs, base, 1 << bits), 1 << bits)
+            words = bits.words(int(pages.prefix[row]) * size, size)
         else:
             words = _interior(pages, children.get(row), shift)
-        yield int(pages.address[row]), image_bytes(words, geometry.prefix).tobytes()
+        return image_bytes(words, geometry.prefix).tobytes()
+
+    return page
 
 
-def _order_tables(found: PreservedMap, geometry: Geometry) -> Iterator[Write]:
+def _order_tables(found: PreservedMap, geometry: Geometry) -> Maker:
     """As the radix tree, with a tree for every order."""
     shift = geometry.page_shift
-    bits = leaf_bits(shift)
+    size = 1 << leaf_bits(shift)
     pages = found.pages
     orders, above = indexes(pages, shift)
-    runs_of = {order: _frame_runs(found, order, geometry) for order in found.blocks.orders()}
-    none = np.empty((0, 2), np.int64)
+    bits_of = {order: _frame_bits(found, order, geometry) for order in found.blocks.orders()}
+    none = _Bits(np.empty((0, 2), np.int64))
     children = _children(pages)
-    for row in range(len(pages)):
+
+    def page(row: int) -> bytes:
         if pages.kind[row] == PageKind.LEAF:
-            runs = runs_of.get(int(orders[row]), none)
-            words = bits_of_runs(clip_runs(runs, int(above[row]) << bits, 1 << bits), 1 << bits)
+            words = bits_of.get(int(orders[row]), none).words(int(above[row]) * size, size)
         else:
             words = _interior(pages, children.get(row), shift)
-        yield int(pages.address[row]), image_bytes(words, geometry.prefix).tobytes()
+        return image_bytes(words, geometry.prefix).tobytes()
+
+    return page
 
 
 def _interior(pages: MapPages, below: NDArray[np.intp] | None, shift: int) -> NDArray[np.uint64]:
@@ -92,8 +133,8 @@ def _children(pages: MapPages) -> dict[int, NDArray[np.intp]]:
 
 
 def _key_runs(found: PreservedMap, shift: int) -> Runs:
-    """Runs of keys, ascending: (n, 2) int64, first and past the last."""
-    blocks = found.blocks
+    """Runs of keys of the blocks without bitmaps, ascending: (n, 2) int64, first and past them."""
+    blocks = found.blocks.loose
     order = blocks.order.astype(np.uint64)
     first = blocks.start >> (order + np.uint64(shift))
     first |= np.uint64(1) << (np.uint64(64 - shift) - order)
@@ -110,7 +151,7 @@ def _key_runs(found: PreservedMap, shift: int) -> Runs:
 
 def clip_runs(runs: Runs, base: int, size: int) -> Runs:
     """The part of ascending disjoint runs inside ``[base, base + size)``, relative to base."""
-    if base + size > np.iinfo(np.int64).max:
+    if base + size > MOST_KEY:
         return np.empty((0, 2), np.int64)
     low = int(np.searchsorted(runs[:, 1], base, side="right"))
     high = int(np.searchsorted(runs[:, 0], base + size, side="left"))
@@ -119,27 +160,27 @@ def clip_runs(runs: Runs, base: int, size: int) -> Runs:
 
 def _chunks(
     found: PreservedMap, geometry: Geometry, header: CompiledStruct, element: CompiledStruct
-) -> Iterator[Write]:
+) -> Maker:
     pages = found.pages
     by_address = {chunk.address: chunk for chunk in found.chunks}
-    runs_of: dict[int, Runs] = {}
-    for row in range(len(pages)):
-        page = pages[row]
-        if page.kind is PageKind.CHUNK:
-            chunk = by_address.get(page.address)
-            if chunk is not None:
-                yield page.address, _chunk_bytes(chunk, header)
-            continue
-        chunk = None if page.parent is None else by_address.get(page.parent)
-        if chunk is None or page.prefix >= len(chunk.elements):
-            continue
-        if chunk.order not in runs_of:
-            runs_of[chunk.order] = _frame_runs(found, chunk.order, geometry)
+    bits_of: dict[int, _Bits] = {}
+
+    def page(row: int) -> bytes:
+        this = pages[row]
+        if this.kind is PageKind.CHUNK:
+            chunk = by_address.get(this.address)
+            return b"" if chunk is None else _chunk_bytes(chunk, header)
+        chunk = None if this.parent is None else by_address.get(this.parent)
+        if chunk is None or this.prefix >= len(chunk.elements):
+            return b""
+        if chunk.order not in bits_of:
+            bits_of[chunk.order] = _frame_bits(found, chunk.order, geometry)
         shift = geometry.page_shift + chunk.order
-        base = int(chunk.elements[element.struct.fields[0].name][int(page.prefix)]) >> shift
-        bits = page.size * 8
-        words = bits_of_runs(clip_runs(runs_of[chunk.order], base, bits), bits)
-        yield page.address, image_bytes(words, geometry.prefix).tobytes()
+        base = int(chunk.elements[element.struct.fields[0].name][int(this.prefix)]) >> shift
+        words = bits_of[chunk.order].words(base, this.size * 8)
+        return image_bytes(words, geometry.prefix).tobytes()
+
+    return page
 
 
 def _chunk_bytes(chunk: Chunk, header: CompiledStruct) -> bytes:
@@ -148,9 +189,10 @@ def _chunk_bytes(chunk: Chunk, header: CompiledStruct) -> bytes:
     return top.tobytes() + chunk.elements.tobytes()
 
 
-def _frame_runs(found: PreservedMap, order: int, geometry: Geometry) -> Runs:
-    """Runs of blocks of one order, in units of that block: (n, 2) int64, ascending."""
-    blocks = found.blocks
+def _frame_bits(found: PreservedMap, order: int, geometry: Geometry) -> _Bits:
+    """Blocks of one order; the unit is that block."""
+    blocks = found.blocks.loose
     mine = blocks.order == order
     first = (blocks.start[mine] >> np.uint64(geometry.page_shift + order)).astype(np.int64)
-    return np.stack([first, first + blocks.count[mine].astype(np.int64)], axis=1)
+    runs = np.stack([first, first + blocks.count[mine].astype(np.int64)], axis=1)
+    return _Bits(runs, None if order else found.blocks.bits)

@@ -6,7 +6,7 @@ fields, and what differs from the memory is gaps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from khotool.abi.compile import CompiledStruct
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from khotool.maps.preserved import PreservedMap
     from khotool.model.node import Node
 
-Write = tuple[int, bytes]
+Write = tuple[int, bytes | memoryview]
 """Physical address and bytes."""
 
 
@@ -104,7 +104,7 @@ class TableRegion:
         data: Any = np.ascontiguousarray(self.records).view(np.uint8)
         at = 0
         for address, size in self.extents():
-            yield address, data[at : at + size].tobytes()
+            yield address, memoryview(data[at : at + size])
             at += size
 
 
@@ -151,6 +151,12 @@ class MapRegion:
         from khotool.maps.render import map_writes
 
         yield from map_writes(self.map, self.geometry, self.header, self.element)
+
+    def page_maker(self) -> Callable[[int], bytes]:
+        """What makes the bytes of the n-th of the extents; none of a page that stays as it was."""
+        from khotool.maps.render import page_maker
+
+        return page_maker(self.map, self.geometry, self.header, self.element)
 
 
 @dataclass(slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,8 @@ Frames = NDArray[np.int64]
 Words = NDArray[np.uint64]
 _ALIGN = 512
 """Frames of a granule of slots, which a bitmap begins and ends with."""
+_PIECE_WORDS = 1 << 14
+"""Words whose runs are made together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,30 @@ class PageBits:
     def runs(self) -> Frames:
         """Maximal runs of bits as page frames int64 (n, 2), half-open, ascending."""
         return runs_of_bits(*lay_out(self.words, self.base))
+
+    def runs_near(self, low: int, high: int) -> Frames:
+        """Runs of the bitmaps that reach into page frames ``low..high``."""
+        first = int(np.searchsorted(self.base, low - self.width, side="right"))
+        part = slice(first, int(np.searchsorted(self.base, high)))
+        if not self.base[part].size:
+            return np.empty((0, 2), np.int64)
+        return runs_of_bits(*lay_out(self.words[part], self.base[part]))
+
+    def run_pieces(self) -> Iterator[Frames]:
+        """The rows of :meth:`runs`, some at a time."""
+        held = np.empty((0, 2), np.int64)
+        step = max(1, _PIECE_WORDS // self.words.shape[1])
+        for low in range(0, self.base.size, step):
+            part = slice(low, low + step)
+            runs = runs_of_bits(*lay_out(self.words[part], self.base[part]))
+            if held.size and runs.size and runs[0, 0] == held[0, 1]:
+                runs[0, 0] = held[0, 0]
+            else:
+                runs = np.concatenate([held, runs])
+            # The last one may go on in the next part.
+            held = runs[-1:]
+            yield runs[:-1]
+        yield held
 
     def has(self, frame: int) -> bool:
         """Whether a page frame has a bit."""

@@ -120,18 +120,32 @@ class Blocks:
         """All runs."""
         if self.bits is None:
             return self._loose
-        runs = self.bits.runs()
-        shift = np.uint64(self.page_shift)
-        start, count, order = self._loose
-        starts = runs[:, 0].astype(np.uint64) << shift
+        return self._beside(self.bits.runs(), self._loose)
+
+    def _beside(self, runs: NDArray[np.int64], loose: Columns) -> Columns:
+        """Runs of single pages and other blocks in order."""
+        start, count, order = loose
+        starts = runs[:, 0].astype(np.uint64) << np.uint64(self.page_shift)
         if not start.size:
             return starts, runs[:, 1] - runs[:, 0], np.zeros(len(runs), np.uint8)
         start = np.concatenate([starts, start])
         count = np.concatenate([runs[:, 1] - runs[:, 0], count])
         order = np.concatenate([np.zeros(len(runs), np.uint8), order])
-        # Single pages stand before larger blocks at the same place: a stable sort keeps them so.
+        # Single pages come before larger blocks at the same place: a stable sort keeps them so.
         row = np.argsort(start, kind="stable")
         return start[row], count[row], order[row]
+
+    def pieces(self) -> Iterator[Columns]:
+        """``start``, ``count`` and ``order`` of the runs, some at a time: none of them are kept."""
+        done, (start, count, order) = 0, self._loose
+        for runs in () if self.bits is None else self.bits.run_pieces():
+            if runs.size:
+                last = np.uint64(runs[-1, 0]) << np.uint64(self.page_shift)
+                until = int(np.searchsorted(start, last, side="right"))
+                yield self._beside(runs, (start[done:until], count[done:until], order[done:until]))
+                done = until
+        if done < start.size:
+            yield start[done:], count[done:], order[done:]
 
     @property
     def start(self) -> NDArray[np.uint64]:

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+from khotool.document.long import Long
+
 LINE = 100
 """Columns that an object or array may take on one line."""
 
@@ -23,7 +25,7 @@ class Rows:
         self.elements = elements
 
 
-_NESTED = {dict, list, Rows}
+_NESTED = {dict, list, Rows, Long}
 
 
 def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
@@ -33,7 +35,8 @@ def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
     text is UTF-8 whatever an image holds.
 
     Args:
-        document: dicts, lists, strings, integers, booleans, None and, at any depth, ``Rows``.
+        document: dicts, lists, strings, integers, booleans, None and, at any depth, ``Rows``
+            and ``Long``.
         compact: no blanks at all.
     """
     yield from _value(document, 0, compact)
@@ -41,12 +44,12 @@ def json_chunks(document: object, *, compact: bool = False) -> Iterator[str]:
 
 
 def _streams(value: object) -> bool:
-    """Whether a document holds ``Rows``, at any depth."""
+    """Whether a document holds ``Rows`` or ``Long``, at any depth."""
     if isinstance(value, dict):
         return any(_streams(item) for item in value.values() if item.__class__ in _NESTED)
     if isinstance(value, list):
         return any(_streams(item) for item in value if item.__class__ in _NESTED)
-    return isinstance(value, Rows)
+    return isinstance(value, Rows | Long)
 
 
 def _value(value: object, level: int, compact: bool) -> Iterator[str]:
@@ -55,6 +58,11 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
         return
     pad = "" if compact else "\n" + " " * (level + 1)
     begin, end = "{}" if isinstance(value, dict) else "[]"
+    if isinstance(value, Long):
+        yield begin + pad
+        yield from value.text("," + pad, "," if compact else ", ")
+        yield pad[:-1] + end
+        return
     members = value.items() if isinstance(value, dict) else _elements(value)
     count = 0
     yield begin

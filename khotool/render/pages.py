@@ -9,6 +9,7 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.model.image import Image
+from khotool.model.path import is_below
 from khotool.pages.owners import Ownership
 from khotool.records import dataclass
 from khotool.render.lines import Line
@@ -109,11 +110,6 @@ def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
         index for index, path in enumerate(ownership.owners) if is_below(path, selection.owner)
     ]
     return np.flatnonzero(np.isin(owner, np.array(wanted, np.int64)))
-
-
-def is_below(path: str, top: str) -> bool:
-    """True for ``top`` itself and everything below it."""
-    return path == top or path.startswith((f"{top.rstrip('/')}/", f"{top}["))
 
 
 def summary(ownership: Ownership) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khotool.document.full import full_document
+from khotool.document import slack as slack_module
+from khotool.document.full import full_document, metadata_pages, region_writes, render
+from khotool.document.slack import slack
 from khotool.errors import EncodeError, KhotoolError
 from khotool.opening.models import Model, build_model
 from tests.builders import REGISTRY, capture
@@ -53,3 +56,23 @@ def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
     table["columns"]["flags"] = [0]
     with pytest.raises(EncodeError, match=re.escape(table["path"])):
         build_model(Model.of(Path("m.json"), document), REGISTRY)
+
+
+@pytest.mark.parametrize("window", [512, 4096, 4 << 20])
+@pytest.mark.parametrize("name", ["linux-6.17.8", "linux-6.19.11", "linux-7.3.4"])
+def test_slack_is_what_all_writes_leave(
+    name: str, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Laid over zeros with the regions, slack gives the memory back, whatever is one window."""
+    monkeypatch.setattr(slack_module, "WINDOW", window)
+    image = capture(name)
+    pages = metadata_pages(image)
+    found = list(slack(image, pages))
+    made = render(pages, chain(region_writes(image), iter(found)))
+    given = [bytes(image.space.read(low, high - low)) for low, high in pages.tolist()]
+    assert [bytes(part) for part in made] == given
+    monkeypatch.setattr(slack_module, "WINDOW", 1 << 30)
+    assert found == list(slack(image, pages))
+    ends = pairwise(found)
+    starts = {low for low, _ in pages.tolist()}
+    assert all(b - (a + len(data)) >= 16 or b in starts for (a, data), (b, _) in ends)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from khotool.pages import census, claims, frames, owners
+from khotool.pages import bits, census, claims, frames, owners
 from khotool.pages.blocks import Blocks
 from khotool.pages.claims import Claims, Column
 from khotool.pages.owners import Ownership, find_owners
@@ -56,13 +56,14 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "CHUNK", 16)
     monkeypatch.setattr(owners, "_SCAN", 1024)
     monkeypatch.setattr(frames, "_CHUNK", 1024)
+    monkeypatch.setattr(bits, "_PIECE_WORDS", 16)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Bitmaps and runs of all orders, claims of bytes and of columns."""
     shift = draw(st.sampled_from([12, 14, 16]))
-    base = draw(st.sampled_from([0, 1 << 21, (1 << 36) - 2048, 1 << 40]))
+    base = draw(st.sampled_from([0, 1 << 21, (1 << 31) - 2048, (1 << 36) - 2048, 1 << 40]))
     seed = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     width = draw(st.sampled_from([8, 16, 64]))
     slots = SPAN // (width * 64)
@@ -236,6 +237,10 @@ def test_bitmaps_and_runs_are_the_same_blocks(case: Case) -> None:
     runs = Blocks.from_runs(blocks.start, blocks.count, blocks.order, shift)
     assert (len(blocks), blocks.pages, blocks.orders()) == (len(runs), runs.pages, runs.orders())
     assert blocks == runs
+    for each in (blocks, runs):
+        columns = zip(*each.pieces(), strict=True)
+        pieces = [np.concatenate(column).tolist() for column in columns] or [[], [], []]
+        assert pieces == [runs.start.tolist(), runs.count.tolist(), runs.order.tolist()]
     assert blocks.overlapping == runs.overlapping
     assert blocks.range_count == len(blocks.ranges()) == len(runs.ranges())
     around = np.arange(case.base, case.base + SPAN + 4096, 3, dtype=np.uint64)
