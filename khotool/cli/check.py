@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 from collections import Counter
@@ -98,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")
     from khotool.check.known import baseline_document
-    from khotool.memory.atomic import replacing
+    from khotool.memory.atomic import write_json as write_json_file
 
     plan = plan_of(args)
     checked = list(check_all(args, plan))
@@ -107,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
             note(args, f"error: {text}")
     if args.write_baseline is not None:
         document = baseline_document(one.findings for one in checked)
-        with replacing(args.write_baseline) as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
+        write_json_file(args.write_baseline, document)
         note(args, f"wrote {args.write_baseline}")
     show(args, checked)
     return exit_code(args, checked)
@@ -151,11 +149,7 @@ class Plan:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """Read every file that the flags name.
-
-    Raises:
-        KhotoolError: an unknown rule or kernel, a file that is missing or has mistakes.
-    """
+    """Read every file that the flags name."""
     from khotool.abi.registry import load_registry
     from khotool.check.catalogue import check_patterns
     from khotool.check.kernels.policy import read_policy
@@ -223,11 +217,7 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
 def check_one(
     path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
 ) -> Checked:
-    """Check one image; of several, one that fails is a result with its error.
-
-    Raises:
-        KhotoolError: the only image cannot be read.
-    """
+    """Check one image; of several, one that fails is a result with its error."""
     from khotool.cli.main import bug_line
     from khotool.render.findings import Checked
 

@@ -53,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def depth(text: str) -> int:
-    """A count of at least 0.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a number.
-    """
+    """A count of at least 0."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number such as 2")
     return int(text)

@@ -46,11 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(path: str, args: argparse.Namespace) -> Blob:
-    """The device tree at the start of a file, decompressed if it is compressed.
-
-    Raises:
-        InputError: no such file, or no device tree in it.
-    """
+    """The device tree at the start of a file, decompressed if it is compressed."""
     from khotool.fdt.blob import FdtError
     from khotool.fdt.parse import parse
     from khotool.memory.wholefile import whole_file

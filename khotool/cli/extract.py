@@ -44,11 +44,7 @@ class VerifyError(KhotoolError):
 
 
 def sha256(text: str) -> str:
-    """A SHA-256 in hexadecimal.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not one.
-    """
+    """A SHA-256 in hexadecimal."""
     text = text.lower().removeprefix("sha256:")
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected 64 hexadecimal digits")

@@ -128,11 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings of a scan.
-
-    Raises:
-        UsageError: a kernel that khotool does not know.
-    """
+    """The settings of a scan."""
     from khotool.abi.registry import load_registry
     from khotool.abi.releases import set_of
     from khotool.fleet.settings import Settings

@@ -33,13 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def named(name: str, known: Registry) -> tuple[Definition, Registry]:
-    """A definition by id or file, and a registry in which it is the one of its id.
-
-    Raises:
-        UsageError: no such id.
-        InputError: the file cannot be read.
-        DefinitionError: the file has mistakes.
-    """
+    """A definition by id or file, and a registry in which it is the one of its id."""
     from khotool.abi.load import load_definition
     from khotool.abi.registry import Registry
     from khotool.memory.regular import read_regular

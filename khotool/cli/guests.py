@@ -19,11 +19,7 @@ LEAST_MEMORY = 64 << 20
 
 
 def memory(text: str) -> int:
-    """Bytes of RAM: whole MiB.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not a size, or too small for any kernel.
-    """
+    """Bytes of RAM: whole MiB."""
     try:
         value = number(text)
     except ValueError:
@@ -34,11 +30,7 @@ def memory(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not.
-    """
+    """A time above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -111,11 +103,7 @@ def guest_settings(args: argparse.Namespace) -> Iterator[Settings]:
 
 
 def own_initrd(args: argparse.Namespace) -> bytes | None:
-    """The contents of the file of ``--initrd``; None without the flag.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """The contents of the file of ``--initrd``; None without the flag."""
     from khotool.memory.regular import read_regular
 
     if args.initrd is None:

@@ -65,12 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_spans(image: Image, where: str) -> list[Span]:
-    """The ranges that a path or an address means.
-
-    Raises:
-        UsageError: neither a path nor an address, or nothing is at it.
-        InputError: the place exists and its bytes are not in the capture.
-    """
+    """The ranges that a path or an address means."""
     from khotool.model.image import UNPLACED, Span
 
     if not where.startswith("/"):

@@ -54,11 +54,7 @@ def known_memory(args: argparse.Namespace) -> tuple[tuple[int, int], ...]:
 
 
 def asked_kernels(args: argparse.Namespace, registry: Registry) -> tuple[AskedKernel, ...]:
-    """The kernels of ``--kernel``, each once, with the handlers of ``--assume-handler``.
-
-    Raises:
-        KhotoolError: an unknown release, or a file that is not a kernel.
-    """
+    """The kernels of ``--kernel``, each once, with the handlers of ``--assume-handler``."""
     assumed = tuple(dict.fromkeys(args.assume_handler))
     names = dict.fromkeys(args.kernel)
     return tuple(replace(_asked(name, registry), assumed=assumed) for name in names)

@@ -109,12 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other or name a folder that does not exist.
-
-    Raises:
-        UsageError: two options contradict each other.
-        InputError: a folder does not exist.
-    """
+    """Refuse options that contradict each other or name a folder that does not exist."""
     if args.booted:
         refuse_beside_booted(args)
     if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
@@ -129,11 +124,7 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
 
 
 def refuse_missing_folders(args: argparse.Namespace) -> None:
-    """Refuse folders of a host that do not exist.
-
-    Raises:
-        InputError: there is one.
-    """
+    """Refuse folders of a host that do not exist."""
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
     if args.debugfs is not None and not Path(args.debugfs).is_dir():
@@ -141,11 +132,7 @@ def refuse_missing_folders(args: argparse.Namespace) -> None:
 
 
 def refuse_beside_booted(args: argparse.Namespace) -> None:
-    """Refuse options that cannot be combined with ``--booted``.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options that cannot be combined with ``--booted``."""
     if args.path or any((args.why, args.summary, args.dts, args.pack, args.root)):
         raise UsageError("--booted excludes PATH, --why, --summary, --dts, --pack and --root")
 
@@ -155,9 +142,6 @@ def booted(found: Survey, args: argparse.Namespace) -> int:
 
     Returns:
         0 if it was, 1 if not.
-
-    Raises:
-        InputError: the host does not show it; names what is missing.
     """
     from khotool.host.booted import boot_of
     from khotool.render.live import booted_json, booted_lines, live_document
@@ -197,11 +181,7 @@ def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
 
 
 def pack(image: Image, args: argparse.Namespace) -> int:
-    """Write the metadata as an image.
-
-    Raises:
-        InputError: it would be an image without a root.
-    """
+    """Write the metadata as an image."""
     from khotool.cli.written import describe_written
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image

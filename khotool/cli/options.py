@@ -32,11 +32,7 @@ def number(text: str) -> int:
 
 
 def address(text: str) -> int:
-    """A physical address below 2**64, hexadecimal with 0x or decimal.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """A physical address below 2**64, hexadecimal with 0x or decimal."""
     try:
         value = number(text)
     except ValueError:
@@ -59,11 +55,7 @@ def root(text: str) -> int | str:
 
 
 def page_size(text: str) -> int:
-    """Bytes of a page, of the sizes that kernels with KHO can have.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """Bytes of a page, of the sizes that kernels with KHO can have."""
     try:
         value = number(text)
     except ValueError:
@@ -74,11 +66,7 @@ def page_size(text: str) -> int:
 
 
 def area(text: str) -> tuple[int, int]:
-    """``ADDR+LEN``: physical address and bytes.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """``ADDR+LEN``: physical address and bytes."""
     start, plus, size = text.partition("+")
     try:
         found = address(start), number(size)
@@ -101,11 +89,7 @@ def abi(text: str) -> tuple[str, str | None]:
 
 
 def named_numbers(text: str, names: Sequence[str]) -> dict[str, int]:
-    """``NAME=N,...`` with positive numbers below 2**63.
-
-    Raises:
-        argparse.ArgumentTypeError: an unknown name or an invalid number.
-    """
+    """``NAME=N,...`` with positive numbers below 2**63."""
     chosen: dict[str, int] = {}
     for part in text.split(","):
         name, _, value = (word.strip() for word in part.partition("="))
@@ -121,11 +105,7 @@ def named_numbers(text: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def limits(text: str) -> Limits | None:
-    """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``.
-
-    Raises:
-        argparse.ArgumentTypeError: an unknown name or an invalid number.
-    """
+    """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``."""
     if text == "show":
         return None
     chosen = named_numbers(text, [field.name for field in fields(Limits)])
@@ -172,11 +152,7 @@ class CompactAction(argparse.Action):
 
 
 def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
-    """Convert a value outside of argparse, such as part of a positional argument.
-
-    Raises:
-        UsageError: ``convert`` refuses the text.
-    """
+    """Convert a value outside of argparse, such as part of a positional argument."""
     from khotool.errors import UsageError
 
     try:

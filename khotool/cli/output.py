@@ -26,11 +26,7 @@ PATIENCE = 0.5
 
 
 def open_with_progress(path: str, args: argparse.Namespace) -> Image:
-    """Open a capture or a model, with progress on a terminal if it takes a while.
-
-    Raises:
-        KhotoolError: see ``open_image``.
-    """
+    """Open a capture or a model, with progress on a terminal if it takes a while."""
     refuse_same_file(args, [path])
     from khotool.opening.load import load_image
 
@@ -39,11 +35,7 @@ def open_with_progress(path: str, args: argparse.Namespace) -> Image:
 
 
 def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
-    """Keep ``-o`` from overwriting what is read.
-
-    Raises:
-        UsageError: the output is one of the inputs.
-    """
+    """Keep ``-o`` from overwriting what is read."""
     output = getattr(args, "output", None)
     if output in (None, "-"):
         return

@@ -50,11 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that exclude each other.
-
-    Raises:
-        UsageError: two options contradict each other.
-    """
+    """Refuse options that exclude each other."""
     if args.json and args.csv:
         raise UsageError("--json and --csv exclude each other")
     if args.unowned and (args.owner or args.unpreserved):

@@ -45,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def address(text: str) -> tuple[str, int]:
-    """``PORT`` or ``HOST:PORT``; a host of colons is in brackets.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither.
-    """
+    """``PORT`` or ``HOST:PORT``; a host of colons is in brackets."""
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST:]PORT such as 8000")
@@ -57,11 +53,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def flags(text: str) -> OpenOptions:
-    """Options of the flags of ``add_image_options`` in one string.
-
-    Raises:
-        UsageError: a flag that is none of them, or a wrong value.
-    """
+    """Options of the flags of ``add_image_options`` in one string."""
     parser = argparse.ArgumentParser(prog="", add_help=False, exit_on_error=False)
     add_image_options(parser)
     try:
@@ -74,11 +66,7 @@ def flags(text: str) -> OpenOptions:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the app.
-
-    Raises:
-        UsageError: there is no terminal, or what serves it to a browser is not installed.
-    """
+    """Run the app."""
     if args.serve is not None:
         return _serve(args)
     # The server starts the program with a driver that talks to the browser.

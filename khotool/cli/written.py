@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def image_output(args: argparse.Namespace) -> str:
-    """The file to write.
-
-    Raises:
-        UsageError: there is no -o, or it is a folder or standard output.
-    """
+    """The file to write."""
     output = args.output
     if output is None:
         raise UsageError("an image is written to a file: give -o IMAGE")

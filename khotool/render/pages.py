@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.model.image import Image
 from khotool.model.path import is_below
-from khotool.pages.owners import Ownership
+from khotool.pages.owners import OwnedRanges, Ownership, UnpreservedRanges
 from khotool.records import dataclass
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
 from khotool.view.luo import Luo
 from khotool.view.notation import size_text
+
+Ranges = OwnedRanges | UnpreservedRanges
 
 SLICE = 8192
 """Rows that are turned into Python objects together."""
@@ -76,19 +78,18 @@ def ownership_of(image: Image, selection: Selection) -> Ownership | Absent:
 
 def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
     """The rows of a selection, ascending."""
-    parts: Any = [ownership.unpreserved] if selection.unpreserved else ownership.pieces()
-    for ranges in parts:
+    for ranges in [ownership.unpreserved] if selection.unpreserved else ownership.pieces():
         yield from _rows_of(ownership, ranges, selection)
 
 
-def _rows_of(ownership: Ownership, ranges: Any, selection: Selection) -> Iterator[Row]:
+def _rows_of(ownership: Ownership, ranges: Ranges, selection: Selection) -> Iterator[Row]:
     """The rows of a part of the ranges."""
     keep = chosen(ownership, ranges.owner, selection)
     owners = ownership.owners
-    order: Any = None if selection.unpreserved else ranges.order
+    order = ranges.order if isinstance(ranges, OwnedRanges) else None
     for low in range(0, len(keep), SLICE):
         part = keep[low : low + SLICE]
-        orders = [None] * len(part) if order is None else order[part].tolist()
+        orders: list[int | None] = [None] * len(part) if order is None else order[part].tolist()
         columns = zip(
             ranges.start[part].tolist(),
             ranges.pages[part].tolist(),
@@ -100,7 +101,9 @@ def _rows_of(ownership: Ownership, ranges: Any, selection: Selection) -> Iterato
             yield Row(start, pages, of_order, owners[owner] if owner >= 0 else None)
 
 
-def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
+def chosen(
+    ownership: Ownership, owner: NDArray[np.int32], selection: Selection
+) -> NDArray[np.intp]:
     """Indices of the rows that a selection takes."""
     if selection.unowned and not selection.unpreserved:
         return np.flatnonzero(owner < 0)
@@ -180,7 +183,7 @@ def range_lines(
     Args:
         names: what programs call files and sessions, by path.
     """
-    found: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
+    found = ownership.unpreserved if selection.unpreserved else ownership.ranges
     if not len(chosen(ownership, found.owner, selection)):
         yield Line([("no such pages", "dim")])
         return
