@@ -58,7 +58,7 @@ def long_document(image: Image) -> dict[str, Any]:
 
 
 def _single_choices(image: Image) -> dict[str, str]:
-    """Layouts by string; where an image has several of one string, its bytes tell again."""
+    """Layouts by string; where an image has several of one string, decoding chooses again."""
     several: dict[str, set[str]] = {}
     for choice in image.choices:
         several.setdefault(choice.definition, set()).add(choice.layout)
@@ -93,14 +93,6 @@ def captured_pages(image: Image, spans: list[tuple[int, int]]) -> np.ndarray[Any
     rows = [(a // page * page, min(-(-(a + n) // page) * page, (1 << 64) - page)) for a, n in spans]
     covered = normalise(np.array(rows, np.uint64).reshape(-1, 2))
     return intersect(covered, image.space.extents())
-
-
-def region_writes(image: Image) -> Iterator[Write]:
-    """What all regions write, in the order of the walk."""
-    for region in image.regions:
-        for address, data in region.writes():
-            if address < UNPLACED:
-                yield address, data
 
 
 def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearray]:
