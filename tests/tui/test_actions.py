@@ -446,6 +446,10 @@ def test_garbage_waits_until_the_user_rests() -> None:
         garbage.when_idle()
         assert 2 in full
         assert not garbage.when_idle()
+        # Those who never rest are not left with all of it at the end.
+        for _ in range(garbage.MANY):
+            garbage.note_key()
+        assert garbage.when_idle()
         gc.callbacks.pop()
 
     drive(story)
