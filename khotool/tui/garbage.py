@@ -27,7 +27,8 @@ _keys = 0
 
 def defer() -> None:
     """From now on full collections happen only in ``when_idle``."""
-    global _before
+    global _before, _keys
+    _keys = 0
     if _before is None:
         _before = gc.get_threshold()
         gc.set_threshold(YOUNG, _before[1], NEVER)
