@@ -111,6 +111,8 @@ def _target(registry: Registry, reference: Reference) -> Iterator[str]:
         yield f"points_to names {reference.of!r}, which no definition of a state matches"
     if reference.shared and (shape is not Shape.RECORD or reference.inline):
         yield "shared is for pointers to a record that is not inline"
+    if reference.behind and (shape is not Shape.RECORD or reference.inline or reference.shared):
+        yield "behind is for pointers to a record that is neither inline nor shared"
     if reference.inline and shape not in INLINE_SHAPES:
         yield "inline is for pointers to a tree or to a record"
 

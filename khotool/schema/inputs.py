@@ -237,7 +237,7 @@ class Definition(TypedDict):
     id: str
     title: str
     kind: Annotated[str, one_of(Kind)]
-    content: Annotated[str, "struct of its record, or another word of the vocabulary"]
+    content: Annotated[str, "struct of its record, or `fdt`, `literal` or `none`"]
     status: Annotated[str, one_of(STATUSES)]
     header: NotRequired[Annotated[str, "header of the kernel"]]
     releases: NotRequired[Releases]
@@ -256,6 +256,8 @@ class Definition(TypedDict):
     packed_tree: NotRequired[Annotated[str, one_of(PACKED)]]
     root_name: NotRequired[str]
     unverified: NotRequired[str]
+    pinned: NotRequired[str]
+    verified: NotRequired[str]
     layouts: NotRequired[dict[str, Layout]]
     struct: NotRequired[dict[str, Struct]]
     fdt: NotRequired[Node]

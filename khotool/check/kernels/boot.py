@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.compile import CompiledStruct
 from khotool.absent import Absent, Reason
 from khotool.check.context import Context
 from khotool.check.kernels.kernel import Kernel
@@ -153,6 +154,12 @@ class Boot:
         memblock = self.image.entry("memblock")
         regions = memblock.get("regions") if memblock is not None else None
         return regions.elements() if regions is not None else []
+
+    def struct(self, identifier: str, name: str = "") -> CompiledStruct:
+        """A struct of a definition; by default that of its records."""
+        registry = self.image.registry
+        definition = registry.get(identifier)
+        return registry.compile(definition, name or definition.content, self.image.geometry)
 
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""

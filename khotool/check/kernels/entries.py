@@ -15,7 +15,6 @@ from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
 from khotool.pages.runs import normalise
 
-METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
 TREE_SIZE = 4
@@ -216,25 +215,20 @@ def judge_metadata(boot: Boot) -> None:
 def metadata_lines(boot: Boot, entry: Node) -> tuple[str, ...]:
     """What is said about the record."""
     version, size = entry.value_of("version"), entry.value_of("size")
-    needed = record_size(boot, "kexec-metadata")
-    if isinstance(size, int) and size < 4:
+    record = boot.struct("kexec-metadata")
+    right = record.by_label("version").field.expect
+    if isinstance(size, int) and size < record.by_label("version").size:
         return (f"KHO: kexec-metadata blob too small ({size} bytes)",)
-    if isinstance(version, int) and version != METADATA_VERSION:
-        expected = f"(expected {METADATA_VERSION})"
+    if isinstance(version, int) and version != right:
+        expected = f"(expected {right})"
         return (f"KHO: kexec-metadata version {version} not supported {expected}",)
-    if isinstance(size, int) and size < needed:
-        return (f"KHO: kexec-metadata blob too small for v{version} ({size} < {needed})",)
+    if isinstance(size, int) and size < record.size:
+        text = f"kexec-metadata blob too small for v{version} ({size} < {record.size})"
+        return (f"KHO: {text}",)
     name, count = entry.value_of("previous_release"), entry.value_of("kexec_count")
     if isinstance(name, str) and isinstance(count, int):
         return (f"KHO: exec from: {name} (count {count})",)
     return ()
-
-
-def record_size(boot: Boot, identifier: str) -> int:
-    """Bytes of the record that an entry of a format is."""
-    registry = boot.image.registry
-    definition = registry.get(identifier)
-    return registry.compile(definition, definition.content, boot.image.geometry).size
 
 
 def judge_kho_test(boot: Boot) -> None:

@@ -21,6 +21,8 @@ from khotool.model.image import Image
 from khotool.model.region import RecordRegion, TableRegion
 
 EINVAL, ENOENT = -22, -2
+BADMAGIC = -9
+"""Error of libfdt: what is there is no device tree."""
 
 
 def verdict_document(
@@ -123,7 +125,8 @@ def _root(boot: Boot) -> None:
     if image.root is None or blob is None:
         verdict.add("kho-root", Outcome.IGNORE, why="the image has no KHO root")
         return
-    error = check_header(blob)
+    instead = _in_place_of_the_root(boot)
+    place, error = (instead, BADMAGIC) if instead else (place, check_header(blob))
     if error:
         line = f"KHO: setup: handover FDT ({place}) is invalid: {error}"
         verdict.add("kho-root", Outcome.IGNORE, line, give_up(boot, EINVAL))
@@ -137,6 +140,22 @@ def _root(boot: Boot) -> None:
         verdict.add("kho-root", Outcome.IGNORE, line, give_up(boot, EINVAL))
         return
     _map_property(boot, blob)
+
+
+def _in_place_of_the_root(boot: Boot) -> str:
+    """What boot data names where this kernel looks for a root; empty where it names the root.
+
+    Boot data leads to an entry that is not in the root instead, and the entry to the root. A
+    kernel that does not ask for it takes its page for a device tree, which it cannot be: a page
+    that begins with the address of another has no magic.
+    """
+    for entry in boot.image.entries:
+        definition = boot.image.registry.definitions.get(entry.format)
+        span = entry.span or entry.target
+        if definition is None or not definition.beside_root or boot.kernel.asks_for(entry.name):
+            continue
+        return f"{span.address:#x}" if span is not None else "?"
+    return ""
 
 
 def give_up(boot: Boot, error: int) -> str:

@@ -11,6 +11,7 @@ from khotool.check.kernels.trusting import Walked, walk_tree
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.codec.preserved_map import decode_map
 from khotool.codec.scene import Scene
+from khotool.codec.vmalloc import CHUNK
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
@@ -18,7 +19,6 @@ from khotool.model.image import Image
 from khotool.model.region import MapRegion, RecordRegion, Region, TableRegion
 from khotool.pages.blocks import Blocks
 
-CHUNK = "kho_vmalloc_chunk"
 UNBOUNDED = {
     "shared-node": "a node of the map is reached twice",
     "shared-bitmap": "a bitmap of the map is named twice",

@@ -21,11 +21,17 @@ def check_list_ends(context: Context) -> None:
             _array(context, node)
     tables = {n.path: n for n in context.nodes if n.table is not None}
     arrays = [region for region in context.image.regions if isinstance(region, TableRegion)]
-    # An array may begin where the one before it in the same record ends.
+    # An array may begin where the one before it in the same record ends, and so may a record.
     starts = {int(region.pieces[0][0]) for region in arrays if len(region.pieces)}
+    starts |= {node.target.address for node in context.nodes if _behind(node) and node.target}
     for region in arrays:
         if region.path in tables:
             _table(context, tables[region.path], region, starts)
+
+
+def _behind(node: Node) -> bool:
+    reference = node.field.points_to if node.field is not None else None
+    return reference is not None and reference.behind
 
 
 def after_list_ends(image: Image) -> list[Span]:
