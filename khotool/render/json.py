@@ -57,25 +57,29 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
         yield _dumps(value, compact) if compact else _form(value, level)
         return
     pad = "" if compact else "\n" + " " * (level + 1)
-    begin, end = "{}" if isinstance(value, dict) else "[]"
     if isinstance(value, Long):
-        yield begin + pad
-        yield from value.text("," + pad, "," if compact else ", ")
-        yield pad[:-1] + end
+        yield from _long(value, pad)
         return
+    begin, end = "{}" if isinstance(value, dict) else "[]"
     members = value.items() if isinstance(value, dict) else _elements(value)
     count = 0
     yield begin
     for key, item in members:
         yield ("," if count else "") + pad
-        if key is not None:
-            yield _dumps(key) + (":" if compact else ": ")
         if key is None and not compact and _flat(item, level + 1):
             yield _dumps(item)
         else:
+            yield "" if key is None else _dumps(key) + (":" if compact else ": ")
             yield from _value(item, level + 1, compact)
         count += 1
     yield ("" if compact or not count else "\n" + " " * level) + end
+
+
+def _long(value: Long, pad: str) -> Iterator[str]:
+    """An array of many numbers; ``pad`` comes before each element, and is empty if compact."""
+    yield "[" + pad
+    yield from value.text("," + pad, ", " if pad else ",")
+    yield pad[:-1] + "]"
 
 
 def _elements(value: object) -> Iterator[tuple[None, object]]:
