@@ -61,15 +61,13 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
         yield from _long(value, pad)
         return
     begin, end = "{}" if isinstance(value, dict) else "[]"
-    members = value.items() if isinstance(value, dict) else _elements(value)
     count = 0
     yield begin
-    for key, item in members:
-        yield ("," if count else "") + pad
-        if key is None and not compact and _flat(item, level + 1):
+    for head, item in _members(value, ":" if compact else ": "):
+        yield ("," if count else "") + pad + head
+        if not head and not compact and _flat(item, level + 1):
             yield _dumps(item)
         else:
-            yield "" if key is None else _dumps(key) + (":" if compact else ": ")
             yield from _value(item, level + 1, compact)
         count += 1
     yield ("" if compact or not count else "\n" + " " * level) + end
@@ -82,11 +80,13 @@ def _long(value: Long, pad: str) -> Iterator[str]:
     yield pad[:-1] + "]"
 
 
-def _elements(value: object) -> Iterator[tuple[None, object]]:
-    """Elements of an array in the form of members without a key."""
+def _members(value: object, colon: str) -> Iterator[tuple[str, object]]:
+    """Key and colon, and value, of each member of an object; elements of an array have no key."""
+    if isinstance(value, dict):
+        yield from ((_dumps(key) + colon, item) for key, item in value.items())
+        return
     assert isinstance(value, (list, Rows))
-    for element in value.elements if isinstance(value, Rows) else value:
-        yield None, element
+    yield from (("", element) for element in (value.elements if isinstance(value, Rows) else value))
 
 
 def _flat(value: object, level: int) -> bool:
