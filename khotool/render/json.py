@@ -53,29 +53,37 @@ def _streams(value: object) -> bool:
 
 
 def _value(value: object, level: int, compact: bool) -> Iterator[str]:
-    if not _streams(value):
-        yield _dumps(value, compact) if compact else _form(value, level)
-        return
-    pad = "" if compact else "\n" + " " * (level + 1)
-    begin, end = "{}" if isinstance(value, dict) else "[]"
     if isinstance(value, Long):
-        yield begin + pad
+        pad = _margin(level + 1, compact)
+        yield "[" + pad
         yield from value.text("," + pad, "," if compact else ", ")
-        yield pad[:-1] + end
-        return
+        yield pad[:-1] + "]"
+    elif _streams(value):
+        yield from _members(value, level, compact)
+    else:
+        yield _dumps(value, compact) if compact else _form(value, level)
+
+
+def _margin(level: int, compact: bool) -> str:
+    """What begins a member of a level."""
+    return "" if compact else "\n" + " " * level
+
+
+def _members(value: object, level: int, compact: bool) -> Iterator[str]:
+    """An object or array, member by member."""
+    begin, end = "{}" if isinstance(value, dict) else "[]"
     members = value.items() if isinstance(value, dict) else _elements(value)
-    count = 0
-    yield begin
+    between, pad = begin, _margin(level + 1, compact)
     for key, item in members:
-        yield ("," if count else "") + pad
+        yield between + pad
         if key is not None:
             yield _dumps(key) + (":" if compact else ": ")
         if key is None and not compact and _flat(item, level + 1):
             yield _dumps(item)
         else:
             yield from _value(item, level + 1, compact)
-        count += 1
-    yield ("" if compact or not count else "\n" + " " * level) + end
+        between = ","
+    yield begin + end if between == begin else _margin(level, compact) + end
 
 
 def _elements(value: object) -> Iterator[tuple[None, object]]:
