@@ -184,8 +184,7 @@ def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault |
     if taken:
         return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
     if files is not None and boot.beyond(files.value):
-        why = f"{files.path} is {files.value:#x}, where there is no memory"
-        return Fault(why=why, stops=True)
+        return Fault(why=f"{files.path} is {files.value:#x}, where there is no memory", stops=True)
     return _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
 
 
