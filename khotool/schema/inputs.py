@@ -257,6 +257,8 @@ class Definition(TypedDict):
     packed_tree: NotRequired[Annotated[str, one_of(PACKED)]]
     root_name: NotRequired[str]
     unverified: NotRequired[str]
+    pinned: NotRequired[str]
+    verified: NotRequired[str]
     layouts: NotRequired[dict[str, Layout]]
     struct: NotRequired[dict[str, Struct]]
     fdt: NotRequired[Node]

@@ -48,6 +48,7 @@ class Boot:
         memory_end: physical address beyond which there is certainly no memory.
         memory: all of the machine's memory, first physical address and the one after the last;
             empty where it is not known.
+        blank: memory that holds zeros as the kernel starts, wherever the image does not have it.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -61,6 +62,7 @@ class Boot:
     memory_end: int
     found: dict[str, list[Finding]]
     memory: Memory = ()
+    blank: Memory = ()
     claimed: Counter[object] = field(default_factory=Counter)
 
     @property
@@ -104,6 +106,10 @@ class Boot:
             return Unseen(reason)
         return None
 
+    def is_blank(self, address: int, size: int) -> bool:
+        """True if bytes that the image does not have are zeros as the kernel starts."""
+        return any(start <= address and address + size <= end for start, end in self.blank)
+
     def strays(self) -> U64:
         """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
 
@@ -134,9 +140,13 @@ class Boot:
 
     @property
     def something_lost(self) -> bool:
-        """True if pages are preserved that nothing reaches: what named them is gone."""
+        """True if pages are preserved that nothing reaches: what named them is gone.
+
+        An entry without its address has lost a page, and says itself what becomes of it.
+        """
         owned = self.image.ownership()
-        return owned is not None and owned.unowned_pages > 0
+        cut = sum(not isinstance(entry.value_of("address"), int) for entry in self.image.entries)
+        return owned is not None and owned.unowned_pages > cut
 
     @property
     def regions(self) -> list[Node]:
@@ -234,11 +244,14 @@ class Boot:
         return True
 
 
-def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()) -> Boot:
+def new_boot(
+    image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = (), blank: Memory = ()
+) -> Boot:
     """The state at power-on.
 
     Args:
         memory: of the machine; empty where it is not known.
+        blank: as in ``Boot``.
     """
     context = Context(image)
     probe = Context(image)
@@ -260,6 +273,7 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()
         memory_end(image),
         places,
         memory,
+        blank,
         Counter(
             file.value_of("data")
             for session in session_nodes(image.entry("LUO"))

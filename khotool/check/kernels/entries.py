@@ -133,6 +133,10 @@ def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
     name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
     if extent is None or extent == size:
         return _region_step(Outcome.ACCEPT)
+    revived = f"Revived memory reservation '{name}' from KHO"
+    if _has_gap(boot, start + extent, start + size):
+        why = f"{region.path} is preserved to its end, but not from {start + extent:#x} on"
+        return _region_step(Outcome.CORRUPT, revived, why)
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
         why = "the command line is taken to ask for what is preserved"
@@ -142,7 +146,17 @@ def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
         why = "the command line is taken to ask for the alignment that the region's memory has"
         return _region_step(Outcome.PARTIAL, _misaligned(name, align, start), why)
     why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-    return _region_step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+    return _region_step(Outcome.CORRUPT, revived, why)
+
+
+def _has_gap(boot: Boot, after: int, end: int) -> bool:
+    """True if the map lacks pages of a region: what is preserved beyond them ends with it.
+
+    Args:
+        after: physical address up to which it is preserved; end: of the region.
+    """
+    ranges = boot.blocks.ranges().tolist() if boot.blocks is not None else []
+    return any(after < low and high == end for low, high in ranges)
 
 
 def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
