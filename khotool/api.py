@@ -21,7 +21,6 @@ from khotool.check.kernels.verdict import Outcome, Verdict
 from khotool.check.run import check_image
 from khotool.diff.changes import Change, Comparison, DiffOptions
 from khotool.diff.compare import compare
-from khotool.discovery.options import OpenOptions, Progress
 from khotool.errors import DefinitionError, EncodeError, InputError, KhotoolError, UsageError
 from khotool.extract.plan import Plan
 from khotool.extract.select import payload_plan, raw_plan
@@ -29,7 +28,7 @@ from khotool.extract.sparse import Collected, SparseFile
 from khotool.extract.write import MissingError, Written, write_plan
 from khotool.findings import Finding, Severity
 from khotool.handlers import payload_of
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions, Progress
 from khotool.memory.atomic import replacing
 from khotool.model.image import Node, Phase
 from khotool.model.lookup import find_node

@@ -16,10 +16,9 @@ import numpy as np
 from khotool.api import OpenImage
 from khotool.codec.scene import read_tree
 from khotool.decode.open import decode_found, load_definitions, open_memory
-from khotool.discovery.options import OpenOptions, Progress
 from khotool.discovery.scan import Candidate, Scan
 from khotool.errors import InputError, UsageError
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions, Progress
 from khotool.memory.kcore import system_ram
 from khotool.memory.live import LiveSpace
 from khotool.memory.segments import Ranges

@@ -1,8 +1,17 @@
-"""Budgets that keep any input bounded; a limit that is reached is a finding, never a hang."""
+"""How a capture is opened, and budgets that keep any input bounded.
+
+A limit that is reached is a finding, never a hang.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from khotool.records import dataclass, field, replace
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much is done, and how much there is in all."""
 
 #: What a walk may visit and copy of any image, however small, and for each byte that it holds.
 LEAST_NODES, LEAST_BYTES = 100_000, 64 << 20
@@ -46,6 +55,31 @@ class Limits:
         if size == default.bytes:
             size = min(size, LEAST_BYTES + captured * COPIES)
         return replace(self, nodes=nodes, bytes=size)
+
+
+@dataclass(slots=True)
+class OpenOptions:
+    """How to open a capture: what it does not record itself, and bounds of the work.
+
+    Args:
+        root: physical address of the KHO root, or the name of a tree in a debugfs copy.
+        page_size: bytes.
+        base: physical address of the first byte of a raw memory file.
+        scratch: areas as (physical address, bytes).
+        debugfs: copy of /sys/kernel/debug/kho of the same moment.
+        abi: layout by definition id; None for the definition alone.
+        formats: folders of further definitions.
+    """
+
+    root: int | str | None = None
+    page_size: int | None = None
+    byteorder: Literal["little", "big"] | None = None
+    base: int | None = None
+    scratch: list[tuple[int, int]] = field(default_factory=list)
+    debugfs: str | None = None
+    abi: dict[str, str | None] = field(default_factory=dict)
+    formats: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)

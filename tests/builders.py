@@ -10,10 +10,10 @@ from typing import Any
 from khotool.abi.registry import load_registry
 from khotool.check.catalogue import severity
 from khotool.decode.open import open_image, open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.encode.fresh import Built
 from khotool.encode.reopen import image_of
 from khotool.findings import Severity
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from khotool.opening.models import Model, build_model

@@ -290,7 +290,7 @@ class Condition:
     multiple: int = 0
     above: int | None = None
     blob: int | None = None
-    handle: str = ""
+    handle: Literal["", "zero", "address"] = ""
     order: int | None = None
     field: str = ""
     equals: int | str | None = None
@@ -302,7 +302,7 @@ class Condition:
     inside: str = ""
     root: str = ""
     page_size: int | None = None
-    map: str = ""
+    map: Literal["", "root"] = ""
     asked: bool = False
     ends: bool = False
 

@@ -7,11 +7,7 @@ from khotool.errors import UsageError
 
 
 def parse_address(text: str, page_size: int) -> int:
-    """A physical address in bytes: ``0x4de000``, decimal, or ``#0x4de`` for a page frame.
-
-    Raises:
-        UsageError: not an address, or one beyond 64 bits.
-    """
+    """A physical address in bytes: ``0x4de000``, decimal, or ``#0x4de`` for a page frame."""
     try:
         value = number(text[1:]) * page_size if text.startswith("#") else number(text)
     except ValueError:
@@ -22,11 +18,7 @@ def parse_address(text: str, page_size: int) -> int:
 
 
 def parse_range(text: str, page_size: int, default: int) -> tuple[int, int]:
-    """``ADDR`` or ``ADDR+LEN``: physical address and bytes; ``default`` bytes without LEN.
-
-    Raises:
-        UsageError: it is neither, or the range is empty or ends past 64 bits.
-    """
+    """``ADDR`` or ``ADDR+LEN``: physical address and bytes; ``default`` bytes without LEN."""
     start, plus, length = text.partition("+")
     address = parse_address(start, page_size)
     if not plus:

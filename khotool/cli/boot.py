@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import progress, refuse_same_file, write_json, write_lines
+from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines
 from khotool.errors import KhotoolError
 
 if TYPE_CHECKING:
@@ -48,16 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="accept",
         help="exit with 0 if all are accepted, or if all are as predicted (default: accept)",
     )
-    parser.add_argument(
+    option(
+        parser,
         "--against",
-        metavar="IMAGE",
-        help="image whose contents should come back (default: this one, before any damage)",
+        "IMAGE",
+        "image whose contents should come back (default: this one, before any damage)",
     )
-    parser.add_argument(
-        "--no-scrub",
-        action="store_true",
-        help="do not overwrite free memory before files are retrieved",
-    )
+    flag(parser, "--no-scrub", help="do not overwrite free memory before files are retrieved")
     add_guest_options(parser)
     add_output_options(parser)
     add_image_options(parser)
@@ -94,7 +92,7 @@ def boot_all(
     from khotool.render.boot import NotBooted
 
     done: list[Booted | NotBooted] = []
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         total = len(args.images) * len(kernels)
         for path in args.images:
             for kernel in kernels:

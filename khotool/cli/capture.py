@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, refuse_same_file
@@ -37,18 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="what to preserve (default: a small scenario)",
     )
-    parser.add_argument(
+    option(
+        parser,
         "--kernel",
+        "FILE",
+        "bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux",
         required=True,
-        metavar="FILE",
-        help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux",
     )
-    parser.add_argument(
-        "--truth", metavar="FILE", help="write what the guest itself saw to FILE, as JSON"
-    )
-    parser.add_argument(
-        "--full", action="store_true", help="capture all of RAM, not only what is handed over"
-    )
+    option(parser, "--truth", "FILE", "write what the guest itself saw to FILE, as JSON")
+    flag(parser, "--full", help="capture all of RAM, not only what is handed over")
     add_guest_options(parser)
     add_output_options(parser, json=False)
 

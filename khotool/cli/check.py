@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.arguments import option, repeatable
 from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import note, progress, refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import (
+    ProgressBar,
+    note,
+    refuse_same_file,
+    write_document,
+    write_json,
+    write_lines,
+    write_text,
+)
 from khotool.errors import KhotoolError, UsageError
 from khotool.records import dataclass
 
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
     from khotool.check.kernels.asked import AskedKernel
     from khotool.check.kernels.policy import Policy
     from khotool.check.known import Suppression
-    from khotool.discovery.options import Progress
+    from khotool.limits import Progress
     from khotool.render.findings import Checked
     from khotool.render.lines import Line
 
@@ -50,36 +59,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("what to report")
     add_kernel_options(group)
-    group.add_argument(
+    repeatable(
+        group,
         "--select",
-        action="append",
-        default=[],
-        metavar="RULES",
-        help="apply only these rules: ids, id prefixes or slugs, separated by commas",
+        "RULES",
+        "apply only these rules: ids, id prefixes or slugs, separated by commas",
     )
-    group.add_argument(
-        "--ignore", action="append", default=[], metavar="RULES", help="do not apply these rules"
-    )
+    repeatable(group, "--ignore", "RULES", "do not apply these rules")
     group.add_argument(
         "--fail-on",
         choices=("error", "warning", "note", "never"),
         default="error",
         help="lowest severity that exits with 1 (default: error); never: verdicts do not either",
     )
-    group.add_argument("--baseline", metavar="FILE", help="hide the findings that FILE lists")
-    group.add_argument(
-        "--write-baseline", metavar="FILE", help="write the current findings to FILE"
-    )
-    group.add_argument(
+    option(group, "--baseline", "FILE", "hide the findings that FILE lists")
+    option(group, "--write-baseline", "FILE", "write the current findings to FILE")
+    repeatable(
+        group,
         "--suppress",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="hide findings that FILE (TOML) excuses with a reason and an end date (repeatable)",
+        "FILE",
+        "hide findings that FILE (TOML) excuses with a reason and an end date (repeatable)",
     )
-    group.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="images to check in parallel (default: 1)"
-    )
+    option(group, "--jobs", "N", "images to check in parallel (default: 1)", type=int, default=1)
     parser.add_argument(
         "--output-format",
         choices=FORMATS,
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")
     from khotool.check.known import baseline_document
-    from khotool.memory.atomic import replacing
+    from khotool.memory.atomic import write_json as write_json_file
 
     plan = plan_of(args)
     checked = list(check_all(args, plan))
@@ -105,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
             note(args, f"error: {text}")
     if args.write_baseline is not None:
         document = baseline_document(one.findings for one in checked)
-        with replacing(args.write_baseline) as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
+        write_json_file(args.write_baseline, document)
         note(args, f"wrote {args.write_baseline}")
     show(args, checked)
     return exit_code(args, checked)
@@ -149,11 +149,7 @@ class Plan:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """Read every file that the flags name.
-
-    Raises:
-        KhotoolError: an unknown rule or kernel, a file that is missing or has mistakes.
-    """
+    """Read every file that the flags name."""
     from khotool.abi.registry import load_registry
     from khotool.check.catalogue import check_patterns
     from khotool.check.kernels.policy import read_policy
@@ -189,32 +185,39 @@ def check_all(args: argparse.Namespace, plan: Plan) -> Iterator[Checked]:
     # Also here, so that mistakes in definitions are reported, and only once.
     load_registry(args.formats)
     if args.jobs == 1 or len(args.images) == 1:
-        with progress(args) as report:
+        with ProgressBar(args) as report:
             for path in args.images:
                 yield check_one(path, args, plan, report)
         return
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+    from multiprocessing import get_context
 
     from khotool.render.findings import Checked
 
-    with ProcessPoolExecutor(min(args.jobs, len(args.images))) as pool:
-        running = [pool.submit(check_one, path, args, plan) for path in args.images]
+    # Not fork: a copy of a process keeps every lock that some other thread holds at that moment.
+    pool = ProcessPoolExecutor(min(args.jobs, len(args.images)), get_context("spawn"))
+    try:
+        # Ctrl-C reaches every process of a terminal; those of the pool inherit that it is blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            running = [pool.submit(check_one, path, args, plan) for path in args.images]
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for path, future in zip(args.images, running, strict=True):
             try:
                 yield future.result()
             except BrokenExecutor:
                 text = f"{path}: a process of the batch was killed; lower --jobs, or check it alone"
                 yield Checked(path, error=(text,), exit_code=3)
+    finally:
+        # After an interrupt, images that no process has begun are not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def check_one(
     path: str, args: argparse.Namespace, plan: Plan, report: Progress | None = None
 ) -> Checked:
-    """Check one image; of several, one that fails is a result with its error.
-
-    Raises:
-        KhotoolError: the only image cannot be read.
-    """
+    """Check one image; of several, one that fails is a result with its error."""
     from khotool.cli.main import bug_line
     from khotool.render.findings import Checked
 
@@ -263,15 +266,14 @@ def show(args: argparse.Namespace, checked: list[Checked]) -> None:
 
 
 def _show_json(args: argparse.Namespace, checked: list[Checked]) -> None:
-    from khotool.document.dump import head
     from khotool.render import findings as render
 
     if len(checked) == 1:
-        write_json({**head("check"), **render.checked_json(checked[0])}, args)
+        write_document("check", render.checked_json(checked[0]), args)
         return
     images = [render.checked_json(one) for one in checked]
     totals = render.totals_json(checked)
-    write_json({**head("check"), "images": images, "totals": totals}, args)
+    write_document("check", {"images": images, "totals": totals}, args)
 
 
 def _show_sarif(args: argparse.Namespace, checked: list[Checked]) -> None:

@@ -180,7 +180,7 @@ def _give_up(*_: object) -> None:
 
 
 def _open(image: str) -> Image:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
     from khotool.opening.load import load_image
 
     return load_image(image, OpenOptions(), None)

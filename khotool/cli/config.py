@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from khotool.cli.options import add_output_options
-from khotool.cli.output import write_json, write_lines
+from khotool.cli.output import write_document, write_lines
 
 EPILOG = """\
 examples:
@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show every setting."""
     from khotool.config.project import KEYS, find_configuration
-    from khotool.document.dump import head
     from khotool.render.lines import Line
     from khotool.render.text import visible
 
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [(key, found.values.get(key), found.origin(key)) for key in KEYS]
     if args.json:
         listed = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]
-        write_json({**head("config"), "settings": listed}, args)
+        write_document("config", {"settings": listed}, args)
         return 0
     lines = []
     width = max(map(len, KEYS))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import option
 from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, open_with_progress, progress
+from khotool.cli.output import ProgressBar, note, open_with_progress
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 EPILOG = """\
@@ -20,11 +21,12 @@ What the other release cannot express is listed on stderr, and in 'lost' with --
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument(
+    option(
+        parser,
         "--to",
+        "ABI",
+        "kernel release or root compatible, such as 7.3 or kho-v3",
         required=True,
-        metavar="ABI",
-        help="kernel release or root compatible, such as 7.3 or kho-v3",
     )
     add_memory_option(parser)
     add_output_options(parser, json="print a description of the new image as JSON")
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.convert import convert_image
     from khotool.encode.segments import write_image
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         built = convert_image(image, args.to, report, memory_ranges(args))
         write_image(output, built)
     for line in built.lost:

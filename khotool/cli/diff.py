@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, repeatable
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import progress, refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,29 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("old", metavar="A", help="capture, packed image, debugfs copy or model")
     parser.add_argument("new", metavar="B", help="image to compare it with")
-    parser.add_argument(
-        "--addresses", action="store_true", help="also compare addresses and the layout of lists"
-    )
-    parser.add_argument(
-        "--pages", action="store_true", help="list the preserved ranges that differ"
-    )
-    parser.add_argument("--contents", action="store_true", help="also compare payload")
-    parser.add_argument(
-        "--stat", action="store_true", help="count the changes instead of listing them"
-    )
-    parser.add_argument(
+    flag(parser, "--addresses", help="also compare addresses and the layout of lists")
+    flag(parser, "--pages", help="list the preserved ranges that differ")
+    flag(parser, "--contents", help="also compare payload")
+    flag(parser, "--stat", help="count the changes instead of listing them")
+    repeatable(
+        parser,
         "--only",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="report only this path and what is below it; * matches within a name (repeatable)",
+        "PATH",
+        "report only this path and what is below it; * matches within a name (repeatable)",
     )
-    parser.add_argument(
-        "--ignore",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="do not report this path or what is below it (repeatable)",
+    repeatable(
+        parser, "--ignore", "PATH", "do not report this path or what is below it (repeatable)"
     )
     parser.add_argument(
         "--output-format",
@@ -81,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     options = DiffOptions(
         args.addresses, args.pages, args.contents, tuple(args.only), tuple(args.ignore)
     )
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         old = load_image(args.old, options_from(args), report)
         new = load_image(args.new, options_from(args), report)
         result = compare(old, new, options, report)

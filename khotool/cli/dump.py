@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_json, write_lines, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
+    from khotool.document.dump import Document
     from khotool.model.image import Image, Node
     from khotool.render.lines import Line
 
@@ -34,38 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
     group = parser.add_argument_group("what to show")
-    group.add_argument("--summary", action="store_true", help="show about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree to show")
-    group.add_argument("--rows", type=depth, metavar="N", help="rows to list of each table")
-    group.add_argument(
-        "--dts",
-        action="store_true",
-        help="print the root FDT, or the FDT at PATH, as device tree source",
-    )
-    group.add_argument(
+    flag(group, "--summary", help="show about ten lines")
+    option(group, "--depth", "N", "levels of the tree to show", type=depth)
+    option(group, "--rows", "N", "rows to list of each table", type=depth)
+    flag(group, "--dts", help="print the root FDT, or the FDT at PATH, as device tree source")
+    flag(
+        group,
         "--fdt",
-        action="store_true",
         help="show any flattened device tree: offsets, values, problems; PATH is a node",
     )
-    group.add_argument(
-        "--hex", action="store_true", help="with --fdt: show the bytes of each token"
-    )
-    group.add_argument(
-        "--full", action="store_true", help="with --json: include everything that encode needs"
-    )
-    group.add_argument(
-        "--blobs", metavar="DIR", help="with --full: write memfd contents and regions to DIR"
-    )
+    flag(group, "--hex", help="with --fdt: show the bytes of each token")
+    flag(group, "--full", help="with --json: include everything that encode needs")
+    option(group, "--blobs", "DIR", "with --full: write memfd contents and regions to DIR")
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
 
 def depth(text: str) -> int:
-    """A count of at least 0.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a number.
-    """
+    """A count of at least 0."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number such as 2")
     return int(text)
@@ -114,7 +102,7 @@ def select(image: Image, path: str | None) -> Node | None:
     return find_node(image, path)
 
 
-def document(image: Image, node: Node | None, args: argparse.Namespace) -> object:
+def document(image: Image, node: Node | None, args: argparse.Namespace) -> Document:
     """The JSON document that the flags ask for."""
     from khotool.check.catalogue import count_by_severity
     from khotool.check.run import check_image

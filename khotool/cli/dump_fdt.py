@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.output import refuse_same_file, write_json, write_lines, write_text
+from khotool.cli.output import refuse_same_file, write_document, write_lines, write_text
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -39,20 +39,14 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--dts with --fdt shows the whole tree; leave out PATH")
         write_text(to_dts(blob), args)
     elif args.json:
-        from khotool.document.dump import head
-
-        write_json({**head("dump-fdt"), "path": args.image, **flat_document(blob, top)}, args)
+        write_document("dump-fdt", {"path": args.image, **flat_document(blob, top)}, args)
     else:
         write_lines(hex_rows(blob, top) if args.hex else flat_lines(blob, top), args)
     return int(args.strict and bool(problems_of(blob)))
 
 
 def read(path: str, args: argparse.Namespace) -> Blob:
-    """The device tree at the start of a file, decompressed if it is compressed.
-
-    Raises:
-        InputError: no such file, or no device tree in it.
-    """
+    """The device tree at the start of a file, decompressed if it is compressed."""
     from khotool.fdt.blob import FdtError
     from khotool.fdt.parse import parse
     from khotool.memory.wholefile import whole_file

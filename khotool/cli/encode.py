@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from khotool.cli.arguments import option, repeatable
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
-from khotool.cli.output import note, progress, refuse_same_file
+from khotool.cli.output import ProgressBar, note, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
 
 EPILOG = """\
@@ -37,20 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("preserve", "fresh"),
         help="keep the addresses of the model or allocate new ones (default: as the model says)",
     )
-    parser.add_argument(
-        "--abi-set", metavar="RELEASE", help="write the formats of this kernel release, such as 7.3"
-    )
-    parser.add_argument(
+    option(parser, "--abi-set", "RELEASE", "write the formats of this kernel release, such as 7.3")
+    option(
+        parser,
         "--blobs",
-        metavar="DIR",
-        help="directory with the payload that dump --blobs wrote (default: as the model says)",
+        "DIR",
+        "directory with the payload that dump --blobs wrote (default: as the model says)",
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--contents",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="directory that a manifest may read contents from, besides its own (repeatable)",
+        "DIR",
+        "directory that a manifest may read contents from, besides its own (repeatable)",
     )
     add_formats_option(parser)
     add_memory_option(parser)
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     registry = load_registry(args.formats)
     making = Making.of_author(Path(args.model).parent, [Path(name) for name in args.contents])
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         built = build_model(
             read_model(args.model),
             registry,

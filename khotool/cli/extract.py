@@ -9,16 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.options import add_image_options, add_output_options
-from khotool.cli.output import note, print_json, progress, refuse_same_file
+from khotool.cli.output import ProgressBar, note, print_json, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
     from khotool.extract.folder import Folder
     from khotool.extract.plan import Plan
     from khotool.extract.sparse import Sink
     from khotool.extract.write import Tell, Written
+    from khotool.limits import Progress
     from khotool.model.image import Image, Node
 
 EPILOG = """\
@@ -43,11 +44,7 @@ class VerifyError(KhotoolError):
 
 
 def sha256(text: str) -> str:
-    """A SHA-256 in hexadecimal.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not one.
-    """
+    """A SHA-256 in hexadecimal."""
     text = text.lower().removeprefix("sha256:")
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected 64 hexadecimal digits")
@@ -64,20 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="/",
         help="what to extract, a path as dump prints it",
     )
-    parser.add_argument(
-        "--all", action="store_true", help="extract all payload below PATH into a directory"
-    )
-    parser.add_argument(
-        "--raw", action="store_true", help="extract the bytes of the record itself, not its payload"
-    )
+    flag(parser, "--all", help="extract all payload below PATH into a directory")
+    flag(parser, "--raw", help="extract the bytes of the record itself, not its payload")
     parser.add_argument(
         "--fill", choices=("zero", "pattern"), help="what to write for bytes that were not captured"
     )
-    parser.add_argument(
+    option(
+        parser,
         "--verify",
+        "SHA256",
+        "exit with 1 and write nothing if the contents do not match",
         type=sha256,
-        metavar="SHA256",
-        help="exit with 1 and write nothing if the contents do not match",
     )
     add_output_options(parser, json="print a description of what was written as JSON")
     add_image_options(parser)
@@ -98,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from khotool.model.lookup import find_node
     from khotool.opening.load import load_image
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = load_image(args.image, options_from(args), report)
     node = find_node(image, args.path)
     if args.all:
@@ -109,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         plan = payload_of(image, node) or payload_plan(image, node)
     for text in plan.notes:
         note(args, f"note: {plan.path}: {text}")
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         done = _write_file(image, plan, args, _teller(report, plan.size))
     _describe(args, args.output, done)
     _print_document(args, done, plan.notes)
@@ -163,7 +157,7 @@ def _write_all(image: Image, node: Node, args: argparse.Namespace) -> int:
     from khotool.extract.folder import write_folder
     from khotool.handlers import payload_of
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         result = write_folder(
             image, node, Path(args.output), args.fill, report, payload_of, lambda one: one.note
         )

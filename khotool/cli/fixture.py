@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
@@ -38,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "places", metavar="RECIPE|DIR", nargs="+", help="recipes, or directories that contain them"
     )
-    parser.add_argument(
-        "--update", action="store_true", help="with check: update the expected results"
-    )
+    flag(parser, "--update", help="with check: update the expected results")
     add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser, json=False)

@@ -9,8 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.options import add_formats_option, add_output_options, number
-from khotool.cli.output import note, write_json, write_text
+from khotool.cli.arguments import flag, option, repeatable
+from khotool.cli.options import add_formats_option, add_output_options, named_numbers
+from khotool.cli.output import note, write_document, write_text
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("old", metavar="OLD", help="directory of the older scan")
     compare.add_argument("new", metavar="NEW", help="directory of the newer scan")
     for sub in (query, ask):
-        sub.add_argument("--csv", action="store_true", help="print CSV")
+        flag(sub, "--csv", help="print CSV")
     for sub in (query, ask, compare):
         add_output_options(sub)
     add_output_options(report, json=False)
@@ -77,63 +78,38 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", required=True, help="directory for the tables"
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--kernel",
-        metavar="RELEASE",
-        action="append",
-        default=[],
-        help="predict what this kernel would do with each image (repeatable)",
+        "RELEASE",
+        "predict what this kernel would do with each image (repeatable)",
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--label",
-        metavar="NAME=REGEX",
-        action="append",
-        default=[],
-        help="label from the image's name: first group of REGEX, or all of it (repeatable)",
+        "NAME=REGEX",
+        "label from the image's name: first group of REGEX, or all of it (repeatable)",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--workers", type=int, metavar="N", help="number of processes (default: one per processor)"
-    )
-    where.add_argument(
-        "--cluster", metavar="ADDRESS", help="use a running dask.distributed scheduler"
-    )
-    parser.add_argument(
+    option(where, "--workers", "N", "number of processes (default: one per processor)", type=int)
+    option(where, "--cluster", "ADDRESS", "use a running dask.distributed scheduler")
+    option(
+        parser,
         "--limit",
-        type=limits,
-        metavar="NAME=N,...",
+        "NAME=N,...",
+        "bounds for one image (default: seconds=60,memory=4G)",
+        type=lambda text: named_numbers(text, LIMITS),
         default={},
-        help="bounds for one image (default: seconds=60,memory=4G)",
     )
     add_formats_option(parser)
-    parser.add_argument("--json", action="store_true", help="print the totals as JSON")
+    flag(parser, "--json", help="print the totals as JSON")
     parser.add_argument(
         "--progress",
         choices=("auto", "never"),
         default="auto",
         help="show progress on a terminal (default: auto)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
-
-
-def limits(text: str) -> dict[str, int]:
-    """``seconds=N,memory=N``, either of them.
-
-    Raises:
-        argparse.ArgumentTypeError: another name, or not a number.
-    """
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            found[name] = number(value)
-        except ValueError:
-            found[name] = 0
-        if name not in LIMITS or found[name] <= 0:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected seconds=N or memory=N with a number above 0"
-            )
-    return found
+    flag(parser, "-q", "--quiet", help="do not print notes on stderr")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,11 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings of a scan.
-
-    Raises:
-        UsageError: a kernel that khotool does not know.
-    """
+    """The settings of a scan."""
     from khotool.abi.registry import load_registry
     from khotool.abi.releases import set_of
     from khotool.fleet.settings import Settings
@@ -195,8 +167,6 @@ def run_scan(args: argparse.Namespace) -> int:
         )
     seconds = time.monotonic() - begin
     if args.json:
-        from khotool.document.dump import head
-
         totals = {
             "folder": args.output,
             "images": done.total,
@@ -206,7 +176,7 @@ def run_scan(args: argparse.Namespace) -> int:
             "seconds": round(seconds, 3),
         }
         args.output = None
-        write_json({**head("fleet"), "scan": totals}, args)
+        write_document("fleet", {"scan": totals}, args)
     else:
         note(
             args,
@@ -299,10 +269,8 @@ def write_answer(answer: Answer, args: argparse.Namespace) -> None:
     if args.json and args.csv:
         raise UsageError("--json and --csv exclude each other")
     if args.json:
-        from khotool.document.dump import head
-
         document = {"columns": answer.columns, "rows": list(answer.records())}
-        write_json({**head("fleet"), **document}, args)
+        write_document("fleet", document, args)
     elif args.csv:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -336,13 +304,11 @@ def run_compare(args: argparse.Namespace) -> int:
 
     found = compare(Store.at(args.old), Store.at(args.new))
     if args.json:
-        from khotool.document.dump import head
-
         parts = {
             name: {"columns": answer.columns, "rows": list(answer.records())}
             for name, answer in found.answers.items()
         }
-        write_json({**head("fleet"), "equal": found.equal, **parts}, args)
+        write_document("fleet", {"equal": found.equal, **parts}, args)
     else:
         from khotool.render.fleet import comparison_text
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_formats_option, add_output_options, page_size
-from khotool.cli.output import write_json, write_lines
+from khotool.cli.arguments import option
+from khotool.cli.options import add_formats_option, add_output_options, add_page_size_option
+from khotool.cli.output import write_document, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.abi.definition import Definition
     from khotool.abi.registry import Registry
-    from khotool.render.lines import Line
 
 EPILOG = """\
 examples:
@@ -44,21 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list all definitions", allow_abbrev=False)
-    listing.add_argument(
-        "--kind", metavar="KIND", help="list only this kind: root, entry, file, ..."
-    )
-    listing.add_argument(
-        "--status", metavar="STATUS", help="list only this status: merged, queued, development, ..."
-    )
+    option(listing, "--kind", "KIND", "list only this kind: root, entry, file, ...")
+    option(listing, "--status", "STATUS", "list only this status: merged, queued, development, ...")
     show = actions.add_parser("show", help="show a definition and its layout", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="id as formats list prints it")
-    show.add_argument(
-        "--page-size",
-        type=page_size,
-        default=4096,
-        metavar="N",
-        help="page size: 4K, 16K or 64K (default: 4K)",
-    )
+    add_page_size_option(show)
     for sub in (listing, show):
         add_formats_option(sub)
         add_output_options(sub)
@@ -106,47 +94,10 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
         found = [definition for definition in found if definition.kind == args.kind]
     # Merged definitions come first, then postings and plans.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
-    if args.json:
-        from khotool.document.dump import head
-        from khotool.render.formats import list_json
+    from khotool.render.formats import list_json, list_lines
 
-        write_json({**head("formats"), "formats": [list_json(registry, d) for d in found]}, args)
+    if args.json:
+        write_document("formats", {"formats": [list_json(registry, d) for d in found]}, args)
     else:
         write_lines(list_lines(registry, found), args)
     return 0
-
-
-def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
-    """A line for each definition, with its origin unless all are shipped."""
-    from khotool.render.formats import origin_word, releases
-    from khotool.render.lines import Line
-
-    heads: tuple[str, ...] = ("id", "kind", "status", "releases", "from", "title")
-    rows: list[tuple[str, ...]] = [
-        (
-            d.id,
-            str(d.kind),
-            d.status,
-            releases(d.first, d.last),
-            origin_word(registry.origin(d.id)),
-            d.title,
-        )
-        for d in found
-    ]
-    if all(row[4] == "shipped" for row in rows):
-        heads, rows = without(heads, 4), [without(row, 4) for row in rows]
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads) - 1)]
-    hang = " " * (sum(widths) + 2 * len(widths))
-    for row in (heads, *rows):
-        first, *middle = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        if row is heads:
-            yield Line([("  ".join((first, *middle, row[-1])), "key")])
-            continue
-        yield Line(
-            [(first, "format"), ("  " + "  ".join(middle), ""), (f"  {row[-1]}", "")], hang=hang
-        )
-
-
-def without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
-    """A row less one cell."""
-    return (*row[:column], *row[column + 1 :])

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.options import add_formats_option, add_limit_option, add_output_options, page_size
-from khotool.cli.output import write_json, write_text
+from khotool.cli.arguments import option
+from khotool.cli.options import (
+    add_formats_option,
+    add_limit_option,
+    add_output_options,
+    add_page_size_option,
+)
+from khotool.cli.output import write_document, write_text
 from khotool.errors import InputError, UsageError
 
 HELP = "compare the definitions of a kernel with its BTF"
@@ -18,22 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="vmlinux, or a BTF section such as /sys/kernel/btf/vmlinux; may be .xz, .gz or .zst",
     )
-    parser.add_argument(
+    option(
+        parser,
         "--kernel",
-        metavar="RELEASE",
-        help="compare with the ABI set of this release (default: the set that fits best)",
+        "RELEASE",
+        "compare with the ABI set of this release (default: the set that fits best)",
     )
-    parser.add_argument(
-        "--page-size",
-        type=page_size,
-        default=4096,
-        metavar="N",
-        help="page size: 4K, 16K or 64K (default: 4K)",
-    )
+    add_page_size_option(parser)
     add_formats_option(parser)
-    parser.add_argument(
-        "--base", metavar="FILE", help="BTF of the kernel, if FILE is that of a module (split BTF)"
-    )
+    option(parser, "--base", "FILE", "BTF of the kernel, if FILE is that of a module (split BTF)")
     add_limit_option(parser)
     add_output_options(parser)
 
@@ -60,14 +59,12 @@ def run(args: argparse.Namespace) -> int:
         why = "has hardly a struct of KHO; was it built with CONFIG_KEXEC_HANDOVER?"
         raise InputError(f"{args.file}: this kernel {why} --kernel RELEASE compares it anyway")
     if args.json:
-        from khotool.document.dump import head
-
         rows = [
             {"format": d.definition, "struct": d.struct, "field": d.field, "message": d.message}
             for d in differences
         ]
-        write_json(
-            {**head("formats-btf"), "set": abi.id, "structs": compared, "differences": rows}, args
+        write_document(
+            "formats-btf", {"set": abi.id, "structs": compared, "differences": rows}, args
         )
     else:
         from khotool.render.text import plural

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from khotool.cli.options import add_limit_option, add_output_options
-from khotool.cli.output import write_json, write_text
+from khotool.cli.output import write_document, write_text
 from khotool.errors import UsageError
 from khotool.records import replace
 
@@ -45,8 +45,6 @@ def run(args: argparse.Namespace) -> int:
         folder = name if Path(name).is_dir() else os.path.dirname(name)
         mistakes += [replace(one, file=os.path.join(folder, one.file)) for one in found]
     if args.json:
-        from khotool.document.dump import head
-
         rows = [
             {
                 "file": one.file,
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             }
             for one in mistakes
         ]
-        write_json({**head("formats-check"), "files": files, "faults": rows}, args)
+        write_document("formats-check", {"files": files, "faults": rows}, args)
     else:
         from khotool.render.text import plural, visible
 

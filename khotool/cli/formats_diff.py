@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.options import add_formats_option, add_limit_option, add_output_options, page_size
-from khotool.cli.output import write_json, write_text
+from khotool.cli.options import (
+    add_formats_option,
+    add_limit_option,
+    add_output_options,
+    add_page_size_option,
+)
+from khotool.cli.output import write_document, write_text
 
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition
@@ -21,26 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "old", metavar="A", help="id of a definition, such as memfd-v1, or a TOML file"
     )
     parser.add_argument("new", metavar="B", help="id or file to compare it with, such as memfd-v2")
-    parser.add_argument(
-        "--page-size",
-        type=page_size,
-        default=4096,
-        metavar="N",
-        help="page size: 4K, 16K or 64K (default: 4K)",
-    )
+    add_page_size_option(parser)
     add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser)
 
 
 def named(name: str, known: Registry) -> tuple[Definition, Registry]:
-    """A definition by id or file, and a registry in which it is the one of its id.
-
-    Raises:
-        UsageError: no such id.
-        InputError: the file cannot be read.
-        DefinitionError: the file has mistakes.
-    """
+    """A definition by id or file, and a registry in which it is the one of its id."""
     from khotool.abi.load import load_definition
     from khotool.abi.registry import Registry
     from khotool.memory.regular import read_regular
@@ -62,12 +55,8 @@ def run(args: argparse.Namespace) -> int:
     (old, before), (new, after) = named(args.old, known), named(args.new, known)
     changes = compare_definitions(old, new, before, Geometry(args.page_size), after)
     if args.json:
-        from khotool.document.dump import head
-
         rows = [{"impact": c.impact, "where": c.where, "message": c.message} for c in changes]
-        write_json(
-            {**head("formats-diff"), "old": args.old, "new": args.new, "changes": rows}, args
-        )
+        write_document("formats-diff", {"old": args.old, "new": args.new, "changes": rows}, args)
     else:
         lines = [f"{c.impact:<10}  {c.where}  {c.message}" for c in changes]
         write_text("\n".join(lines or ["same bytes, same meaning"]) + "\n", args)

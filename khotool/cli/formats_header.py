@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.options import add_formats_option, add_output_options, page_size
+from khotool.cli.options import add_formats_option, add_output_options, add_page_size_option
 from khotool.cli.output import write_text
 
 HELP = "write a definition as a C header"
@@ -13,13 +13,7 @@ HELP = "write a definition as a C header"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("id", metavar="ID", help="id as formats list prints it")
-    parser.add_argument(
-        "--page-size",
-        type=page_size,
-        default=4096,
-        metavar="N",
-        help="page size: 4K, 16K or 64K (default: 4K)",
-    )
+    add_page_size_option(parser)
     add_formats_option(parser)
     add_output_options(parser, json=False)
 

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import option, repeatable
 from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
 from khotool.errors import UsageError
@@ -29,28 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="structs to import, the record itself first; embedded ones are included",
     )
-    parser.add_argument(
-        "--btf", metavar="FILE", help="the same as FILE, for use before or after the structs"
-    )
-    parser.add_argument(
-        "--id", metavar="ID", default="", help="id of the definition (default: name of the struct)"
-    )
-    parser.add_argument(
+    option(parser, "--btf", "FILE", "the same as FILE, for use before or after the structs")
+    option(parser, "--id", "ID", "id of the definition (default: name of the struct)", default="")
+    option(
+        parser,
         "--kind",
-        metavar="KIND",
+        "KIND",
+        "root, entry, node, file, flb, structure or boot (default: structure)",
         default="structure",
-        help="root, entry, node, file, flb, structure or boot (default: structure)",
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with definitions whose structs may be embedded (repeatable)",
+        "DIR",
+        "directory with definitions whose structs may be embedded (repeatable)",
     )
-    parser.add_argument(
-        "--base", metavar="FILE", help="BTF of the kernel, if FILE is that of a module (split BTF)"
-    )
+    option(parser, "--base", "FILE", "BTF of the kernel, if FILE is that of a module (split BTF)")
     add_limit_option(parser)
     add_output_options(parser, json=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from khotool.cli.arguments import option
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", choices=KINDS, default="file", help="kind of the definition (default: file)"
     )
-    parser.add_argument("--struct", metavar="NAME", help="name of the record (default: from NAME)")
+    option(parser, "--struct", "NAME", "name of the record (default: from NAME)")
     add_output_options(parser, json=False)
 
 

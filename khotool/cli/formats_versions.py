@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
+from khotool.cli.arguments import option
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
-from khotool.cli.output import note, write_json, write_text
+from khotool.cli.output import note, write_document, write_text
 from khotool.errors import UsageError
 
 HELP = "list the strings that a kernel can take over"
@@ -20,10 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="the kernel's ELF file; may be .xz, .gz or .zst",
     )
-    parser.add_argument(
+    option(
+        parser,
         "--kernel",
-        metavar="RELEASE",
-        help="release of FILE if it does not tell; without FILE, what is known of it",
+        "RELEASE",
+        "release of FILE if it does not tell; without FILE, what is known of it",
     )
     add_formats_option(parser)
     add_limit_option(parser)
@@ -45,11 +47,9 @@ def run(args: argparse.Namespace) -> int:
         found = versions_of(kernel, args.kernel, registry)
         del kernel
     if args.json:
-        from khotool.document.dump import head
-
-        write_json(
+        write_document(
+            "formats-versions",
             {
-                **head("formats-versions"),
                 "file": args.file,
                 "release": found.release,
                 "source": "khotool" if found.abi else "section",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from khotool.cli.arguments import option
+from khotool.cli.fuzz_boot import run_boots, write_manifest
 from khotool.cli.guests import add_guest_options
 from khotool.cli.options import add_image_options, add_output_options, options_from
-from khotool.cli.output import note, progress
+from khotool.cli.output import ProgressBar, note
 from khotool.cli.streams import Terminated
-from khotool.errors import InputError, UsageError
+from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
     from khotool.fixture.fuzz import Mutant
+    from khotool.limits import Progress
     from khotool.model.image import Image
 
 EPILOG = """\
@@ -46,24 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of images to write (default: 10)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the random choices (default: 0)"
-    )
-    parser.add_argument(
+    option(parser, "--seed", "N", "seed of the random choices (default: 0)", type=int, default=0)
+    option(
+        parser,
         "--most",
+        "N",
+        "maximum number of mutations per image (default: 1)",
         type=int,
         default=1,
-        metavar="N",
-        help="maximum number of mutations per image (default: 1)",
     )
-    parser.add_argument(
-        "--kernel",
-        metavar="RELEASE",
-        help="kernel whose verdict is listed (default: the image's own)",
+    option(
+        parser, "--kernel", "RELEASE", "kernel whose verdict is listed (default: the image's own)"
     )
-    parser.add_argument(
-        "--boot", metavar="FILE", help="boot each image on this kernel and compare with the verdict"
-    )
+    option(parser, "--boot", "FILE", "boot each image on this kernel and compare with the verdict")
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
     add_image_options(parser)
@@ -78,19 +74,14 @@ def run(args: argparse.Namespace) -> int:
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
     from khotool.fixture.fuzz import mutants, release_of
+    from khotool.memory.atomic import made_folder
 
     if args.boot is not None:
-        from khotool.cli.fuzz_boot import run_boots
-
         return run_boots(args, image_to_damage)
-    folder = Path(args.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
+    folder = made_folder(args.output, "-o")
     rows = []
     _remove_earlier(folder)
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = image_to_damage(args, report)
         base = pack_image(image)
         kernel = args.kernel or release_of(image)
@@ -104,9 +95,9 @@ def run(args: argparse.Namespace) -> int:
                 rows.append(_row(name, mutant))
         except (KeyboardInterrupt, Terminated):
             # Without the manifest, nothing would record what was changed in the images so far.
-            _write_manifest(folder, args, kernel, rows)
+            write_manifest(folder, args, kernel, rows)
             raise
-    _write_manifest(folder, args, kernel, rows)
+    write_manifest(folder, args, kernel, rows)
     note(args, f"wrote {len(rows)} images and manifest.json to {folder}")
     return 0
 
@@ -128,24 +119,6 @@ def _row(name: str, mutant: Mutant) -> dict[str, Any]:
         "verdict": mutant.verdict,
         "error": mutant.error or None,
     }
-
-
-def _write_manifest(
-    folder: Path, args: argparse.Namespace, kernel: str | None, rows: list[dict[str, Any]]
-) -> None:
-    from khotool.memory.atomic import replacing
-    from khotool.version import version
-
-    document = {
-        "schema": "khotool.fuzz/1",
-        "khotool": version(),
-        "image": args.image,
-        "seed": args.seed,
-        "kernel": kernel,
-        "images": rows,
-    }
-    with replacing(folder / "manifest.json") as file:
-        file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
 def image_to_damage(args: argparse.Namespace, report: Progress | None) -> Image:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from khotool.cli.guests import guest_settings
-from khotool.cli.output import note, progress
-from khotool.errors import InputError
+from khotool.cli.output import ProgressBar, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from khotool.discovery.options import Progress
     from khotool.lab.fuzzing import Trial
+    from khotool.limits import Progress
     from khotool.model.image import Image
 
     Opener = Callable[[argparse.Namespace, Progress | None], Image]
@@ -30,17 +28,13 @@ def run_boots(args: argparse.Namespace, open_it: Opener) -> int:
     from khotool.lab.boot import Request
     from khotool.lab.fuzzing import of_interest, trials
     from khotool.lab.kernelfile import open_kernel
-    from khotool.version import version
+    from khotool.memory.atomic import made_folder
 
     kernel = open_kernel(args.boot)
-    folder = Path(args.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {folder}: {error.strerror}; name a folder to write to") from None
+    folder = made_folder(args.output, "-o")
     rows: list[dict[str, Any]] = []
     kept = 0
-    with progress(args) as report, guest_settings(args) as settings:
+    with ProgressBar(args) as report, guest_settings(args) as settings:
         image = open_it(args, report)
         request = Request(settings, args.memory, args.append)
         for trial in trials(image, kernel, request, args.count, args.seed, args.most):
@@ -51,15 +45,7 @@ def run_boots(args: argparse.Namespace, open_it: Opener) -> int:
                 kept += 1
                 row["file"] = keep(folder, trial)
             rows.append(row)
-    document = {
-        "schema": "khotool.fuzz/1",
-        "khotool": version(),
-        "image": args.image,
-        "seed": args.seed,
-        "kernel": kernel.release,
-        "images": rows,
-    }
-    write_json(folder / "manifest.json", document)
+    write_manifest(folder, args, kernel.release, rows)
     note(args, f"booted {len(rows)} images, kept {kept} in {folder}")
     return 1 if kept else 0
 
@@ -81,7 +67,7 @@ def keep(folder: Path, trial: Trial) -> str:
     """Write an image, the smallest change and the console; returns the image's name."""
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
-    from khotool.memory.atomic import replacing
+    from khotool.memory.atomic import replacing, write_json
 
     name = f"found-{trial.number:05}"
     write_image(folder / f"{name}.elf", pack_image(trial.image, payload=True))
@@ -91,9 +77,12 @@ def keep(folder: Path, trial: Trial) -> str:
     return f"{name}.elf"
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a document, complete or not at all."""
-    from khotool.memory.atomic import replacing
+def write_manifest(
+    folder: Path, args: argparse.Namespace, kernel: str | None, rows: list[dict[str, Any]]
+) -> None:
+    """Write the list of the images."""
+    from khotool.document.dump import head
+    from khotool.memory.atomic import write_json
 
-    with replacing(path) as file:
-        file.write(json.dumps(document, indent=1).encode() + b"\n")
+    found = {"image": args.image, "seed": args.seed, "kernel": kernel, "images": rows}
+    write_json(folder / "manifest.json", {**head("fuzz"), **found})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines, write_text
 from khotool.errors import UsageError
@@ -22,9 +23,7 @@ which no order can restore.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
-    parser.add_argument(
-        "--dot", action="store_true", help="print a Graphviz graph instead of a tree"
-    )
+    flag(parser, "--dot", help="print a Graphviz graph instead of a tree")
     add_output_options(parser)
     add_image_options(parser)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import option
 from khotool.cli.options import number
 
 if TYPE_CHECKING:
@@ -18,11 +19,7 @@ LEAST_MEMORY = 64 << 20
 
 
 def memory(text: str) -> int:
-    """Bytes of RAM: whole MiB.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not a size, or too small for any kernel.
-    """
+    """Bytes of RAM: whole MiB."""
     try:
         value = number(text)
     except ValueError:
@@ -33,11 +30,7 @@ def memory(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not.
-    """
+    """A time above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -55,32 +48,29 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
     """
     group = parser.add_argument_group("the guest")
     if initrd:
-        group.add_argument(
-            "--initrd", metavar="FILE", help="use your own initrd instead of khotool's agent"
-        )
-    group.add_argument(
+        option(group, "--initrd", "FILE", "use your own initrd instead of khotool's agent")
+    option(
+        group,
         "--memory",
+        "SIZE",
+        "RAM of the guest, such as 1G (default: as much as is needed)",
         type=memory,
-        metavar="SIZE",
-        help="RAM of the guest, such as 1G (default: as much as is needed)",
     )
-    group.add_argument(
-        "--append", metavar="ARGS", default="", help="append to the kernel's command line"
-    )
-    group.add_argument(
+    option(group, "--append", "ARGS", "append to the kernel's command line", default="")
+    option(
+        group,
         "--timeout",
+        "S",
+        f"seconds after which a guest counts as hung (default: {TIMEOUT:.0f})",
         type=seconds,
         default=TIMEOUT,
-        metavar="S",
-        help=f"seconds after which a guest counts as hung (default: {TIMEOUT:.0f})",
     )
-    group.add_argument(
-        "--console", metavar="FILE", help="write the console of the guests to FILE; - shows it"
-    )
-    group.add_argument(
+    option(group, "--console", "FILE", "write the console of the guests to FILE; - shows it")
+    option(
+        group,
         "--ram-dir",
-        metavar="DIR",
-        help="directory for the guest's memory, a sparse file (default: in memory up to 512 MiB)",
+        "DIR",
+        "directory for the guest's memory, a sparse file (default: in memory up to 512 MiB)",
     )
     group.add_argument(
         "--accel",
@@ -113,11 +103,7 @@ def guest_settings(args: argparse.Namespace) -> Iterator[Settings]:
 
 
 def own_initrd(args: argparse.Namespace) -> bytes | None:
-    """The contents of the file of ``--initrd``; None without the flag.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """The contents of the file of ``--initrd``; None without the flag."""
     from khotool.memory.regular import read_regular
 
     if args.initrd is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from khotool.cli.addresses import parse_range
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines
 from khotool.errors import InputError
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path as dump prints it, or physical address; without LEN, up to the end of the page",
     )
     group = parser.add_argument_group("what to show")
-    group.add_argument("--plain", action="store_true", help="show only bytes, 16 per row")
+    flag(group, "--plain", help="show only bytes, 16 per row")
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
@@ -42,11 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and show the bytes."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
-    from khotool.model.places import Places
 
     spans = find_spans(image, args.where)
-    places = Places(image)
-    pieces = read(image, places, spans)
+    pieces = read(image, spans)
     if args.json:
         from khotool.document.dump import head
         from khotool.render.hex import piece_json
@@ -64,12 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_spans(image: Image, where: str) -> list[Span]:
-    """The ranges that a path or an address means.
-
-    Raises:
-        UsageError: neither a path nor an address, or nothing is at it.
-        InputError: the place exists and its bytes are not in the capture.
-    """
+    """The ranges that a path or an address means."""
     from khotool.model.image import UNPLACED, Span
 
     if not where.startswith("/"):
@@ -93,11 +87,11 @@ def find_spans(image: Image, where: str) -> list[Span]:
     return sorted(spans, key=lambda span: (span.address >= UNPLACED, span.address))
 
 
-def read(image: Image, places: object, spans: list[Span]) -> Iterator[Piece]:
+def read(image: Image, spans: list[Span]) -> Iterator[Piece]:
     """Pieces of all ranges."""
     from khotool.model.annotate import annotate
     from khotool.model.places import Places
 
-    assert isinstance(places, Places)
+    places = Places(image)
     for span in spans:
         yield from annotate(image, places, span.address, span.size)

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import option, repeatable
 from khotool.cli.options import area
 from khotool.records import replace
 
@@ -20,32 +21,30 @@ DEFAULT_PAGE = 4096
 
 def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the flags that name kernels and the handlers that they are assumed to have."""
-    parser.add_argument(
+    repeatable(
+        parser,
         "--kernel",
-        action="append",
-        default=[],
-        metavar="KERNEL",
-        help="predict what this kernel would do: a release, 'next', or a kernel file (repeatable)",
+        "KERNEL",
+        "predict what this kernel would do: a release, 'next', or a kernel file (repeatable)",
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--assume-handler",
-        action="append",
-        default=[],
-        metavar="HANDLER",
-        help="assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
+        "HANDLER",
+        "assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
     )
-    parser.add_argument(
+    repeatable(
+        parser,
         "--memory",
+        "ADDR+LEN",
+        "RAM of the machine, which tells pointers beyond it (repeatable)",
         type=area,
-        action="append",
-        default=[],
-        metavar="ADDR+LEN",
-        help="RAM of the machine, which tells pointers beyond it (repeatable)",
     )
-    parser.add_argument(
+    option(
+        parser,
         "--policy",
-        metavar="FILE",
-        help="TOML file with the handlers that are mandatory or optional; the verdict follows it",
+        "FILE",
+        "TOML file with the handlers that are mandatory or optional; the verdict follows it",
     )
 
 
@@ -55,11 +54,7 @@ def known_memory(args: argparse.Namespace) -> tuple[tuple[int, int], ...]:
 
 
 def asked_kernels(args: argparse.Namespace, registry: Registry) -> tuple[AskedKernel, ...]:
-    """The kernels of ``--kernel``, each once, with the handlers of ``--assume-handler``.
-
-    Raises:
-        KhotoolError: an unknown release, or a file that is not a kernel.
-    """
+    """The kernels of ``--kernel``, each once, with the handlers of ``--assume-handler``."""
     assumed = tuple(dict.fromkeys(args.assume_handler))
     names = dict.fromkeys(args.kernel)
     return tuple(replace(_asked(name, registry), assumed=assumed) for name in names)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.dump import depth, document, lines, select
-from khotool.cli.options import (
-    add_decoding_options,
-    add_output_options,
-    options_from,
-    root,
-)
-from khotool.cli.output import note, progress, write_json, write_lines, write_text
+from khotool.cli.options import add_decoding_options, add_output_options, options_from, root
+from khotool.cli.output import ProgressBar, note, write_json, write_lines, write_text
 from khotool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from khotool.host.survey import Survey
     from khotool.model.image import Image
-    from khotool.render.lines import Line
 
 DIRECTIONS = ("in", "out")
 """Names of the roots of a running kernel, as debugfs has them."""
@@ -46,54 +40,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
     group = parser.add_argument_group("what to show")
-    group.add_argument(
-        "--why",
-        action="store_true",
-        help="list what is needed to read the host, and what of it this host has",
-    )
-    group.add_argument(
-        "--booted",
-        action="store_true",
-        help="tell whether this boot was a live update; exit code 0 if it was",
-    )
-    group.add_argument("--summary", action="store_true", help="show about ten lines")
-    group.add_argument("--depth", type=depth, metavar="N", help="levels of the tree to show")
-    group.add_argument("--rows", type=depth, metavar="N", help="rows to list of each table")
-    group.add_argument(
-        "--dts",
-        action="store_true",
-        help="print the root FDT, or the FDT at PATH, as device tree source",
-    )
-    group.add_argument(
-        "--pack", metavar="FILE", help="write the metadata to a packed image instead of showing it"
-    )
-    group.add_argument(
-        "--anonymize", action="store_true", help="with --pack: replace names by hashes"
-    )
+    flag(group, "--why", help="list what is needed to read the host, and what of it this host has")
+    flag(group, "--booted", help="tell whether this boot was a live update; exit code 0 if it was")
+    flag(group, "--summary", help="show about ten lines")
+    option(group, "--depth", "N", "levels of the tree to show", type=depth)
+    option(group, "--rows", "N", "rows to list of each table", type=depth)
+    flag(group, "--dts", help="print the root FDT, or the FDT at PATH, as device tree source")
+    option(group, "--pack", "FILE", "write the metadata to a packed image instead of showing it")
+    flag(group, "--anonymize", help="with --pack: replace names by hashes")
     add_output_options(parser, compact=True)
     group = parser.add_argument_group("reading the host")
-    group.add_argument(
+    option(
+        group,
         "--root",
+        "in|out|ADDR",
+        "what the kernel received, what it will hand over, or the address of a root",
         type=root,
-        metavar="in|out|ADDR",
-        help="what the kernel received, what it will hand over, or the address of a root",
     )
-    group.add_argument("--no-memory", action="store_true", help="read only debugfs, not memory")
-    group.add_argument(
-        "--scan",
-        action="store_true",
-        help="search all memory for structures that nothing points to; slow",
-    )
-    group.add_argument(
+    flag(group, "--no-memory", help="read only debugfs, not memory")
+    flag(group, "--scan", help="search all memory for structures that nothing points to; slow")
+    option(
+        group,
         "--debugfs",
-        metavar="DIR",
-        help="the kho directory, if debugfs is not mounted at /sys/kernel/debug",
+        "DIR",
+        "the kho directory, if debugfs is not mounted at /sys/kernel/debug",
     )
-    group.add_argument(
+    option(
+        group,
         "--host",
-        metavar="DIR",
+        "DIR",
+        "root directory of the host as a container sees it (default: /)",
         default=HOST,
-        help="root directory of the host as a container sees it (default: /)",
     )
     add_decoding_options(group)
     parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])
@@ -104,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_contradictions(args)
     from khotool.host.files import Host
     from khotool.host.survey import survey
+    from khotool.render.live import hints, live_document, why_lines
 
     found = survey(Host(Path(args.host)), args.debugfs, memory=not args.no_memory)
     if args.why:
@@ -119,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = options_from(args)
     options.debugfs = None
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         image = open_live(found, options, scan=args.scan, progress=report)
     say_what_was_read(found, args)
     if args.pack is not None:
@@ -131,12 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other or name a folder that does not exist.
-
-    Raises:
-        UsageError: two options contradict each other.
-        InputError: a folder does not exist.
-    """
+    """Refuse options that contradict each other or name a folder that does not exist."""
     if args.booted:
         refuse_beside_booted(args)
     if sum((args.summary, args.dts, args.json, args.pack is not None)) > 1:
@@ -151,11 +124,7 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
 
 
 def refuse_missing_folders(args: argparse.Namespace) -> None:
-    """Refuse folders of a host that do not exist.
-
-    Raises:
-        InputError: there is one.
-    """
+    """Refuse folders of a host that do not exist."""
     if not Path(args.host).is_dir():
         raise InputError(f"--host {args.host}: no such folder; it is the root of a host's files")
     if args.debugfs is not None and not Path(args.debugfs).is_dir():
@@ -163,11 +132,7 @@ def refuse_missing_folders(args: argparse.Namespace) -> None:
 
 
 def refuse_beside_booted(args: argparse.Namespace) -> None:
-    """Refuse options that cannot be combined with ``--booted``.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options that cannot be combined with ``--booted``."""
     if args.path or any((args.why, args.summary, args.dts, args.pack, args.root)):
         raise UsageError("--booted excludes PATH, --why, --summary, --dts, --pack and --root")
 
@@ -177,12 +142,9 @@ def booted(found: Survey, args: argparse.Namespace) -> int:
 
     Returns:
         0 if it was, 1 if not.
-
-    Raises:
-        InputError: the host does not show it; names what is missing.
     """
     from khotool.host.booted import boot_of
-    from khotool.render.booted import booted_json, booted_lines
+    from khotool.render.live import booted_json, booted_lines, live_document
 
     options = options_from(args)
     options.debugfs = None
@@ -202,6 +164,8 @@ def show(image: Image, found: Survey, args: argparse.Namespace) -> None:
 
         write_text(dts_text(image, node), args)
     elif args.json:
+        from khotool.render.live import live_document
+
         write_json(live_document(found, document(image, node, args)), args)
     else:
         write_lines(lines(image, node, args), args)
@@ -216,38 +180,8 @@ def say_what_was_read(found: Survey, args: argparse.Namespace) -> None:
         note(args, f"missing: {check.title}: {check.found}: {check.why}; {check.remedy}")
 
 
-def hints(image: Image, found: Survey, *, scanned: bool) -> Iterator[str]:
-    """What a running kernel does not show, and which options may find it."""
-    from khotool.absent import Absent, Reason
-    from khotool.model.image import Phase
-
-    luo = image.entry("LUO")
-    if found.space is not None and not scanned:
-        gone = luo.value if luo is not None else None
-        if isinstance(gone, Absent) and gone.reason is Reason.CONSUMED:
-            yield (
-                "the kernel has reused the record of LUO; --scan finds its lists by their shape, "
-                "which reads all memory"
-            )
-        if image.tree.span is None:
-            yield (
-                "a kernel that booted from a handover shows no root of the next one in debugfs; "
-                "--scan finds it, which reads all memory"
-            )
-    owned = image.ownership()
-    if image.phase is Phase.LIVE and luo is not None and owned is not None and owned.unowned_pages:
-        yield (
-            f"{owned.unowned_pages} preserved pages have no owner yet: sessions are "
-            "serialised at the reboot into the next kernel"
-        )
-
-
 def pack(image: Image, args: argparse.Namespace) -> int:
-    """Write the metadata as an image.
-
-    Raises:
-        InputError: it would be an image without a root.
-    """
+    """Write the metadata as an image."""
     from khotool.cli.written import describe_written
     from khotool.encode.pack import pack_image
     from khotool.encode.segments import write_image
@@ -265,46 +199,3 @@ def pack(image: Image, args: argparse.Namespace) -> int:
         note(args, line)
     describe_written(args, args.pack, built)
     return 0
-
-
-def live_document(found: Survey, made: object = None) -> dict[str, Any]:
-    """The document ``khotool.live/1``: the host, then the keys of ``khotool dump --json``."""
-    from khotool.document.dump import head
-
-    result = head("live")
-    result["host"] = {
-        "release": found.release,
-        "read": found.sources,
-        "liveupdate_state": found.state,
-        "checks": [
-            {
-                "name": check.name,
-                "state": check.state,
-                "found": check.found,
-                "why": check.why or None,
-                "remedy": check.remedy or None,
-            }
-            for check in found.checks
-        ],
-    }
-    if isinstance(made, dict):
-        result |= {key: value for key, value in made.items() if key not in result}
-    return result
-
-
-STYLES = {"ok": "good", "missing": "error", "unknown": "warning", "unused": "dim"}
-
-
-def why_lines(found: Survey) -> Iterator[Line]:
-    """The checks as a table; below each that failed, why it matters and how to fix it."""
-    from khotool.render.lines import Line
-    from khotool.render.text import visible
-
-    yield Line([("kernel".ljust(9), "key"), (visible(found.release or "not known"), "name")])
-    for check in found.checks:
-        line = Line([(check.state.ljust(9), STYLES[check.state])], hang=" " * 27)
-        yield line.add(check.title.ljust(18), "label").add(visible(check.found))
-        if check.state == "missing":
-            for title, text in (("why", check.why), ("do", check.remedy)):
-                line = Line([(" " * 9 + title.rjust(4) + "  ", "dim")], hang=" " * 15)
-                yield line.add(visible(text), "dim")

@@ -53,9 +53,7 @@ def _main(argv: Sequence[str] | None) -> int:
         # argparse leaves this way after --help.
         return _quiet_flush(leave.code if isinstance(leave.code, int) else 0)
     except Terminated as end:
-        _say("khotool: terminated")
-        _drop_output()
-        return 128 + end.number
+        return _terminated(end.number)
     except BrokenPipeError:
         _drop_output()
         return 0
@@ -68,7 +66,13 @@ def _main(argv: Sequence[str] | None) -> int:
         _fail("out of memory; lower --limit bytes=N, or ask for less with PATH or --summary")
         return 3
     except Exception as error:
-        return _bug(error)
+        # Cleaning up in a library, argparse for one, can fail halfway through what was cut short.
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, (KeyboardInterrupt, Terminated)):
+            cause = cause.__context__
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        return _bug(error) if cause is None else _terminated(cause.number)
 
 
 def _run(words: list[str]) -> int:
@@ -171,6 +175,12 @@ def _say(line: str) -> None:
 def one_line(message: str) -> str:
     """The message with everything that is not printable escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+
+
+def _terminated(number: int) -> int:
+    _say("khotool: terminated")
+    _drop_output()
+    return 128 + number
 
 
 def _bug(error: Exception) -> int:

@@ -36,9 +36,6 @@ def write_pages(folder: Path) -> int:
 
     Returns:
         How many there are.
-
-    Raises:
-        InputError: the folder cannot be written.
     """
     from khotool.cli.commands import available
     from khotool.cli.parser import command_parser, top_parser

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from khotool.limits import Limits
+from khotool.cli.arguments import flag, option, repeatable
+from khotool.limits import Limits, OpenOptions
 from khotool.records import fields
-
-if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
 
 T = TypeVar("T")
 
-SUFFIXES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 PAGE_SIZES = "4K, 16K or 64K"
 LEAST_MEMORY = 64 << 20
 """Bytes that the interpreter and the libraries need before an image is opened."""
 
 
 def number(text: str) -> int:
-    """A decimal or 0x number, with an optional suffix K, M, G or T of powers of 1024.
+    """A number of at least 0 as ``parse_size`` reads it.
 
     Raises:
         ValueError: the text is not such a number.
     """
-    match = re.fullmatch(r"(?i)(0x[0-9a-f_]+|[0-9][0-9_]*)([kmgt]?)(?:i?b)?", text.strip())
-    if match is None:
+    from khotool.structured.numbers import parse_size
+
+    value = parse_size(text)
+    if value < 0:
         raise ValueError(text)
-    return int(match[1], 0 if match[1][:2].lower() == "0x" else 10) << SUFFIXES[match[2].lower()]
+    return value
 
 
 def address(text: str) -> int:
-    """A physical address below 2**64, hexadecimal with 0x or decimal.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """A physical address below 2**64, hexadecimal with 0x or decimal."""
     try:
         value = number(text)
     except ValueError:
@@ -55,17 +49,13 @@ def root(text: str) -> int | str:
     try:
         return address(text)
     except argparse.ArgumentTypeError:
-        if re.match(r"[0-9]", text):
+        if "0" <= text[:1] <= "9":
             raise
         return text
 
 
 def page_size(text: str) -> int:
-    """Bytes of a page, of the sizes that kernels with KHO can have.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """Bytes of a page, of the sizes that kernels with KHO can have."""
     try:
         value = number(text)
     except ValueError:
@@ -76,11 +66,7 @@ def page_size(text: str) -> int:
 
 
 def area(text: str) -> tuple[int, int]:
-    """``ADDR+LEN``: physical address and bytes.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a valid value.
-    """
+    """``ADDR+LEN``: physical address and bytes."""
     start, plus, size = text.partition("+")
     try:
         found = address(start), number(size)
@@ -102,28 +88,27 @@ def abi(text: str) -> tuple[str, str | None]:
     return identifier, layout if equals else None
 
 
-def limits(text: str) -> Limits | None:
-    """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``.
-
-    Raises:
-        argparse.ArgumentTypeError: an unknown name or an invalid number.
-    """
-    names = [field.name for field in fields(Limits)]
-    if text == "show":
-        return None
+def named_numbers(text: str, names: Sequence[str]) -> dict[str, int]:
+    """``NAME=N,...`` with positive numbers below 2**63."""
     chosen: dict[str, int] = {}
     for part in text.split(","):
-        name, _, value = part.partition("=")
+        name, _, value = (word.strip() for word in part.partition("="))
         try:
-            chosen[name.strip()] = number(value)
+            chosen[name] = number(value)
         except ValueError:
+            chosen[name] = 0
+        if name not in names or not 0 < chosen[name] < 1 << 63:
             raise argparse.ArgumentTypeError(
-                f"{part!r}: expected NAME=N such as nodes=1M"
-            ) from None
-        if name.strip() not in names or not 0 < chosen[name.strip()] < 1 << 63:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected one of {', '.join(names)} with a number above 0"
+                f"{part!r}: expected NAME=N with a number above 0; names: {', '.join(names)}"
             )
+    return chosen
+
+
+def limits(text: str) -> Limits | None:
+    """Any of the names of ``Limits`` with a number, such as ``nodes=1M,seconds=60``."""
+    if text == "show":
+        return None
+    chosen = named_numbers(text, [field.name for field in fields(Limits)])
     if chosen.get("memory", LEAST_MEMORY) < LEAST_MEMORY:
         raise argparse.ArgumentTypeError(
             f"memory={chosen['memory']}: khotool itself needs {LEAST_MEMORY >> 20}M"
@@ -167,11 +152,7 @@ class CompactAction(argparse.Action):
 
 
 def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
-    """Convert a value outside of argparse, such as part of a positional argument.
-
-    Raises:
-        UsageError: ``convert`` refuses the text.
-    """
+    """Convert a value outside of argparse, such as part of a positional argument."""
     from khotool.errors import UsageError
 
     try:
@@ -180,65 +161,55 @@ def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
         raise UsageError(f"{flag} {error}") from None
 
 
+def add_page_size_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option for the page size that a definition is laid out for."""
+    option(
+        parser,
+        "--page-size",
+        "N",
+        f"page size: {PAGE_SIZES} (default: 4K)",
+        type=page_size,
+        default=4096,
+    )
+
+
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading a capture."""
     group = parser.add_argument_group("reading the image")
-    group.add_argument(
+    option(
+        group,
         "--root",
+        "ADDR",
+        "address of the KHO root, or the name of a tree in a debugfs copy",
         type=root,
-        metavar="ADDR",
-        help="address of the KHO root, or the name of a tree in a debugfs copy",
     )
-    group.add_argument(
-        "--page-size", type=page_size, metavar="N", help=f"page size of the kernel: {PAGE_SIZES}"
-    )
+    option(group, "--page-size", "N", f"page size of the kernel: {PAGE_SIZES}", type=page_size)
     group.add_argument("--endian", choices=("le", "be"), help="byte order of the kernel")
-    group.add_argument(
-        "--base",
-        type=address,
-        metavar="ADDR",
-        help="physical address of the first byte of a raw file",
+    option(
+        group, "--base", "ADDR", "physical address of the first byte of a raw file", type=address
     )
-    group.add_argument(
-        "--scratch",
-        type=area,
-        metavar="ADDR+LEN",
-        action="append",
-        default=[],
-        help="a scratch area (repeatable)",
-    )
-    group.add_argument(
-        "--debugfs", metavar="DIR", help="copy of /sys/kernel/debug/kho taken at the same moment"
-    )
+    repeatable(group, "--scratch", "ADDR+LEN", "a scratch area (repeatable)", type=area)
+    option(group, "--debugfs", "DIR", "copy of /sys/kernel/debug/kho taken at the same moment")
     add_decoding_options(group)
 
 
 def add_decoding_options(group: argparse._ArgumentGroup) -> None:
     """Add the options that select definitions and bound decoding."""
-    group.add_argument(
+    repeatable(
+        group,
         "--abi",
+        "ID[=LAYOUT]",
+        "use this definition or layout instead of the detected one (repeatable)",
         type=abi,
-        metavar="ID[=LAYOUT]",
-        action="append",
-        default=[],
-        help="use this definition or layout instead of the detected one (repeatable)",
     )
     add_formats_option(group)
     add_limit_option(group)
-    group.add_argument(
-        "--strict", action="store_true", help="exit with 1 if there are warnings or ambiguities"
-    )
+    flag(group, "--strict", help="exit with 1 if there are warnings or ambiguities")
 
 
 def add_formats_option(parser: argparse._ActionsContainer) -> None:
     """Add the option for directories of further definitions."""
-    parser.add_argument(
-        "--formats",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="directory with additional ABI definitions (repeatable)",
-    )
+    repeatable(parser, "--formats", "DIR", "directory with additional ABI definitions (repeatable)")
 
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
@@ -265,7 +236,7 @@ def add_output_options(
     group = parser.add_argument_group("output")
     if json:
         text = json if isinstance(json, str) else "print JSON instead of text"
-        group.add_argument("--json", action="store_true", help=text)
+        flag(group, "--json", help=text)
     if compact:
         group.add_argument(
             "--compact", action=CompactAction, help="print JSON on one line; implies --json"
@@ -283,7 +254,7 @@ def add_output_options(
         default="auto",
         help="use colours (default: auto); NO_COLOR and FORCE_COLOR are honoured",
     )
-    group.add_argument("--ascii", action="store_true", help="draw trees with ASCII characters")
+    flag(group, "--ascii", help="draw trees with ASCII characters")
     group.add_argument(
         "--no-pager",
         dest="pager",
@@ -296,14 +267,12 @@ def add_output_options(
         default="auto",
         help="show progress on a terminal (default: auto)",
     )
-    group.add_argument("-q", "--quiet", action="store_true", help="do not print notes on stderr")
-    group.add_argument("-v", "--verbose", action="store_true", help="print more notes on stderr")
+    flag(group, "-q", "--quiet", help="do not print notes on stderr")
+    flag(group, "-v", "--verbose", help="print more notes on stderr")
 
 
 def options_from(args: argparse.Namespace) -> OpenOptions:
     """The values of the options of ``add_image_options``."""
-    from khotool.discovery.options import OpenOptions
-
     return OpenOptions(
         root=args.root,
         page_size=args.page_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from khotool.cli.options import options_from
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import Progress
+    from khotool.limits import Progress
     from khotool.model.image import Image
     from khotool.render.lines import Line
 
@@ -26,24 +26,16 @@ PATIENCE = 0.5
 
 
 def open_with_progress(path: str, args: argparse.Namespace) -> Image:
-    """Open a capture or a model, with progress on a terminal if it takes a while.
-
-    Raises:
-        KhotoolError: see ``open_image``.
-    """
+    """Open a capture or a model, with progress on a terminal if it takes a while."""
     refuse_same_file(args, [path])
     from khotool.opening.load import load_image
 
-    with progress(args) as report:
+    with ProgressBar(args) as report:
         return load_image(path, options_from(args), report)
 
 
 def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
-    """Keep ``-o`` from overwriting what is read.
-
-    Raises:
-        UsageError: the output is one of the inputs.
-    """
+    """Keep ``-o`` from overwriting what is read."""
     output = getattr(args, "output", None)
     if output in (None, "-"):
         return
@@ -56,7 +48,7 @@ def refuse_same_file(args: argparse.Namespace, inputs: Iterable[str]) -> None:
             raise UsageError(f"-o {output} is the input itself; name a different file")
 
 
-class progress:  # noqa: N801
+class ProgressBar:
     """Context that gives a ``Progress`` callback; draws on stderr, only for slow work on a TTY."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -188,6 +180,13 @@ def write_json(document: object, args: argparse.Namespace) -> None:
             write(chunk)
 
     emit(args, chunks)
+
+
+def write_document(name: str, keys: Mapping[str, object], args: argparse.Namespace) -> None:
+    """Write ``khotool.NAME/1`` as JSON."""
+    from khotool.document.dump import head
+
+    write_json({**head(name), **keys}, args)
 
 
 def print_json(document: object, args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress
 from khotool.cli.written import describe_written, image_output
@@ -21,14 +22,8 @@ The packed image dumps and checks like the original.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument(
-        "--payload", action="store_true", help="keep the payload too (guest memory!)"
-    )
-    parser.add_argument(
-        "--anonymize",
-        action="store_true",
-        help="replace the names of sessions and regions by hashes",
-    )
+    flag(parser, "--payload", help="keep the payload too (guest memory!)")
+    flag(parser, "--anonymize", help="replace the names of sessions and regions by hashes")
     add_output_options(parser, json="print a description of the new image as JSON")
     add_image_options(parser)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import emit, note, open_with_progress, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
-    from khotool.render.pages import Selection
 
 EPILOG = """\
 examples:
@@ -29,37 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", metavar="IMAGE", help="capture to read")
     group = parser.add_argument_group("what to show")
-    group.add_argument("--summary", action="store_true", help="show only totals")
+    flag(group, "--summary", help="show only totals")
     group.add_argument(
         "--by",
         choices=("session", "handler", "owner", "entry"),
         help="show sizes by group instead of ranges",
     )
-    group.add_argument("--csv", action="store_true", help="print CSV")
-    group.add_argument(
-        "--unowned", action="store_true", help="show only preserved pages without an owner"
-    )
-    group.add_argument(
-        "--unpreserved",
-        action="store_true",
-        help="show pages that are referenced but not preserved",
-    )
-    group.add_argument(
+    flag(group, "--csv", help="print CSV")
+    flag(group, "--unowned", help="show only preserved pages without an owner")
+    flag(group, "--unpreserved", help="show pages that are referenced but not preserved")
+    flag(
+        group,
         "--unclaimed",
-        action="store_true",
         help="show pages that the running kernel received and has not claimed yet",
     )
-    group.add_argument("--owner", metavar="PATH", help="show only pages owned by PATH or below it")
+    option(group, "--owner", "PATH", "show only pages owned by PATH or below it")
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Refuse options that exclude each other.
-
-    Raises:
-        UsageError: two options contradict each other.
-    """
+    """Refuse options that exclude each other."""
     if args.json and args.csv:
         raise UsageError("--json and --csv exclude each other")
     if args.unowned and (args.owner or args.unpreserved):
@@ -78,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
     image = open_with_progress(args.image, args)
     from khotool.absent import Absent
     from khotool.cli.notes import strict_exit
-    from khotool.render.pages import Selection, csv_lines, ownership_of, text_lines
+    from khotool.render.pages import (
+        Selection,
+        csv_lines,
+        ownership_of,
+        pages_document,
+        text_lines,
+    )
 
     if args.by:
         show_groups(image, args)
@@ -87,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     selection = Selection(args.unowned, args.unpreserved, owner, args.unclaimed)
     ownership = ownership_of(image, selection)
     if args.json:
-        write_json(document(image, selection, ranges=not args.summary), args)
+        write_json(pages_document(image, selection, ranges=not args.summary), args)
     elif args.csv:
         if isinstance(ownership, Absent):
             what = "list of unclaimed blocks" if args.unclaimed else "preserved-page map"
@@ -122,26 +118,3 @@ def owner_path(image: Image, path: str | None) -> str | None:
     from khotool.model.lookup import find_node
 
     return find_node(image, path).path
-
-
-def document(image: Image, selection: Selection, *, ranges: bool) -> object:
-    """``khotool.pages/1``."""
-    from khotool.absent import Absent
-    from khotool.document.dump import head
-    from khotool.render.json import Rows
-    from khotool.render.pages import ownership_of, row_json, rows, summary, unclaimed_summary
-    from khotool.view.luo import Luo
-    from khotool.view.notation import absent_json
-
-    made = head("pages")
-    ownership = ownership_of(image, selection)
-    if isinstance(ownership, Absent):
-        if ranges:
-            made["ranges"] = absent_json(ownership)
-        made["summary"] = absent_json(ownership)
-        return made
-    if ranges:
-        names = Luo(image).names
-        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
-    made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
-    return made

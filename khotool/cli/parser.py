@@ -36,11 +36,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
     def parse(self, words: list[str]) -> argparse.Namespace:
-        """Parse the words of a command; options may be between positional arguments.
-
-        Raises:
-            UsageError: an unknown option, with the closest known one.
-        """
+        """Parse the words of a command; options may be between positional arguments."""
         if any(_takes_the_rest(action) for action in self._actions):
             args, extra = self.parse_known_args(words)
         else:
@@ -126,11 +122,7 @@ def top_parser() -> Parser:
 
 
 def find_command(name: str) -> Command:
-    """The command of this name.
-
-    Raises:
-        UsageError: there is no such command in this version.
-    """
+    """The command of this name."""
     here = available()
     for command in here:
         if command.name == name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import flag
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json
 
@@ -27,7 +28,7 @@ NAMES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("document", choices=NAMES, metavar="DOCUMENT", help=", ".join(NAMES))
-    parser.add_argument("--compact", action="store_true", help="print JSON on one line")
+    flag(parser, "--compact", help="print JSON on one line")
     add_output_options(parser, json=False)
 
 

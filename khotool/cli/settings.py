@@ -26,12 +26,7 @@ BEFORE = ("formats",)
 
 
 def parse_with_settings(parser: Parser, command: str, words: list[str]) -> argparse.Namespace:
-    """Parse a command line, with the project's settings as defaults.
-
-    Raises:
-        UsageError: as the parser says.
-        ConfigurationError: the configuration has mistakes.
-    """
+    """Parse a command line, with the project's settings as defaults."""
     taken: dict[str, tuple[argparse.Action, Any]] = {}
     for part in parsers_of(parser, words):
         for action in part._actions:

@@ -19,10 +19,6 @@ def take_standard_input(args: argparse.Namespace) -> None:
     """Put the path of standard input in the place of ``-``.
 
     A capture is read at any place of it, so that a pipe is first copied to a temporary file.
-
-    Raises:
-        UsageError: ``-`` is given twice.
-        InputError: it is a terminal, or closed.
     """
     found = 0
     for name in NAMES:

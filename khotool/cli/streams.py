@@ -11,7 +11,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 
 from khotool.errors import KhotoolError
@@ -117,9 +116,8 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _ask_again(number: int) -> None:
     """Repeat a signal later: an exception inside a finalizer or a callback of C code is dropped."""
-    again = threading.Timer(PATIENCE, os.kill, (os.getpid(), number))
-    again.daemon = True
-    again.start()
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 
 def silence_stdout() -> None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import flag, option, repeatable
 from khotool.cli.guests import add_guest_options, guest_settings
 from khotool.cli.options import add_output_options
 from khotool.cli.output import refuse_same_file, write_text
@@ -33,39 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("kernel", metavar="FILE", help="bzImage, arm64 Image or vmlinux")
     group = parser.add_argument_group("tests")
-    group.add_argument(
-        "--previous",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="kernel to take over from (repeatable)",
-    )
-    group.add_argument(
-        "--recipes",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="directory with recipes of damaged images (repeatable)",
-    )
-    group.add_argument(
+    repeatable(group, "--previous", "FILE", "kernel to take over from (repeatable)")
+    repeatable(group, "--recipes", "DIR", "directory with recipes of damaged images (repeatable)")
+    option(
+        group,
         "--mutants",
+        "N",
+        "number of damaged copies of the capture (default: 10)",
         type=int,
         default=10,
-        metavar="N",
-        help="number of damaged copies of the capture (default: 10)",
     )
-    group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the damage (default: 0)"
-    )
-    group.add_argument(
-        "--no-synthetic", action="store_true", help="do not boot a synthetic image of every ABI set"
-    )
-    group.add_argument(
-        "--selftests", metavar="DIR", help="run the live update selftests of a kernel tree from DIR"
-    )
-    group.add_argument(
-        "--keep", metavar="DIR", help="keep consoles and recipes of what harms the kernel"
-    )
+    option(group, "--seed", "N", "seed of the damage (default: 0)", type=int, default=0)
+    flag(group, "--no-synthetic", help="do not boot a synthetic image of every ABI set")
+    option(group, "--selftests", "DIR", "run the live update selftests of a kernel tree from DIR")
+    option(group, "--keep", "DIR", "keep consoles and recipes of what harms the kernel")
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
 

@@ -8,12 +8,13 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import option
 from khotool.cli.options import add_image_options, options_from
 from khotool.cli.output import note
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
 SWITCH = 0.0005
 """Seconds that a thread may hold the interpreter while another one waits for it."""
@@ -33,21 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare positional arguments and flags."""
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="capture to open")
     parser.add_argument("other", nargs="?", metavar="OTHER", help="capture to compare with")
-    parser.add_argument(
+    option(
+        parser,
         "--serve",
+        "[HOST:]PORT",
+        "show it in a browser; HOST is this machine alone (127.0.0.1) unless given",
         type=address,
-        metavar="[HOST:]PORT",
-        help="show it in a browser; HOST is this machine alone (127.0.0.1) unless given",
     )
     add_image_options(parser)
 
 
 def address(text: str) -> tuple[str, int]:
-    """``PORT`` or ``HOST:PORT``; a host of colons is in brackets.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither.
-    """
+    """``PORT`` or ``HOST:PORT``; a host of colons is in brackets."""
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST:]PORT such as 8000")
@@ -55,11 +53,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def flags(text: str) -> OpenOptions:
-    """Options of the flags of ``add_image_options`` in one string.
-
-    Raises:
-        UsageError: a flag that is none of them, or a wrong value.
-    """
+    """Options of the flags of ``add_image_options`` in one string."""
     parser = argparse.ArgumentParser(prog="", add_help=False, exit_on_error=False)
     add_image_options(parser)
     try:
@@ -72,11 +66,7 @@ def flags(text: str) -> OpenOptions:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the app.
-
-    Raises:
-        UsageError: there is no terminal, or what serves it to a browser is not installed.
-    """
+    """Run the app."""
     if args.serve is not None:
         return _serve(args)
     # The server starts the program with a driver that talks to the browser.

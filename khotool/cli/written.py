@@ -7,6 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import repeatable
 from khotool.cli.options import area
 from khotool.cli.output import note, print_json
 from khotool.errors import UsageError
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def image_output(args: argparse.Namespace) -> str:
-    """The file to write.
-
-    Raises:
-        UsageError: there is no -o, or it is a folder or standard output.
-    """
+    """The file to write."""
     output = args.output
     if output is None:
         raise UsageError("an image is written to a file: give -o IMAGE")
@@ -53,13 +50,12 @@ def describe_written(
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for the memory of a fresh layout."""
-    parser.add_argument(
+    repeatable(
+        parser,
         "--memory",
+        "START+SIZE",
+        "physical memory to use (repeatable; default: where the memory of the model is)",
         type=area,
-        metavar="START+SIZE",
-        action="append",
-        default=[],
-        help="physical memory to use (repeatable; default: where the memory of the model is)",
     )
 
 

@@ -12,7 +12,7 @@ from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Walk
 from khotool.codec.fdt_nodes import entry_format, forced_entry, read_node, unknown_entry
 from khotool.codec.fields import record
-from khotool.codec.properties import raw_tree
+from khotool.codec.properties import TreeWalk, raw_tree
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC, Scene
 from khotool.codec.tables import tails
 from khotool.codec.tree import read_fdt
@@ -78,7 +78,7 @@ def _tree(walk: Walk, node: Node, address: int, size: int | None) -> None:
     recorder.note_parts(node, by_first_part(compatible, definition))
     recorder.use(definition)
     node.format = definition.id
-    read_node(walk, node, blob.root, definition.fdt, definition, address)
+    read_node(TreeWalk(walk, definition, address), node, blob.root, definition.fdt)
 
 
 # -- a record ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from khotool.abi.definition import Definition, Kind, NodeType
 from khotool.codec.choose import choose
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Walk
-from khotool.codec.properties import properties, raw_tree
+from khotool.codec.properties import TreeWalk, properties, raw_tree
 from khotool.codec.scene import Scene
 from khotool.fdt.blob import Node as FdtNode
 from khotool.model.names import latin1_text, text_property
@@ -18,63 +18,50 @@ INLINE = "inline"
 """Kind of the children of a root that are entries themselves, without a blob of their own."""
 
 
-def read_node(
-    walk: Walk, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
-) -> None:
-    """Properties, then children, of one node of a tree at physical address ``base``."""
-    properties(walk, parent, fdt, kind, definition, base)
-    children(walk, parent, fdt, kind, definition, base)
+def read_node(tree: TreeWalk, parent: Node, fdt: FdtNode, kind: NodeType) -> None:
+    """Properties, then children, of one node of a tree."""
+    properties(tree, parent, fdt, kind)
+    children(tree, parent, fdt, kind)
 
 
-def children(
-    walk: Walk, parent: Node, fdt: FdtNode, kind: NodeType, definition: Definition, base: int
-) -> None:
+def children(tree: TreeWalk, parent: Node, fdt: FdtNode, kind: NodeType) -> None:
     """Child nodes: named ones, then a list or the entries of a root."""
-    others = kind.any_node
+    recorder, others = tree.recorder, kind.any_node
     holder = parent
     if others is not None and others.alias:
-        holder = parent.add(Node(others.alias, NodeKind.LIST, format=definition.id))
+        holder = parent.add(Node(others.alias, NodeKind.LIST, format=tree.definition.id))
     for found in fdt.children:
-        if not walk.recorder.spend(parent):
+        if not recorder.spend(parent):
             return
         own = kind.nodes.get(found.name)
         if own is not None:
             if not found.name:
                 # What the tokenizer says of a node without a name does not hold here.
-                walk.recorder.excuse("name-empty", base + found.tag_offset)
-            child(walk, parent, found, own, definition, base)
+                recorder.excuse("name-empty", tree.base + found.tag_offset)
+            child(tree, parent, found, own)
         elif others is not None:
-            other_child(walk, parent, holder, found, others, definition, base)
+            other_child(tree, parent, holder, found, others)
         else:
-            text = f"node {found.name!r} is not part of the format"
-            walk.recorder.report("KHO206", parent, text)
-            raw_tree(walk, parent.add(Node(found.name, NodeKind.FDT_NODE)), found, base)
+            recorder.report("KHO206", parent, f"node {found.name!r} is not part of the format")
+            raw_tree(tree.walk, parent.add(Node(found.name, NodeKind.FDT_NODE)), found, tree.base)
     present = {found.name for found in fdt.children}
     for name, own in kind.nodes.items():
         if name not in present and not own.optional:
-            walk.recorder.report("KHO201", parent, f"node {name!r} is missing", base)
+            recorder.report("KHO201", parent, f"node {name!r} is missing", tree.base)
 
 
-def other_child(
-    walk: Walk,
-    parent: Node,
-    holder: Node,
-    fdt: FdtNode,
-    kind: NodeType,
-    definition: Definition,
-    base: int,
-) -> None:
+def other_child(tree: TreeWalk, parent: Node, holder: Node, fdt: FdtNode, kind: NodeType) -> None:
     """A child that has no place of its own: an entry of the root, or an element of a list."""
     if kind.kind == Kind.ENTRY:
-        properties(walk, entry_node(walk, parent, fdt, base), fdt, kind, definition, base)
+        properties(tree, entry_node(tree, parent, fdt), fdt, kind)
     elif kind.kind == INLINE:
-        inline_entry(walk, entry_node(walk, parent, fdt, base), fdt, base)
+        inline_entry(tree, entry_node(tree, parent, fdt), fdt)
     else:
-        node = element(walk, holder, fdt, kind, base)
-        child(walk, node, fdt, kind, definition, base, node)
+        node = element(tree, holder, fdt, kind)
+        child(tree, node, fdt, kind, node)
 
 
-def element(walk: Walk, holder: Node, fdt: FdtNode, kind: NodeType, base: int) -> Node:
+def element(tree: TreeWalk, holder: Node, fdt: FdtNode, kind: NodeType) -> Node:
     """One of many children: an element whose key, and first value, is the node's name."""
     text = latin1_text(fdt.name)
     label, value = "name", None
@@ -83,47 +70,43 @@ def element(walk: Walk, holder: Node, fdt: FdtNode, kind: NodeType, base: int) -
         if kind.name.type is not None and kind.name.type.kind == "int":
             value = _hexadecimal(text)
             if value is None:
-                walk.recorder.report("KHO206", holder, f"node {text!r} is not a hexadecimal number")
+                tree.recorder.report("KHO206", holder, f"node {text!r} is not a hexadecimal number")
     key = text if value is None else f"{value:#x}"
-    node = Node("", NodeKind.FDT_NODE, key=walk.recorder.unique_key(holder, key))
-    node.span = Span(base + fdt.tag_offset, 4)
+    node = Node("", NodeKind.FDT_NODE, key=tree.recorder.unique_key(holder, key))
+    node.span = Span(tree.base + fdt.tag_offset, 4)
     holder.add(node).add(
         Node(
             label,
             NodeKind.VALUE,
             field=kind.name,
             value=text if value is None else value,
-            span=Span(base + fdt.tag_offset + 4, len(fdt.name) + 1),
+            span=Span(tree.base + fdt.tag_offset + 4, len(fdt.name) + 1),
         )
     )
     return node
 
 
 def child(
-    walk: Walk,
-    parent: Node,
-    fdt: FdtNode,
-    kind: NodeType,
-    definition: Definition,
-    base: int,
-    node: Node | None = None,
+    tree: TreeWalk, parent: Node, fdt: FdtNode, kind: NodeType, node: Node | None = None
 ) -> None:
     """One child node, by its own definition where it has a format of its own."""
     if kind.format:
         compatible = text_property(fdt, "compatible") or ""
-        own = own_format(walk, node or parent, fdt, kind, compatible)
+        where = node or parent
+        own = own_format(tree.walk, where, fdt, kind, compatible)
         if own is None or own.fdt is None:
-            where = node or parent
-            walk.recorder.report("ABI901", where, f"no definition for node {compatible!r}", base)
-            raw_tree(walk, node or parent.add(Node(fdt.name, NodeKind.FDT_NODE)), fdt, base)
+            text = f"no definition for node {compatible!r}"
+            tree.recorder.report("ABI901", where, text, tree.base)
+            shown = node or parent.add(Node(fdt.name, NodeKind.FDT_NODE))
+            raw_tree(tree.walk, shown, fdt, tree.base)
             return
-        walk.recorder.use(own)
-        definition, kind = own, own.fdt
+        tree.recorder.use(own)
+        tree, kind = TreeWalk(tree.walk, own, tree.base), own.fdt
     if node is None:
         node = parent if kind.inline else parent.add(Node(fdt.name, NodeKind.FDT_NODE))
     if node is not parent or not node.format:
-        node.format = definition.id
-    read_node(walk, node, fdt, kind, definition, base)
+        node.format = tree.definition.id
+    read_node(tree, node, fdt, kind)
 
 
 def own_format(
@@ -142,22 +125,21 @@ def own_format(
 # -- entries of a root -------------------------------------------------------------------
 
 
-def entry_node(walk: Walk, parent: Node, fdt: FdtNode, base: int) -> Node:
+def entry_node(tree: TreeWalk, parent: Node, fdt: FdtNode) -> Node:
     """The node of one entry of a KHO root."""
     node = parent.add(Node(latin1_text(fdt.name), NodeKind.ENTRY))
-    walk.recorder.name_entry(node)
-    node.span = Span(base + fdt.tag_offset, 4)
+    tree.recorder.name_entry(node)
+    node.span = Span(tree.base + fdt.tag_offset, 4)
     return node
 
 
-def inline_entry(walk: Walk, node: Node, fdt: FdtNode, base: int) -> None:
+def inline_entry(tree: TreeWalk, node: Node, fdt: FdtNode) -> None:
     """An entry in the root itself, without a blob of its own."""
+    walk, base = tree.walk, tree.base
     node.target = Span(base + fdt.tag_offset, fdt.size)
     compatible = text_property(fdt, "compatible")
-    registry = walk.scene.registry
-    candidates = registry.candidates(Kind.ENTRY, "compatible", compatible or "")
-    if compatible is None:
-        candidates = registry.candidates(Kind.ENTRY, "entry", node.name)
+    by, string = ("entry", node.name) if compatible is None else ("compatible", compatible)
+    candidates = walk.scene.registry.candidates(Kind.ENTRY, by, string)
     definition = entry_format(walk, node, compatible or node.name, candidates, Evidence(tree=fdt))
     if definition is None or definition.fdt is None:
         unknown_entry(walk, node, f"no definition for {compatible or node.name!r}", base)
@@ -165,7 +147,7 @@ def inline_entry(walk: Walk, node: Node, fdt: FdtNode, base: int) -> None:
         return
     walk.recorder.use(definition)
     node.format = definition.id
-    read_node(walk, node, fdt, definition.fdt, definition, base)
+    read_node(TreeWalk(walk, definition, base), node, fdt, definition.fdt)
 
 
 def entry_format(

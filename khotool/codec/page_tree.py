@@ -24,6 +24,8 @@ from khotool.structured import Table as Written
 FRAMES, BLOCKS = "page frames", "pages and orders"
 """What the keys of a tree are: one string has had both."""
 KEYS, PAGES = "keys", "pages"
+PIECE = 1 << 20
+"""Bytes that are written together."""
 MAX_SIZE = 1 << 32
 """Bytes of the pages of a manifest at most."""
 
@@ -101,8 +103,7 @@ class PageTreeCodec(Codec):
 
         top, places, contents = radix.build(
             blocks,
-            page_shift=geometry.page_shift,
-            byteorder=geometry.prefix,
+            geometry=geometry,
             allocate=allocate,
             limits=MAP_LIMITS,
         )
@@ -112,11 +113,19 @@ class PageTreeCodec(Codec):
 
 
 def page_by_page(contents: Contents) -> Contents:
-    """The contents of one page, in each of many."""
+    """The contents of one page, in each of many pages; neighbours are written together."""
 
     def fill(addresses: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:
-        for row in range(len(addresses)):
-            yield from contents(addresses[row : row + 1], sizes[row : row + 1])
+        first = contents(addresses[:1], sizes[:1])
+        page = b"".join(bytes(data) for _, data in first)
+        if not page:
+            return
+        many = memoryview(page * max(PIECE // len(page), 1))
+        breaks = np.flatnonzero(np.diff(addresses) != np.uint64(len(page))) + 1
+        for run in np.split(addresses, breaks):
+            low, past = int(run[0]), int(run[-1]) + len(page)
+            for at in range(low, past, len(many)):
+                yield at, many[: past - at]
 
     return fill
 

@@ -135,8 +135,7 @@ def decode_map(
         return radix.walk(
             read_pages,
             place,
-            page_shift=geometry.page_shift,
-            byteorder=geometry.prefix,
+            geometry=geometry,
             limits=scene.limits,
             depth=radix_depth(definition, layout, geometry),
         )
@@ -145,8 +144,7 @@ def decode_map(
         read_pages,
         lambda addresses: scene.space.gather(addresses, size),
         place,
-        page_shift=geometry.page_shift,
-        byteorder=geometry.prefix,
+        geometry=geometry,
         bitmap_bytes=size,
         header=scene.struct(definition, CHUNK_HEADER).dtype,
         element=scene.struct(definition, CHUNK_ELEMENT).dtype,
@@ -163,8 +161,7 @@ def _order_tables(scene: Scene, place: Place, definition: Definition, layout: st
 
     count = order_count(definition, layout, geometry)
     common: dict[str, Any] = {
-        "page_shift": geometry.page_shift,
-        "byteorder": geometry.prefix,
+        "geometry": geometry,
         "levels": levels_of_order(definition, layout, geometry),
         "limits": scene.limits,
     }
@@ -261,8 +258,7 @@ def _radix(builder: Builder, pointer: Pointer) -> int:
     geometry = builder.geometry
     address, places, contents = radix.build(
         builder.preserved(),
-        page_shift=geometry.page_shift,
-        byteorder=geometry.prefix,
+        geometry=geometry,
         allocate=lambda count: builder.take_pages(count, pointer.path),
         depth=radix_depth(pointer.definition, _layout(builder, pointer), geometry),
         limits=MAP_LIMITS,
@@ -284,8 +280,7 @@ def _chunks(builder: Builder, pointer: Pointer) -> int:
 
     address, writes = bitmap_chunks.build(
         builder.preserved(),
-        page_shift=geometry.page_shift,
-        byteorder=geometry.prefix,
+        geometry=geometry,
         bitmap_bytes=size,
         header=builder.registry.compile(definition, CHUNK_HEADER, geometry).dtype,
         element=builder.registry.compile(definition, CHUNK_ELEMENT, geometry).dtype,
@@ -304,8 +299,7 @@ def _trees(builder: Builder, pointer: Pointer) -> int | Rows:
     listed = kind is not None and kind.kind == "array"
     tops, writes = order_tables.build(
         builder.preserved(),
-        page_shift=geometry.page_shift,
-        byteorder=geometry.prefix,
+        geometry=geometry,
         levels=levels_of_order(definition, layout, geometry),
         orders=order_count(definition, layout, geometry),
         allocate=lambda count: builder.take_pages(count, pointer.path),

@@ -11,6 +11,7 @@ from khotool.codec.base import Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Reader, Walk
 from khotool.codec.fdt_nodes import read_node
 from khotool.codec.problems import FDT_RULES, with_limit_hint
+from khotool.codec.properties import TreeWalk
 from khotool.codec.record import SingleCodec, holder_of, written_target
 from khotool.codec.scene import FDT_HEADER, FDT_MAGIC
 from khotool.fdt.blob import Blob, FdtError
@@ -55,7 +56,7 @@ def tree_at(walk: Walk, node: Node, definition: Definition, holder: Node | None 
     node.target = Span(address, len(blob.data))
     node.format = definition.id
     walk.claim(node, address, len(blob.data))
-    read_node(walk, holder or node, blob.root, definition.fdt, definition, address)
+    read_node(TreeWalk(walk, definition, address), holder or node, blob.root, definition.fdt)
 
 
 def read_fdt(walk: Walk, node: Node, address: int, root_name: str = "") -> Blob | None:

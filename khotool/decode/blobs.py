@@ -15,11 +15,11 @@ from khotool.codec.scene import Scene
 from khotool.codec.tree import read_fdt
 from khotool.decode.decoded import Decoded, Phased, decoded_of, image_of_parts, walk_root
 from khotool.decode.phase import GONE, Inference, consume
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.root_tree import read_root
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
+from khotool.limits import OpenOptions
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.fdtfile import BareFdt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from khotool.codec.choose import by_first_part
 from khotool.codec.contexts import Walk
 from khotool.codec.entry import entry_blob
 from khotool.codec.fdt_nodes import read_node
-from khotool.codec.properties import raw_tree
+from khotool.codec.properties import TreeWalk, raw_tree
 from khotool.codec.recorder import Recorder, Report
 from khotool.codec.tree import own_tree
 from khotool.limits import Budget
@@ -23,12 +24,14 @@ from khotool.records import dataclass, replace
 if TYPE_CHECKING:
     from khotool.abi.definition import Definition
     from khotool.codec.scene import Scene
-    from khotool.discovery.options import Watch
     from khotool.discovery.root_tree import RootTree
     from khotool.findings import Finding
     from khotool.maps.preserved import PreservedMap
     from khotool.model.region import Region
     from khotool.pages.claims import ClaimsBuilder
+
+Watch = Callable[[Node, int], None]
+"""Called while decoding with a node that was reached, and the nodes so far; may raise to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,7 @@ def walk_root(walk: Walk, root: RootTree) -> None:
     recorder.claim("/", root.address, len(blob.data), expected_outside=definition.segment)
     if root.layout is not None:
         recorder.choose_layout(tree, root.layout)
-    read_node(walk, tree, blob.root, definition.fdt, definition, root.address)
+    read_node(TreeWalk(walk, definition, root.address), tree, blob.root, definition.fdt)
     if root.stream is not None:
         beside = tree.add(Node("kstate", NodeKind.ENTRY))
         recorder.name_entry(beside)

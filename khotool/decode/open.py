@@ -11,18 +11,18 @@ from khotool.abi.registry import Registry, load_registry
 from khotool.absent import Absent, Reason
 from khotool.codec.scene import FDT_MAGIC, Scene, read_tree
 from khotool.decode.blobs import copied_scratch, open_blob, open_debugfs
-from khotool.decode.decoded import Decoded, Phased, decode_root, image_of_parts
+from khotool.decode.decoded import Decoded, Phased, Watch, decode_root, image_of_parts
 from khotool.decode.looked import looked_at
 from khotool.decode.phase import infer_phase, phased
 from khotool.discovery.banner import WRITER_NOTE, find_banner
-from khotool.discovery.bootdata import BootPointer, cache_differs
+from khotool.discovery.bootdata import BootPointer, cache_differs, cache_range
 from khotool.discovery.geometry import probe_geometry
-from khotool.discovery.options import OpenOptions, Progress, Watch
 from khotool.discovery.root_tree import RootTree, read_root
 from khotool.discovery.roots import RootCandidate, Weight, candidates, select
 from khotool.discovery.scan import Candidate, Scan, read_scratch, scan
 from khotool.errors import InputError, UsageError
 from khotool.findings import Finding
+from khotool.limits import OpenOptions, Progress
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.fdtfile import BareFdt
@@ -270,7 +270,9 @@ def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]
     cache = chosen.pointer.mem_cache if chosen.pointer is not None else None
     found = chosen.tree.scene.map
     if cache is not None and isinstance(found, PreservedMap):
-        text = cache_differs(source.space, source.geometry, cache, found)
+        text = cache_differs(
+            source.space, cache_range(source.registry, source.geometry), cache, found
+        )
         if text:
             yield Finding("MEM322", "/", text, cache.address)
 

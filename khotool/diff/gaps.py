@@ -6,7 +6,7 @@ from khotool.absent import Absent, Reason
 from khotool.diff.changes import NotCompared, Side, Why
 from khotool.diff.fields import PARTIAL, is_unknown
 from khotool.model.image import Image, Node, NodeKind, Phase
-from khotool.view.memory import paths_above
+from khotool.model.path import paths_above
 
 NOT_READ = "MEM301"
 """Finding at a pointer whose target, or a part of it, is not captured."""

@@ -13,6 +13,7 @@ from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, Ow
 from khotool.diff.gaps import not_compared
 from khotool.diff.paths import PathFilter
 from khotool.model.image import Image, Span
+from khotool.model.path import paths_above
 from khotool.pages.runs import subtract
 from khotool.view.memory import memory_of
 
@@ -71,12 +72,9 @@ def _renamed(pages: dict[str | None, int], renamed: dict[str, str]) -> dict[str 
 
 
 def _old_path(path: str, renamed: dict[str, str]) -> str:
-    at = len(path)
-    while renamed and at > 0:
-        if path[:at] in renamed:
-            return renamed[path[:at]] + path[at:]
-        at = max(path.rfind("/", 0, at), path.rfind("[", 0, at))
-    return path
+    above = (path, *reversed(paths_above(path))) if renamed else ()
+    found = next((one for one in above if one in renamed), None)
+    return path if found is None else renamed[found] + path[len(found) :]
 
 
 def _ranges(ranges: NDArray[np.uint64]) -> list[tuple[int, int]]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from khotool.abi.definition import Kind
 from khotool.abi.geometry import Geometry
+from khotool.abi.record import column
 from khotool.abi.registry import Registry
-from khotool.codec.range_map import HIGHEST
+from khotool.codec.range_map import HIGHEST, RANGE
 from khotool.fdt.blob import Blob
 from khotool.fdt.blob import Node as FdtNode
 from khotool.maps.preserved import PreservedMap
@@ -28,8 +29,8 @@ SETUP_KEXEC_KHO = "SETUP_KEXEC_KHO"
 ROOTS = ("linux,kho-fdt", "linux,kho-dt")
 SCRATCH = "linux,kho-scratch"
 MEM_CACHE = "linux,kho-mem"
-RANGE = 16
-"""Bytes of one range of the mem cache."""
+CACHE = "setup_data-graf"
+"""Definition of a range of the mem cache, which both kinds of boot data name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,13 @@ class Payload:
         """Bytes of header and payload."""
         return self.header.size + self.data.size
 
-    def pointer(self, values: Mapping[str, Any], node: int) -> BootPointer:
+    def pointer(self, values: Mapping[str, Any], node: int, registry: Registry) -> BootPointer:
         """The pointer in a payload whose node is at a physical address."""
         cache = None
         why = f"named by setup_data at {node:#x}"
         if "mem_cache_addr" in values:
             cache = Span(values["mem_cache_addr"], values["mem_cache_size"])
-            why += cache_text(cache)
+            why += cache_text(cache, cache_range(registry, self.header.geometry))
         return BootPointer(
             values["fdt_addr"],
             Span(values["scratch_addr"], values["scratch_size"]),
@@ -96,23 +97,31 @@ def payloads(registry: Registry, geometry: Geometry) -> Iterator[Payload]:
         yield Payload(header, data, number)
 
 
-def cache_text(cache: Span) -> str:
+def cache_range(registry: Registry, geometry: Geometry) -> CompiledStruct:
+    """One range of a mem cache."""
+    return registry.compile(registry.get(CACHE), RANGE, geometry)
+
+
+def cache_text(cache: Span, row: CompiledStruct) -> str:
     """The mem cache that boot data names, as the end of a sentence."""
-    number = cache.size // RANGE
+    number = cache.size // row.size
     return f", with a mem cache of {number} range{'s'[: number != 1]} at {cache.address:#x}"
 
 
-def cache_differs(space: AddressSpace, geometry: Geometry, cache: Span, found: PreservedMap) -> str:
+def cache_differs(
+    space: AddressSpace, row: CompiledStruct, cache: Span, found: PreservedMap
+) -> str:
     """How a mem cache differs from the ranges of the tree; empty if it does not.
 
     Args:
-        cache: array of pairs of address and bytes, native.
+        row: see ``cache_range``.
     """
     try:
-        raw = space.read(cache.address, cache.size // RANGE * RANGE)
+        raw = space.read(cache.address, cache.size // row.size * row.size)
     except (MemoryFault, OverflowError):
         return ""
-    pairs = np.frombuffer(raw, f"{geometry.prefix}u8").astype(np.uint64).reshape(-1, 2)
+    rows = np.frombuffer(raw, row.dtype)
+    pairs = np.stack([column(row, rows, "addr"), column(row, rows, "size")], axis=1)
     pairs = pairs[(pairs < np.uint64(HIGHEST)).all(axis=1)]
     listed = normalise(np.stack([pairs[:, 0], pairs[:, 0] + pairs[:, 1]], axis=1))
     wanted = found.blocks.ranges()
@@ -122,7 +131,9 @@ def cache_differs(space: AddressSpace, geometry: Geometry, cache: Span, found: P
     return f"the mem cache lacks {missing} bytes of the tree's ranges, and has {extra} more"
 
 
-def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
+def chosen_pointer(
+    blob: Blob, address: int, registry: Registry, geometry: Geometry
+) -> BootPointer | None:
     """Root and scratch as /chosen of an arm64 boot tree names them; big-endian cells."""
     root = blob.root
     chosen = root.child("chosen") if root is not None else None
@@ -140,7 +151,7 @@ def chosen_pointer(blob: Blob, address: int) -> BootPointer | None:
     cache = _pair(chosen, MEM_CACHE, cells)
     why = f"named by /chosen of the device tree at {address:#x}"
     if cache is not None:
-        why += cache_text(cache)
+        why += cache_text(cache, cache_range(registry, geometry))
     where = Span(address, len(blob.data))
     return BootPointer(found.address, scratch, why, where, cache is not None, cache)
 

@@ -8,10 +8,10 @@ from khotool.abi.geometry import PAGE_SIZES, ByteOrder, Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.preserved_map import read_map
 from khotool.codec.scene import Scene
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.root_tree import root_format
 from khotool.discovery.scan import Candidate
 from khotool.errors import UsageError
+from khotool.limits import OpenOptions
 from khotool.memory.space import AddressSpace
 
 

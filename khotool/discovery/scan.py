@@ -139,7 +139,7 @@ def scan(
         if progress is not None:
             progress(result.pages, total)
     result.trees = len(pages.trees)
-    _look_at_trees(space, registry, pages.trees, result, limits)
+    _look_at_trees(space, registry, geometry, pages.trees, result, limits)
     if not result.roots:
         _look_for_damaged(space, result)
     if pages.streams and result.roots:
@@ -191,7 +191,12 @@ def credible(space: AddressSpace, area: CompiledStruct, pointer: BootPointer) ->
 
 
 def _look_at_trees(
-    space: AddressSpace, registry: Registry, trees: list[int], result: Scan, limits: Limits
+    space: AddressSpace,
+    registry: Registry,
+    geometry: Geometry,
+    trees: list[int],
+    result: Scan,
+    limits: Limits,
 ) -> None:
     """Sort device trees into KHO roots, boot data, and others; none is read further than needed."""
     roots: list[tuple[int, int, str]] = []
@@ -219,7 +224,7 @@ def _look_at_trees(
         if blob is None:
             continue
         left -= max(0, blob.struct_end - blob.off_dt_struct)
-        pointer = chosen_pointer(blob, address)
+        pointer = chosen_pointer(blob, address, registry, geometry)
         if pointer is not None:
             result.pointers.append(pointer)
 
@@ -318,7 +323,7 @@ def _setup_data(
                     continue
                 values: dict[str, Any] = decode_record(payload.data, data[payload.header.size :])
                 if values["fdt_addr"] in roots and values["scratch_size"]:
-                    yield payload.pointer(values, node)
+                    yield payload.pointer(values, node, registry)
 
 
 def _search_windows(space: AddressSpace, result: Scan, limits: Limits) -> list[tuple[int, int]]:

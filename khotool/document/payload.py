@@ -11,8 +11,8 @@ import numpy as np
 from khotool.absent import Absent
 from khotool.document.full import metadata_pages
 from khotool.document.json_input import address_of, take
-from khotool.errors import EncodeError, InputError
-from khotool.memory.atomic import replacing
+from khotool.errors import EncodeError
+from khotool.memory.atomic import made_folder, replacing
 from khotool.memory.regular import read_regular
 from khotool.model.image import Image
 from khotool.pages.runs import intersect, subtract
@@ -40,11 +40,7 @@ def write_blobs(image: Image, folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the folder cannot be made.
     """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--blobs {folder}: {error.strerror}; name a folder to write to") from None
+    folder = made_folder(folder, "--blobs")
     files = []
     for start, end in payload_ranges(image).tolist():
         name = f"{start:#x}.bin"

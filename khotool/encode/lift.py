@@ -177,8 +177,7 @@ class Lifter:
         found = radix.walk(
             lambda pages: space.gather(pages, geometry.page_size),
             address,
-            page_shift=geometry.page_shift,
-            byteorder=geometry.prefix,
+            geometry=geometry,
             limits=Limits(),
         )
         return found.blocks

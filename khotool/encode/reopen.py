@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from khotool.abi.registry import Registry
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.encode.fresh import Built
 from khotool.encode.segments import page_segments
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import SourceInfo
 from khotool.model.image import Image

@@ -122,7 +122,7 @@ def rows_of(path: str, item: Item, settings: Settings) -> Rows:
         KhotoolError: it cannot.
     """
     from khotool.check.run import check_image
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
     from khotool.opening.load import load_image
     from khotool.view.image import ImageView
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from khotool.absent import Absent
-from khotool.discovery.options import OpenOptions
 from khotool.errors import InputError
 from khotool.host.live import open_live
 from khotool.host.survey import Survey
+from khotool.limits import OpenOptions
 from khotool.model.image import Image
 from khotool.records import dataclass, replace
 from khotool.view.luo import Luo
@@ -15,7 +15,7 @@ METADATA = "kexec-metadata"
 
 
 @dataclass(frozen=True, slots=True)
-class Boot:
+class BootOrigin:
     """How the running kernel was booted.
 
     Args:
@@ -36,7 +36,7 @@ class Boot:
     sessions: tuple[str, ...] | None = None
 
 
-def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> Boot:
+def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> BootOrigin:
     """How the running kernel was booted.
 
     Args:
@@ -49,7 +49,7 @@ def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> Boot
     handed = any(tree.direction == "in" and (tree.fdt or tree.subtrees) for tree in trees)
     if not handed and survey.copy is not None:
         # Debugfs would show an incoming handover.
-        return Boot(live_update=False, handover=False)
+        return BootOrigin(live_update=False, handover=False)
     if not handed and survey.space is None:
         gone = next((check for check in survey.checks if check.name == "trees"), None)
         text = f"{gone.found}; {gone.remedy}" if gone is not None else "debugfs cannot be read"
@@ -57,7 +57,7 @@ def boot_of(survey: Survey, options: OpenOptions, *, scan: bool = False) -> Boot
     return _described(open_live(survey, replace(options, root="in"), scan=scan))
 
 
-def _described(image: Image) -> Boot:
+def _described(image: Image) -> BootOrigin:
     luo = Luo(image)
     metadata = image.entry(METADATA)
     release = count = None
@@ -65,7 +65,7 @@ def _described(image: Image) -> Boot:
         release = metadata.value_of("previous_release")
         count = metadata.value_of("kexec_count")
     number = luo.liveupdate_number
-    return Boot(
+    return BootOrigin(
         live_update=bool(luo),
         handover=True,
         number=number if isinstance(number, int) else None,

@@ -18,14 +18,14 @@ from khotool.codec.scene import FDT_MAGIC, read_tree
 from khotool.decode.blobs import open_debugfs
 from khotool.decode.open import decode_found, load_definitions, open_memory
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
-from khotool.discovery.options import OpenOptions, Progress
 from khotool.discovery.scan import Candidate, Scan
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Blob, FdtError
 from khotool.fdt.parse import parse
 from khotool.host.files import Host
 from khotool.host.survey import Survey
-from khotool.memory.debugfs import DebugfsTree
+from khotool.limits import OpenOptions, Progress
+from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.live import LiveSpace
 from khotool.memory.space import AddressSpace, MemoryFault
 from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Scratch, Span
@@ -85,60 +85,42 @@ class _Live:
         trees = self.copy.trees if self.copy is not None else []
         self.trees = {tree.direction: tree for tree in trees if tree.fdt or tree.subtrees}
         self.pointers = boot_pointers(survey.host, self.space, registry) if self.space else []
-        info = self.space.info if self.space else self.copy.info if self.copy else None
-        if info is not None:
-            info.path = " and ".join(survey.sources)
-            info.osrelease = info.osrelease or survey.release
-            info.page_size = info.page_size or survey.host.page_size
-        if self.space is not None and self.copy is not None:
-            self.space.info.notes.extend(self.copy.info.notes)
 
     def open(self) -> Image:
         if isinstance(self.options.root, int):
             if self.space is None:
-                raise self.refusal("kcore", "devmem")
+                raise refusal(self.survey, "kcore", "devmem")
             found = Scan(pointers=self.pointers)
             return self.settle(self.decode(found, self.options), None)
         if self.trees or self.pointers:
             return self.named(self.options.root)
         if not self.search or self.space is None:
-            raise self.refusal("kernel", "kho", "privileges", "debugfs", "trees")
+            raise refusal(self.survey, "kernel", "kho", "privileges", "debugfs", "trees")
         image = open_memory(self.space, self.registry, self.options, self.progress)
         return self.settle(image, None)
 
     def named(self, wanted: str | None) -> Image:
         """The handover that debugfs or boot data names; of two, the one of direction ``wanted``."""
-        there = self.there()
+        there = [name for name in ("in", "out") if name in self.trees]
+        if self.pointers and "in" not in there:
+            there.insert(0, "in")
         if wanted is not None and wanted not in there:
             raise UsageError(f"--root {wanted}: this host has {' and '.join(there)}")
         chosen = wanted if wanted is not None else there[0]
         image = self.incoming() if chosen == "in" else self.outgoing()
         shown = {root.name for root in image.roots}
         others = [
-            self.other(name)
+            other_root(name, self.trees.get(name))
             for name in there
             if name != chosen and (name not in self.trees or self.trees[name].name not in shown)
         ]
         image = replace(image, roots=[*image.roots, *others])
         return self.settle(image, self.trees.get(chosen))
 
-    def there(self) -> list[str]:
-        """Directions of the handovers of this host: ``in``, ``out`` or both."""
-        there: list[str] = [name for name in ("in", "out") if name in self.trees]
-        return ["in", *there] if self.pointers and "in" not in there else there
-
-    def refusal(self, *names: str) -> InputError:
-        """An error that names the first of these checks that failed, and the remedy."""
-        missing = [check for check in self.survey.missing() if check.name in names]
-        what = "this needs the memory of the host, which --no-memory excludes"
-        if missing:
-            what = f"{missing[0].title}: {missing[0].found}; {missing[0].remedy}"
-        return InputError(f"{what}; 'khotool live --why' lists everything that is needed")
-
     def incoming(self) -> Image:
         """The incoming handover: in memory where boot data names it, else from debugfs."""
         for pointer in self.pointers:
-            found = self.scan_of(pointer.fdt)
+            found = scan_at(self.space, pointer.fdt) if self.space is not None else Scan()
             if found.roots:
                 found.pointers = [pointer]
                 return self.decode(found, replace(self.options, root=None))
@@ -150,7 +132,7 @@ class _Live:
         address = place_root(image, self.space) if self.space is not None else None
         if address is None or self.space is None:
             return self.by_scan(Role.OUTGOING) or image
-        placed = self.decode(self.scan_of(address), replace(self.options, root=None))
+        placed = self.decode(scan_at(self.space, address), replace(self.options, root=None))
         why = f"the root in {self.trees['out'].name} of debugfs, found by its map"
         return with_root(placed, role=Role.OUTGOING, why=why)
 
@@ -166,7 +148,7 @@ class _Live:
         root = next((root for root in image.roots if root.role is role), None)
         if root is None or root.address is None or root.selected:
             return image if root is not None else None
-        again = self.decode(self.scan_of(root.address), options)
+        again = self.decode(scan_at(self.space, root.address), options)
         return with_root(again, role=role, why=f"found in memory; {root.why}")
 
     def by_debugfs(self, direction: str) -> Image:
@@ -179,27 +161,6 @@ class _Live:
         assert self.space is not None
         return decode_found(self.space, self.registry, options, found, search=self.search)
 
-    def scan_of(self, address: int) -> Scan:
-        """The root at a physical address, as if a scan had found it and nothing else."""
-        assert self.space is not None
-        blob = read_tree(self.space, address)
-        if blob is None or blob.root is None:
-            return Scan()
-        return Scan([Candidate(address, blob, text_property(blob.root, "compatible") or "")])
-
-    def other(self, direction: str) -> Root:
-        """A root of this host that is not shown."""
-        role = Role.INCOMING if direction == "in" else Role.OUTGOING
-        why = f"choose it with --root {direction}"
-        tree = self.trees.get(direction)
-        data = tree.fdt if tree is not None else None
-        try:
-            blob = parse(data) if data else None
-        except FdtError:
-            blob = None
-        text = (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
-        return Root(None, text, role, why, name=tree.name if tree is not None else direction)
-
     def settle(self, image: Image, tree: DebugfsTree | None) -> Image:
         """Set the phase to what is known of a running kernel."""
         if tree is not None:
@@ -209,16 +170,50 @@ class _Live:
             phase = Phase.FINALIZED if final else Phase.LIVE
             why = "out/finalize says 1" if final else "the kernel is still running"
             image = replace(image, phase=phase, phase_why=why)
-        scratch = self.scratch() if isinstance(image.scratch, Absent) else None
+        scratch = scratch_of(self.copy) if isinstance(image.scratch, Absent) else None
         return image if scratch is None else replace(image, scratch=scratch)
 
-    def scratch(self) -> Scratch | None:
-        """Scratch areas as debugfs shows them; those of the last tree that has some."""
-        for tree in reversed(self.copy.trees if self.copy is not None else []):
-            if tree.scratch:
-                areas = [Span(address, size) for address, size in tree.scratch]
-                return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
-        return None
+
+def refusal(survey: Survey, *names: str) -> InputError:
+    """An error that names the first of these checks that failed, and the remedy."""
+    missing = next((check for check in survey.missing() if check.name in names), None)
+    what = "this needs the memory of the host, which --no-memory excludes"
+    if missing is not None:
+        what = f"{missing.title}: {missing.found}; {missing.remedy}"
+    return InputError(f"{what}; 'khotool live --why' lists everything that is needed")
+
+
+def scan_at(space: AddressSpace, address: int) -> Scan:
+    """The root at a physical address, as if a scan had found it and nothing else."""
+    blob = read_tree(space, address)
+    if blob is None or blob.root is None:
+        return Scan()
+    return Scan([Candidate(address, blob, text_property(blob.root, "compatible") or "")])
+
+
+def other_root(direction: str, tree: DebugfsTree | None) -> Root:
+    """A root of this host that is not shown.
+
+    Args:
+        tree: its tree in debugfs, if it has one.
+    """
+    role = Role.INCOMING if direction == "in" else Role.OUTGOING
+    try:
+        blob = parse(tree.fdt) if tree is not None and tree.fdt else None
+    except FdtError:
+        blob = None
+    text = (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
+    name = tree.name if tree is not None else direction
+    return Root(None, text, role, f"choose it with --root {direction}", name=name)
+
+
+def scratch_of(copy: DebugfsCopy | None) -> Scratch | None:
+    """Scratch areas as debugfs shows them; those of the last tree that has some."""
+    for tree in reversed(copy.trees if copy is not None else []):
+        if tree.scratch:
+            areas = [Span(address, size) for address, size in tree.scratch]
+            return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
+    return None
 
 
 def with_root(image: Image, **changes: Any) -> Image:
@@ -273,10 +268,11 @@ def is_same_root(shown: Blob, found: Blob) -> bool:
 
 def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[BootPointer]:
     """Pointers to a handover in boot data: on x86 setup_data, on arm64 /chosen."""
+    geometry = Geometry(host.page_size, "little")
     tree = host.data(BOOT_TREE)
     if tree:
         try:
-            pointer = chosen_pointer(parse(tree), 0)
+            pointer = chosen_pointer(parse(tree), 0, registry, geometry)
         except FdtError:
             pointer = None
         if pointer is not None:
@@ -286,13 +282,16 @@ def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[B
     if not params or len(params) < SETUP_DATA + 8:
         return []
     address = int.from_bytes(params[SETUP_DATA : SETUP_DATA + 8], "little")
-    return _setup_data(space, registry, address)
+    return _setup_data(space, registry, geometry, address)
 
 
-def _setup_data(space: AddressSpace, registry: Registry, address: int) -> list[BootPointer]:
+def _setup_data(
+    space: AddressSpace, registry: Registry, geometry: Geometry, address: int
+) -> list[BootPointer]:
     """Follow the list of setup_data nodes from a physical address."""
-    forms = list(payloads(registry, Geometry(4096, "little")))
-    header = forms[0].header
+    forms = list(payloads(registry, geometry))
+    definition = registry.get("setup_data")
+    header = registry.compile(definition, definition.content, geometry)
     seen: set[int] = set()
     found: list[BootPointer] = []
     while address and address not in seen and len(seen) < MAX_SETUP_DATA:
@@ -308,7 +307,7 @@ def _setup_data(space: AddressSpace, registry: Registry, address: int) -> list[B
             if fits:
                 form = max(fits, key=lambda form: form.size)
                 data = space.read(address + header.size, form.data.size)
-                found.append(form.pointer(decode_record(form.data, data), address))
+                found.append(form.pointer(decode_record(form.data, data), address, registry))
         except MemoryFault:
             break
         address = node["next"]

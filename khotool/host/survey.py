@@ -83,8 +83,15 @@ def survey(host: Host, debugfs: str | None = None, *, memory: bool = True) -> Su
     result.checks[first:first] = _privileges(result)
     state = host.text("sys/kernel/liveupdate/state")
     result.state = state[:64].strip() if state else None
-    opened = [source.info.path for source in (result.copy, result.space) if source is not None]
-    result.sources.extend(opened)
+    opened = [source.info for source in (result.copy, result.space) if source is not None]
+    result.sources.extend(info.path for info in opened)
+    if opened:
+        # Both are read as one image, whose facts are those of its memory if there is any.
+        info = opened[-1]
+        info.notes += [text for other in opened[:-1] for text in other.notes]
+        info.path = " and ".join(result.sources)
+        info.osrelease = info.osrelease or result.release
+        info.page_size = info.page_size or host.page_size
     return result
 
 

@@ -6,13 +6,12 @@ import re
 
 from khotool.abi.definition import Field
 from khotool.abi.record import int_range
-from khotool.structured import MAX_DIGITS, Value
+from khotool.structured import Value, parse_size
 from khotool.structured.mistake import suggestion
 
 _BDF = re.compile(r"([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
 _NOTE = re.compile(r"^(.*\S) \((?:[^()]*)\)$")
 """``2097152 (2 MiB)``, ``F_SEAL_WRITE (0x8)``: the number, and the same for people."""
-_UNIT = re.compile(r"^(\d+) ?([KMGT])i?B?$")
 MOST = (1 << 64) - 1
 
 
@@ -49,15 +48,12 @@ def printed_number(field: Field, text: str) -> int | None:
     address = _BDF.fullmatch(shown) if field.role == "bdf" else None
     if address is not None:
         return int(address[1], 16) << 8 | int(address[2], 16) << 3 | int(address[3])
-    unit = _UNIT.match(shown)
-    if unit is not None and len(unit[1]) <= MAX_DIGITS:
-        return int(unit[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[unit[2]]
-    if noted is not None:
-        try:
-            return int(shown, 0)
-        except ValueError:
-            return None
-    return None
+    if noted is None:
+        return None
+    try:
+        return parse_size(shown)
+    except ValueError:
+        return None
 
 
 def bounds(field: Field) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
 from khotool.maps.preserved import (
@@ -54,8 +55,7 @@ def walk(
     read_bitmaps: ReadPages,
     first: int,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     bitmap_bytes: int,
     header: np.dtype[np.void],
     element: np.dtype[np.void],
@@ -73,8 +73,7 @@ def walk(
         read_pages: reads whole pages.
         read_bitmaps: reads ``bitmap_bytes`` at any address.
         first: physical address in bytes of the first chunk.
-        page_shift: log2 of the page size in bytes.
-        byteorder: ``<`` or ``>``, byte order of bitmap words.
+        geometry: page size and byte order of the map.
         bitmap_bytes: length of a bitmap, a power of two from 8 to a page.
         header: fields ``next`` (physical address in bytes), ``order``, ``num_elms``.
         element: fields ``phys_start`` and ``bitmap`` (physical addresses in bytes).
@@ -83,8 +82,8 @@ def walk(
     Raises:
         ValueError: the size of a bitmap is impossible.
     """
-    _check_bitmap(bitmap_bytes, page_shift)
-    state = _Walk(read_pages, read_bitmaps, page_shift, byteorder, bitmap_bytes, limits)
+    _check_bitmap(bitmap_bytes, geometry)
+    state = _Walk(read_pages, read_bitmaps, geometry, bitmap_bytes, limits)
     state.chain(first, header, element)
     return state.finish()
 
@@ -93,8 +92,7 @@ def walk(
 class _Walk:
     read_pages: ReadPages
     read_bitmaps: ReadPages
-    page_shift: int
-    byteorder: str
+    geometry: Geometry
     bitmap_bytes: int
     limits: Limits
     budget: Budget = field(init=False)
@@ -104,6 +102,11 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.limits)
+
+    @property
+    def page_shift(self) -> int:
+        """log2 of the page size in bytes."""
+        return self.geometry.page_shift
 
     def stop(self, code: str, address: int, message: str) -> None:
         """Report that a part of the map stays unread."""
@@ -228,7 +231,7 @@ class _Walk:
                 there.append(part)
                 if part.size:
                     order = int(table.order[part[0]])
-                    words = native_words(data[ok], self.byteorder)
+                    words = native_words(data[ok], self.geometry.prefix)
                     parts.append(self._blocks(words, table.start[part], order))
         return parts, np.sort(np.concatenate(there))
 
@@ -307,8 +310,7 @@ def _overlapping(address: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
 def build(
     blocks: Blocks,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     bitmap_bytes: int,
     header: np.dtype[np.void],
     element: np.dtype[np.void],
@@ -323,8 +325,7 @@ def build(
 
     Args:
         blocks: what the list holds.
-        page_shift: log2 of the page size in bytes, that of ``blocks``.
-        byteorder: ``<`` or ``>``, byte order of bitmap words.
+        geometry: page size, that of ``blocks``, and byte order of the map.
         bitmap_bytes: length of a bitmap, a power of two from 8 to a page.
         header: as for :func:`walk`.
         element: as for :func:`walk`.
@@ -341,7 +342,8 @@ def build(
         EncodeError: the blocks need more chunks and bitmaps than the limit.
         ValueError: page sizes differ, or the size of a bitmap is impossible.
     """
-    _check_bitmap(bitmap_bytes, page_shift)
+    _check_bitmap(bitmap_bytes, geometry)
+    page_shift = geometry.page_shift
     if blocks.page_shift != page_shift:
         raise ValueError("the page size of the blocks differs")
     most = (limits or Limits()).nodes
@@ -357,7 +359,7 @@ def build(
         if used > most:
             raise _too_many(most)
         shift = np.uint64(page_shift + order)
-        data = image_bytes(words, byteorder).reshape(-1, bitmap_bytes)
+        data = image_bytes(words, geometry.prefix).reshape(-1, bitmap_bytes)
         for low in range(0, index.size, fit):
             orders.append(order)
             # The first bit of a bitmap lies in the address space, since one of its bits does.
@@ -378,7 +380,7 @@ def build(
         table["phys_start"] = start
         table["bitmap"] = places[done : done + start.size]
         done += start.size
-        chunk = (head.tobytes() + table.tobytes()).ljust(1 << page_shift, b"\0")
+        chunk = (head.tobytes() + table.tobytes()).ljust(geometry.page_size, b"\0")
         writes.append((int(pages[number]), chunk))
     for place, row in zip(places.tolist(), (row for part in contents for row in part), strict=True):
         writes.append((place, row.tobytes()))
@@ -409,6 +411,6 @@ def _too_many(most: int) -> EncodeError:
     return EncodeError("/", f"the map of preserved memory needs more than {most} bitmaps")
 
 
-def _check_bitmap(bitmap_bytes: int, page_shift: int) -> None:
-    if not 8 <= bitmap_bytes <= 1 << page_shift or bitmap_bytes & (bitmap_bytes - 1):
+def _check_bitmap(bitmap_bytes: int, geometry: Geometry) -> None:
+    if not 8 <= bitmap_bytes <= geometry.page_size or bitmap_bytes & (bitmap_bytes - 1):
         raise ValueError("a bitmap has a power of two of bytes, from 8 to a page")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
 from khotool.maps.preserved import MapPages, PageKind, ProblemLog, ReadPages
@@ -31,22 +32,19 @@ class NodeWalk:
 
     Args:
         read_pages: reads whole pages.
-        page_shift: log2 of the page size in bytes.
-        byteorder: ``<`` or ``>``, byte order of addresses and of bitmap words.
+        geometry: page size and byte order of the map.
         limits: ``nodes`` and ``bytes`` bound the pages read.
     """
 
-    def __init__(
-        self, read_pages: ReadPages, page_shift: int, byteorder: str, limits: Limits
-    ) -> None:
+    def __init__(self, read_pages: ReadPages, geometry: Geometry, limits: Limits) -> None:
         """Start with nothing read."""
         self.read_pages = read_pages
-        self.page_shift = page_shift
-        self.byteorder = byteorder
+        self.page_shift = geometry.page_shift
+        self.byteorder = geometry.prefix
         self.budget = Budget(limits)
         self.log = ProblemLog()
         self.complete = True
-        self.batch = max(1, _BATCH_BYTES >> page_shift)
+        self.batch = max(1, _BATCH_BYTES >> self.page_shift)
         self.seen = np.zeros(0, np.uint64)
         self.pages: list[MapPages] = []
         self.rows = 0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Limits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
@@ -56,8 +57,7 @@ def walk(
     read_pages: ReadPages,
     tops: Sequence[int],
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     levels: Levels,
     limits: Limits,
 ) -> PreservedMap:
@@ -68,14 +68,13 @@ def walk(
     Args:
         read_pages: reads whole pages.
         tops: physical address in bytes of the first node of each order's tree, 0 for none.
-        page_shift: log2 of the page size in bytes.
-        byteorder: ``<`` or ``>``, byte order of child addresses and of bitmap words.
+        geometry: page size and byte order of the map.
         limits: ``nodes`` and ``bytes`` bound the pages read, of all trees together.
 
     Raises:
         ValueError: the index of a tree does not fit 62 bits.
     """
-    return _Walk(read_pages, page_shift, byteorder, limits, levels).run(tops)
+    return _Walk(read_pages, geometry, limits, levels).run(tops)
 
 
 def walk_table(
@@ -83,8 +82,7 @@ def walk_table(
     table: int,
     orders: int,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     levels: Levels,
     limits: Limits,
 ) -> PreservedMap:
@@ -94,21 +92,16 @@ def walk_table(
         table: physical address in bytes of that page.
         orders: entries of it that are read.
     """
-    return _Walk(read_pages, page_shift, byteorder, limits, levels).run_table(table, orders)
+    return _Walk(read_pages, geometry, limits, levels).run_table(table, orders)
 
 
 class _Walk(NodeWalk):
     """State of one walk."""
 
     def __init__(
-        self,
-        read_pages: ReadPages,
-        page_shift: int,
-        byteorder: str,
-        limits: Limits,
-        levels: Levels,
+        self, read_pages: ReadPages, geometry: Geometry, limits: Limits, levels: Levels
     ) -> None:
-        super().__init__(read_pages, page_shift, byteorder, limits)
+        super().__init__(read_pages, geometry, limits)
         self.levels_of = levels
         self.order = 0
         self.above = 0
@@ -212,8 +205,7 @@ def indexes(pages: MapPages, page_shift: int) -> tuple[NDArray[np.int64], NDArra
 def build(
     blocks: Blocks,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     levels: Levels,
     orders: int,
     allocate: Allocate,
@@ -237,10 +229,9 @@ def build(
         EncodeError: a block does not fit its tree, or more pages than the limit.
         ValueError: page sizes differ.
     """
-    if blocks.page_shift != page_shift:
+    if blocks.page_shift != geometry.page_shift:
         raise ValueError("the page size of the blocks differs")
     blocks = split(blocks, orders - 1)
-    page = 1 << page_shift
     most = (limits or Limits()).nodes
     place = int(allocate(1)[0]) if table else 0
     tops = [0] * orders
@@ -249,14 +240,14 @@ def build(
         mine = blocks.order == order
         first = blocks.first_frame[mine] >> order
         runs = np.stack([first, first + blocks.count[mine]], axis=1)
-        depth = _checked(levels(order), page_shift)
-        tops[order], made = _tree(runs, depth, page_shift, byteorder, allocate, most - len(writes))
+        depth = _checked(levels(order), geometry.page_shift)
+        tops[order], made = _tree(runs, depth, geometry, allocate, most - len(writes))
         writes += made
     if not table:
         return tops, writes
-    words = np.zeros(page // 8, np.uint64)
+    words = np.zeros(geometry.page_size // 8, np.uint64)
     words[:orders] = tops
-    return [place], [(place, image_bytes(words, byteorder)), *writes]
+    return [place], [(place, image_bytes(words, geometry.prefix)), *writes]
 
 
 def split(blocks: Blocks, most: int) -> Blocks:
@@ -270,10 +261,10 @@ def split(blocks: Blocks, most: int) -> Blocks:
 
 
 def _tree(
-    runs: Runs, depth: int, page_shift: int, byteorder: str, allocate: Allocate, most: int
+    runs: Runs, depth: int, geometry: Geometry, allocate: Allocate, most: int
 ) -> tuple[int, list[tuple[int, NDArray[np.uint8]]]]:
     """One tree of ascending disjoint runs of block numbers: its first node, and all pages."""
-    bits, fan = leaf_bits(page_shift), table_bits(page_shift)
+    bits, fan = leaf_bits(geometry.page_shift), table_bits(geometry.page_shift)
     if int(runs[-1, 1]) > 1 << (bits + fan * (depth - 1)):
         raise EncodeError("/", f"a preserved block lies beyond what {depth} levels can name")
     leaf = leaves_of(runs, bits, most)
@@ -301,7 +292,7 @@ def _tree(
         table[rows, slots] = spans[height - 1]
         words.append(table)
     writes = [
-        (int(address), image_bytes(row, byteorder))
+        (int(address), image_bytes(row, geometry.prefix))
         for span, rows in zip(reversed(spans), reversed(words), strict=True)
         for address, row in zip(span, rows, strict=True)
     ]

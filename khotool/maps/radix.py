@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Limits
 from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
@@ -51,8 +52,7 @@ def walk(
     read_pages: ReadPages,
     root: int,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     limits: Limits,
     depth: int | None = None,
 ) -> PreservedMap:
@@ -66,31 +66,25 @@ def walk(
     Args:
         read_pages: reads whole pages.
         root: physical address in bytes of the root node.
-        page_shift: log2 of the page size in bytes.
-        byteorder: ``<`` or ``>``, byte order of child addresses and of bitmap words.
+        geometry: page size and byte order of the map.
         limits: ``nodes`` and ``bytes`` bound the pages read.
         depth: levels including the leaves; :func:`tree_depth` when None.
 
     Raises:
         ValueError: keys of a tree of this depth do not fit 63 bits.
     """
-    return _Walk(read_pages, page_shift, byteorder, limits, depth).run(root)
+    return _Walk(read_pages, geometry, limits, depth).run(root)
 
 
 class _Walk(NodeWalk):
     """State of one walk."""
 
     def __init__(
-        self,
-        read_pages: ReadPages,
-        page_shift: int,
-        byteorder: str,
-        limits: Limits,
-        depth: int | None,
+        self, read_pages: ReadPages, geometry: Geometry, limits: Limits, depth: int | None
     ) -> None:
-        super().__init__(read_pages, page_shift, byteorder, limits)
-        self.depth = _checked_depth(page_shift, depth)
-        self.marker_lost = key_width(page_shift, self.depth) < 64 - page_shift + 1
+        super().__init__(read_pages, geometry, limits)
+        self.depth = _checked_depth(self.page_shift, depth)
+        self.marker_lost = key_width(self.page_shift, self.depth) < 64 - self.page_shift + 1
         self.lost = 0
 
     def run(self, root: int) -> PreservedMap:
@@ -192,8 +186,7 @@ def _split_at_powers(runs: Runs) -> Runs:
 def build(
     blocks: Blocks,
     *,
-    page_shift: int,
-    byteorder: str,
+    geometry: Geometry,
     allocate: Allocate,
     depth: int | None = None,
     limits: Limits | None = None,
@@ -205,8 +198,7 @@ def build(
 
     Args:
         blocks: what the tree holds.
-        page_shift: log2 of the page size in bytes, that of ``blocks``.
-        byteorder: ``<`` or ``>``, byte order of child addresses and of bitmap words.
+        geometry: page size, that of ``blocks``, and byte order of the map.
         allocate: called once, with the number of pages.
         depth: levels including the leaves; :func:`tree_depth` when None. Key bits above a
             shallower tree are lost, as they were in the kernels that had one.
@@ -220,6 +212,7 @@ def build(
         EncodeError: the blocks need more pages than the limit.
         ValueError: page sizes differ, or the depth is impossible.
     """
+    page_shift = geometry.page_shift
     levels = _checked_depth(page_shift, depth)
     if blocks.page_shift != page_shift:
         raise ValueError("the page size of the blocks differs")
@@ -246,8 +239,7 @@ def build(
     place[arrival] = np.arange(total)
     addresses = np.asarray(allocate(total), np.uint64)
 
-    page = 1 << page_shift
-    words = np.zeros((total, page // 8), np.uint64)
+    words = np.zeros((total, geometry.page_size // 8), np.uint64)
     begin = 0
     for height, level in enumerate(prefixes):
         own = place[begin : begin + level.size]
@@ -259,7 +251,7 @@ def build(
             below = place[begin - children.size : begin]
             words[up, children & ((1 << fan) - 1)] = addresses[below]
         begin += level.size
-    return int(addresses[0]), addresses, image_bytes(words, byteorder).reshape(total, page)
+    return int(addresses[0]), addresses, image_bytes(words, geometry.prefix).reshape(total, -1)
 
 
 def _keys(blocks: Blocks, width: int) -> Runs:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import IO
 
-from khotool.errors import KhotoolError
+from khotool.errors import InputError, KhotoolError
 from khotool.memory import lost
 
 
@@ -30,11 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.tmp")
     try:
-        older = _older_mode(path, target)
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise _failure(path, error) from error
-    try:
+        # Inside, as a signal may raise before the next line begins.
+        handle, older = _create(path, target, temporary)
         with lost.cleaned_up(partial(os.unlink, temporary)), os.fdopen(handle, "w+b") as file:
             if older is not None:
                 os.fchmod(file.fileno(), older)
@@ -53,6 +52,44 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _create(path: str | os.PathLike[str], target: str, temporary: str) -> tuple[int, int | None]:
+    """Descriptor of the new file, and the permission bits of the older one."""
+    try:
+        older = _older_mode(path, target)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _failure(path, error) from error
+    return handle, older
+
+
+def write_json(path: str | os.PathLike[str], document: object) -> None:
+    """Write a document for programs, complete or not at all.
+
+    Raises:
+        KhotoolError: see ``replacing``.
+    """
+    with replacing(path) as file:
+        file.write(json.dumps(document, indent=1).encode() + b"\n")
+
+
+def made_folder(path: str | os.PathLike[str], option: str) -> Path:
+    """A folder, made if it is not there.
+
+    Args:
+        option: that names it, for the error.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"{option} {folder}: {error.strerror}; name a folder to write to"
+        raise InputError(text) from None
+    return folder
 
 
 def _older_mode(path: str | os.PathLike[str], target: str) -> int | None:

@@ -16,8 +16,8 @@ from khotool.memory.space import (
     ADDRESS_LIMIT,
     COPY_LIMIT,
     U64,
-    AddressSpace,
     ExtentIndex,
+    IndexedSpace,
     MemoryFault,
     Piece,
     SourceInfo,
@@ -33,7 +33,7 @@ _CACHE_BYTES = 32 << 20
 _CHUNK = 4096
 
 
-class KdumpSpace(AddressSpace):
+class KdumpSpace(IndexedSpace):
     """Pages that are decompressed when they are read; the latest ones are kept.
 
     Args:
@@ -75,14 +75,6 @@ class KdumpSpace(AddressSpace):
         runs = runs[runs[:, 1] <= (ADDRESS_LIMIT - 1) // block_size]
         self._index = ExtentIndex(runs * np.uint64(block_size))
         self._page = lru_cache(maxsize=max(_CACHE_BYTES // block_size, 16))(self._load)
-
-    def extents(self) -> U64:
-        """See ``AddressSpace.extents``; pages that do not decompress are part of it."""
-        return self._index.table
-
-    def contains(self, address: int, length: int = 1) -> bool:
-        """See ``AddressSpace.contains``."""
-        return address >= 0 <= length and self._index.missing(address, length) is None
 
     def _describe(self, first: int, count: int) -> npt.NDArray[np.void]:
         at = self._descriptors_at + first * DESCRIPTOR_SIZE
@@ -204,7 +196,7 @@ class KdumpSpace(AddressSpace):
         """See ``AddressSpace.close``; reads after it fault."""
         self._page.cache_clear()
         self._file.close()
-        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+        self._close_index()
         release, self._release = self._release, None
         if release is not None:
             release()

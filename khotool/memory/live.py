@@ -15,8 +15,8 @@ from khotool.memory.space import (
     COPY_LIMIT,
     U64,
     WORDS_CHUNK,
-    AddressSpace,
     ExtentIndex,
+    IndexedSpace,
     MemoryFault,
     Piece,
     SourceInfo,
@@ -37,7 +37,7 @@ BATCH = 1 << 20
 OFFSET_LIMIT = 1 << 63
 
 
-class LiveSpace(AddressSpace):
+class LiveSpace(IndexedSpace):
     """Physical memory of a kernel that goes on running while it is read.
 
     A page is read when it is first asked for, and kept, so that one decode sees one copy of each
@@ -79,14 +79,6 @@ class LiveSpace(AddressSpace):
         self._starts, self._ends = u64_array(low), u64_array(high)
         self._offsets = u64_array(offsets[owner] + (low - starts[owner]))
         self._index = ExtentIndex(merged(low, high))
-
-    def extents(self) -> U64:
-        """See ``AddressSpace.extents``: what is memory, whether or not it can be read."""
-        return self._index.table
-
-    def contains(self, address: int, length: int = 1) -> bool:
-        """See ``AddressSpace.contains``; a page may still turn out to be unreadable."""
-        return address >= 0 <= length and self._index.missing(address, length) is None
 
     def read(self, address: int, length: int) -> memoryview:
         """See ``AddressSpace.read``."""
@@ -252,7 +244,7 @@ class LiveSpace(AddressSpace):
         """See ``AddressSpace.close``; reads after it fault."""
         release, self._release = self._release, None
         self._pages, self._faults = {}, {}
-        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+        self._close_index()
         for name in ("_starts", "_ends", "_offsets"):
             setattr(self, name, u64_array(np.empty((0,), dtype=np.uint64)))
         if release is not None:

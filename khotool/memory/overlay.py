@@ -16,6 +16,7 @@ from khotool.memory.space import (
     Bytes2D,
     ExtentIndex,
     Flags,
+    IndexedSpace,
     MemoryFault,
     Piece,
     SourceInfo,
@@ -24,7 +25,7 @@ from khotool.memory.space import (
 )
 
 
-class OverlaySpace(AddressSpace):
+class OverlaySpace(IndexedSpace):
     """Pieces of bytes on top of a space.
 
     Args:
@@ -53,14 +54,6 @@ class OverlaySpace(AddressSpace):
             ],
         )
         self._index = ExtentIndex(_union(self._top.extents(), base))
-
-    def extents(self) -> U64:
-        """See ``AddressSpace.extents``."""
-        return self._index.table
-
-    def contains(self, address: int, length: int = 1) -> bool:
-        """See ``AddressSpace.contains``."""
-        return address >= 0 <= length and self._index.missing(address, length) is None
 
     def read(self, address: int, length: int) -> memoryview:
         """See ``AddressSpace.read``; no copy where the range is one piece of either layer."""
@@ -140,7 +133,7 @@ class OverlaySpace(AddressSpace):
         self._top.close()
         if self._base is not None:
             self._base.close()
-        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+        self._close_index()
 
 
 def _ended(pieces: list[Piece], end: int) -> Iterator[tuple[Piece, int]]:

@@ -17,10 +17,10 @@ from khotool.memory.space import (
     COPY_LIMIT,
     U64,
     WORDS_CHUNK,
-    AddressSpace,
     Bytes2D,
     ExtentIndex,
     Flags,
+    IndexedSpace,
     MemoryFault,
     Piece,
     SourceInfo,
@@ -112,7 +112,7 @@ class _HoleIndex:
         return index >= 0 and address < self.reach[index]
 
 
-class SegmentedSpace(AddressSpace):
+class SegmentedSpace(IndexedSpace):
     """Ranges of bytes held in memory or in a mapped file.
 
     Where segments overlap, the first one given wins and a note in ``info`` says so.
@@ -211,14 +211,6 @@ class SegmentedSpace(AddressSpace):
         self._offsets, self._which = u64_array(offsets), u64_array(which[owner])
         self._index = ExtentIndex(merged(starts, ends))
         self._holes = [_HoleIndex(kind) for kind in holes]
-
-    def extents(self) -> U64:
-        """See ``AddressSpace.extents``."""
-        return self._index.table
-
-    def contains(self, address: int, length: int = 1) -> bool:
-        """See ``AddressSpace.contains``."""
-        return address >= 0 <= length and self._index.missing(address, length) is None
 
     def _slice(self, index: int, address: int, length: int) -> memoryview:
         buffer = self._buffers[self._which[index]]
@@ -367,6 +359,6 @@ class SegmentedSpace(AddressSpace):
             setattr(self, name, array("Q"))
         empty = np.empty((0,), dtype=np.uint64)
         self._start_table = self._end_table = self._offset_table = empty
-        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+        self._close_index()
         if release is not None:
             release()

@@ -261,6 +261,24 @@ class AddressSpace(ABC):
         self.close()
 
 
+class IndexedSpace(AddressSpace):
+    """A space that knows from the beginning where it has bytes."""
+
+    _index: ExtentIndex
+
+    def extents(self) -> U64:
+        """See ``AddressSpace.extents``; some of it may still turn out to be unreadable."""
+        return self._index.table
+
+    def contains(self, address: int, length: int = 1) -> bool:
+        """See ``AddressSpace.contains``."""
+        return address >= 0 <= length and self._index.missing(address, length) is None
+
+    def _close_index(self) -> None:
+        """Have no bytes any more, so that reads fault."""
+        self._index = ExtentIndex(np.empty((0, 2), dtype=np.uint64))
+
+
 def check_words(page_size: int, words: int) -> None:
     """Refuse pages that do not hold that many 64-bit words with ValueError."""
     if page_size < 8 or page_size % 8 or not 1 <= words <= page_size // 8:

@@ -8,6 +8,9 @@ from functools import lru_cache
 from khotool.errors import UsageError
 from khotool.records import dataclass
 
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
+"""Where a part of a path begins; brackets and slashes in quotes are text."""
+_KEY = re.compile(r'(\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\])')
 _SPECIAL = re.compile(r'[/\[\]" ]')
 _HEX = set("0123456789abcdefABCDEF")
 _DIGITS = {"u": 4, "U": 8}
@@ -102,3 +105,19 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
     if at >= len(text):
         raise UsageError(f"path {text!r}: a quote is not closed")
     return "".join(key), at + 1
+
+
+def paths_above(path: str) -> list[str]:
+    """Paths that a path is below, ``/`` aside: it is cut before each name and key."""
+    places = [match.start() for match in _PART.finditer(path) if match[0] in ("/", "[")]
+    return [path[:at] for at in places if at]
+
+
+def is_below(path: str, top: str) -> bool:
+    """True for ``top`` itself and everything below it."""
+    return path == top or path.startswith((f"{top.rstrip('/')}/", f"{top}["))
+
+
+def split_keys(path: str) -> list[str]:
+    """A path cut at its keys: names at even places, keys in their brackets at odd ones."""
+    return _KEY.split(path)

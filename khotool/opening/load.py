@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from os import PathLike
 
+from khotool.decode.decoded import Watch
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions, Progress, Watch
+from khotool.limits import OpenOptions, Progress
 from khotool.model.image import Image
 from khotool.opening.recognise import looks_like_model
 

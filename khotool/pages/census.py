@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.pages.claims import CHUNK, Claims, one_index_per_path, union_per_owner
-from khotool.pages.frames import GRANULE, GRANULE_BITS, MOST_FRAME, FrameIndex
+from khotool.pages.frames import GRANULE, GRANULE_BITS, FrameIndex
 from khotool.pages.layers import Segments, segments
 from khotool.pages.runs import gap_columns, intersect_columns, merge_columns
 
@@ -251,7 +251,7 @@ class Census:
             slot, whole = self.index.slots_of(frames)
             if whole:
                 continue
-            away = frames[(slot < GRANULE) & (frames < MOST_FRAME)] >> GRANULE_BITS
+            away = frames[(slot < GRANULE) & (frames < self.index.reach)] >> GRANULE_BITS
             top = int(away.max(initial=0)) + 1
             if top > count.size:
                 grown = np.zeros(max(top, 2 * count.size), np.int32)

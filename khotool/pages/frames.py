@@ -22,6 +22,10 @@ GRANULE_BITS = 9
 GRANULE = 1 << GRANULE_BITS
 MOST_FRAME = 1 << 36
 """Frames from here on have no slots: the table of granules would become too large."""
+LEAST_REACH = 1 << 31
+"""Frames below always have slots, whatever the table of granules costs: 16 MiB."""
+SPARSE = 64
+"""Granules in the table for each one with a block; one stray bit far away does not grow it."""
 MOST_RUN_PAGES = 1 << 28
 """Pages of runs that get slots; a run needs no memory in the image, however long it is."""
 LONG_RUN = 1 << 20
@@ -85,10 +89,11 @@ class FrameIndex:
     def __init__(self, base: Frames, words: Words, runs: Runs, extra: Frames | None = None) -> None:
         self._base, self._words, self._runs = base, words, runs
         runs = _cut_long(runs)
-        self.limit = _limit(runs, words.shape[1] * 64)
+        self.reach = _reach(words, runs)
+        self.limit = _limit(runs, words.shape[1] * 64, self.reach)
         near, self.far_base, self.far_words = _near_bits(base, words, self.limit)
         runs = _cut(runs, np.array([self.limit], np.int64))
-        mine = _dense(runs, self.limit)
+        mine = _dense(runs, self.limit, self.reach)
         self.far_runs = runs.take(~mine)
         runs = runs.take(mine)
         small, large = runs.take(runs.order < GRANULE_BITS), runs.take(runs.order >= GRANULE_BITS)
@@ -378,29 +383,36 @@ def _cut(runs: Runs, places: Frames) -> Runs:
     return Runs(first[place], past, order[place])
 
 
-def _limit(runs: Runs, width: int) -> int:
+def _reach(words: Words, runs: Runs) -> int:
+    """Page frame from which on nothing has slots: the table of granules ends there."""
+    pages = words.size * 64 + min(int((runs.past - runs.first).sum()), MOST_RUN_PAGES)
+    return min(MOST_FRAME, max(LEAST_REACH, SPARSE * pages))
+
+
+def _limit(runs: Runs, width: int, reach: int) -> int:
     """Page frame from which on single pages and small blocks have no slots.
 
     Small blocks need less memory in the image than slots here, so that their number is limited.
 
     Args:
         width: bits of a bitmap; the result is a multiple.
+        reach: page frame number from which on nothing has slots.
     """
     pages = runs.past - runs.first
     short = np.flatnonzero((runs.order < GRANULE_BITS) & (pages <= LONG_RUN))
     total = np.cumsum(pages[short])
     over = int(np.searchsorted(total, MOST_RUN_PAGES, side="right"))
     if over == short.size:
-        return MOST_FRAME
+        return reach
     first = int(runs.first[short[over]])
-    return min(first - first % max(width, GRANULE), MOST_FRAME)
+    return min(first - first % max(width, GRANULE), reach)
 
 
-def _dense(runs: Runs, limit: int) -> NDArray[np.bool_]:
+def _dense(runs: Runs, limit: int, reach: int) -> NDArray[np.bool_]:
     """Which runs get slots."""
     pages = runs.past - runs.first
     small = runs.order < GRANULE_BITS
-    fits = np.where(small, runs.past <= limit, runs.past <= MOST_FRAME)
+    fits = np.where(small, runs.past <= limit, runs.past <= reach)
     size = np.where(small, pages, pages >> 4)
     size[small & (pages <= LONG_RUN)] = 0
     row = np.argsort(size, kind="stable")

@@ -20,6 +20,7 @@ from khotool.diff.changes import (
 from khotool.diff.pages import MAP
 from khotool.document.dump import Document, head
 from khotool.model.image import Image
+from khotool.model.path import split_keys
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.view.luo import Luo
@@ -208,16 +209,12 @@ def grouped(changes: list[Change]) -> Iterator[list[Change]]:
 
 
 def _alike(change: Change) -> tuple[object, ...]:
-    return change.kind, _without_keys(change.path), change.text
-
-
-def _without_keys(path: str) -> str:
-    return re.sub(r'\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\]', "[*]", path)
+    return change.kind, "[*]".join(split_keys(change.path)[::2]), change.text
 
 
 def _stars(group: list[Change]) -> str:
     """The path with a star for keys that are not the same in all."""
-    parts = [re.split(r'(\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\])', change.path) for change in group]
+    parts = [split_keys(change.path) for change in group]
     return "".join(
         names[0] if len(set(names)) == 1 else "[*]" for names in zip(*parts, strict=False)
     )
@@ -256,8 +253,9 @@ def stat_lines(result: Comparison) -> Iterator[Line]:
 
 def part_of(path: str) -> str:
     """The session, region, FLB or entry that a path is in."""
-    match = re.match(r'/[^/\[]*(?:/[^/\[]*)?\[(?:"(?:[^"\\]|\\.)*"|[^\]]*)\]', path)
-    return match[0] if match is not None else "/" + path.split("/")[1].partition("[")[0]
+    names, *rest = split_keys(path)
+    # Keys are one level down, as of FLBs, or two, as of sessions.
+    return names + rest[0] if rest and names.count("/") <= 2 else f"/{names.split('/')[1]}"
 
 
 def diff_markdown(old: Image, new: Image, result: Comparison) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from khotool.absent import Absent
+from khotool.document.dump import Document, head
 from khotool.model.image import Image
-from khotool.pages.owners import Ownership
+from khotool.model.path import is_below
+from khotool.pages.owners import OwnedRanges, Ownership, UnpreservedRanges
 from khotool.records import dataclass
+from khotool.render.json import Rows
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
 from khotool.view.luo import Luo
-from khotool.view.notation import size_text
+from khotool.view.notation import absent_json, size_text
+
+Ranges = OwnedRanges | UnpreservedRanges
 
 SLICE = 8192
 """Rows that are turned into Python objects together."""
@@ -75,19 +80,18 @@ def ownership_of(image: Image, selection: Selection) -> Ownership | Absent:
 
 def rows(ownership: Ownership, selection: Selection) -> Iterator[Row]:
     """The rows of a selection, ascending."""
-    parts: Any = [ownership.unpreserved] if selection.unpreserved else ownership.pieces()
-    for ranges in parts:
+    for ranges in [ownership.unpreserved] if selection.unpreserved else ownership.pieces():
         yield from _rows_of(ownership, ranges, selection)
 
 
-def _rows_of(ownership: Ownership, ranges: Any, selection: Selection) -> Iterator[Row]:
+def _rows_of(ownership: Ownership, ranges: Ranges, selection: Selection) -> Iterator[Row]:
     """The rows of a part of the ranges."""
     keep = chosen(ownership, ranges.owner, selection)
     owners = ownership.owners
-    order: Any = None if selection.unpreserved else ranges.order
+    order = ranges.order if isinstance(ranges, OwnedRanges) else None
     for low in range(0, len(keep), SLICE):
         part = keep[low : low + SLICE]
-        orders = [None] * len(part) if order is None else order[part].tolist()
+        orders: list[int | None] = [None] * len(part) if order is None else order[part].tolist()
         columns = zip(
             ranges.start[part].tolist(),
             ranges.pages[part].tolist(),
@@ -99,7 +103,9 @@ def _rows_of(ownership: Ownership, ranges: Any, selection: Selection) -> Iterato
             yield Row(start, pages, of_order, owners[owner] if owner >= 0 else None)
 
 
-def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
+def chosen(
+    ownership: Ownership, owner: NDArray[np.int32], selection: Selection
+) -> NDArray[np.intp]:
     """Indices of the rows that a selection takes."""
     if selection.unowned and not selection.unpreserved:
         return np.flatnonzero(owner < 0)
@@ -109,11 +115,6 @@ def chosen(ownership: Ownership, owner: Any, selection: Selection) -> Any:
         index for index, path in enumerate(ownership.owners) if is_below(path, selection.owner)
     ]
     return np.flatnonzero(np.isin(owner, np.array(wanted, np.int64)))
-
-
-def is_below(path: str, top: str) -> bool:
-    """True for ``top`` itself and everything below it."""
-    return path == top or path.startswith((f"{top.rstrip('/')}/", f"{top}["))
 
 
 def summary(ownership: Ownership) -> dict[str, int]:
@@ -140,6 +141,24 @@ def row_json(row: Row, names: Mapping[str, str]) -> dict[str, object]:
     }
     name = names.get(row.owner or "")
     return made | {"name": name} if name is not None else made
+
+
+def pages_document(image: Image, selection: Selection, *, ranges: bool) -> Document:
+    """``khotool.pages/1``.
+
+    Args:
+        ranges: with the ranges, not only their totals.
+    """
+    made = head("pages")
+    ownership = ownership_of(image, selection)
+    if isinstance(ownership, Absent):
+        gone = absent_json(ownership)
+        return made | ({"ranges": gone} if ranges else {}) | {"summary": gone}
+    if ranges:
+        names = Luo(image).names
+        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
+    made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
+    return made
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:
@@ -184,7 +203,7 @@ def range_lines(
     Args:
         names: what programs call files and sessions, by path.
     """
-    found: Any = ownership.unpreserved if selection.unpreserved else ownership.ranges
+    found = ownership.unpreserved if selection.unpreserved else ownership.ranges
     if not len(chosen(ownership, found.owner, selection)):
         yield Line([("no such pages", "dim")])
         return

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from khotool.handlers.consequences import consequence
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 
@@ -27,20 +28,6 @@ UNSEEN = {
 """Why there is no verdict, by the words of the JSON."""
 DIRECTION = {"upgrade": "upgrade from", "rollback": "rollback from", "same": "same as"}
 DECISION_STYLE = {"proceed": "good", "stop": "error", "unknown": "warning"}
-GUEST = (
-    ("memfd", "its memory is lost, and a guest that runs from it has to be restarted"),
-    ("guest_memfd", "the private memory of a guest is lost, and the guest has to be restarted"),
-    ("huge-memfd", "its memory is lost, and a guest that runs from it has to be restarted"),
-    ("vfio", "the device is reset, and the guest loses what the device was doing"),
-    ("iommufd", "DMA mappings are lost: devices of the guest have to be stopped and mapped again"),
-    ("kvm_vcpu", "a virtual CPU is lost, and the guest has to be restarted"),
-    ("kvm_vm", "the virtual machine is lost, and the guest has to be restarted"),
-    ("tmpfs", "files of that mount are lost"),
-    ("eventfd", "pending events are lost, and the VMM has to connect it again"),
-    ("netkit", "the network device is created again, and connections may break"),
-)
-"""Consequences of a lost file, by prefix of its handler."""
-REST = "its state is lost, and retrieving it fails"
 SHOWN = 12
 """Losses that text shows; -v shows all."""
 
@@ -220,5 +207,4 @@ def meaning(loss: dict[str, Any]) -> str:
     """What a loss means for the guest or service that the file belongs to."""
     if loss["outcome"] == "corrupt":
         return "do not resume a guest that uses it"
-    handler = loss["handler"] or ""
-    return next((text for begin, text in GUEST if handler.startswith(begin)), REST)
+    return consequence(loss["handler"] or "")

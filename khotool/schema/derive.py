@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
 import types
 import typing
+from enum import StrEnum
 from typing import (
     Annotated,
     Any,
@@ -102,19 +105,24 @@ class _Maker:
 
     def table(self, kind: type) -> Schema:
         """A typed dictionary; one without keys takes any."""
-        doc = inspect.getdoc(kind) or ""
+        doc, _, about = (inspect.getdoc(kind) or "").partition("\n\nArgs:\n")
         made: Schema = {"type": "object"}
         if doc:
             made["description"] = " ".join(doc.split())
         properties: dict[str, Schema] = {}
         required = []
+        told, optional = _described(about), _with_default(kind)
         for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-            needed = getattr(kind, "__total__", True)
+            needed = getattr(kind, "__total__", name not in optional)
             if get_origin(hint) in (NotRequired, Required):
                 needed, hint = get_origin(hint) is Required, get_args(hint)[0]
             # Keys such as `as` and `fail-on` are not names in Python.
             key = name.rstrip("_").replace("__", "-")
-            properties[key] = self.of(hint)
+            parts = [part for part in get_args(hint) if part is not type(None)]
+            if told and isinstance(hint, types.UnionType):
+                # In a data class None is a key that is not given.
+                hint = Union[tuple(parts)]  # noqa: UP007
+            properties[key] = self.of(hint) | told.get(name, {})
             if needed:
                 required.append(key)
         if properties:
@@ -129,14 +137,17 @@ class _Maker:
         """The schema of any type."""
         if hint in PLAIN:
             return {"type": PLAIN[hint]}
-        if typing.is_typeddict(hint):
+        if typing.is_typeddict(hint) or dataclasses.is_dataclass(hint):
             return self.named(hint)
+        if isinstance(hint, type) and issubclass(hint, StrEnum):
+            return {"enum": [str(value) for value in hint]}
         origin, inner = get_origin(hint), get_args(hint)
         if origin is Annotated:
             return self.of(inner[0]) | _keywords(inner[1:])
         if origin is Literal:
-            return {"enum": list(inner)}
-        if origin is list:
+            # Data classes have an empty string where a document has no key.
+            return {"enum": [value for value in inner if value != ""]}
+        if origin in (list, tuple):
             return {"type": "array", "items": self.of(inner[0])}
         if origin is dict:
             return {"type": "object", "additionalProperties": self.of(inner[1])}
@@ -151,6 +162,22 @@ class _Maker:
             self.found[kind.__name__] = {}
             self.found[kind.__name__] = self.table(kind)
         return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _with_default(kind: type) -> set[str]:
+    """Fields of a data class that need not be given."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    return {one.name for one in fields if one.default is not dataclasses.MISSING}
+
+
+def _described(about: str) -> dict[str, Schema]:
+    """Descriptions of fields, by the section ``Args`` of a data class."""
+    entries = re.findall(r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", about, re.M)
+    return {
+        name: {"description": " ".join(text.split()).rstrip(".").replace("``", "`")}
+        for names, text in entries
+        for name in names.split(", ")
+    }
 
 
 def _keywords(notes: tuple[object, ...]) -> Schema:

@@ -36,7 +36,7 @@ DOCUMENTS: dict[str, Described] = {
     "pages": _written("pages", outputs.Pages),
     "check": _written("check", outputs.Check),
     "diff": _written("diff", outputs.Diff),
-    "boot": _written("boot", outputs.Boot),
+    "boot": _written("boot", outputs.Boots),
     "live": _written("live", image.Live),
     "formats": _written("formats", catalogues.Formats),
     "rules": _written("rules", catalogues.Rules),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from khotool.abi.definition import Kind, Shape
+from khotool.abi.definition import Condition, Holds, Kind, Reference
 from khotool.abi.load import NULLS, PACKED, ROLES, STATUSES
 from khotool.manifest.mutate import OPERATIONS
 from khotool.manifest.read import NAMES
@@ -153,33 +153,6 @@ class Releases(TypedDict, total=False):
     last: str
 
 
-class Condition(TypedDict, total=False):
-    """What has to hold for the definition to be chosen; all keys of one condition."""
-
-    has: str
-    lacks: str
-    anywhere: str
-    length: int
-    multiple: int
-    above: int
-    blob: int
-    handle: Literal["zero", "address"]
-    order: int
-    field: str
-    equals: int | str
-    at_most: int
-    at_least: int
-    aligned: bool
-    preserved: bool
-    rows: str
-    inside: str
-    root: str
-    page_size: int
-    map: Literal["root"]
-    asked: bool
-    ends: bool
-
-
 class Layout(TypedDict, total=False):
     """One of several layouts."""
 
@@ -188,39 +161,12 @@ class Layout(TypedDict, total=False):
     parameters: dict[str, int | str]
 
 
-class Target(TypedDict):
-    """The target of a pointer."""
-
-    shape: Annotated[str, one_of(Shape)]
-    of: NotRequired[Annotated[str, "struct that it leads to"]]
-    header: NotRequired[str]
-    count: NotRequired[str]
-    size: NotRequired[str]
-    order: NotRequired[str]
-    kind: NotRequired[str]
-    by: NotRequired[str]
-    pages: NotRequired[int]
-    format: NotRequired[str]
-    level: NotRequired[str]
-    levels: NotRequired[int]
-    pgcnt: NotRequired[str]
-    inline: NotRequired[bool]
-    shared: NotRequired[bool]
-
-
-class Holds(TypedDict):
-    """Records in the memory that an embedded record describes."""
-
-    of: str
-    count: NotRequired[str]
-
-
 class Meaning(TypedDict, total=False):
     """What a member of a struct means."""
 
     as_: Annotated[str, "label that `khotool dump` shows"]
     role: Annotated[str, one_of(ROLES)]
-    points_to: Target
+    points_to: Reference
     null: Annotated[str, one_of(NULLS)]
     holds: Holds
     in_place: bool

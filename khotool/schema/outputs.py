@@ -296,7 +296,7 @@ class OneBoot(TypedDict, total=False):
     seconds: float | int
 
 
-class Boot(Head):
+class Boots(Head):
     """What `khotool boot --json` writes."""
 
     boots: list[OneBoot]

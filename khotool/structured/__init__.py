@@ -9,13 +9,12 @@ The room imports only `khotool.errors` and `khotool.records`.
 
 from khotool.structured.document import Document, read_document
 from khotool.structured.mistake import MAX_MISTAKES, Mistake, StructuredError, suggestion
-from khotool.structured.numbers import MAX_BITS, MAX_DIGITS, parse_integer, parse_size
+from khotool.structured.numbers import MAX_BITS, parse_integer, parse_size
 from khotool.structured.positions import Path
 from khotool.structured.values import Table, Value, key_text
 
 __all__ = [
     "MAX_BITS",
-    "MAX_DIGITS",
     "MAX_MISTAKES",
     "Document",
     "Mistake",

@@ -1,13 +1,15 @@
-"""Integers as people write them in documents."""
+"""Integers and sizes as people write them, in documents and on the command line."""
 
 from __future__ import annotations
+
+import re
 
 MAX_BITS = 128
 """Bits of an integer in a document: well above any address, and short enough for a message."""
 MAX_DIGITS = 64
 """Characters of an integer in a string."""
-SUFFIXES = {"K": 10, "M": 20, "G": 30, "T": 40}
-"""Binary size suffixes with their shifts."""
+SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"([0-9][0-9_]*) ?(?:([kmgt])(?:i?b)?|b)", re.IGNORECASE | re.ASCII)
 
 
 def parse_integer(text: str) -> int:
@@ -16,23 +18,21 @@ def parse_integer(text: str) -> int:
     Raises:
         ValueError: not an integer, or longer than ``MAX_DIGITS`` characters.
     """
-    if len(text) > MAX_DIGITS:
-        raise ValueError("too long for a number")
+    if len(text) > MAX_DIGITS or not text.isascii():
+        raise ValueError("not a number, or too long for one")
     return int(text, 0)
 
 
 def parse_size(text: str) -> int:
-    """An integer as for ``parse_integer``, or with a suffix such as ``2M`` (2 MiB).
+    """An integer as for ``parse_integer``, or with a binary unit: ``2M``, ``2 MiB``, ``48 B``.
 
     Raises:
         ValueError: neither.
     """
-    shift = SUFFIXES.get(text[-1:].upper(), 0)
-    digits = text[:-1]
-    # A hexadecimal number has no suffix: none of the four letters is one of its digits.
-    if shift and digits.isascii() and digits.isdecimal():
-        return parse_integer(digits.lstrip("0") or "0") << shift
-    return parse_integer(text)
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        return parse_integer(text)
+    return parse_integer(match[1].lstrip("0_") or "0") << SHIFTS[(match[2] or "").upper()]
 
 
 def has_huge_integer(document: object) -> int:

@@ -6,9 +6,9 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from khotool.discovery.options import OpenOptions
 from khotool.errors import UsageError
 from khotool.findings import Severity
+from khotool.limits import OpenOptions
 from khotool.tui import work
 from khotool.tui.byte_facts import ARROWS
 from khotool.tui.commands import flags_of

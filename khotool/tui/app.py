@@ -11,7 +11,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.tui import actions, exports, garbage
 from khotool.tui.help import key_text
 from khotool.tui.keys import KEYS, Config

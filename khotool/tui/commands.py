@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from khotool.discovery.options import OpenOptions
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.model.image import UNPLACED
 from khotool.tui.session import Session
 

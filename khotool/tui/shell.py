@@ -18,10 +18,9 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker, get_current_worker
 
-from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.model.image import Node
 from khotool.tui import garbage, terminal, work
 from khotool.tui.describe import sketch

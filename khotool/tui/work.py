@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from time import monotonic
 
+from khotool.decode.decoded import Watch
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions, Watch
 from khotool.errors import InputError, KhotoolError
 from khotool.findings import Finding
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.source import CONTAINERS, open_source
 from khotool.memory.space import AddressSpace

@@ -6,13 +6,13 @@ the postings before, the same things are kept in different layouts; here they re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 
 from khotool.abi.definition import Definition, Kind
 from khotool.absent import Absent, Reason
 from khotool.model.image import Image, Node
+from khotool.model.path import paths_above
 from khotool.records import dataclass
 from khotool.view.folios import Folios, folios_of
 from khotool.view.keyed import Keyed, OfNode, absent_of, keyed
@@ -20,8 +20,6 @@ from khotool.view.values import Record, number_in, text_in
 
 ENTRY = "LUO"
 """Name of the orchestrator's entry in the KHO root."""
-PART_END = re.compile(r"\]")
-"""The end of an element's key; one inside a quoted key matches no path."""
 HANDLED = frozenset({Kind.FILE, Kind.FLB})
 
 
@@ -100,9 +98,8 @@ class Luo:
 
     def name_of(self, path: str) -> str:
         """The name of the file or session at a path or above it; else empty."""
-        above = [*PART_END.finditer(path)] if self.names else []
-        found = [path[: end.start() + 1] for end in above]
-        return next((self.names[one] for one in reversed(found) if one in self.names), "")
+        above = (path, *reversed(paths_above(path))) if self.names else ()
+        return next((self.names[one] for one in above if one in self.names), "")
 
     def _list(self, name: str) -> Node | None:
         return None if self.node is None else self.node.get(name)

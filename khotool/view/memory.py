@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Protocol
@@ -13,12 +12,10 @@ from numpy.typing import NDArray
 from khotool.absent import Absent
 from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Image
+from khotool.model.path import paths_above
 from khotool.pages.blocks import Blocks
 from khotool.pages.owners import OwnedRanges, Ownership
 from khotool.records import dataclass
-
-PART = re.compile(r'"(?:[^"\\]|\\.)*"|[/\[]', re.DOTALL)
-"""Where a part of a path begins; brackets and slashes in quotes are text."""
 
 
 class HasPath(Protocol):
@@ -171,12 +168,6 @@ class Memory:
         for start, pages, order, owner in zip(*(c[which].tolist() for c in columns), strict=True):
             path = owners[owner] if owner >= 0 else None
             yield PageRange(start, pages * self.page_size, pages, order, path)
-
-
-def paths_above(path: str) -> list[str]:
-    """Paths of the model that a path is below, ``/`` aside: it is cut before each part."""
-    places = [match.start() for match in PART.finditer(path) if match[0] in ("/", "[")]
-    return [path[:at] for at in places if at]
 
 
 def memory_of(image: Image) -> Memory | Absent:

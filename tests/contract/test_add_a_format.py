@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from khotool.cli.main import main
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from tests.contract.repository import ROOT
 from tests.contract.test_docs import steps
 from tests.installed import installed

@@ -13,9 +13,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.encode.reopen import image_of
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from khotool.decode.blobs import open_debugfs
-from khotool.discovery.options import OpenOptions
 from khotool.errors import KhotoolError
+from khotool.limits import OpenOptions
 from khotool.memory.debugfs import DebugfsCopy, open_directory, open_tar
 from khotool.memory.space import SourceInfo
 from tests.builders import REGISTRY

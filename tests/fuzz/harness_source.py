@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from khotool.check.run import check_image
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.memory.source import open_source
 from khotool.memory.space import AddressSpace
 from tests.fuzz.containers import compressed, cores, kdumps, limes, tars

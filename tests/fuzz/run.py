@@ -64,6 +64,13 @@ def arguments_parser() -> argparse.ArgumentParser:
         help=f"only this one; there are {', '.join(names())}",
     )
     parser.add_argument("--runs", type=int, metavar="N", help="inputs of each harness in a round")
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many times the inputs in a round (1): in a long run, fewer starts of processes",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first round (1)")
     parser.add_argument(
         "--seconds", type=float, default=0, metavar="T", help="rounds until then; one round (0)"
@@ -130,6 +137,8 @@ def watch(name: str, options: argparse.Namespace, seed: int) -> tuple[int, int]:
             name,
             "--seed",
             str(seed),
+            "--times",
+            str(options.times),
             "--faults",
             str(options.faults.absolute()),
         ]
@@ -164,7 +173,7 @@ def work(name: str, options: argparse.Namespace) -> int:
     """One round of one harness; ends at the first fault."""
     harness = load(name)
     state = Path(tempfile.gettempdir()) / STATE
-    runs = harness.runs if options.runs is None else options.runs
+    runs = (harness.runs if options.runs is None else options.runs) * options.times
     began = time.monotonic()
     slowest, slowest_at = 0.0, 0
     for number in range(runs):

@@ -20,10 +20,9 @@ import pytest
 
 from khotool.check.run import check_image
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions
 from khotool.errors import InputError
 from khotool.fdt.parse import parse
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.debugfs import DebugfsCopy
 from khotool.memory.elf import open_elf

@@ -15,7 +15,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Tree
 
-from khotool.discovery.options import OpenOptions, Progress, Watch
+from khotool.decode.decoded import Watch
+from khotool.limits import OpenOptions, Progress
 from khotool.model.image import Image
 from khotool.opening.load import load_image
 from khotool.tui import work

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from khotool.discovery.options import OpenOptions, Progress, Watch
+from khotool.decode.decoded import Watch
 from khotool.findings import Finding
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions, Progress
 from khotool.model.image import Image, Node
 from khotool.opening.load import load_image
 from khotool.tui import actions, exports

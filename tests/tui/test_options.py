@@ -9,9 +9,8 @@ import pytest
 
 from khotool.cli.main import main
 from khotool.cli.tui import address, flags
-from khotool.discovery.options import OpenOptions
 from khotool.errors import UsageError
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.tui.commands import command_of, flags_of
 from khotool.tui.keys import Config, clashes
 from khotool.tui.place import find_place

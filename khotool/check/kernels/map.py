@@ -222,8 +222,7 @@ def _stray_trees(boot: Boot, depth: int | None = None) -> Iterator[PreservedMap]
         found = radix.walk(
             lambda wanted: boot.image.space.gather(wanted, geometry.page_size),
             address,
-            page_shift=geometry.page_shift,
-            byteorder=geometry.prefix,
+            geometry=geometry,
             limits=PROBE,
             depth=depth,
         )

@@ -13,6 +13,7 @@ from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.findings import Severity
 from khotool.model.image import Node
+from khotool.model.path import is_below
 
 
 def judge_posted(boot: Boot) -> None:
@@ -74,10 +75,9 @@ def _live_update(boot: Boot, entry: Node) -> None:
 
 def _own(path: str, entry: str) -> bool:
     """True for what a posting reads of an entry as it boots, not what is in sessions or data."""
-    if path != entry and not path.startswith(f"{entry}/"):
-        return False
     below = path[len(entry) :]
-    return not below.startswith("/sessions") and "/data" not in below
+    inner = below.startswith("/sessions") or "/data" in below
+    return is_below(path, entry) and not inner
 
 
 def _is_wrong(node: Node) -> bool:

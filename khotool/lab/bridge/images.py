@@ -15,7 +15,7 @@ from khotool.lab.bridge.making import decode, registry
 from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
     from khotool.model.image import Image, Node
 
 Range = tuple[int, int]
@@ -129,7 +129,7 @@ def open_ram(
         InputError: there is no handover in it.
     """
     from khotool.decode.open import load_definitions, open_memory
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
     from khotool.memory.segments import Segment, SegmentedSpace
     from khotool.memory.space import SourceInfo
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from khotool.decode.open import open_image, open_memory
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node

@@ -16,7 +16,7 @@ from khotool.check.kernels import judge
 from khotool.check.kernels.verdict import Outcome, Unseen, Verdict
 from khotool.cli.main import main
 from khotool.decode.open import open_image, open_memory
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image

@@ -9,9 +9,8 @@ import pytest
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image, check_with_skips
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions
 from khotool.findings import Severity
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 
 REAL = Path(__file__).parents[3] / "fixtures" / "real"
 IMAGES = sorted(REAL.glob("*/image.elf.xz"))

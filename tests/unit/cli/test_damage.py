@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from khotool.abi.registry import load_registry
 from khotool.check.catalogue import count_by_severity
 from khotool.decode.open import open_image, open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.document.dump import dump_document
 from khotool.errors import KhotoolError
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.annotate import annotate
 from khotool.model.identify import Identifier

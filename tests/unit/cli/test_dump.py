@@ -13,10 +13,10 @@ from khotool.abi.registry import load_registry
 from khotool.check.catalogue import count_by_severity
 from khotool.cli.main import main
 from khotool.decode.open import open_image, open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.document.dump import dump_document
 from khotool.fdt.blob import Node
 from khotool.fdt.parse import parse
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from khotool.render.dts import dts_text, trees

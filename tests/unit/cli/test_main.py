@@ -12,6 +12,7 @@ import pytest
 from khotool.cli import commands, dump
 from khotool.cli.main import main
 from khotool.cli.parser import command_parser
+from khotool.cli.streams import Terminated
 from khotool.errors import InputError
 
 IMAGE = str(Path(__file__).parents[3] / "fixtures/real/linux-7.3.4/image.elf.xz")
@@ -68,6 +69,26 @@ def raising(error: BaseException) -> object:
         raise error
 
     return run
+
+
+@pytest.mark.parametrize(("cut_short", "code"), [(KeyboardInterrupt(), 130), (Terminated(15), 143)])
+def test_a_failed_clean_up_hides_no_signal(
+    cut_short: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What a library raises while it cleans up after a signal is no bug of khotool's."""
+
+    def run(_: object) -> int:
+        try:
+            raise cut_short
+        finally:
+            raise AttributeError("half done")
+
+    monkeypatch.setattr(dump, "run", run)
+    assert main(["dump", "x"]) == code
+    assert capsys.readouterr().err in ("khotool: interrupted\n", "khotool: terminated\n")
 
 
 def test_bug_is_an_apology(

@@ -18,6 +18,8 @@ from khotool.errors import UsageError
         ("4096", 4096),
         ("16K", 16384),
         ("2MiB", 2 << 20),
+        ("2 MiB", 2 << 20),
+        ("48 B", 48),
         ("1g", 1 << 30),
         ("0xFFFF_FFFF", 0xFFFFFFFF),
         ("0", 0),
@@ -28,7 +30,7 @@ def test_numbers(text: str, value: int) -> None:
     assert options.number(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "0x", "1.5", "4 K", "٣"])
+@pytest.mark.parametrize("text", ["", "x", "-1", "0x", "1.5", "4 X", "010", "٣"])
 def test_no_numbers(text: str) -> None:
     """Anything else is refused, also digits of other scripts."""
     with pytest.raises(ValueError, match=r".*"):

@@ -13,9 +13,8 @@ from khotool.codec.follow import follow
 from khotool.codec.scene import Scene
 from khotool.codec.tables import read_extents, tail_bytes
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.encode.lift import handover_of
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node

@@ -12,12 +12,12 @@ from khotool.absent import Absent
 from khotool.codec.preserved_map import map_has_root, read_map
 from khotool.codec.scene import Scene
 from khotool.discovery.geometry import fit, known_pages
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.scan import Candidate
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from khotool.model.region import FdtRegion

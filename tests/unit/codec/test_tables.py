@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from khotool.absent import Absent, Reason
-from khotool.discovery.options import OpenOptions
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.model.image import Image
 from khotool.model.lookup import find_node
 from tests.builders import overlaid

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from khotool.absent import Absent, Reason
-from khotool.discovery.options import OpenOptions
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
+from khotool.limits import OpenOptions
 from khotool.model.image import Image, NodeKind
 from khotool.model.lookup import find_node
 from tests.builders import decode, overlaid

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from khotool.discovery.options import OpenOptions
 from khotool.encode.reopen import image_of
 from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
 from khotool.fixture.recipe import build_fixture, find_fixtures
+from khotool.limits import OpenOptions
 from khotool.model.image import Image
 from khotool.model.lookup import find_node
 from khotool.model.region import FdtRegion

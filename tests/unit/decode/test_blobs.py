@@ -8,10 +8,10 @@ import pytest
 
 from khotool.absent import Absent, Reason
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
+from khotool.limits import OpenOptions
 from khotool.model.image import UNPLACED, Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from tests.builders import overlaid

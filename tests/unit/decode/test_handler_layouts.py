@@ -11,10 +11,10 @@ import pytest
 
 from khotool.abi.definition import Kind
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
 from khotool.document.full import full_document, metadata_pages, preserved_segments
 from khotool.encode.reopen import image_of
 from khotool.fixture.recipe import build_fixture, find_fixtures
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node

@@ -18,7 +18,6 @@ from khotool.codec.scene import Scene
 from khotool.decode.open import open_image, open_memory
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.root_tree import root_format
 from khotool.document.full import full_document, preserved_segments
 from khotool.encode.convert import convert_image
@@ -30,6 +29,7 @@ from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
 from khotool.findings import Severity
 from khotool.fixture.recipe import Fixture, build_fixture, digest, find_fixtures
+from khotool.limits import OpenOptions
 from khotool.maps.preserved import PreservedMap
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span

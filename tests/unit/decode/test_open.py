@@ -14,7 +14,6 @@ from khotool.abi.geometry import PAGE_SIZES, ByteOrder
 from khotool.absent import Absent, Reason
 from khotool.decode.open import load_definitions, open_image, open_memory
 from khotool.discovery import roots as roots_module
-from khotool.discovery.options import OpenOptions
 from khotool.document.full import full_document, preserved_segments
 from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
@@ -23,6 +22,7 @@ from khotool.encode.segments import page_segments, write_image
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node

@@ -15,9 +15,9 @@ from khotool.decode import open as opening
 from khotool.decode.decoded import decode_root
 from khotool.decode.open import open_image
 from khotool.decode.phase import BOOTED, phased
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.root_tree import RootTree, read_root
 from khotool.fdt.parse import parse
+from khotool.limits import OpenOptions
 from khotool.model.image import Image, Phase
 from khotool.model.lookup import find_node
 from khotool.model.node import NodeState

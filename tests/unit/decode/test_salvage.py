@@ -13,7 +13,7 @@ from khotool.abi.registry import Origin
 from khotool.absent import Absent, Reason
 from khotool.decode import salvage
 from khotool.decode.open import open_memory
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.model.image import Image, Phase
 from khotool.model.lookup import find_node
 from tests.builders import REGISTRY, decode

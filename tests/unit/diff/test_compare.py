@@ -145,7 +145,7 @@ def leaves(image: Image) -> list[Node]:
 def test_any_field_of_a_record_shows_as_exactly_that_change(release: str) -> None:
     """Names, tokens, positions, seals, counts: one byte changed gives one change, at its path."""
     from khotool.decode.open import open_memory
-    from khotool.discovery.options import OpenOptions
+    from khotool.limits import OpenOptions
 
     image = open_image(capture(release))
     order = image.geometry.byteorder

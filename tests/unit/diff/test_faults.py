@@ -8,7 +8,7 @@ import pytest
 from khotool.decode.open import open_image, open_memory
 from khotool.diff.changes import Comparison, DiffOptions, NotCompared, Result, Side, Why
 from khotool.diff.compare import compare
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.space import AddressSpace
 from khotool.model.image import Image

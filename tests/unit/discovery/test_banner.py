@@ -9,11 +9,10 @@ import pytest
 from khotool.abi.registry import load_registry
 from khotool.decode.open import open_memory
 from khotool.discovery.banner import Banner, find_banner
-from khotool.discovery.options import OpenOptions
 from khotool.document.dump import image_json
 from khotool.encode.pack import pack_image
 from khotool.lab import bridge
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.segments import Segment, SegmentedSpace
 from khotool.memory.space import SourceInfo
 from khotool.model.image import Image

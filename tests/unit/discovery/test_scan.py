@@ -9,12 +9,11 @@ import pytest
 from khotool.absent import Absent
 from khotool.discovery import scan as scanning
 from khotool.discovery.bootdata import BootPointer
-from khotool.discovery.options import OpenOptions
 from khotool.discovery.scan import scan
 from khotool.errors import InputError, UsageError
 from khotool.fdt.blob import Node, Property
 from khotool.fdt.write import build_sequential
-from khotool.limits import Limits
+from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from tests.builders import REGISTRY, decode, overlaid

@@ -171,7 +171,7 @@ def test_wrong_arguments_are_one_line(
     scan = ["fleet", "scan", str(images), "-o", str(tmp_path / "s")]
     for words, said in (
         ([*scan, "--kernel", "9.9"], "unknown kernel release '9.9'"),
-        ([*scan, "--limit", "nodes=3"], "seconds=N or memory=N"),
+        ([*scan, "--limit", "nodes=3"], "names: seconds, memory"),
         ([*scan, "--label", "host"], "NAME=REGEX"),
         ([*scan, "--workers", "0"], "at least 1"),
         ([*scan[:-1], str(images / "garbage.bin")], "is not a folder"),

@@ -13,7 +13,6 @@ import pytest
 
 from khotool.absent import Absent, Reason
 from khotool.check.catalogue import severity
-from khotool.discovery.options import OpenOptions
 from khotool.document.dump import dump_document
 from khotool.encode.reopen import image_of
 from khotool.encode.segments import page_segments
@@ -26,6 +25,7 @@ from khotool.host import live
 from khotool.host.files import Host, switched_on
 from khotool.host.live import open_live
 from khotool.host.survey import Survey, survey
+from khotool.limits import OpenOptions
 from khotool.memory.live import LiveSpace
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import UNPLACED, Image, Phase, Role

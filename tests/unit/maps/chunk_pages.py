@@ -12,6 +12,7 @@ from khotool.limits import Limits
 from khotool.maps import bitmap_chunks
 from khotool.maps.preserved import PreservedMap
 from khotool.pages.blocks import Blocks
+from tests.unit.maps.geometry import geometry_of
 
 U64 = NDArray[np.uint64]
 
@@ -67,8 +68,7 @@ def walk(
         partial(memory.gather, 1 << shift),
         partial(memory.gather, size),
         first,
-        page_shift=shift,
-        byteorder=byteorder,
+        geometry=geometry_of(shift, byteorder),
         bitmap_bytes=size,
         header=header(byteorder),
         element=element(byteorder),
@@ -83,8 +83,7 @@ def store(
     memory = Memory()
     first, writes = bitmap_chunks.build(
         blocks,
-        page_shift=shift,
-        byteorder=byteorder,
+        geometry=geometry_of(shift, byteorder),
         bitmap_bytes=size,
         header=header(byteorder),
         element=element(byteorder),

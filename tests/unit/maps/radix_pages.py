@@ -10,6 +10,7 @@ from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import PreservedMap
 from khotool.pages.blocks import Blocks
+from tests.unit.maps.geometry import geometry_of
 
 U64 = NDArray[np.uint64]
 SHIFTS = st.sampled_from([12, 14, 16])
@@ -74,7 +75,7 @@ def store(
         return np.uint64(1 << 40) + (np.arange(count, dtype=np.uint64) << np.uint64(shift))
 
     root, addresses, pages = radix.build(
-        blocks, page_shift=shift, byteorder=byteorder, allocate=allocate, depth=depth
+        blocks, geometry=geometry_of(shift, byteorder), allocate=allocate, depth=depth
     )
     memory.pages = dict(zip(addresses.tolist(), pages, strict=True))
     return memory, root, addresses, pages
@@ -92,8 +93,7 @@ def walk(
     return radix.walk(
         memory.read,
         root,
-        page_shift=shift,
-        byteorder=byteorder,
+        geometry=geometry_of(shift, byteorder),
         limits=Limits(nodes=nodes, bytes=size),
         depth=depth,
     )

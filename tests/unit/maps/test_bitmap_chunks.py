@@ -13,6 +13,7 @@ from khotool.maps import bitmap_chunks
 from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.pages.blocks import Blocks
 from tests.unit.maps.chunk_pages import Memory, block_sets, element, header, store, walk
+from tests.unit.maps.geometry import geometry_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -339,8 +340,7 @@ def test_building_stops_at_the_limit() -> None:
     with pytest.raises(ValueError, match="page size of the blocks"):
         bitmap_chunks.build(
             blocks,
-            page_shift=14,
-            byteorder="<",
+            geometry=geometry_of(14),
             bitmap_bytes=PAGE,
             header=header(),
             element=element(),

@@ -14,6 +14,7 @@ from khotool.maps import order_tables
 from khotool.maps.preserved import KEPT_PROBLEMS, PageKind, PreservedMap
 from khotool.maps.render import map_writes
 from khotool.pages.blocks import Blocks
+from tests.unit.maps.geometry import geometry_of
 from tests.unit.maps.radix_pages import ORDERS, SHIFTS, U64, Memory, block_sets
 
 KINDS = st.sampled_from(["four levels", "as needed"])
@@ -45,8 +46,7 @@ def store(
 
     tops, writes = order_tables.build(
         blocks,
-        page_shift=shift,
-        byteorder=byteorder,
+        geometry=geometry_of(shift, byteorder),
         levels=levels_of(kind, shift),
         orders=orders,
         allocate=allocate,
@@ -72,16 +72,14 @@ def read(
             memory.read,
             tops[0],
             orders,
-            page_shift=shift,
-            byteorder=byteorder,
+            geometry=geometry_of(shift, byteorder),
             levels=levels_of(kind, shift),
             limits=limits,
         )
     return order_tables.walk(
         memory.read,
         tops,
-        page_shift=shift,
-        byteorder=byteorder,
+        geometry=geometry_of(shift, byteorder),
         levels=levels_of(kind, shift),
         limits=limits,
     )
@@ -159,8 +157,7 @@ def test_a_block_beyond_four_levels_is_refused() -> None:
     with pytest.raises(ValueError, match="page size"):
         order_tables.build(
             Blocks.single([0], 0, 12),
-            page_shift=14,
-            byteorder="<",
+            geometry=geometry_of(14),
             orders=1,
             table=False,
             levels=order_tables.fixed_levels(4),
@@ -171,8 +168,7 @@ def test_a_block_beyond_four_levels_is_refused() -> None:
             order_tables.walk(
                 Memory(12).read,
                 [4096],
-                page_shift=12,
-                byteorder="<",
+                geometry=geometry_of(12),
                 limits=Limits(),
                 levels=order_tables.fixed_levels(levels),
             )
@@ -295,8 +291,7 @@ def table(memory: Memory, at: int, orders: int = 512, limits: Limits | None = No
         memory.read,
         at,
         orders,
-        page_shift=12,
-        byteorder="<",
+        geometry=geometry_of(12),
         levels=NEEDED,
         limits=limits or Limits(),
     )
@@ -306,7 +301,7 @@ def trees(
     memory: Memory, tops: list[int], levels: order_tables.Levels, shift: int = 12
 ) -> PreservedMap:
     return order_tables.walk(
-        memory.read, tops, page_shift=shift, byteorder="<", levels=levels, limits=Limits()
+        memory.read, tops, geometry=geometry_of(shift), levels=levels, limits=Limits()
     )
 
 
@@ -322,8 +317,7 @@ def build(
 
     tops, writes = order_tables.build(
         blocks,
-        page_shift=12,
-        byteorder="<",
+        geometry=geometry_of(12),
         levels=order_tables.fixed_levels(levels),
         orders=orders,
         allocate=allocate,
@@ -442,8 +436,7 @@ def test_pages_are_taken_from_the_top() -> None:
         memory.read,
         PAGE,
         11,
-        page_shift=12,
-        byteorder="<",
+        geometry=geometry_of(12),
         levels=order_tables.fixed_levels(4),
         limits=Limits(),
     )
@@ -463,8 +456,7 @@ def test_every_page_knows_its_order() -> None:
                 memory.read,
                 tops[0],
                 11,
-                page_shift=12,
-                byteorder="<",
+                geometry=geometry_of(12),
                 levels=levels,
                 limits=Limits(),
             )

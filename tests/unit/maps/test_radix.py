@@ -11,6 +11,7 @@ from khotool.limits import Limits
 from khotool.maps import nodes, radix
 from khotool.maps.preserved import KEPT_PROBLEMS, PageKind, PreservedMap
 from khotool.pages.blocks import Blocks
+from tests.unit.maps.geometry import geometry_of
 from tests.unit.maps.radix_pages import (
     ORDERS,
     SHIFTS,
@@ -105,7 +106,7 @@ def test_more_pages_than_allowed_are_refused() -> None:
     with pytest.raises(EncodeError, match="pages"):
         store(blocks, "<")
     with pytest.raises(ValueError, match="page size"):
-        radix.build(blocks, page_shift=14, byteorder="<", allocate=lambda n: np.zeros(n, np.uint64))
+        radix.build(blocks, geometry=geometry_of(14), allocate=lambda n: np.zeros(n, np.uint64))
     with pytest.raises(ValueError, match="levels"):
         walk(Memory(12), 4096, depth=9)
 
@@ -383,7 +384,7 @@ def test_pages_may_lie_in_any_order(blocks: Blocks) -> None:
     def allocate(count: int) -> U64:
         return (np.arange(count, 0, -1, dtype=np.uint64) + np.uint64(9)) << np.uint64(shift)
 
-    root, addresses, pages = radix.build(blocks, page_shift=shift, byteorder="<", allocate=allocate)
+    root, addresses, pages = radix.build(blocks, geometry=geometry_of(shift), allocate=allocate)
     memory = Memory(shift)
     memory.pages = dict(zip(addresses.tolist(), pages, strict=True))
     found = walk(memory, root, shift)
@@ -451,8 +452,7 @@ def test_building_stops_at_the_limit() -> None:
     def build(nodes: int) -> int:
         _, addresses, pages = radix.build(
             blocks,
-            page_shift=12,
-            byteorder="<",
+            geometry=geometry_of(12),
             allocate=lambda n: np.arange(1, n + 1, dtype=np.uint64) << np.uint64(12),
             limits=Limits(nodes=nodes),
         )

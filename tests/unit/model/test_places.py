@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from khotool.decode.open import open_image
-from khotool.discovery.options import OpenOptions
 from khotool.errors import UsageError
+from khotool.limits import OpenOptions
 from khotool.model.identify import Identifier
 from khotool.model.image import Image, NodeKind, Scratch
 from khotool.model.lookup import find_node

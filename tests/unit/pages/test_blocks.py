@@ -114,3 +114,11 @@ def test_no_blocks_is_a_set_too() -> None:
     assert list(blocks.overlaps()) == []
     assert blocks.ranges().shape == (0, 2)
     assert Blocks.join([], 12) == blocks
+
+
+@pytest.mark.parametrize("frame", [1 << 30, 1 << 35, 1 << 45])
+def test_a_stray_block_costs_no_memory(frame: int) -> None:
+    """One block far away is found, and no table reaches that far for it."""
+    blocks = make([(0, 100, 0), (frame, 1, 0)], 12)
+    assert blocks.block_of(frame << 12) == (frame << 12, 0)
+    assert blocks.index.table.nbytes <= 16 << 20

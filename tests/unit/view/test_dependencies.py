@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from khotool.cli.main import main
-from khotool.discovery.options import OpenOptions
+from khotool.limits import OpenOptions
 from khotool.opening.load import load_image
 from khotool.view.dependencies import Dependencies, Need, Why, _sort, dependencies
 from tests.schemas import validate_output
