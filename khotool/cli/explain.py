@@ -23,17 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show what the rule checks, why, an example, what to do."""
     from khotool.check.catalogue import find_rule
-    from khotool.render.lines import Line
+    from khotool.render.rules import rule_json, rule_lines
 
     rule = find_rule(args.rule)
     if args.json:
-        from khotool.cli.rules import rule_json
-
         write_document("explain", rule_json(rule), args)
-        return 0
-    lines = [Line().add(f"{rule.id} {rule.slug}", "name").add(f"  {rule.severity}", "dim")]
-    rows = (("what", rule.what), ("why", rule.why), ("example", rule.example), ("do", rule.do))
-    for label, text in rows:
-        lines.append(Line(hang=" " * 9).add(f"{label:<9}", "label").add(text))
-    write_lines(lines, args)
+    else:
+        write_lines(rule_lines(rule), args)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -14,9 +13,7 @@ from khotool.cli.output import write_document, write_json, write_lines
 from khotool.errors import UsageError
 
 if TYPE_CHECKING:
-    from khotool.abi.definition import Definition
     from khotool.abi.registry import Registry
-    from khotool.render.lines import Line
 
 EPILOG = """\
 examples:
@@ -97,46 +94,10 @@ def list_formats(registry: Registry, args: argparse.Namespace) -> int:
         found = [definition for definition in found if definition.kind == args.kind]
     # Merged definitions come first, then postings and plans.
     found.sort(key=lambda d: (d.status != "merged", list(Kind).index(d.kind), d.id))
-    if args.json:
-        from khotool.render.formats import list_json
+    from khotool.render.formats import list_json, list_lines
 
+    if args.json:
         write_document("formats", {"formats": [list_json(registry, d) for d in found]}, args)
     else:
         write_lines(list_lines(registry, found), args)
     return 0
-
-
-def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
-    """A line for each definition, with its origin unless all are shipped."""
-    from khotool.render.formats import origin_word, releases
-    from khotool.render.lines import Line
-
-    heads: tuple[str, ...] = ("id", "kind", "status", "releases", "from", "title")
-    rows: list[tuple[str, ...]] = [
-        (
-            d.id,
-            str(d.kind),
-            d.status,
-            releases(d.first, d.last),
-            origin_word(registry.origin(d.id)),
-            d.title,
-        )
-        for d in found
-    ]
-    if all(row[4] == "shipped" for row in rows):
-        heads, rows = without(heads, 4), [without(row, 4) for row in rows]
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads) - 1)]
-    hang = " " * (sum(widths) + 2 * len(widths))
-    for row in (heads, *rows):
-        first, *middle = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        if row is heads:
-            yield Line([("  ".join((first, *middle, row[-1])), "key")])
-            continue
-        yield Line(
-            [(first, "format"), ("  " + "  ".join(middle), ""), (f"  {row[-1]}", "")], hang=hang
-        )
-
-
-def without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
-    """A row less one cell."""
-    return (*row[:column], *row[column + 1 :])

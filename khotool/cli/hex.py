@@ -43,11 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Decode the image and show the bytes."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
-    from khotool.model.places import Places
 
     spans = find_spans(image, args.where)
-    places = Places(image)
-    pieces = read(image, places, spans)
+    pieces = read(image, spans)
     if args.json:
         from khotool.document.dump import head
         from khotool.render.hex import piece_json
@@ -89,11 +87,11 @@ def find_spans(image: Image, where: str) -> list[Span]:
     return sorted(spans, key=lambda span: (span.address >= UNPLACED, span.address))
 
 
-def read(image: Image, places: object, spans: list[Span]) -> Iterator[Piece]:
+def read(image: Image, spans: list[Span]) -> Iterator[Piece]:
     """Pieces of all ranges."""
     from khotool.model.annotate import annotate
     from khotool.model.places import Places
 
-    assert isinstance(places, Places)
+    places = Places(image)
     for span in spans:
         yield from annotate(image, places, span.address, span.size)

@@ -12,7 +12,6 @@ from khotool.errors import UsageError
 
 if TYPE_CHECKING:
     from khotool.model.image import Image
-    from khotool.render.pages import Selection
 
 EPILOG = """\
 examples:
@@ -69,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
     image = open_with_progress(args.image, args)
     from khotool.absent import Absent
     from khotool.cli.notes import strict_exit
-    from khotool.render.pages import Selection, csv_lines, ownership_of, text_lines
+    from khotool.render.pages import (
+        Selection,
+        csv_lines,
+        ownership_of,
+        pages_document,
+        text_lines,
+    )
 
     if args.by:
         show_groups(image, args)
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     selection = Selection(args.unowned, args.unpreserved, owner, args.unclaimed)
     ownership = ownership_of(image, selection)
     if args.json:
-        write_json(document(image, selection, ranges=not args.summary), args)
+        write_json(pages_document(image, selection, ranges=not args.summary), args)
     elif args.csv:
         if isinstance(ownership, Absent):
             what = "list of unclaimed blocks" if args.unclaimed else "preserved-page map"
@@ -113,26 +118,3 @@ def owner_path(image: Image, path: str | None) -> str | None:
     from khotool.model.lookup import find_node
 
     return find_node(image, path).path
-
-
-def document(image: Image, selection: Selection, *, ranges: bool) -> object:
-    """``khotool.pages/1``."""
-    from khotool.absent import Absent
-    from khotool.document.dump import head
-    from khotool.render.json import Rows
-    from khotool.render.pages import ownership_of, row_json, rows, summary, unclaimed_summary
-    from khotool.view.luo import Luo
-    from khotool.view.notation import absent_json
-
-    made = head("pages")
-    ownership = ownership_of(image, selection)
-    if isinstance(ownership, Absent):
-        if ranges:
-            made["ranges"] = absent_json(ownership)
-        made["summary"] = absent_json(ownership)
-        return made
-    if ranges:
-        names = Luo(image).names
-        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
-    made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
-    return made

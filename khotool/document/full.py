@@ -95,14 +95,6 @@ def captured_pages(image: Image, spans: list[tuple[int, int]]) -> np.ndarray[Any
     return intersect(covered, image.space.extents())
 
 
-def region_writes(image: Image) -> Iterator[Write]:
-    """What all regions write, in the order of the walk."""
-    for region in image.regions:
-        for address, data in region.writes():
-            if address < UNPLACED:
-                yield address, data
-
-
 def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearray]:
     """Lay writes over zeroed memory.
 

@@ -102,19 +102,10 @@ def map_of(image: Image) -> UnitMap | None:
     return UnitMap(file, RELEASED, version, kexecs, _some(_entries_by_unit(document)))
 
 
-def names_of(image: Image) -> Names:
-    """Names that systemd gave to the files and sessions it handed over.
-
-    Nothing here is checked against the sessions. Bytes that are missing, too many or no such
-    JSON give no names.
-    """
-    found = map_of(image)
-    return {} if found is None else _names(found)
-
-
-def _names(found: UnitMap) -> Names:
+def names_of(found: UnitMap | None) -> Names:
+    """Names that systemd gave to the files and sessions of its map, which are not checked."""
     names: Names = {}
-    for entry in found.entries:
+    for entry in found.entries if found is not None else ():
         place = (SESSION, entry.token) if entry.token is not None else (entry.session, None)
         names.setdefault(place, entry.text)
     return names
@@ -128,7 +119,7 @@ class Systemd(Handler):
     def annotate(self, image: Image) -> Iterator[tuple[Node, str]]:
         """The names of files and sessions."""
         found = map_of(image)
-        names = {} if found is None else _names(found)
+        names = names_of(found)
         if found is not None and found.layout:
             yield found.file.node, "systemd's map of units to tokens" + _of_version(found)
         for session in Luo(image).sessions if names else ():

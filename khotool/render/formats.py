@@ -44,6 +44,28 @@ def list_json(registry: Registry, definition: Definition) -> dict[str, Any]:
     }
 
 
+def list_lines(registry: Registry, found: list[Definition]) -> Iterator[Line]:
+    """A line for each definition, with its origin unless all are shipped."""
+    heads: tuple[str, ...] = ("id", "kind", "status", "releases", "from", "title")
+    table = [heads]
+    for d in found:
+        origin = origin_word(registry.origin(d.id))
+        table.append((d.id, str(d.kind), d.status, releases(d.first, d.last), origin, d.title))
+    if all(cells[4] == "shipped" for cells in table[1:]):
+        table = [(*cells[:4], cells[5]) for cells in table]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    hang = " " * (sum(widths) + 2 * len(widths))
+    for number, cells in enumerate(table):
+        *shown, title = cells
+        shown = [cell.ljust(width) for cell, width in zip(shown, widths, strict=True)]
+        if not number:
+            yield Line([("  ".join((*shown, title)), "key")])
+            continue
+        yield Line(
+            [(shown[0], "format"), ("  " + "  ".join(shown[1:]), ""), (f"  {title}", "")], hang=hang
+        )
+
+
 def show_json(registry: Registry, definition: Definition, page_size: int) -> dict[str, Any]:
     """Everything about one definition, with offsets for one page size."""
     document = head("formats")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -196,6 +196,3 @@ def coloured(lines: Iterable[Line], width: int) -> Iterator[str]:
                 else:
                     parts.append(text)
             yield "".join(parts).rstrip(" ") + "\n"
-
-
-Renderer = Callable[[Iterable[Line], int], Iterator[str]]

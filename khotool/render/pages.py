@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.absent import Absent
+from khotool.document.dump import Document, head
 from khotool.model.image import Image
 from khotool.model.path import is_below
 from khotool.pages.owners import OwnedRanges, Ownership, UnpreservedRanges
 from khotool.records import dataclass
+from khotool.render.json import Rows
 from khotool.render.lines import Line
 from khotool.render.text import plural, visible
 from khotool.render.value import absent_segments
 from khotool.view.luo import Luo
-from khotool.view.notation import size_text
+from khotool.view.notation import absent_json, size_text
 
 Ranges = OwnedRanges | UnpreservedRanges
 
@@ -139,6 +141,24 @@ def row_json(row: Row, names: Mapping[str, str]) -> dict[str, object]:
     }
     name = names.get(row.owner or "")
     return made | {"name": name} if name is not None else made
+
+
+def pages_document(image: Image, selection: Selection, *, ranges: bool) -> Document:
+    """``khotool.pages/1``.
+
+    Args:
+        ranges: with the ranges, not only their totals.
+    """
+    made = head("pages")
+    ownership = ownership_of(image, selection)
+    if isinstance(ownership, Absent):
+        gone = absent_json(ownership)
+        return made | ({"ranges": gone} if ranges else {}) | {"summary": gone}
+    if ranges:
+        names = Luo(image).names
+        made["ranges"] = Rows(row_json(row, names) for row in rows(ownership, selection))
+    made["summary"] = (unclaimed_summary if selection.unclaimed else summary)(ownership)
+    return made
 
 
 def csv_lines(ownership: Ownership, selection: Selection) -> Iterator[str]:

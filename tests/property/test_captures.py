@@ -13,7 +13,7 @@ from khotool.absent import Absent
 from khotool.check.catalogue import count_by_severity
 from khotool.decode.open import open_image
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document, metadata_pages, preserved_segments, region_writes
+from khotool.document.full import full_document, metadata_pages, preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.fresh import build_fresh
 from khotool.encode.lift import handover_of
@@ -50,7 +50,7 @@ def test_regions_write_what_is_there(name: str) -> None:
     """Every region gives back its own memory; only the tails of strings may differ."""
     image = capture(name)
     tails = list(string_tails(image))
-    for address, data in region_writes(image):
+    for address, data in (write for region in image.regions for write in region.writes()):
         if address >= UNPLACED:
             continue
         given = bytearray(image.space.read(address, len(data)))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.document import slack as slack_module
-from khotool.document.full import full_document, metadata_pages, region_writes, render
+from khotool.document.full import full_document, metadata_pages, render
 from khotool.document.slack import slack
 from khotool.errors import EncodeError, KhotoolError
 from khotool.opening.models import Model, build_model
@@ -68,7 +68,8 @@ def test_slack_is_what_all_writes_leave(
     image = capture(name)
     pages = metadata_pages(image)
     found = list(slack(image, pages))
-    made = render(pages, chain(region_writes(image), iter(found)))
+    writes = (write for region in image.regions for write in region.writes())
+    made = render(pages, chain(writes, iter(found)))
     given = [bytes(image.space.read(low, high - low)) for low, high in pages.tolist()]
     assert [bytes(part) for part in made] == given
     monkeypatch.setattr(slack_module, "WINDOW", 1 << 30)

@@ -60,7 +60,7 @@ size = 4096
 def test_units_and_names_beside_tokens(tmp_path: Path, document: object) -> None:
     """Files get unit and name, a nested session its own, other sessions nothing."""
     image = image_with(tmp_path, json.dumps(document).encode())
-    assert names_of(image) == {
+    assert names_of(map_of(image)) == {
         ("systemd", 1): "foo.service: guest-ram",
         ("vm-7", None): "foo.service: state",
     }
@@ -124,13 +124,13 @@ def test_maps_that_systemd_does_not_use(tmp_path: Path, document: object) -> Non
 )
 def test_anything_else_gives_no_names(tmp_path: Path, data: bytes) -> None:
     """Whatever token 0 holds, the image opens and has no names."""
-    assert names_of(image_with(tmp_path, data)) == {}
+    assert names_of(map_of(image_with(tmp_path, data))) == {}
 
 
 def test_long_names_are_cut(tmp_path: Path) -> None:
     """Names are bounded and stay as they are stored otherwise."""
     item = {"type": "fd", "name": "\x1b" * 5000, "fd_index": 1}
     image = image_with(tmp_path, json.dumps({"/" + "u" * 5000: [item]}).encode())
-    name = names_of(image)[("systemd", 1)]
+    name = names_of(map_of(image))[("systemd", 1)]
     assert len(name) <= 300
     assert "\x1b" in name
