@@ -237,7 +237,7 @@ class Definition(TypedDict):
     id: str
     title: str
     kind: Annotated[str, one_of(Kind)]
-    content: Annotated[str, "struct of its record, or another word of the vocabulary"]
+    content: Annotated[str, "struct of its record, or `fdt`, `literal` or `none`"]
     status: Annotated[str, one_of(STATUSES)]
     header: NotRequired[Annotated[str, "header of the kernel"]]
     releases: NotRequired[Releases]

@@ -30,18 +30,20 @@ def verdict_document(
     kernel: str | AskedKernel,
     policy: Policy | None = None,
     memory: Memory = (),
+    blank: Memory = (),
 ) -> dict[str, Any]:
     """The verdict of a kernel as JSON has it, with what is known of the kernel.
 
     Args:
         policy: adds the verdict by it.
         memory: of the machine; empty where it is not known.
+        blank: memory that holds zeros as the kernel starts, wherever the image does not have it.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
-    verdict = judge(image, asked, memory)
+    verdict = judge(image, asked, memory, blank)
     about = asked.document()
     if policy is not None:
         about["policy"] = policy.judge(verdict)
@@ -58,18 +60,21 @@ def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
     return asked_kernel(kernel, image.registry) if isinstance(kernel, str) else kernel
 
 
-def judge(image: Image, kernel: str | AskedKernel, memory: Memory = ()) -> Verdict:
+def judge(
+    image: Image, kernel: str | AskedKernel, memory: Memory = (), blank: Memory = ()
+) -> Verdict:
     """What a kernel does with an image.
 
     Args:
         memory: of the machine; empty where it is not known.
+        blank: as of ``verdict_document``.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
     verdict = Verdict(asked.name)
-    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory)
+    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory, blank)
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
