@@ -93,8 +93,7 @@ class DefinitionFile:
             meanings = self.document.root.table("struct").table(struct).table("fields")
             if member not in meanings and (struct, member) in self.lines:
                 line = self.lines[struct, member]
-                text = f"{member}: {message}"
-                self.document.add(("struct", struct, "layout"), text, line=line)
+                self.document.add(("struct", struct, "layout"), f"{member}: {message}", line=line)
                 return
         self.document.add(path, message)
 

@@ -133,6 +133,9 @@ def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: s
         EncodeError: a value of the wrong type or out of range, or an unknown label.
     """
     container = _container(compiled, values, path)
+    plan = plan_of(compiled)
+    if plan is not None:
+        return plan.data(container)
     if compiled.has_fill:
         return _packed(compiled, container)
     return bytes(compiled.construct.build(container))

@@ -1,11 +1,11 @@
 """Single records through ``struct``: a plan made once for each struct, then one call a record.
 
-construct stays the form of a definition that can be run, and writes records; a property test holds
-the two equal.
+construct stays the form of a definition that can be run; a property test holds the two equal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the bytes of one record become values.
+    """How the bytes of one record become values, and values bytes.
 
     Args:
         layout: of all values of the record.
@@ -60,6 +60,19 @@ class Plan:
             else:
                 made[placed.field.label] = raw
         return made
+
+    def data(self, stored: Mapping[str, Any]) -> bytes:
+        """Bytes of what a record stores: integers, bytes, lists and nested records by name."""
+        flat: list[Any] = []
+        for step in self.steps:
+            value = stored[step.placed.field.name]
+            if step.nested is not None:
+                flat += map(step.nested.data, value if step.placed.many else [value])
+            elif step.placed.many:
+                flat += value
+            else:
+                flat.append(value)
+        return self.layout.pack(*flat)
 
 
 @lru_cache(maxsize=4096)

@@ -109,7 +109,12 @@ def _best(
 def _fits(scene: Scene, definition: Definition, evidence: Evidence) -> bool:
     """True if all conditions of a definition hold, whatever follows its arrays."""
     return all(
-        holds(scene, definition, replace(condition, ends=False), evidence)
+        holds(
+            scene,
+            definition,
+            replace(condition, ends=False) if condition.ends else condition,
+            evidence,
+        )
         for condition in definition.probe
     )
 

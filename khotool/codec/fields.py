@@ -50,13 +50,14 @@ def record_fields(
     if not walk.recorder.spend(node, len(compiled.fields)):
         return values
     pending: list[tuple[Node, Field]] = []
+    format_id, children = definition.id, node.children
     for placed in compiled.fields:
         span = Span(address + placed.offset, placed.size)
         for field in placed.field.parts or (placed.field,):
-            child = node.add(
-                Node(field.label, NodeKind.VALUE, field=field, format=definition.id, span=span)
-            )
-            value = values[field.label]
+            label = field.label
+            child = Node(label, NodeKind.VALUE, node, field=field, format=format_id, span=span)
+            children.append(child)
+            value = values[label]
             if placed.nested is not None and placed.many:
                 used = used_elements(compiled, field, values)
                 nested_array(walk, child, placed.nested, value[:used], span.address, definition)

@@ -225,9 +225,9 @@ def _page_region(
         )
         child.value = values[placed.field.label]
         if isinstance(child.value, list):
-            held = bytes(data[placed.offset : placed.offset + placed.size]).rstrip(b"\0")
-            size = placed.size // placed.count
-            del child.value[-(-len(held) // size) :]
+            word = np.dtype(f"u{placed.size // placed.count}")
+            used = np.flatnonzero(np.frombuffer(data, word, placed.count, placed.offset))
+            del child.value[int(used[-1]) + 1 if used.size else 0 :]
     region = RecordRegion(node.path, definition.id, page, address, values, node=node)
     walk.recorder.regions.append(region)
 
@@ -270,6 +270,8 @@ def merge_pages(pages: U64, size: int, wanted: int) -> U64:
     pages = pages[: -(-wanted // size)]
     if not len(pages):
         return np.empty((0, 2), np.uint64)
+    if len(pages) == 1:
+        return np.array([[int(pages[0]), min(wanted, size)]], np.uint64)
     breaks = np.flatnonzero(pages[1:] != pages[:-1] + np.uint64(size)) + 1
     starts = np.concatenate(([0], breaks))
     lengths = np.diff(np.concatenate((starts, [len(pages)])))

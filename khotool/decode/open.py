@@ -256,8 +256,7 @@ def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Cand
     if not source.forced:
         return Candidates(source, roots, select(roots, weigh))
     # The root that is named comes first of all that were found.
-    why = f"named by --root; {roots[0].why}"
-    return Candidates(source, roots, replace(roots[0], why=why))
+    return Candidates(source, roots, replace(roots[0], why=f"named by --root; {roots[0].why}"))
 
 
 def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]:

@@ -194,6 +194,7 @@ class Node:
     remark: str = ""
     annotation: str = ""
     children: list[Node] = records.field(default_factory=list)
+    _known_path: str = records.field(default="", init=False, repr=False)
 
     def add(self, child: Node) -> Node:
         """Append a child and return it."""
@@ -210,13 +211,20 @@ class Node:
     @property
     def path(self) -> str:
         """Absolute path, ``/`` for the image."""
-        parts: list[str] = []
-        node: Node | None = self
-        while node is not None and node.parent is not None:
-            key = f"[{quote_key(node.key)}]" if node.key is not None else ""
-            parts.append(f"/{quote_name(node.name)}{key}" if node.name else key)
-            node = node.parent
-        return "".join(reversed(parts)) or "/"
+        return self._joined_path() or "/"
+
+    def _joined_path(self) -> str:
+        above = self.parent
+        if above is None:
+            return ""
+        key = f"[{quote_key(self.key)}]" if self.key is not None else ""
+        own = f"/{quote_name(self.name)}{key}" if self.name else key
+        path = (above._known_path or above._joined_path()) + own
+        # A node has its name and key before it is added, so that its path stays; that of a node
+        # in a tree of its own does not.
+        if self.children and (above._known_path or above.kind is NodeKind.IMAGE):
+            self._known_path = path
+        return path
 
     def get(self, name: str) -> Node | None:
         """First child of this name."""

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.pages.around import Around, Near, Pieces
 from khotool.pages.blocks import Blocks
 from khotool.pages.census import Census
 from khotool.pages.claims import Claims, ClaimsBuilder
@@ -33,8 +34,6 @@ __all__ = [
 ]
 
 Frames = NDArray[np.int64]
-Pieces = tuple[Frames, Frames, Frames, Frames]
-"""First page frame, page frame past the end, order, owner or -1; int64 (n,) each."""
 _SCAN = 1 << 20
 """Slots that are looked at together."""
 _COUNTED = 1 << 16
@@ -161,10 +160,25 @@ class Ownership:
             np.concatenate([part.owner for part in parts]),
         )
 
+    def around(self, address: int) -> Around:
+        """The row of ``ranges`` around a physical address in bytes, or what lies between two.
+
+        Looks at the memory near the address, and as far as what is there goes on.
+        """
+        first, past, order, owner = self._near.find(address >> self.blocks.page_shift)
+        shift = self.blocks.page_shift
+        return Around(first << shift, past << shift, order, owner)
+
+    @cached_property
+    def _near(self) -> Near:
+        top = 1 << (64 - self.blocks.page_shift)
+        granule = self._census.index.granule
+        return Near(granule, self._beside, self._slot_piece, _joined, top)
+
     def pieces(self) -> Iterator[OwnedRanges]:
         """The rows of ``ranges``, some at a time: none of them are kept."""
         shift = self.blocks.page_shift
-        beside = self._beside()
+        beside = self._beside
         done = 0
         held: Pieces | None = None
         for first, past, order, owner in self._slot_pieces():
@@ -193,8 +207,9 @@ class Ownership:
         if last[0].size:
             yield _owned(_joined((last[0], last[1], last[2], last[3])), shift)
 
+    @cached_property
     def _beside(self) -> Pieces:
-        """Ranges of large blocks and of memory without slots, ascending."""
+        """Ranges of large blocks and of memory without slots, ascending and joined."""
         index, shift = self._census.index, self.blocks.page_shift
         far = self._sparse.ranges
         first = (far.start >> np.uint64(shift)).astype(np.int64)
@@ -207,47 +222,48 @@ class Ownership:
             np.concatenate([owner, far.owner.astype(np.int64)]),
         ]
         row = np.argsort(columns[0], kind="stable")
-        return columns[0][row], columns[1][row], columns[2][row], columns[3][row]
+        return _joined((columns[0][row], columns[1][row], columns[2][row], columns[3][row]))
 
     def _slot_pieces(self) -> Iterator[Pieces]:
         """Ranges of equal order and owner among the slots of single frames, part by part."""
+        small = self._census.index.small
+        for low in range(GRANULE, small, _SCAN):
+            yield self._slot_piece(low, min(low + _SCAN, small))
+
+    def _slot_piece(self, low: int, high: int) -> Pieces:
+        """Ranges of equal order and owner among some slots, which are whole granules."""
         index, owner = self._census.index, self._census.owner
         flat = index.present.reshape(-1)
-        step = _SCAN
         kind = np.uint32 if owner.itemsize > 1 else np.uint16
-        for low in range(GRANULE, index.small, step):
-            high = min(low + step, index.small)
-            here = unpack(flat[low >> 6 : high >> 6])
-            value: NDArray[np.uint32] = owner[low:high].astype(kind)
-            order = None if index.order is None else index.order[low:high]
-            if order is not None and order.any():
-                # All pages of a block have what its head has.
-                inside = np.flatnonzero(order)
-                head = index.heads(inside + low) - low
-                value[inside] = value[head]
-                here[inside] = 1
-            else:
-                order = None
-            # 0 is not preserved, 1 preserved without an owner.
-            value += 1
-            value *= here
-            change = np.empty(value.size, bool)
-            change[0] = True
-            np.not_equal(value[1:], value[:-1], out=change[1:])
-            if order is not None:
-                change[1:] |= order[1:] != order[:-1]
-            granule = index.granule[low // GRANULE : high // GRANULE]
-            apart = np.flatnonzero(granule[1:] != granule[:-1] + 1) + 1
-            change[apart * GRANULE] = True
-            start = np.flatnonzero(change)
-            end = np.append(start[1:], value.size)
-            kept = value[start] != 0
-            start, end = start[kept], end[kept]
-            first = index.frames_of(start + low)
-            orders = (
-                np.zeros(start.size, np.int64) if order is None else order[start].astype(np.int64)
-            )
-            yield first, first + (end - start), orders, value[start].astype(np.int64) - 2
+        here = unpack(flat[low >> 6 : high >> 6])
+        value: NDArray[np.uint32] = owner[low:high].astype(kind)
+        order = None if index.order is None else index.order[low:high]
+        if order is not None and order.any():
+            # All pages of a block have what its head has.
+            inside = np.flatnonzero(order)
+            head = index.heads(inside + low) - low
+            value[inside] = value[head]
+            here[inside] = 1
+        else:
+            order = None
+        # 0 is not preserved, 1 preserved without an owner.
+        value += 1
+        value *= here
+        change = np.empty(value.size, bool)
+        change[0] = True
+        np.not_equal(value[1:], value[:-1], out=change[1:])
+        if order is not None:
+            change[1:] |= order[1:] != order[:-1]
+        granule = index.granule[low // GRANULE : high // GRANULE]
+        apart = np.flatnonzero(granule[1:] != granule[:-1] + 1) + 1
+        change[apart * GRANULE] = True
+        start = np.flatnonzero(change)
+        end = np.append(start[1:], value.size)
+        kept = value[start] != 0
+        start, end = start[kept], end[kept]
+        first = index.frames_of(start + low)
+        orders = np.zeros(start.size, np.int64) if order is None else order[start].astype(np.int64)
+        return first, first + (end - start), orders, value[start].astype(np.int64) - 2
 
     @cached_property
     def unpreserved(self) -> UnpreservedRanges:

@@ -54,7 +54,7 @@ def folios_text(image: Image, table: Table, field: Field) -> str:
     assert reference is not None
     column = table.column(field.label)
     used = column != 0
-    null = int(column.size - np.count_nonzero(used))
+    null = column.size - np.count_nonzero(used)
     orders: Any
     if reference.order:
         orders = table.column(reference.order)[used].astype(np.int64)
@@ -65,16 +65,23 @@ def folios_text(image: Image, table: Table, field: Field) -> str:
         _, orders = image.map.blocks.blocks_of(addresses)
     else:
         return f"{null} empty" if null else ""
-    values, counts = np.unique(orders, return_counts=True)
     words = [
         "not preserved" + f" x {count}" if order < 0 else f"order {order} x {count}"
-        for order, count in zip(values.tolist(), counts.tolist(), strict=True)
+        for order, count in _counted(orders)
     ]
     if len(words) > MAX_ORDERS:
         words[MAX_ORDERS:] = [f"{len(words) - MAX_ORDERS} more orders"]
     if null:
         words.append(f"{null} empty")
     return ", ".join(words)
+
+
+def _counted(orders: Any) -> list[tuple[int, int]]:
+    """Every order and how often it is there, ascending."""
+    if orders.size == 1:
+        return [(orders.item(), 1)]
+    values, counts = np.unique(orders, return_counts=True)
+    return list(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def flags_summary(column: Any, field: Field) -> str:

@@ -10,8 +10,9 @@ from khotool.manifest.mutate import OPERATIONS
 from khotool.manifest.read import NAMES
 from khotool.schema.derive import Free, one_of, says
 
-Number = Annotated[int | str, says(pattern="^(0[xX][0-9a-fA-F_]+|[0-9_]+[KMGTkmgt]?)$")]
-"""An integer, a string such as ``0x1000``, or a size such as ``2M``."""
+UNIT = "([KMGTkmgt](i?[Bb])?|[Bb])"
+Number = Annotated[int | str, says(pattern=f"^(0[xX][0-9a-fA-F_]+|[0-9_]+( ?{UNIT})?)$")]
+"""An integer, a string such as ``0x1000``, or a size such as ``2M`` or ``2 MiB``."""
 Value = Annotated[int | str, "a number, or a value as `khotool dump` prints it"]
 
 # -- manifest --------------------------------------------------------------------------------

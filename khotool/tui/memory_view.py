@@ -89,22 +89,12 @@ class MemoryView:
 
     def _preserved(self, address: int) -> Section:
         if self.ownership is not None:
-            ranges = self.ownership.ranges
-            shift = self.ownership.blocks.page_shift
-            at = _bound(ranges.start, address) - 1
-            start, end = 0, UNPLACED
-            if at >= 0:
-                first = int(ranges.start[at])
-                past = first + (int(ranges.pages[at]) << shift)
-                if address < past:
-                    owner = int(ranges.owner[at])
-                    path = self.ownership.owners[owner] if owner >= 0 else ""
-                    use = Use.OWNED if owner >= 0 else Use.UNOWNED
-                    return Section(first, past, use, int(ranges.order[at]), path)
-                start = past
-            if at + 1 < len(ranges):
-                end = int(ranges.start[at + 1])
-            return Section(start, end, Use.FREE)
+            around = self.ownership.around(address)
+            if around.order < 0:
+                return Section(around.start, min(around.end, UNPLACED), Use.FREE)
+            path = self.ownership.owners[around.owner] if around.owner >= 0 else ""
+            use = Use.OWNED if around.owner >= 0 else Use.UNOWNED
+            return Section(around.start, around.end, use, around.order, path)
         if isinstance(self.image.map, Absent):
             return Section(0, UNPLACED, Use.UNKNOWN)
         blocks = self.image.map.blocks.outermost

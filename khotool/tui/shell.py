@@ -351,9 +351,6 @@ class Shell(App[int]):
             if stop():
                 return
             owners = image.ownership()
-            if owners is not None:
-                # Made here: of a fragmented image they are many, and keys would wait for them.
-                _ = owners.ranges
             self.post_message(Done("owners", generation, owners))
             if stop():
                 return

@@ -94,8 +94,7 @@ def nothing_reserved(boot: Boot, *console: str) -> None:
     """A map that the kernel does not find, up to 6.18: all that was preserved is given away."""
     boot.blocks = Blocks.empty(boot.image.geometry.page_shift)
     lost = (LOST_ROOT,) if boot.kernel.does.restores_root else ()
-    why = "no map: nothing is reserved"
-    boot.verdict.add("map", Outcome.CORRUPT, *console, *lost, why=why)
+    boot.verdict.add("map", Outcome.CORRUPT, *console, *lost, why="no map: nothing is reserved")
 
 
 def _not_judged(boot: Boot, unseen: Unseen, why: str) -> None:
@@ -136,8 +135,7 @@ def _found(boot: Boot, found: PreservedMap) -> None:
     blocks = found.blocks
     astray = boot.astray(blocks)
     if astray is not None:
-        why = f"{UNBOUNDED['out-of-range']}, at {astray:#x}"
-        verdict.add("map", Outcome.PANIC, why=why)
+        verdict.add("map", Outcome.PANIC, why=f"{UNBOUNDED['out-of-range']}, at {astray:#x}")
         return
     if found.problems:
         _problem(boot, found.problems[0])
@@ -165,8 +163,7 @@ def _trusted(boot: Boot, found: PreservedMap) -> None:
         what = "does not end" if walked.cut else "reserves more than there is memory"
         boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
     elif walked.unseen is not None and (unseen := _gap_at(boot, found, walked.unseen)):
-        why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
-        _not_judged(boot, unseen, why)
+        _not_judged(boot, unseen, f"a part of the map, at {walked.unseen:#x}, is not in the image")
     else:
         _reserved(boot)
 

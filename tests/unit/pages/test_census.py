@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from khotool.pages import bits, census, claims, frames, owners
+from khotool.pages import around, bits, census, claims, frames, owners
+from khotool.pages.around import Around
 from khotool.pages.blocks import Blocks
-from khotool.pages.claims import Claims, Column
+from khotool.pages.claims import Claims, ClaimsBuilder, Column
 from khotool.pages.owners import Ownership, find_owners
 from khotool.pages.runs import TOP
 from khotool.pages.tables import DoubleOwned, OwnedRanges, UnpreservedRanges
@@ -57,6 +59,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "_SCAN", 1024)
     monkeypatch.setattr(frames, "_CHUNK", 1024)
     monkeypatch.setattr(bits, "_PIECE_WORDS", 16)
+    monkeypatch.setattr(around, "FEW", 1)
+    monkeypatch.setattr(around, "MANY", 2)
 
 
 @st.composite
@@ -204,11 +208,41 @@ def test_owners_are_those_of_single_pages(case: Case) -> None:
     claims_ = case.claims
     for frame in [*range(case.base, case.base + SPAN, 97), *doubles, *lost][:200]:
         address = (frame << case.shift) + 3
+        check_around(made, address)
+        check_around(made, made.around(address).end % TOP)
+        check_around(made, made.around(address).start)
         assert made.owners_of(address) == sorted(want.get(frame, ()))
         order = order_of.get(frame, 0)
         first = frame >> order << order
         found = claims_.owners_of(first, first + (1 << order), case.shift)
         assert found == sorted(want.get(frame, ()))
+
+
+def check_around(made: Ownership, address: int) -> None:
+    """What is around an address is a row of all ranges, or the gap between two."""
+    table = made.ranges
+    size = table.pages.astype(object) << made.blocks.page_shift
+    starts, ends = table.start.tolist(), (table.start.astype(object) + size).tolist()
+    row = bisect_right(starts, address) - 1
+    found = made.around(address)
+    if row >= 0 and address < ends[row]:
+        want = Around(starts[row], ends[row], int(table.order[row]), int(table.owner[row]))
+    else:
+        after = starts[row + 1] if row + 1 < len(starts) else 1 << 64
+        want = Around(ends[row] if row >= 0 else 0, after)
+    assert found == want
+
+
+@pytest.mark.parametrize("frame", [0, 1, 4095, 1 << 20, (1 << 52) - 1])
+def test_memory_around_nothing_and_around_one_long_range(frame: int) -> None:
+    """Without blocks all is one gap; a long range is found whole from any of its pages."""
+    none = ClaimsBuilder().build()
+    check_around(find_owners(Blocks.empty(12), none), frame << 12)
+    for order in (0, 3, 9, 20):
+        blocks = Blocks.from_runs([1 << 33], [(1 << 21) >> order], order, 12)
+        made = find_owners(blocks, none)
+        for at in (frame, (1 << 21) + (frame % (1 << 20)), (1 << 22) - 1, 1 << 22):
+            check_around(made, at << 12)
 
 
 def check_ranges(case: Case, made: Ownership, want: dict[int, set[int]]) -> None:
