@@ -88,6 +88,8 @@ class Reference:
         levels: that level, where it is fixed.
         inline: the values of the target, a tree or a record, are siblings of the pointer.
         shared: several pointers may lead to the same record.
+        behind: the record follows the one that has the pointer, in its block; several do so in the
+            order of their pointers.
     """
 
     shape: Shape
@@ -105,6 +107,7 @@ class Reference:
     pgcnt: str = ""
     inline: bool = False
     shared: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +342,8 @@ class Definition:
             (as long as its buffer).
         root_name: name of the root node of a tree; the kernel's own are empty but for a few.
         unverified: what about the layout was not read at its source.
+        pinned: why its memory cannot be moved; a fresh layout says that this is lost.
+        verified: series, file and function that the layout was read a second time in.
         first, last: kernel releases that write it; an empty last is open.
         source: path of the file, relative to its folder of definitions.
     """
@@ -367,6 +372,8 @@ class Definition:
     packed_tree: str = "sequential"
     root_name: str = ""
     unverified: str = ""
+    pinned: str = ""
+    verified: str = ""
     layouts: dict[str, Layout] = field(default_factory=dict, hash=False)
     structs: dict[str, Struct] = field(default_factory=dict, hash=False)
     fdt: NodeType | None = None

@@ -93,8 +93,7 @@ class DefinitionFile:
             meanings = self.document.root.table("struct").table(struct).table("fields")
             if member not in meanings and (struct, member) in self.lines:
                 line = self.lines[struct, member]
-                text = f"{member}: {message}"
-                self.document.add(("struct", struct, "layout"), text, line=line)
+                self.document.add(("struct", struct, "layout"), f"{member}: {message}", line=line)
                 return
         self.document.add(path, message)
 
@@ -154,6 +153,8 @@ def read_definition(document: Document) -> DefinitionFile:
         scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
         unverified=top.text("unverified", "").strip(),
+        pinned=top.text("pinned", "").strip(),
+        verified=top.text("verified", "").strip(),
         layouts={name: _layout(table, name) for name, table in top.named_tables("layouts").items()},
         structs={name: _struct(file, table, name) for name, table in structs.items()},
         fdt=_node(file, fdt) if fdt is not None else None,

@@ -103,16 +103,25 @@ def _target(registry: Registry, reference: Reference) -> Iterator[str]:
     shape = reference.shape
     if shape in RECORD_SHAPES and not reference.of:
         yield f"points_to of shape {shape} needs 'of', the struct that it leads to"
+    yield from _known(registry, reference)
+    if reference.inline and shape not in INLINE_SHAPES:
+        yield "inline is for pointers to a tree or to a record"
+    record = shape is Shape.RECORD and not reference.inline
+    if reference.shared and not record:
+        yield "shared is for pointers to a record that is not inline"
+    if reference.behind and (reference.shared or not record):
+        yield "behind is for pointers to a record that is neither inline nor shared"
+
+
+def _known(registry: Registry, reference: Reference) -> Iterator[str]:
+    """What a pointer names outside its own definition."""
+    shape = reference.shape
     if shape is Shape.TREE and reference.format not in registry.definitions:
         yield f"points_to names the format {reference.format!r}, which is not defined"
     if shape is Shape.ELEMENT and not any(reference.of in d.structs for d in registry):
         yield f"points_to names {reference.of!r}, which is not a struct of any definition"
     if shape is Shape.STATE and not registry.handlers(shape, reference.of):
         yield f"points_to names {reference.of!r}, which no definition of a state matches"
-    if reference.shared and (shape is not Shape.RECORD or reference.inline):
-        yield "shared is for pointers to a record that is not inline"
-    if reference.inline and shape not in INLINE_SHAPES:
-        yield "inline is for pointers to a tree or to a record"
 
 
 def _siblings(

@@ -44,8 +44,7 @@ def compare_definitions(
     later = registry if new_registry is None else new_registry
     changes: list[AbiChange] = []
     if old.content != new.content and "fdt" in (old.content, new.content):
-        text = f"{old.content} became {new.content}"
-        changes.append(AbiChange(Impact.BREAKING, "content", text))
+        changes.append(AbiChange(Impact.BREAKING, "content", f"{old.content} became {new.content}"))
     for name in dict.fromkeys([*old.structs, *new.structs]):
         if name not in new.structs:
             changes.append(AbiChange(Impact.BREAKING, name, "struct is gone"))
@@ -81,8 +80,7 @@ def _structs(old: CompiledStruct, new: CompiledStruct) -> Iterator[AbiChange]:
             text = f"moved from +{placed.offset} to +{other.offset}"
             yield AbiChange(Impact.BREAKING, where, text)
         if placed.size != other.size:
-            text = f"{placed.size} became {other.size} bytes"
-            yield AbiChange(Impact.BREAKING, where, text)
+            yield AbiChange(Impact.BREAKING, where, f"{placed.size} became {other.size} bytes")
         yield from _fields(placed.field, other.field, where)
     for field, placed in after.items():
         if field not in before:
@@ -103,8 +101,7 @@ def _fields(old: Field, new: Field, where: str) -> Iterator[AbiChange]:
     if old.points_to != new.points_to:
         shapes = [f.points_to.shape if f.points_to else "a value" for f in (old, new)]
         if shapes[0] != shapes[1]:
-            text = f"led to {shapes[0]}, leads to {shapes[1]}"
-            yield AbiChange(Impact.BREAKING, where, text)
+            yield AbiChange(Impact.BREAKING, where, f"led to {shapes[0]}, leads to {shapes[1]}")
     yield from _names(old.flags, new.flags, "flag", where)
     yield from _names(old.enum, new.enum, "number", where)
     if old.reserved and not new.reserved:
@@ -114,8 +111,7 @@ def _fields(old: Field, new: Field, where: str) -> Iterator[AbiChange]:
     for before, after in zip(old.parts, new.parts, strict=False):
         inner = f"{where.rpartition('.')[0]}.{before.name}"
         if before.width != after.width:
-            text = f"{before.width} became {after.width} bits"
-            yield AbiChange(Impact.BREAKING, inner, text)
+            yield AbiChange(Impact.BREAKING, inner, f"{before.width} became {after.width} bits")
         yield from _fields(before, after, inner)
 
 

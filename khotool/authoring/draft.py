@@ -275,7 +275,9 @@ class Drafter:
             signed = bool(word >> 24 & _SIGNED) and self.btf.string_of(number) != "char"
         else:
             signed = bool(flag)
-        big = "be" if any(text.startswith("__be") for text in names) else ""
+        # C has such types for unsigned integers of several bytes only.
+        ordered = size > 1 and not signed
+        big = "be" if ordered and any(text.startswith("__be") for text in names) else ""
         role, why = "" if signed else guess(name), "name"
         if not role and "phys_addr_t" in names:
             role, why = "address", "type"

@@ -117,6 +117,8 @@ def boot_one(args: argparse.Namespace, path: str, kernel: KernelFile, request: R
     image.info.path = path
     if args.against is not None:
         other = bridge.open_handover(args.against, options_from(args))
-        return boot(image, kernel, request, Reference(other, same_layout=False))
+        # A damaged copy has what it has at the same places as before.
+        same = bridge.captured(image) == bridge.captured(other)
+        return boot(image, kernel, request, Reference(other, same_layout=same))
     before = bridge.reference_of(path)
     return boot(image, kernel, request, None if before is None else Reference(before))

@@ -138,5 +138,5 @@ def image_to_damage(args: argparse.Namespace, report: Progress | None) -> Image:
     (name,) = options.abi
     options.abi = {}
     registry = load_definitions(options)
-    document = sample(named_set(name, registry))
+    document = sample(named_set(name, registry), registry)
     return image_of(build_model(Model.of(Path("sample.toml"), document), registry), registry)

@@ -120,8 +120,7 @@ def array_pages(
     declared = values.get(reference.pgcnt)
     if isinstance(declared, int):
         if declared > MAX_PAGES:
-            text = f"{reference.pgcnt} is {declared}"
-            walk.recorder.report("REC403", node, text, pages=declared)
+            walk.recorder.report("REC403", node, f"{reference.pgcnt} is {declared}", pages=declared)
         return min(declared, MAX_PAGES)
     if reference.pages:
         return reference.pages

@@ -174,6 +174,16 @@ class Builder(Protocol):
         """Bytes of one record, its pointers built."""
         ...
 
+    def place_record(
+        self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+    ) -> int:
+        """Put one record, and those behind it, into a preserved block; its physical address."""
+        ...
+
+    def put_behind(self, label: str, data: bytes, path: str) -> None:
+        """Let bytes follow the record that is being built; its field ``label`` leads to them."""
+        ...
+
     def elements(
         self,
         definition: Definition,
@@ -185,8 +195,8 @@ class Builder(Protocol):
         """Bytes of each record of a list, and note that they are at physical addresses."""
         ...
 
-    def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
-        """Bytes of a device tree."""
+    def place_tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> int:
+        """Put a device tree into the buffer that its writer allocates; its physical address."""
         ...
 
     def table(self, compiled: CompiledStruct, rows: Rows, path: str) -> bytes:

@@ -45,8 +45,7 @@ def _resolve(walk: Walk, node: Node, files: Mapping[int, Node]) -> None:
     kind = reference_of(node.field).kind
     found = files.get(int(node.value))
     if found is None:
-        text = f"no file of this session has token {node.value:#x}"
-        walk.recorder.report("LUO510", node, text)
+        walk.recorder.report("LUO510", node, f"no file of this session has token {node.value:#x}")
         return
     node.reference = found.path
     handler = handler_of(found)

@@ -94,7 +94,7 @@ class HandlerCodec(Codec):
         if value.values is None:
             return fit_int(value.literal, WORD, False, path)
         if own is not None and own.content == "fdt":
-            return builder.place(builder.tree(own, value.values, path), path)
+            return builder.place_tree(own, value.values, path)
         if own is None or own.content not in own.structs:
             raise EncodeError(path, f"no definition says how {kind} {name!r} is written")
         return place_record(builder, own, own.content, value.values, path)

@@ -29,7 +29,8 @@ U64 = np.ndarray[Any, np.dtype[np.uint64]]
 MAX_LEVEL = 6
 """Level of a first table at most; seven levels cover more than 64 bits of address."""
 PRESENT = 3
-"""An entry with none of these bits leads nowhere: neither readable nor writable."""
+"""An entry with none of these bits leads nowhere; above level 0, one with a single one to memory:
+VT-d lets tables be read and written, and VMSAv8-64 has a block there."""
 SUPERPAGE = 1 << 7
 """Above level 0: the entry leads to memory, not to a table."""
 ADDRESS_BITS = 52
@@ -74,7 +75,7 @@ def address_mask(geometry: Geometry) -> int:
 
 
 def walk_page_table(
-    read: Read, top: int, geometry: Geometry, *, level: int, max_tables: int
+    read: Read, top: int, geometry: Geometry, *, level: int, max_tables: int, root: bool = False
 ) -> PageTable:
     """Follow a page table from its first table down.
 
@@ -86,6 +87,7 @@ def walk_page_table(
         top: physical address of the first table.
         level: of the first table; tables of level 0 have none below them.
         max_tables: tables read at most.
+        root: it is a root table of VT-d, whose entries have bit 0 alone.
     """
     found = PageTable([], [], [], Leaves())
     if not 0 <= level <= MAX_LEVEL:
@@ -109,7 +111,7 @@ def walk_page_table(
             found.tables.append(address)
             found.levels.append(level)
             found.entries.append(words)
-            below += _children(words, level, geometry, address, seen, found)
+            below += _children(words, (level, root), geometry, address, seen, found)
         pending, level = below, level - 1
     return found
 
@@ -124,10 +126,16 @@ def _words(read: Read, address: int, geometry: Geometry, found: PageTable) -> U6
 
 
 def _children(
-    words: U64, level: int, geometry: Geometry, table: int, seen: set[int], found: PageTable
+    words: U64,
+    kind: tuple[int, bool],
+    geometry: Geometry,
+    table: int,
+    seen: set[int],
+    found: PageTable,
 ) -> list[int]:
     """Tables below one table that were not met before; its leaves are counted."""
-    leads = child_mask(words, level)
+    level, root = kind
+    leads = child_mask(words, level, root=root)
     present = (words & np.uint64(PRESENT)) != 0
     number = int(np.count_nonzero(present & ~leads))
     found.leaves.count += number
@@ -144,16 +152,19 @@ def _children(
     return children
 
 
-def child_mask(words: U64, level: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def child_mask(
+    words: U64, level: int, *, root: bool = False
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Entries of a table that lead to tables below it, bool (n,)."""
     if not level:
         return np.zeros(len(words), bool)
-    present = (words & np.uint64(PRESENT)) != 0
+    bits = words & np.uint64(PRESENT)
+    present = bits != 0 if root else bits == PRESENT
     table: np.ndarray[Any, np.dtype[np.bool_]] = present & ((words & np.uint64(SUPERPAGE)) == 0)
     return table
 
 
-def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
+def levels(words: U64, tables: list[int], top: int, mask: int, *, root: bool = False) -> list[int]:
     """Level of each table of a walked page table.
 
     Args:
@@ -161,13 +172,14 @@ def levels(words: U64, tables: list[int], top: int, mask: int) -> list[int]:
         tables: physical address of each, the first one first.
         top: level of the first.
         mask: bits of an entry that are an address.
+        root: it is a root table of VT-d.
     """
     place = {address: number for number, address in enumerate(tables)}
     result = [0] * len(tables)
     if tables:
         result[0] = top
     for number in range(len(tables)):
-        leads = child_mask(words[number], result[number])
+        leads = child_mask(words[number], result[number], root=root)
         for address in (words[number][leads] & np.uint64(mask)).tolist():
             child = place.get(address)
             if child is not None and child > number:
@@ -198,6 +210,7 @@ class PageTableCodec(Codec):
             scene.geometry,
             level=level if isinstance(level, int) else 0,
             max_tables=max(min(recorder.nodes_left, recorder.bytes_left // size), 1),
+            root=not reference.level,
         )
         walk.problems(node, found.problems)
         walk.claim(node, int(node.value), 1)
@@ -233,11 +246,12 @@ class PageTableCodec(Codec):
         words = table.column(table.compiled.fields[0].field.label).reshape(-1, number)
         old = table.extents[:, 0].tolist()
         top = node.parent.value_of(reference.level) if reference.level and node.parent else None
+        root, mask = not reference.level, address_mask(lifter.geometry)
         return PageTables(
             old=old,
-            levels=levels(words, old, top or reference.levels, address_mask(lifter.geometry)),
+            levels=levels(words, old, top or reference.levels, mask, root=root),
             words=list(words),
-            fixed=not reference.level,
+            fixed=root,
         )
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
@@ -279,7 +293,7 @@ def _move_tables(builder: Builder, value: PageTables, path: str) -> int:
     order = np.argsort(old)
     for address, level, given in zip(new.tolist(), value.levels, value.words, strict=True):
         words = given.copy()
-        leads = child_mask(words, level)
+        leads = child_mask(words, level, root=value.fixed)
         targets = words[leads] & mask
         row = np.minimum(np.searchsorted(old[order], targets), len(old) - 1)
         found = old[order][row] == targets

@@ -39,6 +39,7 @@ SHAPE_RULES = {
     "total-pages": "REC406",
     "shared-table": "REC402",
     "level": "REC417",
+    "not-behind": "REC421",
 }
 """Rule by code of a ``ShapeProblem``."""
 

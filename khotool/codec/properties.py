@@ -173,8 +173,7 @@ def property_value(tree: TreeWalk, node: Node, prop: Property, field: Field) -> 
             order = "big" if kind.big else tree.scene.geometry.byteorder
             return int.from_bytes(raw, order, signed=kind.signed)
     message = f"{len(raw)} bytes, expected {expected}"
-    text = f"{field.name}: {message}"
-    tree.recorder.report("KHO202", node, text, tree.base + prop.value_offset)
+    tree.recorder.report("KHO202", node, f"{field.name}: {message}", tree.base + prop.value_offset)
     return Absent(Reason.UNPARSABLE, message)
 
 

@@ -13,6 +13,7 @@ from khotool.absent import Absent
 from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.fields import record
+from khotool.codec.problems import ShapeProblem
 from khotool.codec.tables import tails
 from khotool.handover.labels import target_labels
 from khotool.handover.values import Link
@@ -37,15 +38,19 @@ class SingleCodec(Codec):
             return builder.places.record(values, path)
         if not isinstance(values, Mapping):
             return fit_int(values or 0, WORD, False, path)
-        address = builder.place(self.packed(builder, pointer, values, path), path)
+        if pointer.reference.behind:
+            data = builder.record(pointer.definition, pointer.reference.of, values, path)
+            builder.put_behind(pointer.field.label, data, path)
+            return 0
+        address = self.placed(builder, pointer, values, path)
         builder.places.keep(path, address)
         return address
 
     @abstractmethod
-    def packed(
+    def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
-    ) -> bytes:
-        """Bytes of a target with these values; ``path`` is its own, for errors."""
+    ) -> int:
+        """Physical address of a target with these values; ``path`` is its own, for errors."""
 
 
 @register(Shape.RECORD)
@@ -60,6 +65,8 @@ class RecordCodec(SingleCodec):
             if first is not node:
                 node.reference, node.target = first.path, first.target
                 return
+        if pointer.reference.behind:
+            _check_place(walk, node)
         record_at(walk, node, compiled, pointer.definition, holder_of(node, pointer.reference))
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
@@ -69,11 +76,29 @@ class RecordCodec(SingleCodec):
             return link_or_number(reader, field, table[field.label])
         return reader.record(definition, reference.of, written_target(field, table))
 
-    def packed(
+    def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
-    ) -> bytes:
+    ) -> int:
         """The record."""
-        return builder.record(pointer.definition, pointer.reference.of, values, path)
+        return builder.place_record(pointer.definition, pointer.reference.of, values, path)
+
+
+def _check_place(walk: Walk, node: Node) -> None:
+    """Note a record that does not follow the one that has its pointer, or the one before it."""
+    holder = node.parent
+    if holder is None or holder.target is None:
+        return
+    end = holder.target.end
+    for child in holder.children:
+        if child is node:
+            break
+        reference = child.field.points_to if child.field is not None else None
+        if reference is not None and reference.behind and child.target is not None:
+            tables = [below.table.extents for below in child.children if below.table is not None]
+            end = max([child.target.end, *(int(rows.sum(1).max(initial=0)) for rows in tables)])
+    if int(node.value) != end:
+        text = f"the record before it ends at {end:#x}; this one is"
+        walk.problems(node, [ShapeProblem("not-behind", int(node.value), text, {"end": end})])
 
 
 def holder_of(node: Node, reference: Reference) -> Node | None:
@@ -121,7 +146,7 @@ def place_record(
     builder: Builder, definition: Definition, struct: str, values: Mapping[str, Any], path: str
 ) -> int:
     """A record in a preserved block of its own; its address, which links to it may ask for."""
-    address = builder.place(builder.record(definition, struct, values, path), path)
+    address = builder.place_record(definition, struct, values, path)
     builder.places.keep(path, address)
     return address
 

@@ -39,11 +39,11 @@ class TreeCodec(SingleCodec):
         """The values of the tree."""
         return reader.tree(reference_of(field).format, written_target(field, table))
 
-    def packed(
+    def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str
-    ) -> bytes:
+    ) -> int:
         """The tree."""
-        return builder.tree(builder.registry.get(pointer.reference.format), values, path)
+        return builder.place_tree(builder.registry.get(pointer.reference.format), values, path)
 
 
 def tree_at(walk: Walk, node: Node, definition: Definition, holder: Node | None = None) -> None:

@@ -173,8 +173,7 @@ def _area(walk: Walk, node: Node, descriptor: Definition, first: int) -> _Area |
     order = node.value_of("order") or 0
     total_pages = node.value_of("total_pages") or 0
     if order > MAX_ORDER:
-        text = f"order {order} is larger than any memory"
-        recorder.report("REC407", node, text, order=order)
+        recorder.report("REC407", node, f"order {order} is larger than any memory", order=order)
         order = 0
     size = scene.geometry.page_size << order
     declared = total_pages >> order

@@ -228,8 +228,7 @@ def _places(blob: Blob, registry: Registry, geometry: Geometry) -> dict[str, int
 
 def _phase(tree: DebugfsTree, decoded: Decoded) -> Inference:
     if tree.direction == "in":
-        why = "debugfs of a kernel that booted from the handover"
-        return Inference(Phase.CONSUMED, why)
+        return Inference(Phase.CONSUMED, "debugfs of a kernel that booted from the handover")
     if tree.finalized and decoded.tree.format == "kho-v1":
         return Inference(Phase.FINALIZED, "out/finalize says 1")
     return Inference(Phase.LIVE, "debugfs of the kernel that prepares the handover")

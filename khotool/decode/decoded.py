@@ -116,8 +116,7 @@ def walk_root(walk: Walk, root: RootTree) -> None:
     assert blob.root is not None
     compatible = text_property(blob.root, "compatible")
     if definition is None or definition.fdt is None:
-        text = f"no definition for the root {compatible!r}"
-        recorder.report("ABI901", tree, text, root.address)
+        recorder.report("ABI901", tree, f"no definition for the root {compatible!r}", root.address)
         raw_tree(walk, tree, blob.root, root.address)
         return
     recorder.choose(tree, root.choice)

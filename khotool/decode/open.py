@@ -190,7 +190,7 @@ def decode_found(
         handover,
         candidates.shown(handover),
         find_scratch(source, chosen),
-        anchors=anchors(found, candidates.roots),
+        anchors=anchors(registry, found, candidates.roots),
         findings=list(source_findings(source, candidates)),
     )
     image = replace(image, space=space)
@@ -256,8 +256,7 @@ def candidates_of(source: Source, decode: Callable[[RootTree], Decoded]) -> Cand
     if not source.forced:
         return Candidates(source, roots, select(roots, weigh))
     # The root that is named comes first of all that were found.
-    why = f"named by --root; {roots[0].why}"
-    return Candidates(source, roots, replace(roots[0], why=why))
+    return Candidates(source, roots, replace(roots[0], why=f"named by --root; {roots[0].why}"))
 
 
 def source_findings(source: Source, candidates: Candidates) -> Iterator[Finding]:
@@ -288,12 +287,14 @@ def named(image: Image) -> Image:
     return image
 
 
-def anchors(found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
+def anchors(registry: Registry, found: Scan, roots: Sequence[RootCandidate]) -> list[Span]:
     """Bytes that a copy of the image needs for the same roots to get the same roles."""
     spans = [pointer.where for pointer in found.pointers]
     spans += [pointer.scratch for pointer in found.pointers if not pointer.region]
     spans += [pointer.mem_cache for pointer in found.pointers if pointer.mem_cache is not None]
-    spans += [Span(address, 16 * (len(areas) + 1)) for address, areas in found.scratch]
+    scratch = registry.get("kho_scratch")
+    area = registry.compile(scratch, scratch.content, Geometry()).size
+    spans += [Span(address, area * (len(areas) + 1)) for address, areas in found.scratch]
     for item in roots:
         tree = item.tree
         spans.append(Span(item.address, len(tree.blob.data)))

@@ -127,8 +127,9 @@ def map_is_hurt(decoded: Decoded) -> bool:
     """True for a map that is damaged, but whose memory was not reused: nearly all of it decodes."""
     found = decoded.scene.map
     if not isinstance(found, PreservedMap) or not len(found.blocks):
-        return False
-    return sum(found.problem_counts.values()) <= MOST_DAMAGE
+        return leads_into_records(decoded)
+    few = sum(found.problem_counts.values()) <= MOST_DAMAGE
+    return few or leads_into_records(decoded)
 
 
 def map_is_garbage(decoded: Decoded) -> bool:
@@ -145,6 +146,28 @@ def map_is_garbage(decoded: Decoded) -> bool:
         return False
     problems = sum(found.problem_counts.values()) or len(found.problems)
     return problems > max(8, len(found.pages)) or not len(found.blocks)
+
+
+def leads_into_records(decoded: Decoded) -> bool:
+    """True if the map is read from a record of the handover, or from the middle of a page.
+
+    Memory that is in use again does not change where the root says that the map is. Below that a
+    map only counts if it preserves the root: pages that hold anything may name a record as well.
+    """
+    if isinstance(decoded.tree.value_of(MAP), int) and pointer_is_wrong(decoded):
+        return True
+    found, span = decoded.scene.map, decoded.tree.span
+    if not isinstance(found, PreservedMap) or span is None:
+        return False
+    if found.blocks.block_of(span.address) is None:
+        return False
+    nodes = set(found.pages.address.tolist())
+    return any(
+        start in nodes
+        for region in decoded.regions
+        if not isinstance(region, MapRegion)
+        for start, _ in region.extents()
+    )
 
 
 def may_be_misplaced(decoded: Decoded) -> bool:

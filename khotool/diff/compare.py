@@ -53,7 +53,7 @@ def compare(
     """Everything that differs between two images.
 
     Nodes are aligned by their names and keys. Addresses, the lists and areas that records are
-    kept in, and sizes of blobs are not content, unless they lie at the same place. What one image
+    kept in, and sizes of blobs are not content, unless they are at the same address. What one image
     does not have because it was not captured, or because the booted kernel reused it, is not
     compared, and not a change.
 
@@ -251,7 +251,7 @@ class TreeComparison:
         self.hidden.append(a.path)
 
     def _counted(self, a: Node, b: Node) -> bool:
-        """True for the length of a list whose elements tell what differs."""
+        """True for the length of a list whose own elements show the difference."""
         label = a.field.counts if a.field is not None else ""
         if not label or a.parent is None or b.parent is None:
             return False

@@ -84,9 +84,9 @@ def _ranges(ranges: NDArray[np.uint64]) -> list[tuple[int, int]]:
 def compare_scratch(
     old: Image, new: Image, shown: PathFilter, result: Comparison, options: DiffOptions
 ) -> None:
-    """Scratch areas by position, where both images tell them.
+    """Scratch areas by position, where both images have them.
 
-    They are boot data and not part of the handover: most captures are without, and are whole.
+    They are boot data and not part of the handover: most captures lack them and are complete.
     """
     if isinstance(old.scratch, Absent) or isinstance(new.scratch, Absent):
         return

@@ -90,8 +90,7 @@ def _as_copy(item: RootCandidate, others: Sequence[RootCandidate]) -> RootCandid
     ]
     if not same:
         return item
-    why = f"same bytes as the root at {same[0].address:#x}"
-    return replace(item, role=Role.COPY, why=why)
+    return replace(item, role=Role.COPY, why=f"same bytes as the root at {same[0].address:#x}")
 
 
 def select(

@@ -1,4 +1,4 @@
-"""Which half of a full document somebody edited: digests of both as they were written."""
+"""Which half of a full document was edited: digests of both as they were written."""
 
 from __future__ import annotations
 

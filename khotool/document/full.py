@@ -58,7 +58,7 @@ def long_document(image: Image) -> dict[str, Any]:
 
 
 def _single_choices(image: Image) -> dict[str, str]:
-    """Layouts by string; where an image has several of one string, its bytes tell again."""
+    """Layouts by string; where an image has several of one string, decoding chooses again."""
     several: dict[str, set[str]] = {}
     for choice in image.choices:
         several.setdefault(choice.definition, set()).add(choice.layout)

@@ -14,7 +14,7 @@ from khotool.abi.record import encode_record
 from khotool.abi.registry import Registry
 from khotool.codec.array import written_pages
 from khotool.codec.base import Pointer, codec_for, codec_of
-from khotool.encode.fdt_build import FdtBuilder, finish, written
+from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
 from khotool.errors import EncodeError
 from khotool.handover.allocate import Allocator
 from khotool.handover.columns import pack_columns
@@ -58,6 +58,7 @@ class Builder:
         self.payload: list[tuple[int, Buffer]] = []
         self.lost: list[str] = []
         self.places = places or Places()
+        self._behind: list[tuple[str, bytes, str]] = []
         self._preserved: list[tuple[Array, int]] = []
 
     # -- memory --------------------------------------------------------------------------
@@ -167,6 +168,40 @@ class Builder:
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
     ) -> bytes:
         """Bytes of one record; what its pointers lead to is built first."""
+        outer, self._behind = self._behind, []
+        compiled, numbers, tail = self._record(definition, struct, values, path)
+        behind, self._behind = self._behind, outer
+        if behind:
+            raise EncodeError(
+                path, f"{behind[0][0]} has to follow a record that is alone in a block"
+            )
+        return encode_record(compiled, numbers, path) + tail
+
+    def place_record(
+        self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+    ) -> int:
+        """One record in a preserved block, followed by those that have to be behind it."""
+        outer, self._behind = self._behind, []
+        compiled, numbers, tail = self._record(definition, struct, values, path)
+        behind, self._behind = self._behind, outer
+        end = compiled.size + len(tail)
+        address = self.alloc_preserve(end + sum(len(data) for _, data, _ in behind), path)
+        for label, data, here in behind:
+            numbers[label] = address + end
+            self.write(address + end, data)
+            self.places.keep(here, address + end)
+            end += len(data)
+        self.write(address, encode_record(compiled, numbers, path) + tail)
+        return address
+
+    def put_behind(self, label: str, data: bytes, path: str) -> None:
+        """Bytes that follow the record that is being built; ``place_record`` says where."""
+        self._behind.append((label, data, path))
+
+    def _record(
+        self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
+    ) -> tuple[CompiledStruct, dict[str, Any], bytes]:
+        """The struct of a record, its values as they are stored, and its array of open length."""
         compiled = self.registry.compile(definition, struct, self.geometry)
         numbers = self.resolve(definition, compiled.leaves, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
@@ -178,7 +213,7 @@ class Builder:
             if label not in known:
                 why = f"{definition.id} has no such field"
                 self.lose_value(f"{path}/{label}", values[label], why)
-        return encode_record(compiled, numbers, path) + tail
+        return compiled, numbers, tail
 
     def _tail(self, element: CompiledStruct | None, rows: Any, path: str) -> bytes:
         """The array of open length at the end of a record: plain bytes, or a table."""
@@ -286,10 +321,11 @@ class Builder:
 
     # -- what pointers lead to -----------------------------------------------------------
 
-    def tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> bytes:
-        """Bytes of a device tree, finished as its writer does."""
+    def place_tree(self, definition: Definition, values: Mapping[str, Any], path: str) -> int:
+        """A device tree, finished as its writer does, in a buffer as long as that one's."""
         node = FdtBuilder(self).tree(definition, values, path)
-        return written(path, finish, node, definition, values, self.geometry)
+        data = written(path, finish, node, definition, values, self.geometry)
+        return self.place(data, path, buffer_size(definition, values, self.geometry))
 
     def elements(
         self,

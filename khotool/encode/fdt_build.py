@@ -228,8 +228,7 @@ def written(path: str, write: Callable[P, bytes], *args: P.args, **named: P.kwar
     try:
         return write(*args, **named)
     except FdtError as error:
-        text = f"cannot be written as a device tree: {error}"
-        raise EncodeError(path, text) from None
+        raise EncodeError(path, f"cannot be written as a device tree: {error}") from None
 
 
 def buffer_size(definition: Definition, values: Mapping[str, Any], geometry: Geometry) -> int:

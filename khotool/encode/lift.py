@@ -119,6 +119,9 @@ class Lifter:
     def fields(self, node: Node) -> dict[str, Any]:
         """Values of the children of a node, by label."""
         values: dict[str, Any] = {}
+        definition = self.registry.definitions.get(node.format)
+        if definition is not None and definition.pinned and node.struct == definition.content:
+            self.lose(node.path, definition.pinned)
         derived = {c.field.points_to.pgcnt for c in node.children if c.field and c.field.points_to}
         for child in node.children:
             if child.field is None and child.name == "name":

@@ -28,7 +28,7 @@ class Host:
 
     Args:
         root: its root folder; ``/`` for this host, elsewhere as a container mounts it.
-        page_size: bytes, for memory that does not tell its page size.
+        page_size: bytes, for memory that does not record its page size.
         opener: how memory files are opened.
     """
 

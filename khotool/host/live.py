@@ -298,7 +298,7 @@ def _setup_data(
         seen.add(address)
         try:
             node: dict[str, Any] = decode_record(header, space.read(address, header.size))
-            # Of the forms that fit, the longest is meant.
+            # The longest form that fits is the one that was written.
             fits = [
                 form
                 for form in forms

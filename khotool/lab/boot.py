@@ -186,8 +186,10 @@ def conclude(
     expected.changed_regions = [name for name in expected.changed_regions if name in revived]
     judged = judge(run.end, lines, facts, expected)
     release = facts.release or _banner(lines) or kernel.release
-    banks = [(bank.start, bank.end) for bank in experiment.layout.banks]
-    prediction = bridge.predict(image, release, banks) if release else None
+    layout, filler = experiment.layout, experiment.wanted.filler
+    banks = [(bank.start, bank.end) for bank in layout.banks]
+    used = [*layout.used(), *((address, address + len(data)) for address, data in filler)]
+    prediction = bridge.predict(image, release, banks, used) if release else None
     differences = [] if prediction is None else list(compare(prediction, judged))
     return Booted(
         *(image.info.path, kernel, judged, facts, run, release, prediction, differences),

@@ -205,8 +205,7 @@ class Conformance:
 
     def test_selftests(self, folder: str) -> Iterator[Result]:
         """The kernel tree's own tests."""
-        plan = self.plan
-        for ran in run_selftests(self.kernel, folder, plan.settings, plan.memory, plan.append):
+        for ran in run_selftests(self.kernel, folder, self.wish(), self.plan.previous):
             if ran.error or ran.status == SKIP:
                 yield Result("selftests", ran.name, State.SKIP, ran.error or "skips itself")
                 continue

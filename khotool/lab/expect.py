@@ -65,12 +65,12 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
         reference: the image before its damage; the same image for one that has none.
     """
     own, original = bridge.contents_of(image), bridge.contents_of(reference.image)
-    hidden_flbs = original.flbs if len(own.flbs) < len(original.flbs) else []
     contents = replace(
         own,
         regions=_regions(own.regions, original.regions),
         sessions=_sessions(own.sessions, original.sessions),
-        flbs=list(dict.fromkeys([*own.flbs, *hidden_flbs])),
+        flbs=_with_hidden(own.flbs, original.flbs),
+        entries=_with_hidden(own.entries, original.entries),
     )
     # Made-up contents belong to an address, as does a region: another layout says nothing of them.
     same = reference.same_layout
@@ -95,6 +95,11 @@ def wanted_of(image: Image, reference: Reference, kernel: KernelFile) -> Wanted:
         )
     expected.unasked = list(_unasked(contents, kernel))
     return Wanted(contents, filler, expected, dict(_sizes(original)))
+
+
+def _with_hidden(own: list[str], original: list[str]) -> list[str]:
+    """Names, each once; those of the original too where damage hides some."""
+    return list(dict.fromkeys([*own, *original] if len(own) < len(original) else own))
 
 
 def _sizes(contents: Contents) -> Iterator[tuple[tuple[str, int], int]]:

@@ -27,6 +27,8 @@ LOWEST = 16 * MIB
 """Offset from the beginning of RAM below which no kernel is put; small machines are low."""
 HIGHEST = 1 << 52
 """Physical addresses end here on both machines."""
+ADAPTERS = Area(0xA0000, 0x60000)
+"""Where a PC has adapters and its ROM instead of RAM."""
 MARGIN = 4
 """Preserved pages that nothing owns are memory of the machine up to this many times the rest."""
 
@@ -39,6 +41,11 @@ class Layout:
     banks: list[Bank]
     room: Area
     handed: Handed | None = None
+
+    def used(self) -> list[Range]:
+        """Memory that is not empty as the kernel reads its map: its own, and what is no RAM."""
+        areas = [self.room, *(self.handed.scratch if self.handed is not None else []), ADAPTERS]
+        return [(area.start, area.end) for area in areas]
 
 
 def fresh(kernel: KernelFile, initrd: int, size: int | None) -> Layout:

@@ -153,10 +153,18 @@ def run(
             end = watcher.follow(begin + timeout)
         finally:
             watcher.close()
-        code = process.wait(GRACE) if end is End.EXIT else None
+        code = _code(process) if end is End.EXIT else None
     console = watcher.console.decode("utf-8", "replace")
     errors = watcher.errors.decode("utf-8", "replace")
     return Run(end, console, time.monotonic() - begin, code, errors)
+
+
+def _code(process: subprocess.Popen[bytes]) -> int | None:
+    """Exit code of a process that writes no more; None for one that stays all the same."""
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 @contextlib.contextmanager
@@ -178,8 +186,10 @@ def _process(command: Sequence[str], inherited: Sequence[int]) -> Iterator[subpr
             signals.started()
             yield process
         finally:
-            if process.poll() is None:
-                process.kill()
+            # QEMU may be the child of a script that wraps it. A group is there until its leader
+            # has been waited for.
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from khotool.errors import InputError, KhotoolError
@@ -17,7 +17,6 @@ from khotool.lab.facts import Facts, is_fact, read_facts
 from khotool.lab.kernelfile import EM_AARCH64, EM_X86_64, KernelFile, Machine
 from khotool.lab.layout import fresh
 from khotool.lab.preserving import FINALIZE
-from khotool.lab.qemu import Settings
 from khotool.lab.scenario import Scenario, initrd
 from khotool.lab.session import command_line, run_guest
 from khotool.records import dataclass, field, replace
@@ -52,9 +51,13 @@ class Ran:
 
 
 def run_selftests(
-    kernel: KernelFile, folder: str, settings: Settings, memory: int | None, append: str
+    kernel: KernelFile, folder: str, wish: Wish, previous: Sequence[KernelFile] = ()
 ) -> Iterator[Ran]:
     """Run every selftest in a folder, each in guests of its own.
+
+    Args:
+        wish: how the guests are run.
+        previous: kernels that run the first stage as well; what they hand over is converted.
 
     Raises:
         InputError: there is none.
@@ -68,15 +71,27 @@ def run_selftests(
     members = tuple(
         Member(f"{FOLDER}/{path.name}", path.read_bytes(), FILE | 0o755) for path in programs
     )
-    wish = Wish(memory=memory, append=append, settings=settings, extra=members)
+    wish = replace(wish, extra=members)
     for path, member in zip(programs, members, strict=True):
-        try:
-            if STAGED in member.data:
-                yield staged(kernel, path.name, wish)
-            else:
-                yield single(kernel, path.name, wish)
-        except KhotoolError as error:
-            yield Ran(path.name, NOT_RUN, 0, error=str(error))
+        if STAGED not in member.data:
+            yield tried(path.name, None, kernel, wish)
+            continue
+        for first in (kernel, *previous):
+            ran = tried(path.name, first, kernel, wish)
+            same = first is kernel
+            yield ran if same else replace(ran, name=f"{ran.name}-from-{first.release}")
+
+
+def tried(name: str, first: KernelFile | None, kernel: KernelFile, wish: Wish) -> Ran:
+    """A selftest, or why it could not be run.
+
+    Args:
+        first: runs the first stage; None for a test without stages.
+    """
+    try:
+        return single(kernel, name, wish) if first is None else staged(first, kernel, name, wish)
+    except KhotoolError as error:
+        return Ran(name, NOT_RUN, 0, error=str(error))
 
 
 def find_programs(folder: str, machine: Machine) -> Iterator[Path]:
@@ -111,23 +126,29 @@ def single(kernel: KernelFile, name: str, wish: Wish) -> Ran:
     return result(name, 0, read_facts(done.console), done.console)
 
 
-def staged(kernel: KernelFile, name: str, wish: Wish) -> Ran:
-    """A test with a stage before the handover and one after it, on the same kernel."""
+def staged(first: KernelFile, kernel: KernelFile, name: str, wish: Wish) -> Ran:
+    """A test with a stage before the handover and one after it.
+
+    Args:
+        first: runs the first stage; what it hands over is converted for another kernel.
+    """
     before = Scenario()
     before.add("write", FINALIZE, 1)
     before.add("load")
     before.add("run", f"/{FOLDER}/{name}", "-s", 1)
     before.add("kexec")
-    taken = capture(kernel, replace(wish, scenario=before))
-    first = result(name, 1, taken.facts, taken.run.console)
-    if first.status != PASS:
-        return first
+    taken = capture(first, replace(wish, scenario=before))
+    ran = result(name, 1, taken.facts, taken.run.console)
+    if ran.status != PASS:
+        return ran
     after = Scenario()
     after.add("run", f"/{FOLDER}/{name}", "-s", 2)
     after.add("end")
     image = bridge.from_segments(
         taken.segments, kernel.machine.value, taken.release, taken.page_size
     )
+    if first is not kernel and kernel.release is not None:
+        image = bridge.converted(image, kernel.release)
     request = Request(wish.settings, wish.memory, wish.append, scenario=after, extra=wish.extra)
     done = boot(image, kernel, request)
     return result(name, 2, done.facts, done.run.console)

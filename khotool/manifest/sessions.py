@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from khotool.abi.definition import Definition, Kind
+from khotool.abi.definition import AbiSet, Definition, Kind
+from khotool.abi.registry import Registry
 from khotool.handover.values import EntryValue, Handle
 from khotool.manifest.entries import identity
 from khotool.manifest.fields import FORMAT, FieldReader
@@ -66,9 +67,9 @@ def _session(reader: FieldReader, table: Table) -> dict[str, Any]:
 
 def _file(reader: FieldReader, table: Table) -> dict[str, Any]:
     """One preserved file."""
-    usual = reader.abi.files[0] if reader.abi.files else None
-    named = "handler" in table or usual is None
-    handler = table.text("handler", limit=NAME) if named else str(usual)
+    usual = usual_handler(reader.abi, reader.registry)
+    named = "handler" in table or not usual
+    handler = table.text("handler", limit=NAME) if named else usual
     result: dict[str, Any] = {"handler": handler, "token": table.integer("token", sizes=True)}
     definition = reader.handler(Kind.FILE, handler, table)
     if definition is None:
@@ -84,6 +85,13 @@ def _file(reader: FieldReader, table: Table) -> dict[str, Any]:
         return result
     result["data"] = Handle(_contents(reader, definition, table), format=definition.id)
     return result
+
+
+def usual_handler(abi: AbiSet, registry: Registry) -> str:
+    """The string of the handler that a set's files have unless they say otherwise, or nothing."""
+    if not abi.files:
+        return ""
+    return registry.get(abi.files[0]).match["compatible"][0]
 
 
 def _contents(reader: FieldReader, definition: Definition, table: Table) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from khotool.memory.space import (
     ADDRESS_LIMIT,
     COPY_LIMIT,
     U64,
+    Elsewhere,
     ExtentIndex,
     IndexedSpace,
     MemoryFault,
@@ -150,6 +151,27 @@ class KdumpSpace(IndexedSpace):
                 pieces.append((position, None, "hole"))
                 position = sum(gap)
         return pieces
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """See ``AddressSpace.at_offset``; of pages that share their bytes, the first."""
+        logical = self._file.at_offset(offset)
+        if isinstance(logical, Elsewhere):
+            return logical
+        for start, end in (self._index.table // np.uint64(self._block)).tolist():
+            for first in range(start, end, _CHUNK):
+                pfns = np.arange(first, min(first + _CHUNK, end), dtype=np.uint64)
+                ranks = self._pages.ranks(pfns)
+                try:
+                    described = self._describe(int(ranks[0]), len(ranks))
+                except MemoryFault:
+                    return Elsewhere.HEADER
+                inside = logical - described["offset"]
+                rows = np.flatnonzero((inside >= 0) & (inside < described["size"]))
+                if len(rows):
+                    row = int(rows[0])
+                    plain = int(described["size"][row]) == self._block
+                    return (first + row) * self._block + (int(inside[row]) if plain else 0)
+        return Elsewhere.HEADER
 
     def first_words(self, page_size: int, words: int = 1) -> Iterator[tuple[int, U64]]:
         """See ``AddressSpace.first_words``; only the beginning of each page is decompressed."""

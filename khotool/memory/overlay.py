@@ -14,6 +14,7 @@ from khotool.memory.space import (
     U64,
     AddressSpace,
     Bytes2D,
+    Elsewhere,
     ExtentIndex,
     Flags,
     IndexedSpace,
@@ -95,6 +96,10 @@ class OverlaySpace(IndexedSpace):
             else:
                 result.append(piece)
         return result
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """See ``AddressSpace.at_offset``; of the file below."""
+        return Elsewhere.NO_FILE if self._base is None else self._base.at_offset(offset)
 
     def first_words(self, page_size: int, words: int = 1) -> Iterator[tuple[int, U64]]:
         """See ``AddressSpace.first_words``; the pages without writes come from the base."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from khotool.memory.space import U64, AddressSpace, Bytes2D, Flags, Piece
+from khotool.memory.space import U64, AddressSpace, Bytes2D, Elsewhere, Flags, Piece
 
 
 class SeenSpace(AddressSpace):
@@ -52,6 +52,10 @@ class SeenSpace(AddressSpace):
     def contains(self, address: int, length: int = 1) -> bool:
         """See ``AddressSpace.contains``."""
         return self.base.contains(address, length)
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """See ``AddressSpace.at_offset``."""
+        return self.base.at_offset(offset)
 
     def first_words(self, page_size: int, words: int = 1) -> Iterator[tuple[int, U64]]:
         """See ``AddressSpace.first_words``."""

@@ -18,6 +18,7 @@ from khotool.memory.space import (
     U64,
     WORDS_CHUNK,
     Bytes2D,
+    Elsewhere,
     ExtentIndex,
     Flags,
     IndexedSpace,
@@ -301,6 +302,19 @@ class SegmentedSpace(IndexedSpace):
             return np.broadcast_to(np.zeros((1, words), dtype="<u8"), (pages, words))
         offset = self._offsets[index] + page - self._starts[index]
         return np.ndarray((pages, words), "<u8", buffer, offset, (page_size, 8))
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """See ``AddressSpace.at_offset``."""
+        buffer = self._buffers[0] if len(self._buffers) == 1 else None
+        if buffer is None:
+            return Elsewhere.NO_FILE
+        if not 0 <= offset < len(buffer):
+            return Elsewhere.BEYOND
+        inside = np.uint64(offset) - self._offset_table < self._end_table - self._start_table
+        if not inside.any():
+            return Elsewhere.HEADER
+        row = int(inside.argmax())
+        return offset - self._offsets[row] + self._starts[row]
 
     def next_data(self, address: int) -> int:
         """See ``AddressSpace.next_data``; jumps over a hole of the file, to its end at most."""

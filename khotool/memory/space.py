@@ -56,6 +56,14 @@ class MemoryFault(Exception):  # noqa: N818 - a missing byte is a fact about the
         self.detail = detail
 
 
+class Elsewhere(StrEnum):
+    """What the byte at an offset of a file is, where it is not memory."""
+
+    HEADER = "header"
+    BEYOND = "beyond"
+    NO_FILE = "no-file"
+
+
 class Part(StrEnum):
     """What a container is made of, where some of it is missing."""
 
@@ -196,6 +204,14 @@ class AddressSpace(ABC):
                 continue
             ok[index] = True
         return rows, ok
+
+    def at_offset(self, offset: int) -> int | Elsewhere:
+        """Physical address of the byte at an offset of the uncompressed file.
+
+        Of a page that is compressed on its own, the address of the page. ``NO_FILE`` where the
+        bytes are not those of one file.
+        """
+        return Elsewhere.NO_FILE
 
     def next_data(self, address: int) -> int:
         """First physical address from ``address`` on that may hold anything but zeros."""

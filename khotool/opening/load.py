@@ -7,6 +7,7 @@ from os import PathLike
 
 from khotool.decode.decoded import Watch
 from khotool.decode.open import open_image
+from khotool.errors import InputError
 from khotool.limits import OpenOptions, Progress
 from khotool.model.image import Image
 from khotool.opening.recognise import looks_like_model
@@ -21,6 +22,7 @@ def load_image(
     """Decode a capture, or build a model in memory and decode that.
 
     Raises:
+        InputError: the definition of a format.
         KhotoolError: as ``open_image`` and ``build_model``.
     """
     raw = options is not None and options.base is not None
@@ -35,5 +37,9 @@ def load_image(
     options = options or OpenOptions()
     registry = load_registry(options.formats)
     name = os.fspath(path)
-    built = build_model(read_model(name), registry, making=Making.of_reader(options.limits))
+    model = read_model(name)
+    if "id" in model.document and "abi" not in model.document:
+        advice = "add its folder with --formats, check it with 'khotool formats validate'"
+        raise InputError(f"{name}: the definition of a format, not an image; {advice}")
+    built = build_model(model, registry, making=Making.of_reader(options.limits))
     return image_of(built, registry, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from khotool.check.catalogue import rules, severity
 from khotool.findings import Severity
 from khotool.render.findings import Checked, totals_line
+from khotool.render.markdown import cell, table
 from khotool.render.text import plural, visible
 from khotool.render.verdict import (
     deciding_step,
@@ -120,17 +121,3 @@ def _verdict_lines(checked: Checked) -> Iterator[str]:
             yield f"- {cell(text + step_text(step))}"
         yield from (f"- lost: {cell(text)}" for text in loss_sentences(verdict["losses"]))
     yield ""
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table; cells are plain text."""
-    yield f"| {' | '.join(map(cell, heads))} |"
-    yield f"|{' --- |' * len(heads)}"
-    for row in rows:
-        yield f"| {' | '.join(map(cell, row))} |"
-
-
-def cell(text: str) -> str:
-    """Text that Markdown and HTML leave alone."""
-    found = visible(text).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{c}" if c in "\\|`*_[]#~" else c for c in found)

@@ -120,7 +120,7 @@ def boot_lines(item: Done) -> Iterator[Line]:
     """All of one boot."""
     if isinstance(item, NotBooted):
         line = Line(hang="    ").add(f"{visible(item.image)} on {visible(item.kernel)}: ", "name")
-        yield line.add("not booted ", "error").add(visible(item.error))
+        yield line.add("not booted: ", "error").add(visible(item.error))
         return
     judged = item.judged
     release = f"{item.kernel.path} ({item.release or 'release unknown'}, {item.kernel.machine})"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +21,7 @@ from khotool.document.dump import Document, head
 from khotool.model.image import Image
 from khotool.model.path import split_keys
 from khotool.render.lines import Line
+from khotool.render.markdown import cell, table
 from khotool.render.text import plural, visible
 from khotool.view.luo import Luo
 from khotool.view.notation import size_text
@@ -260,28 +260,21 @@ def part_of(path: str) -> str:
 
 def diff_markdown(old: Image, new: Image, result: Comparison) -> str:
     """For a report or a review."""
-    lines = [f"# {_cell(old.info.path)} → {_cell(new.info.path)}", "", summary(result), ""]
-    if result.changes:
-        lines += ["| | path | old | new |", "| --- | --- | --- | --- |"]
-        for change in result.changes:
-            before, after = (_cell(text) for text in change.text)
-            lines.append(f"| {change.kind} | {_cell(change.path)} | {before} | {after} |")
-        lines.append("")
-    if result.owners:
-        lines += ["| owner | old pages | new pages |", "| --- | --- | --- |"]
-        for owner in result.owners:
-            name = _cell(owner.path) if owner.path is not None else "none"
-            lines.append(f"| {name} | {owner.old} | {owner.new} |")
-        lines.append("")
-    if result.removed or result.added:
-        lines += ["| range | start | bytes |", "| --- | --- | --- |"]
-        for word, part in (("removed", result.removed), ("added", result.added)):
-            lines += [f"| {word} | {start:#x} | {size} |" for start, size in part]
-        lines.append("")
-    lines += [f"- {_cell(text)}" for text in note_texts(result)]
+    lines = [f"# {cell(old.info.path)} → {cell(new.info.path)}", "", summary(result), ""]
+    changes = [(change.kind, change.path, *change.text) for change in result.changes]
+    owners = [(owner.path or "none", str(owner.old), str(owner.new)) for owner in result.owners]
+    ranges = [
+        (word, f"{start:#x}", str(size))
+        for word, part in (("removed", result.removed), ("added", result.added))
+        for start, size in part
+    ]
+    tables: tuple[tuple[Sequence[str], Sequence[Sequence[str]]], ...] = (
+        (("", "path", "old", "new"), changes),
+        (("owner", "old pages", "new pages"), owners),
+        (("range", "start", "bytes"), ranges),
+    )
+    for heads, rows in tables:
+        if rows:
+            lines += [*table(heads, rows), ""]
+    lines += [f"- {cell(text)}" for text in note_texts(result)]
     return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _cell(text: str) -> str:
-    """Untrusted text that stays text in a cell of a table."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", visible(text)) if text else ""

@@ -72,6 +72,7 @@ def show_json(registry: Registry, definition: Definition, page_size: int) -> dic
     document.update(list_json(registry, definition))
     document["doc"] = definition.doc.strip()
     document["unverified"] = definition.unverified or None
+    document["verified"] = definition.verified or None
     document["header"] = definition.header
     document["match"] = {key: list(values) for key, values in definition.match.items()}
     document["uses"] = list(definition.uses)
@@ -182,6 +183,9 @@ def show_lines(registry: Registry, definition: Definition, page_size: int) -> It
     if d.unverified:
         yield Line()
         yield Line([("not certain: ", "warning"), (d.unverified, "")])
+    if d.verified:
+        yield Line()
+        yield Line([("read again in ", "dim"), (d.verified, "")])
     for layout in d.layouts.values():
         yield Line()
         span = releases(layout.first, layout.last)

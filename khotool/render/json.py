@@ -57,20 +57,15 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
         yield _dumps(value, compact) if compact else _form(value, level)
         return
     pad = "" if compact else "\n" + " " * (level + 1)
-    begin, end = "{}" if isinstance(value, dict) else "[]"
     if isinstance(value, Long):
-        yield begin + pad
-        yield from value.text("," + pad, "," if compact else ", ")
-        yield pad[:-1] + end
+        yield from _long(value, pad)
         return
-    members = value.items() if isinstance(value, dict) else _elements(value)
+    begin, end = "{}" if isinstance(value, dict) else "[]"
     count = 0
     yield begin
-    for key, item in members:
-        yield ("," if count else "") + pad
-        if key is not None:
-            yield _dumps(key) + (":" if compact else ": ")
-        if key is None and not compact and _flat(item, level + 1):
+    for head, item in _members(value, ":" if compact else ": "):
+        yield ("," if count else "") + pad + head
+        if not head and not compact and _flat(item, level + 1):
             yield _dumps(item)
         else:
             yield from _value(item, level + 1, compact)
@@ -78,11 +73,20 @@ def _value(value: object, level: int, compact: bool) -> Iterator[str]:
     yield ("" if compact or not count else "\n" + " " * level) + end
 
 
-def _elements(value: object) -> Iterator[tuple[None, object]]:
-    """Elements of an array in the form of members without a key."""
+def _long(value: Long, pad: str) -> Iterator[str]:
+    """An array of many numbers; ``pad`` comes before each element, and is empty if compact."""
+    yield "[" + pad
+    yield from value.text("," + pad, ", " if pad else ",")
+    yield pad[:-1] + "]"
+
+
+def _members(value: object, colon: str) -> Iterator[tuple[str, object]]:
+    """Key and colon, and value, of each member of an object; elements of an array have no key."""
+    if isinstance(value, dict):
+        yield from ((_dumps(key) + colon, item) for key, item in value.items())
+        return
     assert isinstance(value, (list, Rows))
-    for element in value.elements if isinstance(value, Rows) else value:
-        yield None, element
+    yield from (("", element) for element in (value.elements if isinstance(value, Rows) else value))
 
 
 def _flat(value: object, level: int) -> bool:

@@ -75,6 +75,10 @@ def _properties(d: Definition) -> Iterator[tuple[str, str]]:
         yield "probe conditions", "; ".join(describe(condition) for condition in d.probe)
     if d.unverified:
         yield "not certain", d.unverified
+    if d.pinned:
+        yield "cannot be moved", d.pinned
+    if d.verified:
+        yield "read again in", d.verified
     if d.uses:
         yield "uses", ", ".join(f"[{used}]({used}.md)" for used in d.uses)
 

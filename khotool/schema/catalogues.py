@@ -62,6 +62,7 @@ class Formats(Head, total=False):
     from_: Origin
     doc: str
     unverified: str | None
+    verified: str | None
     header: str
     match: dict[str, list[str]]
     uses: list[str]

@@ -50,7 +50,7 @@ def one_of(names: typing.Iterable[object]) -> Says:
 Hex = Annotated[str, says(pattern="^0x[0-9a-f]+$")]
 """An address, token or other 64-bit handle."""
 Size = Annotated[int, says(minimum=0)]
-"""Bytes, pages, or another count."""
+"""Bytes, pages, or some other count."""
 
 
 class Absent(typing.TypedDict):

@@ -10,8 +10,9 @@ from khotool.manifest.mutate import OPERATIONS
 from khotool.manifest.read import NAMES
 from khotool.schema.derive import Free, one_of, says
 
-Number = Annotated[int | str, says(pattern="^(0[xX][0-9a-fA-F_]+|[0-9_]+[KMGTkmgt]?)$")]
-"""An integer, a string such as ``0x1000``, or a size such as ``2M``."""
+UNIT = "([KMGTkmgt](i?[Bb])?|[Bb])"
+Number = Annotated[int | str, says(pattern=f"^(0[xX][0-9a-fA-F_]+|[0-9_]+( ?{UNIT})?)$")]
+"""An integer, a string such as ``0x1000``, or a size such as ``2M`` or ``2 MiB``."""
 Value = Annotated[int | str, "a number, or a value as `khotool dump` prints it"]
 
 # -- manifest --------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class Definition(TypedDict):
     id: str
     title: str
     kind: Annotated[str, one_of(Kind)]
-    content: Annotated[str, "struct of its record, or another word of the vocabulary"]
+    content: Annotated[str, "struct of its record, or `fdt`, `literal` or `none`"]
     status: Annotated[str, one_of(STATUSES)]
     header: NotRequired[Annotated[str, "header of the kernel"]]
     releases: NotRequired[Releases]
@@ -256,6 +257,8 @@ class Definition(TypedDict):
     packed_tree: NotRequired[Annotated[str, one_of(PACKED)]]
     root_name: NotRequired[str]
     unverified: NotRequired[str]
+    pinned: NotRequired[str]
+    verified: NotRequired[str]
     layouts: NotRequired[dict[str, Layout]]
     struct: NotRequired[dict[str, Struct]]
     fdt: NotRequired[Node]

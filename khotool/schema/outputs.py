@@ -239,7 +239,7 @@ class BootedKernel(TypedDict):
 
 
 class Difference(TypedDict):
-    """Something that came out otherwise than predicted."""
+    """A difference between the prediction and the boot."""
 
     what: str
     predicted: Any
@@ -371,7 +371,7 @@ class GraphNode(TypedDict):
 
 
 class GraphEdge(TypedDict):
-    """What one needs of another."""
+    """A dependency of one node on a second one."""
 
     from_: str
     to: str

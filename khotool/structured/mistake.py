@@ -11,7 +11,7 @@ from khotool.records import dataclass
 MAX_MISTAKES = 100
 """Mistakes of one document that are kept; further ones are dropped."""
 NEAR = 0.7
-"""Similarity, from 0 to 1, from which a name is suggested for another."""
+"""Similarity, from 0 to 1, from which on a known name is suggested."""
 MAX_LISTED = 24
 """Names that a message lists."""
 

@@ -35,7 +35,7 @@ Token = tuple[str, str, int]
 
 
 def positions(text: str, wanted: Iterable[Path], *, is_json: bool) -> dict[Path, Position]:
-    """Positions of paths, or of the nearest table or list around one that has none of its own.
+    """Positions of paths; of one without a position, that of the nearest table or list around it.
 
     Args:
         text: a valid document; of any other, some of the positions.

@@ -15,7 +15,7 @@ from khotool.tui.commands import flags_of
 from khotool.tui.describe import page_line, value_line
 from khotool.tui.editing import guarded
 from khotool.tui.find import Filtered, Hit, Query, filter_nodes, parse_query, search
-from khotool.tui.goto import Candidate
+from khotool.tui.goto import Candidate, why_nothing
 from khotool.tui.help import help_lines
 from khotool.tui.links import link_to, links_of
 from khotool.tui.memory_view import address_text
@@ -26,7 +26,7 @@ from khotool.tui.shell import Shell
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.work import Cancelled, Source, Stop
 
-GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   /path   rule"
+GOTO_HINT = "0x… address   #pfn   +n -n   addr+len   @file offset   /path   rule"
 FIND_HINT = 'name, value, flag   48 ?? 05   "text"   u64:0x2a'
 OPTIONS_HINT = (
     "--root ADDR  --page-size N  --endian le|be  --base ADDR  --scratch ADDR+LEN  --debugfs DIR  "
@@ -58,16 +58,16 @@ def open_goto(shell: Shell) -> None:
             if stop():
                 raise Cancelled
             result = session.candidates(text, stop=stop)
+            note = "" if result or not text.strip() else why_nothing(session.image, text)
             if not stop():
-                shell.call_from_thread(show, dialog, text, result)
+                shell.call_from_thread(show, dialog, text, result, note)
 
         shell.run_job("goto", "", job)
 
-    def show(dialog: Lookup, text: str, result: list[Candidate]) -> None:
+    def show(dialog: Lookup, text: str, result: list[Candidate], note: str) -> None:
         if not dialog.is_attached or dialog.text != text:
             return
         found[:] = result
-        note = "" if found or not text.strip() else "nothing of that name or address"
         dialog.show([_candidate_line(item) for item in found], note)
         if not found:
             session.peek(origin)
@@ -76,7 +76,7 @@ def open_goto(shell: Shell) -> None:
         session.peek(session.cursor_of(found[index]))
 
     def done(index: int | None) -> None:
-        shell.workers.cancel_group(shell, "goto")
+        shell.drop_job("goto")
         if index is None or index >= len(found):
             session.peek(origin)
             return
@@ -95,7 +95,7 @@ def open_find(shell: Shell) -> None:
     hits: list[Hit] = []
 
     def look(dialog: Lookup, text: str) -> None:
-        shell.workers.cancel_group(shell, "find")
+        shell.drop_job("find")
         hits.clear()
         if not text.strip():
             dialog.show([])

@@ -11,10 +11,9 @@ from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from khotool.limits import OpenOptions
 from khotool.tui import actions, exports, garbage
 from khotool.tui.help import key_text
-from khotool.tui.keys import KEYS, Config
+from khotool.tui.keys import KEYS
 from khotool.tui.screens.diff import DiffScreen
 from khotool.tui.screens.explore import ExploreScreen
 from khotool.tui.screens.findings import FindingsScreen
@@ -23,8 +22,7 @@ from khotool.tui.screens.mode import WIDE, ModeScreen
 from khotool.tui.screens.pages import PagesScreen
 from khotool.tui.screens.sessions import SessionsScreen
 from khotool.tui.screens.verdict import VerdictScreen
-from khotool.tui.shell import ParseFlags, Shell
-from khotool.tui.themes import THEMES, default_theme
+from khotool.tui.shell import Shell
 
 
 class KhotoolApp(Shell):
@@ -55,23 +53,6 @@ class KhotoolApp(Shell):
         # A priority binding works in dialogs, too.
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit")
     ]
-
-    def __init__(
-        self,
-        path: str | None = None,
-        other: str | None = None,
-        options: OpenOptions | None = None,
-        config: Config | None = None,
-        *,
-        parse: ParseFlags | None = None,
-        fixed: bool = False,
-    ) -> None:
-        super().__init__(path, other, options, config, parse=parse, fixed=fixed)
-        for theme in THEMES:
-            self.register_theme(theme)
-        names = {theme.name for theme in THEMES} | set(self.available_themes)
-        self.theme = self.config.theme if self.config.theme in names else default_theme()
-        self.set_keymap(self.config.keys)
 
     async def on_event(self, event: events.Event) -> None:
         """Note that the user is at work."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Image
 from khotool.records import dataclass
 from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
@@ -12,6 +13,7 @@ from khotool.tui.memory_view import MemoryView, Section, Use
 
 Floats = NDArray[np.float64]
 
+PRESERVED = "preserved"
 HUES = 12
 """Owners that look different on the map."""
 MOST_KNOWN = 1 << 16
@@ -109,6 +111,17 @@ class Rows:
         return int(self._first[at]) + line - int(self._line[at]), 0
 
 
+def _unowned(image: Image) -> list[Group]:
+    """What is preserved, by whomever, and scratch."""
+    found = {}
+    if not isinstance(image.map, Absent):
+        found[PRESERVED] = image.map.blocks.ranges()
+    if not isinstance(image.scratch, Absent):
+        areas = sorted((area.address, area.end) for area in image.scratch.areas)
+        found[SCRATCH] = np.array(areas, np.uint64).reshape(-1, 2)
+    return [Group(name, ranges) for name, ranges in found.items() if len(ranges)]
+
+
 LEAST_COLUMNS = 8
 """Cells that every row of the map has at least."""
 
@@ -118,12 +131,13 @@ class PageMap:
 
     Args:
         image: its owners are computed if they are not yet.
+        owned: whether owners are told apart; without them all that is preserved is one group.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, *, owned: bool = True) -> None:
         self.page_size = image.geometry.page_size
-        self.groups: list[Group] = groups_of(image)
-        self.view = MemoryView(image, image.ownership())
+        self.groups: list[Group] = groups_of(image) if owned else _unowned(image)
+        self.view = MemoryView(image, image.ownership() if owned else None)
         self._layers = [_Layer(g.ranges[:, 0], g.ranges[:, 1]) for g in self.groups]
         extents = image.space.extents()
         extents = extents[extents[:, 1] < UNPLACED]
@@ -142,8 +156,8 @@ class PageMap:
         name = self.groups[group].name
         if name == UNPRESERVED:
             return "error"
-        if name == LEAK:
-            return "warning"
+        if name in (LEAK, PRESERVED):
+            return "warning" if name == LEAK else "dim"
         return "scratch" if name == SCRATCH else f"owner{group % HUES}"
 
     def glyph(self, cell: Cell) -> str:

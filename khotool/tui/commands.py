@@ -7,6 +7,7 @@ import shlex
 from khotool.limits import Limits, OpenOptions
 from khotool.model.image import UNPLACED
 from khotool.tui.session import Session
+from khotool.tui.work import Source
 
 ENDIAN = {"little": "le", "big": "be"}
 
@@ -39,6 +40,18 @@ def _limits(limits: Limits) -> list[str]:
     plain = Limits()
     changed = [n for n in names if getattr(limits, n) != getattr(plain, n)]
     return ["--limit", ",".join(f"{n}={getattr(limits, n)}" for n in changed)] if changed else []
+
+
+def check_command(source: Source, *words: str) -> str:
+    """The command that checks an image; empty where staged changes are in the way.
+
+    Args:
+        words: flags; the value of the last one is a FILE.
+    """
+    if source.edits:
+        return ""
+    file = ["FILE"] if words else []
+    return shlex.join(["khotool", "check", source.path, *flags_of(source.options), *words, *file])
 
 
 def command_of(session: Session, path: str, options: OpenOptions) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from khotool.absent import Absent
 from khotool.errors import KhotoolError
-from khotool.model.image import Span
+from khotool.model.image import Image, Span
 from khotool.tui.describe import facts, value_line
 from khotool.tui.memory_view import address_text, read_span
 from khotool.tui.place import Place, span_of
@@ -168,6 +169,26 @@ def export_chunks(session: Session, form: str, stop: Stop) -> Iterator[bytes]:
                 yield _encoded("".join(text))
                 text.clear()
         yield _encoded("".join(text))
+
+
+def findings_chunks(image: Image, path: str, form: str, stop: Stop) -> Iterator[bytes]:
+    """All findings as ``check`` writes them: ``findings``, as ``--json``, or a ``baseline``.
+
+    Args:
+        path: of the image, as it was given.
+    """
+    from khotool.check.known import baseline_document
+    from khotool.check.run import check_with_skips
+    from khotool.document.dump import head
+    from khotool.render.findings import Checked, checked_json
+    from khotool.render.json import json_chunks
+
+    findings, skipped = check_with_skips(image)
+    if form == "baseline":
+        yield json.dumps(baseline_document([findings]), indent=1).encode() + b"\n"
+        return
+    document = {**head("check"), **checked_json(Checked(path, findings, skipped))}
+    yield from map(_encoded, json_chunks(document))
 
 
 def _raw_chunks(session: Session) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from khotool.model.image import UNPLACED, Image, Node, NodeKind
 from khotool.render.value import reference_text
 from khotool.tui.find import flag_names
 from khotool.tui.items import Item
+from khotool.tui.map_words import bytes_at
 from khotool.tui.memory_view import MemoryView, Use, address_text
 from khotool.tui.place import Place, group_span, labels_of, span_of
 from khotool.tui.text import Line, count_text, plain, size_text, visible
@@ -258,11 +259,31 @@ def _value_facts(place: Place, image: Image, radix: str) -> list[Fact]:
     if isinstance(value, int):
         span = span_of(place)
         size = span.size if span is not None else 8
-        return [("value", value_facts(field, value, size, radix, image))]
+        known = ("value", value_facts(field, value, size, radix, image))
+        return [known, *_word(place, image, radix)]
     found: list[Fact] = [("value", value_line(field, value))]
     if isinstance(value, list) and value:
         found.append(("", [(" ".join(f"{item:#x}" for item in value[:4]), "value")]))
     return found
+
+
+def _word(place: Place, image: Image, radix: str) -> list[Fact]:
+    """The word that a bit field is a part of, and which of its bits are meant."""
+    field, span, placed, node = place.field, span_of(place), place.placed, place.node
+    if field is None or span is None or not field.width:
+        return []
+    definition = image.registry.definitions.get(node.format)
+    if placed is None and definition is not None and node.parent is not None:
+        compiled = image.registry.compile(definition, node.parent.struct, image.geometry)
+        placed = compiled.by_label(field.label)
+    data = bytes_at(image, span.address, span.size)
+    if placed is None or placed.field.type is None or len(data) < span.size:
+        return []
+    order = "big" if placed.field.type.big else image.geometry.byteorder
+    mask = next(part.mask for part in placed.parts if part.field.label == field.label)
+    word = radix_text(int.from_bytes(data, order), radix, span.size)
+    bits = f"bits {(mask & -mask).bit_length() - 1} to {mask.bit_length() - 1}"
+    return [("word", [(word, "value"), (f"  {placed.field.type.text}  ", "type"), (bits, "dim")])]
 
 
 def _node_facts(node: Node) -> list[Fact]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,20 +95,6 @@ def open_write(shell: Shell) -> None:
         shell.say("No change is staged; s in Explore stages one")
         return
 
-    def ask(proposed: str, note: str = "a new ELF core") -> None:
-        shell.push_screen(Prompt("Write the changed image to", proposed, note), named)
-
-    def named(name: str | None) -> None:
-        if not name:
-            return
-        path = Path(name).expanduser()
-        if path.exists() and os.path.samefile(path, source.path):
-            ask(name, "this is the image that was read; choose a different name")
-        elif os.path.lexists(path):
-            exports.ask_overwrite(shell, name, lambda: write(path), lambda: ask(name))
-        else:
-            write(path)
-
     def write(path: Path) -> None:
         def job(stop: Stop) -> None:
             write_memory(path, session.image)
@@ -118,7 +103,8 @@ def open_write(shell: Shell) -> None:
         shell.run_job("write", "writing the image", job)
 
     stem = Path(source.path).name.split(".")[0]
-    ask(f"{stem}-edited.elf")
+    title = "Write the changed image to"
+    exports.ask_file(shell, title, f"{stem}-edited.elf", "a new ELF core", write)
 
 
 def guarded(shell: Shell, then: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from khotool.extract.write import write_plan
 from khotool.findings import Severity
 from khotool.handlers import payload_of
 from khotool.memory.atomic import replacing
-from khotool.tui.commands import command_of
-from khotool.tui.copies import EXPORTS, copy_text, export_chunks
-from khotool.tui.screens.dialogs import Picker, Prompt
+from khotool.tui.commands import check_command, command_of
+from khotool.tui.copies import EXPORTS, copy_text, export_chunks, findings_chunks
+from khotool.tui.screens.dialogs import Picker
+from khotool.tui.screens.open import SaveDialog
 from khotool.tui.session import Session
 from khotool.tui.shell import Shell
 from khotool.tui.text import Line, size_text, visible
@@ -92,23 +93,57 @@ def open_export(shell: Shell) -> None:
 
     def picked(index: int | None) -> None:
         if index is not None:
-            _ask_name(shell, session, EXPORTS[index], _file_name(session, EXPORTS[index]))
+            form = EXPORTS[index]
+            write = partial(_write, shell, partial(export_chunks, session, form))
+            write = partial(_extract, shell, session) if form == "payload" else write
+            ask_file(shell, f"Export as {form}", _file_name(session, form), "file to write", write)
 
     shell.push_screen(Picker(f"Export {what}", lines, marks="jdrp"), picked)
 
 
-def _ask_name(shell: Shell, session: Session, form: str, proposed: str) -> None:
-    def named(name: str | None) -> None:
-        if not name:
-            return
-        path = Path(name).expanduser()
-        write = partial(_extract if form == "payload" else _write, shell, session, form, path)
-        if os.path.lexists(path):
-            ask_overwrite(shell, name, write, partial(_ask_name, shell, session, form, name))
-        else:
-            write()
+def open_findings_export(shell: Shell) -> None:
+    """Write all findings to a file, as ``check`` does."""
+    session, source = shell.session, shell.source
+    if session is None or source is None or shell.refused():
+        return
+    flags = ["--json", "-o"], ["--write-baseline"]
+    commands = [check_command(source, *words) for words in flags]
+    lines: list[Line] = [
+        [(" j  JSON", "name"), (f"      {visible(commands[0])}", "dim")],
+        [(" b  baseline", "name"), (f"  {visible(commands[1])}", "dim")],
+    ]
 
-    shell.push_screen(Prompt(f"Export as {form}", proposed, "file to write"), named)
+    def picked(index: int | None) -> None:
+        if index is not None:
+            form = ("findings", "baseline")[index]
+            make = partial(findings_chunks, session.image, source.path, form)
+            write = partial(_write, shell, make, said=commands[index])
+            ask_file(shell, f"Export {form}", f"{form}.json", commands[index], write)
+
+    shell.push_screen(Picker("Export all findings", lines, marks="jb"), picked)
+
+
+def ask_file(
+    shell: Shell, title: str, proposed: str, note: str, write: Callable[[Path], None]
+) -> None:
+    """Ask for a file to write: never the image itself, and one that exists only after a yes."""
+    dialog = SaveDialog(title, proposed, note)
+    source = shell.source
+
+    def named(index: int | None) -> None:
+        if index is None:
+            return
+        name = dialog.chosen
+        path = Path(name).expanduser()
+        again = partial(ask_file, shell, title, name, write=write)
+        if path.exists() and source is not None and os.path.samefile(path, source.path):
+            again(note="this is the image that was read; choose a different name")
+        elif os.path.lexists(path):
+            ask_overwrite(shell, name, partial(write, path), partial(again, note=note))
+        else:
+            write(path)
+
+    shell.push_screen(dialog, named)
 
 
 def ask_overwrite(
@@ -127,21 +162,29 @@ def ask_overwrite(
     shell.push_screen(Picker("The file exists", lines, marks="ny"), answered)
 
 
-def _write(shell: Shell, session: Session, form: str, path: Path) -> None:
+def _write(
+    shell: Shell, chunks: Callable[[Stop], Iterator[bytes]], path: Path, said: str = ""
+) -> None:
+    """Write pieces to a file.
+
+    Args:
+        said: what else is said at the end.
+    """
+
     def job(stop: Stop) -> None:
         size = 0
         with replacing(path) as file:
-            for chunk in export_chunks(session, form, stop):
+            for chunk in chunks(stop):
                 if stop():
                     raise Cancelled
                 size += file.write(chunk)
                 shell.show_progress("export", f"exporting  {size_text(size)}  esc cancels")
-        shell.call_from_thread(shell.say, f"{size} bytes written to {path}")
+        shell.call_from_thread(shell.say, f"{size} bytes written to {path}\n{said}".strip())
 
     shell.run_job("export", "exporting  esc cancels", job)
 
 
-def _extract(shell: Shell, session: Session, form: str, path: Path) -> None:
+def _extract(shell: Shell, session: Session, path: Path) -> None:
     """Write the payload of the node under the cursor; its holes stay holes."""
     place = session.cursor.place
     if place is None:

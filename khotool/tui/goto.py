@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from khotool.findings import Finding
-from khotool.memory.space import ADDRESS_LIMIT
+from khotool.memory.space import ADDRESS_LIMIT, Elsewhere
 from khotool.model.image import Image, Node, Span
 from khotool.records import dataclass
 from khotool.tui.find import Stop, parse_number
@@ -18,6 +18,11 @@ MAX_PATHS = 200_000
 """Nodes whose paths are searched."""
 MAX_QUERY = 64
 """Characters of a text that are looked for one by one."""
+NOT_MEMORY = {
+    Elsewhere.HEADER: "a header, a note or padding of the file, not memory",
+    Elsewhere.BEYOND: "beyond the end of the file",
+    Elsewhere.NO_FILE: "this memory is not in one file, and has no file offsets",
+}
 
 Rank = Callable[[str, str], tuple[int, int] | None]
 """Order of a path for a text, the least first; None where it does not fit."""
@@ -28,7 +33,7 @@ class Candidate:
     """One place to go.
 
     Args:
-        kind: ``address``, ``PFN``, ``relative``, ``select``, ``path``, ``row`` or ``rule``.
+        kind: ``address``, ``PFN``, ``file``, ``relative``, ``select``, ``path``, ``row``, ``rule``.
         text: what is shown.
         place: place of the model, or None.
         span: bytes, or None where the place has them.
@@ -188,6 +193,8 @@ def _addresses(image: Image, text: str, here: int | None) -> list[Candidate]:
     shift = image.geometry.page_shift
     if text[0] in "+-":
         found = _relative(text, here)
+    elif text[0] == "@":
+        found = [_at_offset(image, text)]
     elif text[0] == "#":
         frame = parse_number(text[1:])
         found = [_page(_hex(text[1:], 1) if frame is None else frame, shift)]
@@ -211,6 +218,23 @@ def _relative(text: str, here: int | None) -> list[Candidate | None]:
         return []
     target = here + (number if text[0] == "+" else -number)
     return [_bytes_at("relative", target, f"{target:#x}  {text[0]}{number:#x} from {here:#x}")]
+
+
+def _at_offset(image: Image, text: str) -> Candidate | None:
+    offset = parse_number(text[1:])
+    address = Elsewhere.BEYOND if offset is None else image.space.at_offset(offset)
+    if offset is None or isinstance(address, Elsewhere):
+        return None
+    return _bytes_at("file", address, f"{address:#x}  byte {offset:#x} of the file")
+
+
+def why_nothing(image: Image, text: str) -> str:
+    """Why a text in the goto box leads nowhere."""
+    offset = parse_number(text.strip()[1:]) if text.strip().startswith("@") else None
+    where = image.space.at_offset(offset) if offset is not None else 0
+    if offset is None or not isinstance(where, Elsewhere):
+        return "nothing of that name or address"
+    return f"file offset {offset:#x}: {NOT_MEMORY[where]}"
 
 
 def _page(frame: int | None, shift: int) -> Candidate | None:

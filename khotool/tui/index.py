@@ -16,6 +16,9 @@ U64 = NDArray[np.uint64]
 Stop = Callable[[], bool]
 """Asked now and then whether the work is no longer wanted."""
 
+POINTERS = ("address", "pfn")
+"""Roles of numbers that say where something is."""
+
 
 class SpanMap:
     """Disjoint ranges of bytes, each with the smallest of the spans that cover it.
@@ -67,6 +70,13 @@ def _flatten(spans: list[tuple[int, int, Node]]) -> list[tuple[int, int, Node]]:
     return pieces
 
 
+def _leads_on(node: Node) -> bool:
+    """Whether a value points somewhere, or a column of a table does."""
+    if node.table is not None:
+        return any(field.role in POINTERS for field in node.table.fields())
+    return bool(node.reference) or (node.target is not None and node.value is not None)
+
+
 class ByteIndex:
     """Which place of the model holds a byte: fields first, then rows, then groups."""
 
@@ -75,6 +85,7 @@ class ByteIndex:
         fields: list[tuple[int, int, Node]] = []
         groups: list[tuple[int, int, Node]] = []
         tables: list[tuple[int, int, Node]] = []
+        pointers: list[tuple[int, int, Node]] = []
         self.spans: dict[Node, TableSpans] = {}
         for number, node in enumerate(image.tree.walk()):
             if stop is not None and number % 4096 == 0 and stop():
@@ -82,17 +93,20 @@ class ByteIndex:
             span = node.span
             if node.table is not None and len(node.table):
                 self.spans[node] = TableSpans(node.table)
-                for address, size in node.table.extents.tolist():
-                    tables.append((address, address + size, node))
+                extents = node.table.extents.tolist()
+                tables += [(address, address + size, node) for address, size in extents]
+                pointers += tables[-len(extents) :] if _leads_on(node) else []
             if span is not None:
                 leaf = node.kind in (NodeKind.VALUE, NodeKind.RAW) or node.value is not None
                 (fields if leaf else groups).append((span.address, span.end, node))
+                pointers += [(span.address, span.end, node)] if _leads_on(node) else []
             if node.target is not None and node.struct:
                 groups.append((node.target.address, node.target.end, node))
         self.fields = SpanMap(fields)
         self.tables = SpanMap(tables)
         self.groups = SpanMap(groups)
-        self._regions = _merged([*fields, *tables, *groups])
+        self.records = _merged([*fields, *tables, *groups])
+        self.pointers = _merged(pointers)
 
     def find(self, address: int) -> Place | None:
         """The most specific place whose bytes include a physical address."""
@@ -109,7 +123,7 @@ class ByteIndex:
 
     def next_region(self, address: int, step: int) -> int | None:
         """Start of the next (``step`` 1) or previous (-1) stretch of decoded bytes."""
-        starts, point = self._regions, np.uint64(address)
+        starts, point = self.records[0], np.uint64(address)
         if step > 0:
             at = int(np.searchsorted(starts, point, side="right"))
         else:
@@ -117,12 +131,12 @@ class ByteIndex:
         return int(starts[at]) if 0 <= at < len(starts) else None
 
 
-def _merged(spans: Iterable[tuple[int, int, Node]]) -> U64:
-    """Starts of the stretches that spans cover without a gap."""
+def _merged(spans: Iterable[tuple[int, int, Node]]) -> tuple[U64, U64]:
+    """Starts and ends of the stretches that spans cover without a gap."""
     table = np.array([span[:2] for span in spans], np.uint64).reshape(-1, 2)
     table = table[table[:, 0] < table[:, 1]]
     starts, ends = np.sort(table[:, 0]), np.sort(table[:, 1])
     if not len(starts):
-        return starts
-    found: U64 = starts[np.append(True, starts[1:] > ends[:-1])]
-    return found
+        return starts, ends
+    apart = starts[1:] > ends[:-1]
+    return starts[np.append(True, apart)], ends[np.append(apart, True)]

@@ -9,6 +9,12 @@ from khotool.records import dataclass
 from khotool.tui.place import Place, nearest
 
 ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+BADGES = {
+    Severity.ERROR: ("✗", "error"),
+    Severity.WARNING: ("!", "warning"),
+    Severity.NOTE: ("·", "note"),
+}
+"""Glyph and token of the worst finding of a line."""
 
 
 @dataclass(frozen=True, slots=True)

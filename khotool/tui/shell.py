@@ -29,7 +29,8 @@ from khotool.tui.keys import Config, load_config
 from khotool.tui.place import resolve
 from khotool.tui.session import Change, Session
 from khotool.tui.state import add_recent, config_folder, load_place, save_place
-from khotool.tui.text import Line, count_text, visible
+from khotool.tui.text import Line, count_text, told_apart, visible
+from khotool.tui.themes import THEMES, default_theme
 from khotool.tui.work import Cancelled, Source, Stop
 
 POLL = 2.0
@@ -50,7 +51,7 @@ class Done(Message):
 
     Args:
         kind: ``open``, ``other``, ``index``, ``owners``, ``findings``, ``progress``, ``failed``,
-            ``finished``, ``cancelled``.
+            ``finished``.
         generation: of the opening it belongs to.
     """
 
@@ -59,16 +60,6 @@ class Done(Message):
         self.kind = kind
         self.generation = generation
         self.result = result
-
-
-def told_apart(first: Path, second: Path) -> tuple[str, str]:
-    """Names of two files, with as many folders as it takes to tell them apart."""
-    one, two = first.absolute().parts, second.absolute().parts
-    for count in range(1, max(len(one), len(two))):
-        names = "/".join(one[-count:]), "/".join(two[-count:])
-        if names[0] != names[1]:
-            return names
-    return first.name, second.name
 
 
 class Follower(Screen[None]):
@@ -133,6 +124,11 @@ class Shell(App[int]):
         self.changed_on_disk = False
         self.effect: Effect | None = None
         self._generation = 0
+        for theme in THEMES:
+            self.register_theme(theme)
+        known = self.config.theme in self.available_themes
+        self.theme = self.config.theme if known else default_theme()
+        self.set_keymap(self.config.keys)
 
     def on_mount(self) -> None:
         """Open what the command line names."""
@@ -233,18 +229,19 @@ class Shell(App[int]):
         def run() -> None:
             worker = get_current_worker()
             generation = self._generation
+            result: tuple[str, Any] = "finished", group
             try:
                 job(lambda: worker.is_cancelled)
             except Cancelled:
-                self.post_message(Done("cancelled", generation, group))
+                pass
             except KhotoolError as error:
-                self.post_message(Done("failed", generation, (group, str(error), "")))
+                result = "failed", (group, str(error), "")
             except Exception as error:
                 text = f"{type(error).__name__}: {error}"
-                details = traceback.format_exc()
-                self.post_message(Done("failed", generation, (group, text, details)))
-            else:
-                self.post_message(Done("finished", generation, group))
+                result = "failed", (group, text, traceback.format_exc())
+            # Whoever cancels work takes it off the list: it may not even have begun.
+            if not worker.is_cancelled:
+                self.post_message(Done(result[0], generation, result[1]))
 
         return self.run_worker(run, group=group, thread=True, exclusive=True, exit_on_error=False)
 
@@ -254,13 +251,17 @@ class Shell(App[int]):
             self.jobs[group] = text
             self.post_message(Done("progress", self._generation))
 
+    def drop_job(self, group: str) -> None:
+        """Work of a group is no longer wanted."""
+        self.workers.cancel_group(self, group)
+        self.jobs.pop(group, None)
+
     def cancel_work(self) -> bool:
         """Stop what can be stopped; False if there is nothing."""
         stopped = False
         for group in CANCELLABLE:
             if group in self.jobs:
-                self.workers.cancel_group(self, group)
-                self.jobs.pop(group, None)
+                self.drop_job(group)
                 for screen in self.followers():
                     screen.job_failed(group)
                 stopped = True
@@ -378,7 +379,7 @@ class Shell(App[int]):
             self._sync()
         elif kind == "failed":
             self._failed(*result)
-        elif kind in ("finished", "cancelled"):
+        elif kind == "finished":
             self.jobs.pop(result, None)
             if result == "analyse":
                 garbage.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 Piece = tuple[str, str]
 """Text, and a token that says what it is: ``name``, ``value``, ``dim``, ``error``, ..."""
@@ -59,3 +60,13 @@ def count_text(count: int, noun: str = "") -> str:
 def plain(line: Iterable[Piece]) -> str:
     """A line without its tokens."""
     return "".join(text for text, _ in line)
+
+
+def told_apart(first: Path, second: Path) -> tuple[str, str]:
+    """Names of two files, with as many folders as it takes to tell them apart."""
+    one, two = first.absolute().parts, second.absolute().parts
+    for count in range(1, max(len(one), len(two))):
+        names = "/".join(one[-count:]), "/".join(two[-count:])
+        if names[0] != names[1]:
+            return names
+    return first.name, second.name

@@ -7,6 +7,7 @@
 # KHOTOOL_KERNELS=FOLDER pytest tests/kernels. It takes some five minutes on two cores.
 # LOCALCONFIG names a file of further options; JOBS the number of jobs.
 set -eu
+[ $# -ge 2 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 tree=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -22,7 +23,15 @@ x86_64) arch=x86 cross='' target=bzImage made=arch/x86/boot/bzImage suffix='' ;;
 arm64) arch=arm64 cross=aarch64-linux-gnu- target=Image made=arch/arm64/boot/Image suffix=-arm64-$pages ;;
 *) echo "$machine: expected x86_64 or arm64" >&2; exit 2 ;;
 esac
-[ "$(uname -m)" = aarch64 ] && [ "$machine" = arm64 ] && cross=''
+# The compiler of the host builds for the host.
+case $(uname -m)-$machine in
+aarch64-arm64) cross='' ;;
+aarch64-x86_64) cross=x86_64-linux-gnu- ;;
+esac
+case $pages in
+4k | 16k | 64k) ;;
+*) echo "$pages: expected 4k, 16k or 64k" >&2; exit 2 ;;
+esac
 
 make_tree() { make -s -C "$tree" O="$build" ARCH="$arch" CROSS_COMPILE="$cross" "$@"; }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from khotool.cli.main import main
 from khotool.tui.app import KhotoolApp
 from khotool.tui.find import filter_nodes
 from khotool.tui.goto import spread
@@ -81,6 +84,30 @@ def test_goto_takes_the_path_that_was_typed() -> None:
         assert d.path() == "/LUO/sessions[vm-beta]/files[0x1]"
         await d.goto("sessions[vm-alpha]/files[0x2]")
         assert d.path() == "/LUO/sessions[vm-alpha]/files[0x2]"
+
+    drive(story)
+
+
+def test_goto_an_offset_of_the_file() -> None:
+    """``@`` counts in the unpacked file; what is not memory there, and what is beyond, says so."""
+    data = lzma.decompress(CAPTURE.read_bytes())
+
+    async def story(d: Driver) -> None:
+        await d.goto("/LUO/sessions[vm-alpha]/name")
+        session = d.app.session
+        assert session is not None
+        assert session.cursor.address is not None
+        stored = bytes(session.image.space.read(session.cursor.address, 600))
+        address, path = session.cursor.address, d.path()
+        await d.goto("/")
+        await d.goto(f"@{data.index(stored):#x}")
+        assert (session.cursor.address, d.path()) == (address, path)
+        await d.press("g")
+        for text, words in (("@16", "a header, a note or padding"), ("@1t", "beyond the end")):
+            await d.fill(text)
+            assert await d.shows(words)
+        await d.press("escape")
+        assert d.path() == path
 
     drive(story)
 
@@ -428,7 +455,7 @@ def test_garbage_waits_until_the_user_rests() -> None:
 
 def test_names_of_two_images_differ() -> None:
     """Two files of one name are shown with their folders."""
-    from khotool.tui.shell import told_apart
+    from khotool.tui.text import told_apart
 
     assert told_apart(Path("/a/x/i.elf"), Path("/a/y/i.elf")) == ("x/i.elf", "y/i.elf")
     assert told_apart(Path("a.elf"), Path("b.elf")) == ("a.elf", "b.elf")
@@ -444,5 +471,54 @@ def test_owners_have_letters_without_colours(monkeypatch: pytest.MonkeyPatch) ->
         assert " A  session vm-alpha" in d.text("#legend")
         assert "AAAA" in d.text("#map")
         assert "█" not in d.text("#map")
+
+    drive(story)
+
+
+@pytest.mark.parametrize("form", ["j", "b"])
+def test_findings_are_written_as_check_does(form: str, tmp_path: Path) -> None:
+    """The file is that of the command which is shown; what is typed can be completed."""
+    file, made = tmp_path / "out" / "found.json", tmp_path / "made.json"
+    file.parent.mkdir()
+
+    async def story(d: Driver) -> str:
+        await d.press("2", "X", form)
+        assert "khotool check" in d.text("#note")
+        await d.fill(str(tmp_path / "o"))
+        assert "out/" in d.text("#list")
+        await d.press("down", "enter")
+        assert d.app.screen.query_one("#input", Input).value == f"{file.parent}/"
+        await d.fill(str(file))
+        await d.press("enter")
+        assert file.is_file()
+        await d.press("c")
+        assert d.app.clipboard == f"khotool check {CAPTURE}"
+        await d.press("X", form)
+        await d.fill(str(CAPTURE))
+        await d.press("enter")
+        assert "the image that was read" in d.text("#note")
+        await d.press("escape")
+        return next(n.message for n in d.app._notifications if "written" in n.message)
+
+    words = shlex.split(drive(story).splitlines()[1])
+    assert words.pop() == "FILE"
+    assert main([*words[1:], str(made)]) in (0, 1)
+    assert file.read_bytes() == made.read_bytes()
+
+
+def test_work_that_never_began_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that is left before its thread runs is not work in hand any more."""
+
+    async def story(d: Driver) -> None:
+        def never(*_: object, **__: object) -> None:
+            """A pool that is busy for ever."""
+
+        await d.press("g")
+        monkeypatch.setattr(d.app, "run_worker", never)
+        d.app.screen.query_one("#input", Input).value = "vm"
+        await d.pilot.pause()
+        assert "goto" in d.app.jobs
+        await d.press("escape")
+        assert not d.app.jobs
 
     drive(story)

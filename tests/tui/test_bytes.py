@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import pairwise
+
 import pytest
 
+from khotool.findings import Finding
 from khotool.maps.preserved import PageKind, PreservedMap
 from khotool.model.image import UNPLACED
 from khotool.model.region import FdtRegion
 from khotool.tui.byte_facts import byte_facts
+from khotool.tui.describe import facts
 from khotool.tui.links import Link, links_of
 from khotool.tui.map_words import map_of, page_at, word_of_block
-from khotool.tui.place import find_place
+from khotool.tui.memory_view import MemoryView
+from khotool.tui.minimap import COLUMNS, NOTHING, mini_cells
+from khotool.tui.place import Place, find_place
 from khotool.tui.session import Session
 from khotool.tui.text import plain
 from khotool.tui.widgets.hex_view import HexView
 from khotool.tui.work import index_image
 from tests.tui.conftest import CAPTURE, ROOT, opened
 from tests.tui.driver import Driver, drive
+from tests.unit.decode.fixture_images import good
 
 DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
 OLD = ROOT / "fixtures" / "real" / "linux-6.17.8" / "image.elf.xz"
@@ -176,3 +184,60 @@ def test_tree_has_a_share_of_the_screen(size: tuple[int, int]) -> None:
             assert region.bottom <= d.app.size.height
 
     drive(story, size=size)
+
+
+def test_a_map_beside_the_bytes() -> None:
+    """A wide screen has a map of the captured bytes: records, pointers and findings."""
+
+    async def story(d: Driver) -> None:
+        session = d.app.session
+        assert session is not None
+        finding = Finding("MEM302", "/LUO", "here", 0xC66000)
+        await d.goto("/LUO/sessions[vm-alpha]/name")
+        assert not {"▪", "→"} & set(d.text("#hex"))
+        await d.resize(160, 45)
+        text = d.text("#hex")
+        assert {"▪", "→"} <= set(text)
+        assert "✗" not in text
+        session.set_findings([finding])
+        await d.settle()
+        assert "✗" in d.text("#hex")
+        view = d.app.screen.query_one(HexView)
+        where = view.top
+        assert await d.pilot.click(HexView, offset=(view.outer_size.width - 3, 2))
+        await d.settle()
+        assert view.top > where
+        assert view.lines is not None
+        count = view.size.height * COLUMNS
+        cells = mini_cells(session, view.lines, count)
+        edges = [view.lines.at_fraction(number / count) for number in range(count)]
+        assert session.index is not None
+        starts, ends = session.index.records
+        held = {bisect_right(edges, at) - 1 for at in [*starts.tolist(), *(ends - 1).tolist()]}
+        marked = {number for number, cell in enumerate(cells) if cell != NOTHING}
+        assert held <= marked
+        between = [range(low, high) for low, high in pairwise(sorted(held))]
+        assert all(any(number in gap for gap in between) for number in marked - held)
+
+    drive(story)
+
+
+@pytest.mark.parametrize("form", ["record", "row"])
+def test_the_word_of_a_bit_field(form: str) -> None:
+    """A part of a word has the word beside its value, and says which bits it is."""
+    image = good("7.2-holes") if form == "row" else good("7.4-frontier-iommu-v1")
+    found = []
+    for node in image.tree.walk():
+        place = Place(node)
+        if form == "row" and node.table is not None and len(node.table):
+            labels = [field.label for field in node.table.fields() if field.width]
+            place = Place(node, 0, labels[0]) if labels else place
+        if place.field is None or not place.field.width or (place.row < 0) == (form == "row"):
+            continue
+        told = dict(facts(place, image, MemoryView(image), []))
+        word = int(plain(told["word"]).split()[0], 16)
+        low, high = (int(part) for part in plain(told["word"]).split()[-3::2])
+        value = word & ((2 << high) - 1)
+        assert place.value in (value, value >> low)
+        found.append(place)
+    assert found

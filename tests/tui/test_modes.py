@@ -43,18 +43,26 @@ def kinds(d: Driver) -> list[str]:
 
 
 def test_findings() -> None:
-    """Findings stand worst first with the words of their rule; enter shows the place."""
+    """Findings are below their severity, worst first, with the words of their rule."""
 
     async def story(d: Driver) -> None:
         assert d.app.session is not None
         d.app.session.set_findings(FOUND)
         await d.press("2")
         text = d.text("#list-findings").splitlines()
-        assert "MEM302" in text[0]
-        assert "ABI904" in text[1]
+        assert [line.split()[:2] for line in text[:4]] == [
+            ["1", "error"],
+            ["✗", "MEM302"],
+            ["1", "warning"],
+            ["!", "ABI904"],
+        ]
         assert "[b]␛" in d.text()
         assert "target page is not preserved" in d.text("#explain")
+        await d.press("up", "home")
+        assert "target page is not preserved" in d.text("#explain")
         await d.press("down")
+        assert "no definition" in d.text("#explain")
+        await d.press("up", "end")
         assert "no definition" in d.text("#explain")
         await d.press("enter")
         assert d.app.current_mode == "explore"
@@ -120,6 +128,30 @@ def test_pages() -> None:
         assert first.start <= address < first.end
 
     drive(story, size=NARROW)
+
+
+def test_pages_before_the_owners_are_known() -> None:
+    """What is preserved is dim at first; owners fill in, and a chosen scale stays."""
+
+    async def story(d: Driver) -> None:
+        session = d.app.session
+        assert session is not None
+        session.owners_known = False
+        await d.press("3", "plus")
+        view = d.app.screen.query_one(PageMapView)
+        cell, at = view.cell, view.at
+        assert "finding owners" in d.text("#legend")
+        assert "preserved  " in d.text("#legend").splitlines()[0]
+        assert "█" in d.text("#map")
+        assert view.map is not None
+        assert view.map.color(0) == "dim"
+        session.set_ownership(session.image.ownership())
+        await d.settle()
+        assert "finding owners" not in d.text("#legend")
+        assert "session vm-alpha" in d.text("#legend")
+        assert (view.cell, view.at) == (cell, at)
+
+    drive(story)
 
 
 def test_diff() -> None:
@@ -269,6 +301,47 @@ def test_unreadable_file(tmp_path: Path) -> None:
         await d.press("escape")
 
     drive(story, bad)
+
+
+MANIFEST = """
+abi = "7.3"
+[[session]]
+name = "vm"
+file = [{ token = 1, size = 8192 }]
+"""
+
+
+def test_manifests_are_opened_and_definitions_refused(tmp_path: Path) -> None:
+    """A manifest is an image in every mode, without file offsets; a definition says what it is."""
+    model, definition = tmp_path / "model.toml", tmp_path / "format.toml"
+    model.write_text(MANIFEST)
+    definition.write_text('id = "a-v1"\ntitle = "A"\n')
+
+    async def story(d: Driver) -> None:
+        assert d.app.session is not None
+        await d.goto("/LUO/sessions[vm]/files[0x1]")
+        assert d.path() == "/LUO/sessions[vm]/files[0x1]"
+        for key, words in zip(
+            "23567", ("finding", "session vm", "luo", "accept", "vm"), strict=True
+        ):
+            await d.press(key)
+            assert await d.shows(words)
+        await d.press("g")
+        await d.fill("@0")
+        assert await d.shows("has no file offsets")
+        await d.press("escape", "o")
+        await d.fill(str(definition))
+        await d.press("enter")
+        said = [note.message for note in d.app._notifications]
+        assert any("the definition of a format, not an image" in text for text in said)
+        assert "model.toml" in d.text("#title")
+
+    drive(story, model)
+
+    async def refused(d: Driver) -> None:
+        assert await d.shows("the definition of a"), d.text()
+
+    drive(refused, definition)
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ PICTURES: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
     "tui-explore": (WIDE, "khotool-dark", DATA, ()),
     "tui-explore-light": (WIDE, "khotool-light", f"{DATA}/pos", ()),
     "tui-explore-80x24": (NARROW, "khotool-dark", f"{DATA}/size", ()),
+    "tui-wide": ((160, 50), "khotool-dark", f"{DATA}/folios[0]/pfn", ()),
     "tui-goto": (WIDE, "khotool-dark", "", ("g", "f", "o", "l", "i", "o", "s")),
     "tui-pages": (WIDE, "khotool-dark", "0x3400000", ("3",)),
     "tui-diff": (WIDE, "khotool-dark", "", ("4", *"jjjjjj")),

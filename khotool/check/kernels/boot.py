@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.compile import CompiledStruct
 from khotool.absent import Absent, Reason
 from khotool.check.context import Context
 from khotool.check.kernels.kernel import Kernel
@@ -47,6 +48,7 @@ class Boot:
         memory_end: physical address beyond which there is certainly no memory.
         memory: all of the machine's memory, first physical address and the one after the last;
             empty where it is not known.
+        blank: memory that holds zeros as the kernel starts, wherever the image does not have it.
         found: what decoding found wrong, by the path of its place.
     """
 
@@ -60,6 +62,7 @@ class Boot:
     memory_end: int
     found: dict[str, list[Finding]]
     memory: Memory = ()
+    blank: Memory = ()
     claimed: Counter[object] = field(default_factory=Counter)
 
     @property
@@ -103,6 +106,10 @@ class Boot:
             return Unseen(reason)
         return None
 
+    def is_blank(self, address: int, size: int) -> bool:
+        """True if bytes that the image does not have are zeros as the kernel starts."""
+        return any(start <= address and address + size <= end for start, end in self.blank)
+
     def strays(self) -> U64:
         """Addresses of captured pages that nothing of the handover explains, (n,) uint64.
 
@@ -133,9 +140,13 @@ class Boot:
 
     @property
     def something_lost(self) -> bool:
-        """True if pages are preserved that nothing reaches: what named them is gone."""
+        """True if pages are preserved that nothing reaches: what named them is gone.
+
+        An entry without its address has lost a page, and says itself what becomes of it.
+        """
         owned = self.image.ownership()
-        return owned is not None and owned.unowned_pages > 0
+        cut = sum(not isinstance(entry.value_of("address"), int) for entry in self.image.entries)
+        return owned is not None and owned.unowned_pages > cut
 
     @property
     def regions(self) -> list[Node]:
@@ -143,6 +154,12 @@ class Boot:
         memblock = self.image.entry("memblock")
         regions = memblock.get("regions") if memblock is not None else None
         return regions.elements() if regions is not None else []
+
+    def struct(self, identifier: str, name: str = "") -> CompiledStruct:
+        """A struct of a definition; by default that of its records."""
+        registry = self.image.registry
+        definition = registry.get(identifier)
+        return registry.compile(definition, name or definition.content, self.image.geometry)
 
     def tree_bytes(self, entry: Node) -> bytes:
         """The device tree that an entry names, as far as it was captured."""
@@ -227,11 +244,14 @@ class Boot:
         return True
 
 
-def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()) -> Boot:
+def new_boot(
+    image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = (), blank: Memory = ()
+) -> Boot:
     """The state at power-on.
 
     Args:
         memory: of the machine; empty where it is not known.
+        blank: as in ``Boot``.
     """
     context = Context(image)
     probe = Context(image)
@@ -253,6 +273,7 @@ def new_boot(image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = ()
         memory_end(image),
         places,
         memory,
+        blank,
         Counter(
             file.value_of("data")
             for session in session_nodes(image.entry("LUO"))

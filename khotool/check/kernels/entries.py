@@ -15,7 +15,6 @@ from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
 from khotool.pages.runs import normalise
 
-METADATA_VERSION = 1
 TEST_MAGIC = 0x4B484F21
 EINVAL = -22
 TREE_SIZE = 4
@@ -134,6 +133,10 @@ def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
     name, extent = region.value_of("name") or region.key, region_extent(boot.context, region)
     if extent is None or extent == size:
         return _region_step(Outcome.ACCEPT)
+    revived = f"Revived memory reservation '{name}' from KHO"
+    if _has_gap(boot, start + extent, start + size):
+        why = f"{region.path} is preserved to its end, but not from {start + extent:#x} on"
+        return _region_step(Outcome.CORRUPT, revived, why)
     if extent and size not in (length for _, length in _leaks(boot)):
         line = f"KHO reserve-mem '{name}' has wrong size ({size:#x} != {extent:#x})"
         why = "the command line is taken to ask for what is preserved"
@@ -143,7 +146,17 @@ def _revive(boot: Boot, region: Node, start: int, size: int) -> Step:
         why = "the command line is taken to ask for the alignment that the region's memory has"
         return _region_step(Outcome.PARTIAL, _misaligned(name, align, start), why)
     why = f"{region.path} is revived at {start:#x}, which is not preserved for it"
-    return _region_step(Outcome.CORRUPT, f"Revived memory reservation '{name}' from KHO", why)
+    return _region_step(Outcome.CORRUPT, revived, why)
+
+
+def _has_gap(boot: Boot, after: int, end: int) -> bool:
+    """True if the map lacks pages of a region: what is preserved beyond them ends with it.
+
+    Args:
+        after: physical address up to which it is preserved; end: of the region.
+    """
+    ranges = boot.blocks.ranges().tolist() if boot.blocks is not None else []
+    return any(after < low and high == end for low, high in ranges)
 
 
 def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
@@ -202,25 +215,20 @@ def judge_metadata(boot: Boot) -> None:
 def metadata_lines(boot: Boot, entry: Node) -> tuple[str, ...]:
     """What is said about the record."""
     version, size = entry.value_of("version"), entry.value_of("size")
-    needed = record_size(boot, "kexec-metadata")
-    if isinstance(size, int) and size < 4:
+    record = boot.struct("kexec-metadata")
+    right = record.by_label("version").field.expect
+    if isinstance(size, int) and size < record.by_label("version").size:
         return (f"KHO: kexec-metadata blob too small ({size} bytes)",)
-    if isinstance(version, int) and version != METADATA_VERSION:
-        expected = f"(expected {METADATA_VERSION})"
+    if isinstance(version, int) and version != right:
+        expected = f"(expected {right})"
         return (f"KHO: kexec-metadata version {version} not supported {expected}",)
-    if isinstance(size, int) and size < needed:
-        return (f"KHO: kexec-metadata blob too small for v{version} ({size} < {needed})",)
+    if isinstance(size, int) and size < record.size:
+        text = f"kexec-metadata blob too small for v{version} ({size} < {record.size})"
+        return (f"KHO: {text}",)
     name, count = entry.value_of("previous_release"), entry.value_of("kexec_count")
     if isinstance(name, str) and isinstance(count, int):
         return (f"KHO: exec from: {name} (count {count})",)
     return ()
-
-
-def record_size(boot: Boot, identifier: str) -> int:
-    """Bytes of the record that an entry of a format is."""
-    registry = boot.image.registry
-    definition = registry.get(identifier)
-    return registry.compile(definition, definition.content, boot.image.geometry).size
 
 
 def judge_kho_test(boot: Boot) -> None:

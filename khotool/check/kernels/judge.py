@@ -21,6 +21,8 @@ from khotool.model.image import Image
 from khotool.model.region import RecordRegion, TableRegion
 
 EINVAL, ENOENT = -22, -2
+BADMAGIC = -9
+"""Error of libfdt: what is there is no device tree."""
 
 
 def verdict_document(
@@ -28,18 +30,20 @@ def verdict_document(
     kernel: str | AskedKernel,
     policy: Policy | None = None,
     memory: Memory = (),
+    blank: Memory = (),
 ) -> dict[str, Any]:
     """The verdict of a kernel as JSON has it, with what is known of the kernel.
 
     Args:
         policy: adds the verdict by it.
         memory: of the machine; empty where it is not known.
+        blank: memory that holds zeros as the kernel starts, wherever the image does not have it.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
-    verdict = judge(image, asked, memory)
+    verdict = judge(image, asked, memory, blank)
     about = asked.document()
     if policy is not None:
         about["policy"] = policy.judge(verdict)
@@ -56,18 +60,21 @@ def _asked(kernel: str | AskedKernel, image: Image) -> AskedKernel:
     return asked_kernel(kernel, image.registry) if isinstance(kernel, str) else kernel
 
 
-def judge(image: Image, kernel: str | AskedKernel, memory: Memory = ()) -> Verdict:
+def judge(
+    image: Image, kernel: str | AskedKernel, memory: Memory = (), blank: Memory = ()
+) -> Verdict:
     """What a kernel does with an image.
 
     Args:
         memory: of the machine; empty where it is not known.
+        blank: as of ``verdict_document``.
 
     Raises:
         UsageError: no ABI set has the release; names the nearest.
     """
     asked = _asked(kernel, image)
     verdict = Verdict(asked.name)
-    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory)
+    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory, blank)
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:
@@ -118,7 +125,8 @@ def _root(boot: Boot) -> None:
     if image.root is None or blob is None:
         verdict.add("kho-root", Outcome.IGNORE, why="the image has no KHO root")
         return
-    error = check_header(blob)
+    instead = _in_place_of_the_root(boot)
+    place, error = (instead, BADMAGIC) if instead else (place, check_header(blob))
     if error:
         line = f"KHO: setup: handover FDT ({place}) is invalid: {error}"
         verdict.add("kho-root", Outcome.IGNORE, line, give_up(boot, EINVAL))
@@ -132,6 +140,22 @@ def _root(boot: Boot) -> None:
         verdict.add("kho-root", Outcome.IGNORE, line, give_up(boot, EINVAL))
         return
     _map_property(boot, blob)
+
+
+def _in_place_of_the_root(boot: Boot) -> str:
+    """What boot data names where this kernel looks for a root; empty where it names the root.
+
+    Boot data leads to an entry that is not in the root instead, and the entry to the root. A
+    kernel that does not ask for it takes its page for a device tree, which it cannot be: a page
+    that begins with the address of another has no magic.
+    """
+    for entry in boot.image.entries:
+        definition = boot.image.registry.definitions.get(entry.format)
+        span = entry.span or entry.target
+        if definition is None or not definition.beside_root or boot.kernel.asks_for(entry.name):
+            continue
+        return f"{span.address:#x}" if span is not None else "?"
+    return ""
 
 
 def give_up(boot: Boot, error: int) -> str:

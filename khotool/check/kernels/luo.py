@@ -152,7 +152,7 @@ def _first_open(boot: Boot, entry: Node) -> None:
     verdict = boot.verdict
     seen: set[str] = set()
     sessions = session_nodes(entry)
-    freed = next((n for n in _lists(entry, sessions) if _is_freed(boot, n)), None)
+    freed = next((n for n in _lists(boot, entry, sessions) if _is_freed(boot, n)), None)
     if freed is not None:
         why = f"{freed.path} is in memory that is not preserved"
         verdict.not_judged("sessions", Unseen.NOT_CAPTURED, why)
@@ -183,7 +183,7 @@ def _session_fault(boot: Boot, session: Node, name: str, taken: bool) -> Fault |
     files = session.get("files")
     if taken:
         return Fault((f"luo: Failed to insert session [{name}] {EEXIST}",))
-    if files is not None and boot.beyond(files.value):
+    if files is not None and _is_followed(boot, session) and boot.beyond(files.value):
         why = f"{files.path} is {files.value:#x}, where there is no memory"
         return Fault(why=why, stops=True)
     return _files_fault(boot, session, name) if boot.kernel.does.keeps_file_errors else None
@@ -201,9 +201,15 @@ def _open_fails(boot: Boot, fault: Fault) -> None:
         refuse_sessions(boot.image, boot.verdict)
 
 
-def _lists(entry: Node, sessions: list[Node]) -> Iterator[Node]:
+def _is_followed(boot: Boot, session: Node) -> bool:
+    """False for a session of no files up to 7.1, which counts rows and never looks at the first."""
+    return boot.kernel.luo != FDT_STATE or session.value_of("count") != 0
+
+
+def _lists(boot: Boot, entry: Node, sessions: list[Node]) -> Iterator[Node]:
     """The list of sessions, and that of each session's files."""
-    for node in (entry.get("sessions"), *(session.get("files") for session in sessions)):
+    read = (session.get("files") for session in sessions if _is_followed(boot, session))
+    for node in (entry.get("sessions"), *read):
         if node is not None:
             yield node
 
@@ -220,7 +226,7 @@ def _is_freed(boot: Boot, node: Node) -> bool:
 def _files_fault(boot: Boot, session: Node, name: str) -> Fault | None:
     """luo_file_deserialize: why the files of a session cannot be read, or nothing."""
     files = session.get("files")
-    if files is None or not files.value:
+    if files is None or not files.value or not _is_followed(boot, session):
         return None
     failed = f"luo: Failed to deserialize files for session [{name}]"
     records = boot.kernel.luo != FDT_STATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from khotool.abi.record import decode_record
 from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
-from khotool.check.kernels.entries import record_size, refused_entry
+from khotool.check.kernels.entries import refused_entry
 from khotool.check.kernels.verdict import Outcome, Unseen
 from khotool.check.rules.sessions import session_nodes
 from khotool.fdt.blob import Node as FdtNode
@@ -101,7 +101,7 @@ def _free_records(boot: Boot, entry: Node) -> None:
 
 def _record_fault(boot: Boot, entry: Node) -> Fault | None:
     """luo_early_startup of 7.2 and later: a record."""
-    size, needed = entry.value_of("size"), record_size(boot, boot.kernel.abi.entries["LUO"])
+    size, needed = entry.value_of("size"), boot.struct(boot.kernel.abi.entries["LUO"]).size
     if isinstance(size, int) and size < needed:
         return Fault((f"luo: LUO state is too small ({size} < {needed})",))
     address = entry.value_of("address")
@@ -222,9 +222,7 @@ def _astray(boot: Boot, node: Node) -> int | None:
 
 def _block_header(boot: Boot, address: int | None, field: str) -> int | None:
     """What the header of a block says; None where it is not in the image."""
-    registry = boot.image.registry
-    definition = registry.get(BLOCK_LIST)
-    header = registry.compile(definition, definition.content, boot.image.geometry)
+    header = boot.struct(BLOCK_LIST)
     raw = boot.context.read(address, header.size) if address is not None else None
     value = decode_record(header, raw).get(field) if raw is not None else None
     return value if isinstance(value, int) else None

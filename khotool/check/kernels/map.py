@@ -11,6 +11,7 @@ from khotool.check.kernels.trusting import Walked, walk_tree
 from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.codec.preserved_map import decode_map
 from khotool.codec.scene import Scene
+from khotool.codec.vmalloc import CHUNK
 from khotool.limits import Limits
 from khotool.maps import radix
 from khotool.maps.preserved import MapProblem, PreservedMap
@@ -18,7 +19,6 @@ from khotool.model.image import Image
 from khotool.model.region import MapRegion, RecordRegion, Region, TableRegion
 from khotool.pages.blocks import Blocks
 
-CHUNK = "kho_vmalloc_chunk"
 UNBOUNDED = {
     "shared-node": "a node of the map is reached twice",
     "shared-bitmap": "a bitmap of the map is named twice",
@@ -74,9 +74,10 @@ def _other_layout(boot: Boot, found: PreservedMap) -> Step | None:
         expected = boot.kernel.abi.layouts.get(image.tree.format, choice.layout)
         if choice.layout != expected and (choice.certain or not found.problems):
             why = f"the image has {choice.layout}, this kernel reads {expected}: {OTHER_BLOCKS}"
-            astray = boot.astray(_read_as(boot, expected)) if boot.memory else None
+            blocks = _read_as(boot, expected)
+            astray = boot.astray(blocks)
             if astray is None:
-                return Step("map", Outcome.CORRUPT, why=why)
+                return Step("map", Outcome.CORRUPT, _root_lines(boot, blocks), why)
             return Step("map", Outcome.PANIC, why=f"{why}, and one at {astray:#x}")
     return None
 
@@ -93,8 +94,7 @@ def nothing_reserved(boot: Boot, *console: str) -> None:
     """A map that the kernel does not find, up to 6.18: all that was preserved is given away."""
     boot.blocks = Blocks.empty(boot.image.geometry.page_shift)
     lost = (LOST_ROOT,) if boot.kernel.does.restores_root else ()
-    why = "no map: nothing is reserved"
-    boot.verdict.add("map", Outcome.CORRUPT, *console, *lost, why=why)
+    boot.verdict.add("map", Outcome.CORRUPT, *console, *lost, why="no map: nothing is reserved")
 
 
 def _not_judged(boot: Boot, unseen: Unseen, why: str) -> None:
@@ -135,8 +135,7 @@ def _found(boot: Boot, found: PreservedMap) -> None:
     blocks = found.blocks
     astray = boot.astray(blocks)
     if astray is not None:
-        why = f"{UNBOUNDED['out-of-range']}, at {astray:#x}"
-        verdict.add("map", Outcome.PANIC, why=why)
+        verdict.add("map", Outcome.PANIC, why=f"{UNBOUNDED['out-of-range']}, at {astray:#x}")
         return
     if found.problems:
         _problem(boot, found.problems[0])
@@ -148,7 +147,7 @@ def _reserved(boot: Boot) -> None:
     """A map that was walked to its end."""
     lost = metadata_lost(boot.image)
     if lost:
-        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=lost)
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot, boot.blocks), why=lost)
     else:
         boot.verdict.add("map", Outcome.ACCEPT)
 
@@ -164,8 +163,7 @@ def _trusted(boot: Boot, found: PreservedMap) -> None:
         what = "does not end" if walked.cut else "reserves more than there is memory"
         boot.verdict.add("map", Outcome.PANIC, why=f"the walk of the map {what}")
     elif walked.unseen is not None and (unseen := _gap_at(boot, found, walked.unseen)):
-        why = f"a part of the map, at {walked.unseen:#x}, is not in the image"
-        _not_judged(boot, unseen, why)
+        _not_judged(boot, unseen, f"a part of the map, at {walked.unseen:#x}, is not in the image")
     else:
         _reserved(boot)
 
@@ -187,7 +185,7 @@ def _problem(boot: Boot, problem: MapProblem) -> None:
         _not_judged(boot, unseen, why)
     else:
         why = f"damage of the map at {problem.address:#x} ({problem.code}): {OTHER_BLOCKS}"
-        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot), why=why)
+        boot.verdict.add("map", Outcome.CORRUPT, *_root_lines(boot, boot.blocks), why=why)
 
 
 def gap_in_map(boot: Boot, problem: MapProblem) -> Unseen | None:
@@ -230,12 +228,16 @@ def _stray_trees(boot: Boot, depth: int | None = None) -> Iterator[PreservedMap]
             yield found
 
 
-def _root_lines(boot: Boot) -> tuple[str, ...]:
-    """What a kernel that restores the page of the root says where that is not preserved."""
+def _root_lines(boot: Boot, blocks: Blocks | None) -> tuple[str, ...]:
+    """What a kernel that restores the page of the root says where that is not preserved.
+
+    Args:
+        blocks: what the kernel takes to be preserved; None where that is not known.
+    """
     span = boot.image.tree.span
-    if not boot.kernel.does.restores_root or boot.blocks is None or span is None:
+    if not boot.kernel.does.restores_root or blocks is None or span is None:
         return ()
-    block = boot.blocks.block_of(span.address)
+    block = blocks.block_of(span.address)
     return () if block is not None and block[0] == span.address else (LOST_ROOT,)
 
 

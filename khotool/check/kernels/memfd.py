@@ -11,14 +11,13 @@ from khotool.absent import Absent
 from khotool.check.kernels.boot import Boot
 from khotool.check.kernels.shared import is_foreign
 from khotool.check.rules.folios import column_pieces, covered_between, rows_after_end
+from khotool.codec.vmalloc import CHUNK
 from khotool.model.image import UNPLACED, Node, Table
 from khotool.records import dataclass
 
 UPTODATE = 2
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
-CHUNK_PAGES = 8
-"""Offset of what is read first of a chunk of a vmalloc area: the pages, after the link."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
 U64 = NDArray[np.uint64]
@@ -109,8 +108,11 @@ def page_zero(boot: Boot) -> Retrieved:
     """A payload of 0 passes the kernel's test, and physical page 0 is read as the record."""
     if "memfd-v1" in boot.kernel.abi.files:
         return Retrieved("EINVAL", "physical page 0 is read as the record")
-    raw = boot.context.read(16, 4)
-    if raw is not None and not any(raw[1:]) and raw[0] <= 0x3F:
+    handler = next(name for name in boot.kernel.abi.files if name.startswith("memfd-"))
+    seals = boot.struct(handler).by_label("seals")
+    raw = boot.context.read(seals.offset, seals.size)
+    known = sum(seals.field.flags.values())
+    if raw is not None and not int.from_bytes(raw, boot.image.geometry.byteorder) & ~known:
         return Retrieved("other-data", "physical page 0 is read as the record")
     # The interrupt vectors of the firmware are there; their words are not valid seals.
     return Retrieved("EOPNOTSUPP", "physical page 0 is read as the record")
@@ -119,7 +121,9 @@ def page_zero(boot: Boot) -> Retrieved:
 def restore_vmalloc(boot: Boot, node: Node) -> Retrieved | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
-    if boot.beyond(first, CHUNK_PAGES):
+    # Of a chunk, its pages are read first, then the link in front of them.
+    pages = boot.struct("kho_vmalloc", CHUNK).by_label("phys").offset
+    if boot.beyond(first, pages):
         return Retrieved(FAULT, f"first is {first:#x}, where there is no memory")
     chunks = [child for child in node.children if child.name == "chunks"]
     place = _missing(boot, chunks, first) if "MEM301" in rules else None
@@ -131,7 +135,7 @@ def restore_vmalloc(boot: Boot, node: Node) -> Retrieved | None:
     if short is None or short < 0:
         return Retrieved("EINVAL")
     last = chunks[-1].value_of("next") if chunks else None
-    if boot.beyond(last, CHUNK_PAGES):
+    if boot.beyond(last, pages):
         # The next chunk is read before the pages are counted.
         return Retrieved(FAULT, f"a chunk leads to {last:#x}, where there is no memory")
     return Retrieved("EINVAL") if short or last or rules & {"REC402", "REC408"} else None

@@ -75,7 +75,8 @@ def _words(boot: Boot, found: Walked, address: int) -> NDArray[np.uint64] | None
         try:
             raw = bytes(boot.image.space.read(page, size))
         except MemoryFault:
-            found.unseen = found.unseen if found.unseen is not None else page
+            if found.unseen is None and not boot.is_blank(page, size):
+                found.unseen = page
             continue
         low, high = max(page, address), min(page + size, address + size)
         data[low - address : high - address] = raw[low - page : high - page]

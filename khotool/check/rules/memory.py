@@ -118,8 +118,7 @@ def check_blocks(context: Context) -> None:
     assert not isinstance(found, Absent)
     blocks = found.blocks
     if blocks.overlapping:
-        text = "blocks of different orders cover the same pages"
-        context.report("MEM308", "/memory_map", text)
+        context.report("MEM308", "/memory_map", "blocks of different orders cover the same pages")
     if not blocks.clipped:
         # Single pages beyond the end are the bitmaps near it; any other need not be listed.
         blocks = blocks.near(np.array([[PHYSICAL_END, TOP]], np.uint64))
@@ -142,8 +141,7 @@ def check_scratch(context: Context) -> None:
     spans = scratch_spans(context.image)
     for start, end in spans:
         if start % page or end % page:
-            text = f"{start:#x}+{end - start:#x} is not page aligned"
-            context.report("MEM306", "/", text, start)
+            context.report("MEM306", "/", f"{start:#x}+{end - start:#x} is not page aligned", start)
     for (_, end), (start, _) in pairwise(spans):
         if start < end:
             context.report("MEM306", "/", f"two areas share {start:#x}", start)

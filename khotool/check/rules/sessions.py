@@ -30,8 +30,7 @@ def check_flbs(context: Context) -> None:
             continue
         expected = definition.literals.get(name)
         if expected is not None and data != expected:
-            text = f"data is {data:#x}, but {name} always has {expected:#x}"
-            context.report("LUO506", flb, text)
+            context.report("LUO506", flb, f"data is {data:#x}, but {name} always has {expected:#x}")
         bound = definition.depends.get("handlers")
         if bound is not None and isinstance(count, int):
             _count(context, flb, count, dependents(bound, handlers))

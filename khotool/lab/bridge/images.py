@@ -277,16 +277,22 @@ def machine_of(image: Image) -> str | None:
     return image.info.machine
 
 
-def predict(image: Image, release: str, memory: Iterable[Range]) -> dict[str, Any] | None:
+def predict(
+    image: Image, release: str, memory: list[Range], used: list[Range]
+) -> dict[str, Any] | None:
     """The verdict of ``check --kernel``; None for a release that khotool has no model of.
 
     Args:
-        memory: of the machine.
+        memory: of the machine, which is empty where the image has nothing.
+        used: memory that is not empty all the same, or that the kernel has by then.
     """
     from khotool.check.kernels import verdict_document
+    from khotool.pages.runs import subtract
 
+    given, taken = (np.array(_merge(ranges), np.uint64).reshape(-1, 2) for ranges in (memory, used))
+    blank = tuple((int(start), int(end)) for start, end in subtract(given, taken).tolist())
     try:
-        return verdict_document(image, release, memory=tuple(memory))
+        return verdict_document(image, release, memory=tuple(memory), blank=blank)
     except UsageError:
         return None
 

@@ -53,8 +53,9 @@ def samples() -> Iterator[tuple[str, dict[str, Any]]]:
     """For every ABI set its id, and a manifest of everything that it carries."""
     from khotool.fixture.fuzz import sample
 
-    for identifier, abi in registry().sets.items():
-        yield identifier, sample(abi)
+    known = registry()
+    for identifier, abi in known.sets.items():
+        yield identifier, sample(abi, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,17 @@ def mutated(base: Built, mutations: list[dict[str, Any]]) -> Image:
 
     document = Document("damage", {"mutate": mutations})
     return decode(apply_mutations(base, document, registry()))
+
+
+def converted(image: Image, release: str) -> Image:
+    """An image as ``khotool convert`` makes it for another release.
+
+    Raises:
+        KhotoolError: khotool has no set of that release, or a limit of it is passed.
+    """
+    from khotool.encode.convert import convert_image
+
+    return decode(convert_image(image, release))
 
 
 def number_at(image: Image, path: str) -> int | None:

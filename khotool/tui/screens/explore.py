@@ -14,12 +14,13 @@ from khotool.tui import actions, editing, exports
 from khotool.tui.byte_facts import byte_facts
 from khotool.tui.describe import CELL, RADIXES, Fact, cell_text, facts
 from khotool.tui.place import Place, labels_of
+from khotool.tui.rated import BADGES
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.hex_view import GUTTERS, WIDTHS, HexView
 from khotool.tui.widgets.line_view import LineView
-from khotool.tui.widgets.model_tree import BADGES, ModelTree
+from khotool.tui.widgets.model_tree import ModelTree
 from khotool.tui.widgets.tokens import wrap
 
 DEBOUNCE = 0.03

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from khotool.findings import Severity
+from khotool.tui import exports
+from khotool.tui.commands import check_command
 from khotool.tui.memory_view import address_text
-from khotool.tui.rated import ORDER, Rated, rule_text
+from khotool.tui.rated import BADGES, ORDER, Rated, rule_text
 from khotool.tui.screens.dialogs import Prompt
 from khotool.tui.screens.mode import ModeScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.line_view import LineView
-from khotool.tui.widgets.model_tree import BADGES
 from khotool.tui.widgets.tokens import wrap
 
 LEVELS = (Severity.NOTE, Severity.WARNING, Severity.ERROR)
@@ -31,7 +33,7 @@ class FindingsScreen(ModeScreen):
         super().__init__()
         self.least = Severity.NOTE
         self.text = ""
-        self.items: list[Rated] = []
+        self.lines: list[Rated | Line] = []
         self._shown: object = None
 
     def body(self) -> ComposeResult:
@@ -47,22 +49,31 @@ class FindingsScreen(ModeScreen):
         """Fill the list."""
         session = self.session
         assert session is not None
-        self.items = [
+        items = [
             item
             for item in session.findings
             if ORDER[item.severity] <= ORDER[self.least] and self._matches(item)
         ]
+        self.lines = []
+        headings: set[int] = set()
+        for severity, group in groupby(items, key=lambda item: item.severity):
+            found = list(group)
+            headings.add(len(self.lines))
+            name = count_text(len(found), str(severity))
+            self.lines += [[(f" {name}", BADGES[severity][1])], *found]
         view = self.query_one("#list-findings", LineView)
         view.empty = "no finding" if session.checked else "the check is still running"
         narrow = self.narrow
         state = (session.findings, self.least, self.text, session.finding)
         at = None
         if state != self._shown:
-            all_shown = self.least is Severity.NOTE and not self.text
-            at = max(session.finding, 0) if all_shown else 0
+            current = session.findings[session.finding] if session.finding >= 0 else None
+            at = self.lines.index(current) if current in self.lines else 0
             self._shown = state
-        view.show(len(self.items), lambda n: self._line(self.items[n], narrow), at)
-        shown = f"{count_text(len(self.items))} of {count_text(len(session.findings))}"
+        view.show(
+            len(self.lines), lambda n: self._line(self.lines[n], narrow), at, headings=headings
+        )
+        shown = f"{count_text(len(items))} of {count_text(len(session.findings))}"
         title = f"Findings  {shown}  from {self.least} up"
         if self.text:
             title += f"  with {visible(self.text)}"
@@ -77,7 +88,9 @@ class FindingsScreen(ModeScreen):
         )
 
     @staticmethod
-    def _line(item: Rated, narrow: bool) -> Line:
+    def _line(item: Rated | Line, narrow: bool) -> Line:
+        if not isinstance(item, Rated):
+            return item
         glyph, token = BADGES[item.severity]
         finding = item.finding
         path, room = visible(finding.path), 24 if narrow else 46
@@ -103,14 +116,20 @@ class FindingsScreen(ModeScreen):
         """Show it in Explore."""
         self.action_show()
 
+    def _chosen(self) -> Rated | None:
+        """The finding under the cursor."""
+        at = self.query_one("#list-findings", LineView).cursor
+        item = self.lines[at] if at < len(self.lines) else None
+        return item if isinstance(item, Rated) else None
+
     def _explain(self) -> None:
         pane = self.query_one("#explain", LineView)
-        at = self.query_one("#list-findings", LineView).cursor
-        if at >= len(self.items):
+        item = self._chosen()
+        if item is None:
             pane.show_lines([])
             pane.border_title = ""
             return
-        finding = self.items[at].finding
+        finding = item.finding
         text = rule_text(finding.rule)
         title = finding.rule if text.title == finding.rule else f"{finding.rule} {text.title}"
         pane.border_title = title.replace("[", "\\[")
@@ -132,19 +151,25 @@ class FindingsScreen(ModeScreen):
 
     def under_cursor(self) -> dict[str, str]:
         """The finding: its message, path and address."""
-        at = self.query_one("#list-findings", LineView).cursor
-        if at >= len(self.items):
-            return {}
-        finding = self.items[at].finding
+        item, source = self._chosen(), self.shell.source
+        command = check_command(source) if source is not None else ""
+        if item is None:
+            return {"command": command}
+        finding = item.finding
         address = "" if finding.address is None else address_text(finding.address)
-        return {"value": finding.message, "path": finding.path, "address": address}
+        found = {"value": finding.message, "path": finding.path, "address": address}
+        return {**found, "command": command}
+
+    def action_export(self) -> None:
+        """Write all findings to a file."""
+        exports.open_findings_export(self.shell)
 
     def cursor_here(self) -> Cursor | None:
         """Where the finding is."""
-        at = self.query_one("#list-findings", LineView).cursor
-        if self.session is None or at >= len(self.items):
+        item = self._chosen()
+        if self.session is None or item is None:
             return None
-        return self.session.cursor_of_finding(self.items[at])
+        return self.session.cursor_of_finding(item)
 
     def leave_view(self) -> bool:
         """Show all findings again."""
@@ -157,11 +182,10 @@ class FindingsScreen(ModeScreen):
 
     def action_show(self) -> None:
         """Go there in Explore."""
-        at = self.query_one("#list-findings", LineView).cursor
-        session = self.session
-        if session is not None and at < len(self.items):
-            session.finding = session.findings.index(self.items[at])
-            session.show_finding(self.items[at])
+        session, item = self.session, self._chosen()
+        if session is not None and item is not None:
+            session.finding = session.findings.index(item)
+            session.show_finding(item)
             self.shell.show_mode("explore")
 
     def action_severity(self) -> None:

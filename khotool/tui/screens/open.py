@@ -1,4 +1,4 @@
-"""Open: a path to type, with the files there are, or a recent image."""
+"""Paths to type, with the files there are: of an image to open, of a file to write."""
 
 from __future__ import annotations
 
@@ -35,17 +35,21 @@ def completions(text: str) -> list[Path]:
 class OpenDialog(Lookup):
     """Ask for an image; ``chosen`` is its path."""
 
-    def __init__(self, now: str = "", title: str = "Open an image") -> None:
-        super().__init__(
-            title, self._look, value="", hint="a file or a folder; empty lists recent images"
-        )
+    def __init__(
+        self,
+        now: str = "",
+        title: str = "Open an image",
+        value: str = "",
+        hint: str = "a file or a folder; empty lists recent images",
+    ) -> None:
+        super().__init__(title, self._look, value=value, hint=hint)
         self._now = now
         self.chosen = ""
         self._paths: list[str] = []
 
     def on_mount(self) -> None:
-        """Begin with the recent images."""
-        self.call_after_refresh(self._look, self, "")
+        """Begin with what fits the text there is."""
+        self.call_after_refresh(self._look, self, self.text)
 
     def _look(self, dialog: Lookup, text: str) -> None:
         lines: list[Line] = []
@@ -84,18 +88,49 @@ class OpenDialog(Lookup):
 
     def _pick(self, index: int, text: str) -> None:
         path = self._paths[index] if 0 <= index < len(self._paths) else os.path.expanduser(text)
-        copy = os.path.isdir(path) and not _is_copy(path)
-        if copy:
+        if self.enters(path):
             field = self.query_one("#input", Input)
             field.value = f"{path.rstrip('/')}/"
             field.cursor_position = len(field.value)
         elif path:
             self._choose(path)
 
+    def enters(self, path: str) -> bool:
+        """Whether a path is a folder to look into, and not a copy of /sys/kernel/debug/kho."""
+        copy = any(os.path.isdir(os.path.join(path, name)) for name in ("out", "in"))
+        return os.path.isdir(path) and not copy
 
-def _is_copy(folder: str) -> bool:
-    """Whether a folder looks like a copy of /sys/kernel/debug/kho."""
-    return any(os.path.isdir(os.path.join(folder, name)) for name in ("out", "in"))
+
+class SaveDialog(OpenDialog):
+    """Ask for a file to write; ``chosen`` is its path.
+
+    The text counts, not the list below it, unless the user moves there.
+    """
+
+    def __init__(self, title: str, proposed: str, hint: str) -> None:
+        super().__init__(title=title, value=proposed, hint=hint)
+        self._moved = False
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The text counts again."""
+        self._moved = False
+
+    def action_step(self, step: int) -> None:
+        """The list counts."""
+        self._moved = True
+        super().action_step(step)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the text or what is chosen; a folder is looked into."""
+        text = event.value.strip()
+        self._pick(self.query_one("#list", LineView).cursor if self._moved else -1, text)
+        # The handlers of other dialogs would take the first line.
+        event.stop()
+        event.prevent_default()
+
+    def enters(self, path: str) -> bool:
+        """Whether a path is a folder."""
+        return os.path.isdir(path)
 
 
 def _size(path: Path) -> str:

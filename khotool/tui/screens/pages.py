@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from khotool.tui.cells import PageMap
 from khotool.tui.memory_view import Section, Use
 from khotool.tui.screens.mode import ModeScreen, bindings
-from khotool.tui.session import Change, Cursor
+from khotool.tui.session import Change, Cursor, Session
 from khotool.tui.text import Line, count_text, size_text, visible
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.page_map import PageMapView, letter
@@ -43,7 +43,7 @@ class PagesScreen(ModeScreen):
         super().__init__()
         self.map: PageMap | None = None
         self.ranges: list[Section] = []
-        self._of: object = None
+        self._of: tuple[Session, bool] | None = None
         self._seen: object = None
 
     def body(self) -> ComposeResult:
@@ -60,29 +60,30 @@ class PagesScreen(ModeScreen):
         self.query_one(PageMapView).focus()
 
     def show_session(self) -> None:
-        """Make the map in a worker, once the owners are known."""
+        """Make the map in a worker: without owners until they are known."""
         session = self.session
         assert session is not None
-        if self._of is session and self.map is not None:
+        wanted = session, session.owners_known
+        if self._of == wanted:
             self._from_cursor()
             return
-        if not session.owners_known or (self._of is session and self.map is None):
-            self._titles()
-            return
-        self._of, self.map = session, None
+        again = self._of is not None and self._of[0] is session
+        self._of = wanted
+        if not again:
+            self.map = self.query_one(PageMapView).map = None
 
         def job(stop: Callable[[], bool]) -> None:
-            found = PageMap(session.image)
+            found = PageMap(session.image, owned=wanted[1])
             if not stop():
-                self.app.call_from_thread(self._show_map, found)
+                self.app.call_from_thread(self._show_map, found, again)
 
         self.shell.run_job("map", "drawing the map", job)
 
-    def _show_map(self, found: PageMap) -> None:
+    def _show_map(self, found: PageMap, again: bool) -> None:
         self.map = found
         if not self.is_mounted:
             return
-        self.query_one(PageMapView).show_map(found)
+        self.query_one(PageMapView).show_map(found, again=again)
         lines: list[Line] = []
         mono = self.app.no_color
         for number, group in enumerate(found.groups):
@@ -93,18 +94,18 @@ class PagesScreen(ModeScreen):
                     (f"  {size_text(group.size)}", "dim"),
                 ]
             )
-        self.query_one("#legend", LineView).show_lines([*lines, [], *LEGEND])
+        waits = [] if self._of is None or self._of[1] else [[(" finding owners …", "dim")]]
+        self.query_one("#legend", LineView).show_lines([*lines, *waits, [], *LEGEND])
         self._from_cursor()
 
     def _from_cursor(self) -> None:
         """The cell of the session's cursor."""
         view = self.query_one(PageMapView)
         address = self.session.cursor.address if self.session is not None else None
-        if (self.map, address) == self._seen:
-            return
-        self._seen = (self.map, address)
-        if view.map is not None and address is not None and address < view.map.end:
-            view.go(address)
+        if view.map is not None and (self.session, address) != self._seen:
+            self._seen = self.session, address
+            if address is not None and address < view.map.end:
+                view.go(address)
         self._cell()
 
     def _titles(self) -> None:
@@ -146,7 +147,6 @@ class PagesScreen(ModeScreen):
         """Owners make the map."""
         super().session_changed(change)
         if change is Change.OWNERS and self.session is not None:
-            self._of = None
             self.show_session()
         elif change is Change.CURSOR and self.map is not None:
             self._from_cursor()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -18,9 +16,10 @@ from khotool.records import dataclass
 from khotool.tui.byte_facts import names_between
 from khotool.tui.hexlines import HexLine, HexLines, Key, LineKind
 from khotool.tui.memory_view import Use, address_text, section_text
+from khotool.tui.minimap import COLUMNS, mini_cells
 from khotool.tui.session import Session
-from khotool.tui.text import Line, count_text, size_text, visible
-from khotool.tui.widgets.tokens import strip_of, style_of
+from khotool.tui.text import Line, Piece, count_text, size_text, visible
+from khotool.tui.widgets.tokens import segments, strip_of
 
 GUTTERS = ("physical", "page", "record")
 WIDTHS = (0, 8, 16, 32)
@@ -126,6 +125,7 @@ class HexView(Widget, can_focus=True):
         self._drag: int | None = None
         self._visible: list[HexLine] = []
         self._named: dict[tuple[object, int, int], str] = {}
+        self._mini: tuple[object, list[Piece]] = None, []
 
     # -- contents --------------------------------------------------------------------------
 
@@ -227,16 +227,33 @@ class HexView(Widget, can_focus=True):
             text = " nothing more is captured " if y == len(self._visible) else ""
             line = self._rule(text, width - 1, "hole", "╌") if text else []
             return strip_of(self, line, base, width)
-        strip = strip_of(self, self._line(self._visible[y], width - 1), base, width - 1)
-        return Strip([*strip, self._bar(y, base)])
+        width -= self._aside
+        strip = strip_of(self, self._line(self._visible[y], width), base, width)
+        return Strip([*strip, *segments(self, self._bar(y), base)])
 
-    def _bar(self, y: int, base: Style) -> Segment:
-        """One cell of the scroll bar: how far the view is through the captured bytes."""
-        assert self.lines is not None
+    def _bar(self, y: int) -> Line:
+        """A line of the scroll bar, which is how far the view is, and of the map beside it."""
+        lines, session = self.lines, self.session
+        assert lines is not None
+        assert session is not None
         height = max(self.size.height, 1)
-        at = min(int(self.lines.fraction(self.top[0]) * height), height - 1)
-        token = "accent" if y == at else "dim"
-        return Segment("┃" if y == at else "│", base + style_of(self, token))
+        at = min(int(lines.fraction(self.top[0]) * height), height - 1)
+        bar: Line = [("┃", "accent") if y == at else ("│", "dim")]
+        if self._aside == 1:
+            return bar
+        state = (lines, session.index, session.findings, height)
+        if self._mini[0] != state:
+            self._mini = state, mini_cells(session, lines, height * COLUMNS)
+        row = self._mini[1][y * COLUMNS : (y + 1) * COLUMNS]
+        here = int(lines.fraction(self._here()) * height * COLUMNS) - y * COLUMNS
+        return bar + [(g, f"{t} hit" if n == here else t) for n, (g, t) in enumerate(row)]
+
+    @property
+    def _aside(self) -> int:
+        """Columns beside the bytes: of the scroll bar, and of the map where there is room."""
+        room = self.size.width - self._gutter_width() - 1 - COLUMNS
+        wide = self.lines is not None and room >= _columns(self.lines.width) + NAMES
+        return 1 + COLUMNS if wide else 1
 
     def _line(self, line: HexLine, width: int) -> Line:
         if line.kind is LineKind.DATA:
@@ -435,8 +452,11 @@ class HexView(Widget, can_focus=True):
         spot = event.get_content_offset(self)
         if spot is None:
             return
-        if spot.x >= self.size.width - 1:
+        column = spot.x - self.size.width + self._aside
+        if column >= 0:
             part = spot.y / max(self.size.height - 1, 1)
+            if column:
+                part = (spot.y + (column - 1) / COLUMNS) / self.size.height
             self.top = self.lines.key_of(self.lines.at_fraction(part))
             self.refresh()
             return

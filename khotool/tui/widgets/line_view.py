@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import ClassVar
 
 from rich.style import Style
@@ -70,19 +70,27 @@ class LineView(ScrollView, can_focus=True):
         self.has_cursor = has_cursor
         self.count = 0
         self.header: Line = []
+        self.headings: Container[int] = ()
         self._source: Source | None = None
         self._quiet = False
         self.can_focus = has_cursor
 
     def show(
-        self, count: int, source: Source, cursor: int | None = None, header: Line | None = None
+        self,
+        count: int,
+        source: Source,
+        cursor: int | None = None,
+        header: Line | None = None,
+        headings: Container[int] = (),
     ) -> None:
         """Show ``count`` lines; without ``cursor`` the cursor stays, as far as it can.
 
         Args:
             header: a line above them that does not scroll.
+            headings: lines that the cursor passes over; a line that is none follows each.
         """
         self.count, self._source, self.header = count, source, header or []
+        self.headings = headings
         self.virtual_size = Size(self.size.width, count + self._head)
         self._quiet = True
         self.cursor = min(max(self.cursor if cursor is None else cursor, 0), max(count - 1, 0))
@@ -113,6 +121,12 @@ class LineView(ScrollView, can_focus=True):
         self._quiet = False
         self._reveal()
 
+    def validate_cursor(self, line: int) -> int:
+        """Not on a heading."""
+        if line not in self.headings:
+            return line
+        return line - 1 if 0 < line < self.cursor else line + 1
+
     def watch_cursor(self, old: int, new: int) -> None:
         """Redraw two lines and say so."""
         self.refresh()
@@ -122,7 +136,8 @@ class LineView(ScrollView, can_focus=True):
 
     def _reveal(self) -> None:
         if self.size.height:
-            region = Region(0, self.cursor, 1, 1 + self._head)
+            above = self.cursor - 1 in self.headings
+            region = Region(0, self.cursor - above, 1, 1 + self._head + above)
             self.scroll_to_region(region, animate=False, force=True, x_axis=False)
 
     def render_line(self, y: int) -> Strip:

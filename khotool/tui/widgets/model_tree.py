@@ -11,20 +11,14 @@ from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from khotool.findings import Severity
 from khotool.tui.describe import label_line
 from khotool.tui.items import Item, chain_to, has_children, items_below
 from khotool.tui.place import Place
+from khotool.tui.rated import BADGES
 from khotool.tui.session import Session
 from khotool.tui.text import Line, visible
 from khotool.tui.widgets.tokens import style_of
 
-BADGES = {
-    Severity.ERROR: ("✗", "error"),
-    Severity.WARNING: ("!", "warning"),
-    Severity.NOTE: ("·", "note"),
-}
-"""Glyph and token of the worst finding of a line."""
 OPENED = 100
 """Matches of a filter that are opened."""
 
@@ -169,6 +163,10 @@ class ModelTree(Tree[Item]):
         return node
 
     # -- drawing ---------------------------------------------------------------------------
+
+    def get_label_width(self, node: TreeNode[Item]) -> int:
+        """Nothing: lines are cut, not scrolled, and no label is made before it is seen."""
+        return 0
 
     def render_label(self, node: TreeNode[Item], base_style: Style, style: Style) -> Text:
         """The label of a line, with badges."""

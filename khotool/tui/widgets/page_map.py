@@ -6,8 +6,6 @@ import string
 from typing import ClassVar
 
 import numpy as np
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -15,8 +13,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from khotool.tui.cells import Cell, PageMap, Rows
-from khotool.tui.text import size_text
-from khotool.tui.widgets.tokens import strip_of, style_of
+from khotool.tui.text import Piece, size_text
+from khotool.tui.widgets.tokens import strip_of
 
 GUTTER = 16
 KEPT = 500
@@ -85,10 +83,11 @@ class PageMapView(Widget, can_focus=True):
         """Lines of the view."""
         return max(self.size.height, 1)
 
-    def show_map(self, found: PageMap) -> None:
-        """Show all of memory."""
-        self.map = found
-        self.fit()
+    def show_map(self, found: PageMap, *, again: bool) -> None:
+        """Show all of memory; ``again``, the scale that the user chose stays."""
+        self.map, self.only = found, -1
+        self.fitted |= not again
+        self.on_resize()
 
     def fit(self) -> None:
         """The finest cells that show all of memory."""
@@ -150,11 +149,10 @@ class PageMapView(Widget, can_focus=True):
             if len(self._cells) > KEPT:
                 self._cells = {}
             cells = self._cells[row] = self.map.cells(start, self.cell, self.columns)
-        segments = [Segment(lead, base + style_of(self, "dim"))]
-        segments += [self._cell(cell, base) for cell in cells if cell.start < self.map.end]
-        return Strip(segments).adjust_cell_length(width, base)
+        shown = [self._cell(cell) for cell in cells if cell.start < self.map.end]
+        return strip_of(self, [(lead, "dim"), *shown], base, width)
 
-    def _cell(self, cell: Cell, base: Style) -> Segment:
+    def _cell(self, cell: Cell) -> Piece:
         assert self.map is not None
         glyph = self.map.glyph(cell)
         if self.app.no_color and glyph in SHADES:
@@ -162,11 +160,9 @@ class PageMapView(Widget, can_focus=True):
         token = "dim" if cell.group < 0 else self.map.color(cell.group)
         if self.only >= 0 and cell.group != self.only:
             token, glyph = "zero", "·" if glyph != " " else " "
-        style = base + style_of(self, token)
         if cell.start == self.at:
-            style = base + style_of(self, "accent hit")
-            glyph = glyph if glyph.strip() else "×"
-        return Segment(glyph, style)
+            return glyph if glyph.strip() else "×", "accent hit"
+        return glyph, token
 
     def title(self) -> str:
         """Extent and scale."""

@@ -393,6 +393,16 @@ C_PLACES: dict[str, dict[str, tuple[int, int]]] = {
 }
 
 
+def test_a_byte_has_no_byte_order() -> None:
+    """A section whose integers of four bytes claim to have one still gives a draft that loads."""
+    raw = bytearray(sample())
+    raw[36] = 8
+    btf = Btf(bytes(raw))
+    text = drafted(btf, *list(btf.structs)[:4])
+    assert "__be8" not in text
+    assert load_definition(text.encode("utf-8", "surrogateescape"), "x.toml").structs
+
+
 @given(st.data())
 def test_damaged_btf(data: st.DataObject) -> None:
     """Any bytes of a section give a draft that loads, or an error in one line."""

@@ -19,6 +19,7 @@ from khotool.check.run import check_image
 from khotool.decode.open import open_image
 from khotool.decode.phase import infer_phase
 from khotool.model.image import Image, Phase, Role
+from khotool.opening.load import load_image
 from tests.unit.check.damage import BEYOND, FIXTURES, NOWHERE, Capture, Write, number
 
 ALPHA = "/LUO/sessions[vm-alpha]"
@@ -328,6 +329,17 @@ def test_machine_of_known_memory(release: str, damage: Make, outcome: str) -> No
     assert str(judge(image, release, WHOLE).outcome) == outcome
 
 
+def test_empty_memory_is_walked_as_zeros() -> None:
+    """A word of the map that leads to memory which the image lacks, but which is known."""
+    free = next(i for i in range(512) if not clean().number(clean().value("/memory_map") + 8 * i))
+    word = clean().value("/memory_map") + 8 * free
+    image = clean().changed((word, number(NOWHERE)))
+
+    assert judge(image, "7.3", WHOLE).outcome is Outcome.NOT_JUDGED
+    assert judge(image, "7.3", WHOLE, ((NOWHERE, NOWHERE + 4096),)).outcome is Outcome.ACCEPT
+    assert judge(image, "7.3", WHOLE, ((NOWHERE, NOWHERE + 4095),)).outcome is Outcome.NOT_JUDGED
+
+
 def test_one_wrong_word_of_the_map_is_no_booted_kernel() -> None:
     """Boot data names the root, and nearly all of the map is what a map holds."""
     damaged = clean().changed((clean().value("/memory_map") + 8, number(BEYOND)))
@@ -335,11 +347,17 @@ def test_one_wrong_word_of_the_map_is_no_booted_kernel() -> None:
 
     def phase(image: Image) -> Phase:
         root = Namespace(span=image.tree.span, value_of=image.tree.value_of)
-        scene = Namespace(map=image.map, space=image.space)
-        decoded: Any = Namespace(scene=scene, tree=root, entries=image.entries)
+        scene = Namespace(map=image.map, space=image.space, geometry=image.geometry)
+        parts = {"entries": image.entries, "regions": image.regions}
+        decoded: Any = Namespace(scene=scene, tree=root, **parts)
         return infer_phase(decoded, Role.INCOMING, [Role.INCOMING]).phase
 
     assert phase(damaged) is Phase.INCOMING
+    for word in (clean().value("/memory_map"), clean().value("/memory_map") + 8 * 511):
+        into_record = clean().changed((word, number(clean().value("/LUO/sessions"))))
+        assert phase(into_record) is Phase.INCOMING
+    for place in (clean().value("/memory_map") + 8, clean().value("/LUO/sessions")):
+        assert phase(clean().changed(clean().field("/memory_map", place))) is Phase.INCOMING
     assert phase(blank) is Phase.CONSUMED
 
 
@@ -358,6 +376,8 @@ OLD: list[tuple[str, str, Make, str]] = [
     ("7.1.13", "sessions beyond memory", at("/LUO/sessions", BEYOND), "panic"),
     ("7.1.13", "FLB string", lambda c: [(c.text("/LUO", b"luo-flb-v1"), b"X")], "panic"),
     ("7.1.13", "session string", lambda c: [(c.text("/LUO", b"luo-session-v2"), b"X")], "panic"),
+    ("7.1.13", "a list of no files", at("/LUO/sessions[empty]/files", BEYOND), "accept"),
+    ("6.19.11", "a list of no files", at("/LUO/sessions[empty]/files", BEYOND), "accept"),
     ("6.19.11", "unknown handler", at(f"{ONE}/handler", b"memfd-v9"), "partial"),
     ("6.19.11", "data is null", at(f"{ONE}/data", 0), "partial"),
     ("6.19.11", "a folio that is not there, first", pfn(0, lambda c: 0x1234), "partial"),
@@ -387,6 +407,27 @@ def test_damage_in_other_releases(release: str, damage: Make, outcome: str) -> N
 
     assert str(judge(image, release.rpartition(".")[0]).outcome) == outcome
     assert check_image(image)
+
+
+RECIPES = [
+    ("MEM302-region-with-a-hole", "7.3", "corrupt", "Revived memory reservation 'trace' from KHO"),
+    ("MEM302-list-of-no-files-nowhere", "6.19", "accept", "test_kho: KHO restore succeeded"),
+    ("MEM312-map-in-a-record", "7.3", "panic", ""),
+    ("MEM317-bitmap-off-by-a-page", "6.18", "corrupt", "KHO: failed to restore folio for KHO fdt"),
+    ("FDT103-cut-in-the-last-entry", "7.3", "accept", "test_kho: KHO restore succeeded"),
+]
+"""What a kernel did with a recipe, and a line that it printed."""
+
+
+@pytest.mark.parametrize(("name", "release", "outcome", "line"), RECIPES)
+def test_recipes_that_kernels_were_booted_on(
+    name: str, release: str, outcome: str, line: str
+) -> None:
+    """As ``khotool boot`` saw it."""
+    verdict = judge(load_image(str(FIXTURES / "bad" / name / "recipe.toml")), release)
+
+    assert str(verdict.outcome) == outcome
+    assert not line or line in {said for step in verdict.steps for said in step.console}
 
 
 def test_stages_come_in_the_order_of_a_boot() -> None:

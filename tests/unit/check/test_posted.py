@@ -76,3 +76,20 @@ def test_roots(recipe: str, kernel: str, stage: str, outcome: Outcome, tmp_path:
     verdict = verdict_of(manifest, kernel, tmp_path)
 
     assert {step.stage: step.outcome for step in verdict.steps}[stage] is outcome
+
+
+def test_kstate_is_no_root(tmp_path: Path) -> None:
+    """Boot data names the page of a stream: a kernel without KSTATE finds no device tree there."""
+    recipe = ROOT / "fixtures/good/kstate-v3-states/recipe.toml"
+
+    released = verdict_of(recipe, "6.17", tmp_path)
+    posted = verdict_of(recipe, "kstate-v3", tmp_path)
+
+    assert released.outcome is Outcome.IGNORE
+    assert [step.console for step in released.steps] == [
+        (
+            "KHO: setup: handover FDT (0x106000) is invalid: -9",
+            "KHO: disabling KHO revival: -22",
+        )
+    ]
+    assert posted.outcome is Outcome.ACCEPT

@@ -20,7 +20,7 @@ NOT_IN_THE_IMAGE = {
 }
 """Damage that shows only with the payload."""
 MATRIX = {
-    "6.17.8": ("accept", "corrupt", "corrupt", "ignore", "ignore"),
+    "6.17.8": ("accept", "panic", "panic", "ignore", "ignore"),
     "6.18.15": ("corrupt", "accept", "accept", "ignore", "ignore"),
     "6.19.11": ("corrupt", "partial", "accept", "ignore", "ignore"),
     "7.1.13": ("ignore", "ignore", "ignore", "accept", "ignore"),

@@ -14,11 +14,13 @@ from khotool.cli.main import main
 from khotool.decode.open import open_image
 from khotool.errors import KhotoolError
 from khotool.fixture.fuzz import sample
-from tests.builders import REAL, REGISTRY, SETS, decode, worst
+from tests.builders import ALL_SETS, REAL, REGISTRY, decode, worst
 
 CAPTURE = str(REAL / "linux-7.3.4" / "image.elf.xz")
 INPUTS = {"capture": [CAPTURE], "set": ["--abi", "7.2"], "old set": ["--abi", "6.17.3"]}
 COUNT = 8
+CARRIERS = [name for name in ALL_SETS if len(sample(REGISTRY.sets[name], REGISTRY)) > 1]
+"""Sets that carry more than entries of their own, as the oldest postings do."""
 
 
 def fuzz(folder: Path, *words: str) -> dict[str, Any]:
@@ -85,10 +87,10 @@ def test_the_kernel_can_be_chosen(tmp_path: Path) -> None:
     assert {row["verdict"] for row in listed["images"]} <= {"ignore", "panic", "corrupt", None}
 
 
-@pytest.mark.parametrize("abi", SETS)
+@pytest.mark.parametrize("abi", CARRIERS)
 def test_a_sample_of_every_set_is_sound(abi: str) -> None:
     """What is made up to be damaged has no fault itself."""
-    image = decode(sample(REGISTRY.sets[abi]))
+    image = decode(sample(REGISTRY.sets[abi], REGISTRY))
     assert worst(image) == []
     assert image.entries
 

@@ -14,12 +14,15 @@ from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.errors import EncodeError
+from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.model.image import Image, Span
+from khotool.model.lookup import find_node
 from khotool.opening.models import build_model, read_model
 from tests.builders import CAPTURES, REGISTRY, build, capture, decode, worst
 from tests.strategies import meaning
 
-BAD = Path(__file__).parents[3] / "fixtures" / "bad"
+GOOD = Path(__file__).parents[3] / "fixtures" / "good"
+BAD = GOOD.parent / "bad"
 FILE: dict[str, Any] = {"token": 1, "size": 4096}
 
 
@@ -229,3 +232,41 @@ def test_two_entries_of_one_name_cannot_be_written() -> None:
         build_fresh(handover_of(image), set_of(image), REGISTRY)
     with pytest.raises(EncodeError, match="'memblock' is already there"):
         convert_image(image, "7.3")
+
+
+def recipe(name: str) -> Image:
+    (fixture,) = find_fixtures([GOOD / name])
+    return image_of(build_fixture(fixture, REGISTRY), REGISTRY)
+
+
+def test_what_runs_cannot_be_moved() -> None:
+    """Memory of preserved CPUs is laid out anew, with a word that its page tables are not."""
+    handover = handover_of(recipe("7.4-frontier-cpus-transition"))
+
+    assert [line.partition(":")[0] for line in handover.lost] == [
+        "/LUO/sessions[vm]/files[0x1]/data",
+        "/LUO/flbs[cpu_flb_v1]/data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [("7.4-frontier-kvm-x86", ["msrs", "cpuid"]), ("7.4-frontier-kvm-arm64", ["sysregs"])],
+)
+def test_registers_follow_the_state(name: str, labels: list[str]) -> None:
+    """What the kernel wants right behind the state of a virtual CPU is there in a fresh layout."""
+    image = recipe(name)
+    built = build_fresh(handover_of(image), set_of(image), REGISTRY)
+    state = find_node(image_of(built, REGISTRY), "/LUO/sessions[vm]/files[0x2]/data/arch_state")
+    assert state.target is not None
+    end = state.target.end
+    for label in labels:
+        child = state.get(label)
+        assert child is not None
+        assert child.value == end
+        assert child.target is not None
+        end = child.target.end + sum(
+            len(below.table.records) * below.table.compiled.size
+            for below in child.children
+            if below.table is not None
+        )

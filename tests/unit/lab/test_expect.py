@@ -52,6 +52,14 @@ def test_regions_are_asked_for_where_a_command_line_can() -> None:
     assert wanted.expected.regions == ["trace"]
 
 
+def test_an_entry_that_damage_hides_is_asked_for() -> None:
+    """A kernel may find it all the same, and one that does not has lost it."""
+    hidden = bridge.decode(bridge.build({k: v for k, v in PLAIN.items() if k != "kho_test"}))
+
+    assert wanted_of(hidden, Reference(hidden), kernel()).expected.test is KernelTest.NOT_ASKED
+    assert wanted_of(hidden, Reference(made()), kernel()).expected.test is not KernelTest.NOT_ASKED
+
+
 def test_contents_that_are_captured_are_compared_and_others_made_up() -> None:
     image = made()
     wanted = wanted_of(image, Reference(image), kernel())

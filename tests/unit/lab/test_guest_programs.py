@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from khotool.lab.guest import agent, stop_kernel
 from khotool.lab.kernelfile import Machine
+from khotool.lab.qemu import run
 from tests.contract.repository import ROOT
 
 GUEST = ROOT / "khotool/lab/guest"
@@ -19,7 +19,8 @@ MADE = ("agent-x86_64", "stop-x86_64.bin", "enter-x86_64.bin", "agent-aarch64", 
 def test_built_programs_are_those_of_the_source(tmp_path: Path) -> None:
     if not shutil.which("gcc") or not shutil.which("aarch64-linux-gnu-gcc"):
         pytest.skip("gcc and aarch64-linux-gnu-gcc build the guest's programs")
-    subprocess.run([GUEST / "build.sh", tmp_path], check=True, capture_output=True)
+    done = run([str(GUEST / "build.sh"), str(tmp_path)], [], 120)
+    assert done.code == 0, done.errors
     if (tmp_path / "compilers.txt").read_text() != (GUEST / "compilers.txt").read_text():
         pytest.skip("other compilers than those of the built programs; compilers.txt names them")
 

@@ -17,7 +17,7 @@ from khotool.memory.compression import zstd_module
 from khotool.memory.kdump import open_kdump
 from khotool.memory.kdumpspace import KdumpSpace
 from khotool.memory.pagemap import PageMap
-from khotool.memory.space import COPY_LIMIT, ExtentIndex, MemoryFault, SourceInfo
+from khotool.memory.space import COPY_LIMIT, Elsewhere, ExtentIndex, MemoryFault, SourceInfo
 from tests.unit.memory.kdump_builder import build_kdump, flatten
 
 NOISE = random.Random(7).randbytes(4096)
@@ -68,6 +68,21 @@ def test_every_page(order: str, version: int, chunk: int) -> None:
         [0x46000, 0x47000],
         [0xC8000, 0xC9000],
     ]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_offsets_of_the_file(flat: bool) -> None:
+    """A byte of a stored page has its address, one of a compressed page that of the page."""
+    data = build_kdump(PAGES)
+    at = data.index(NOISE), data.index(zlib.compress(PAGES[9]))
+    if flat:
+        data = flatten(data, 1 << 20)
+        at = data.index(NOISE), data.index(zlib.compress(PAGES[9]))
+    space = opened(data)
+    assert [space.at_offset(at[0] + byte) for byte in (0, 5, 4095)] == [0x2000, 0x2005, 0x2FFF]
+    assert space.at_offset(at[1]) == space.at_offset(at[1] + 3) == 0x9000
+    assert space.at_offset(8) is Elsewhere.HEADER
+    assert space.at_offset(len(data)) is Elsewhere.BEYOND
 
 
 def test_reads_across_pages_and_gaps() -> None:

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from khotool.absent import Reason
-from khotool.memory.segments import Segment, SegmentedSpace
-from khotool.memory.space import ADDRESS_LIMIT, COPY_LIMIT, MemoryFault, SourceInfo
+from khotool.memory.overlay import OverlaySpace
+from khotool.memory.seen import SeenSpace
+from khotool.memory.segments import Ranges, Segment, SegmentedSpace
+from khotool.memory.space import ADDRESS_LIMIT, COPY_LIMIT, Elsewhere, MemoryFault, SourceInfo
 
 
 def space_of(*segments: Segment) -> SegmentedSpace:
@@ -50,6 +52,21 @@ def test_read_agrees_with_a_byte_map(
         assert gap.stop == wanted.stop or gap.stop in expected
     else:
         assert bytes(space.read(address, length)) == bytes(expected[at] for at in wanted)
+
+
+def test_offsets_of_the_file() -> None:
+    """A byte of the file is the one at its address; headers and what is beyond have none."""
+    data = memoryview(b"head" + bytes(range(8)) + b"note" + bytes(range(8, 16)))
+    ranges = Ranges(*(np.array(row, np.uint64) for row in ([64, 0], [72, 8], [4, 16])))
+    space = SegmentedSpace.from_ranges(SourceInfo("test", "elf"), data, ranges)
+    found = [space.at_offset(offset) for offset in range(24)]
+    header = [Elsewhere.HEADER] * 4
+    assert found == [*header, *range(64, 72), *header, *range(8)]
+    for over in (OverlaySpace(space, {0: b"new"}), SeenSpace(space)):
+        assert [over.at_offset(offset) for offset in range(24)] == found
+    assert space.at_offset(24) is space.at_offset(1 << 80) is Elsewhere.BEYOND
+    two = space_of(segment(0, b"one"), segment(8, b"two"))
+    assert two.at_offset(0) is OverlaySpace(None, {0: b"new"}).at_offset(0) is Elsewhere.NO_FILE
 
 
 @given(writes, st.integers(0, 170), st.integers(1, 170))
