@@ -34,7 +34,9 @@ BEGIN_TYPE = frozenset(
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while"
+    "union unsigned void volatile while offsetof __int128 __builtin_va_arg "
+    "_Alignas _Alignof _Atomic _Bool _Complex _Generic _Noreturn _Pragma _Static_assert "
+    "_Thread_local"
 )
 KEYWORDS = frozenset(_WORDS.split())
 """Words of C that no struct or member can be called."""

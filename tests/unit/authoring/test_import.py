@@ -403,6 +403,16 @@ def test_a_byte_has_no_byte_order() -> None:
     assert load_definition(text.encode("utf-8", "surrogateescape"), "x.toml").structs
 
 
+def test_a_member_called_after_a_word_of_c() -> None:
+    """A name that starts one letter later can be a word of C; the draft still loads."""
+    raw = bytearray(sample())
+    raw[16] = 1
+    btf = Btf(bytes(raw))
+    text = drafted(btf, *list(btf.structs)[:4])
+    assert "_Bool_;" in text
+    assert load_definition(text.encode("utf-8", "surrogateescape"), "x.toml").structs
+
+
 @given(st.data())
 def test_damaged_btf(data: st.DataObject) -> None:
     """Any bytes of a section give a draft that loads, or an error in one line."""
