@@ -53,7 +53,8 @@ class Limits:
         if nodes == default.nodes:
             nodes = min(nodes, LEAST_NODES + captured // BYTES_A_NODE)
         if size == default.bytes:
-            size = min(size, LEAST_BYTES + captured * COPIES)
+            # Tables of terabytes of memory are larger than the default, and each byte counts once.
+            size = min(max(size, captured), LEAST_BYTES + captured * COPIES)
         return replace(self, nodes=nodes, bytes=size)
 
 

@@ -6,6 +6,7 @@ Choose a profile with ``HYPOTHESIS_PROFILE``.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,9 @@ settings.register_profile(
 )
 settings.register_profile("nightly", max_examples=2000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# A shell that runs tests in the background has them ignore Ctrl-C, and their children with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any test module is imported: some load the definitions as they are imported.
 _CONFIGURATION = tempfile.TemporaryDirectory(prefix="khotool-tests-")

@@ -69,6 +69,15 @@ class Context:
         path = where if isinstance(where, str) else where.path
         self.findings.append(Finding(rule, path, message, address, data))
 
+    def room(self, rule: str) -> int:
+        """How many further findings of a rule are listed."""
+        return max(MAX_PER_RULE - self.counts.get(rule, 0), 0)
+
+    def leave_out(self, rule: str, count: int) -> None:
+        """Count findings for which there is no room, without making them."""
+        if count:
+            self.counts[rule] = self.counts.get(rule, 0) + count
+
     def skip(self, rule: str, where: Node | str, why: str) -> None:
         """Say that a rule could not be applied."""
         self.skipped.append(Skipped(rule, where if isinstance(where, str) else where.path, why))

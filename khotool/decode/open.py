@@ -324,9 +324,9 @@ def _forced_root(space: AddressSpace, options: OpenOptions, found: Scan) -> tupl
 
 def _nothing_found(space: AddressSpace, found: Scan) -> str:
     return (
-        f"{space.info.path}: no KHO root; looked at {found.pages} pages for a page-aligned device "
-        f"tree whose compatible is kho-v*, found {found.trees} device trees and "
-        f"{len(found.pointers)} boot pointers; if you know its address, give --root ADDR"
+        f"{space.info.path}: no KHO root: no page-aligned device tree whose compatible is kho-v*; "
+        f"pages: {found.pages}, device trees: {found.trees}, boot pointers: "
+        f"{len(found.pointers)}; if you know its address, give --root ADDR"
     )
 
 

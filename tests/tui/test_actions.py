@@ -480,18 +480,21 @@ def test_owners_have_letters_without_colours(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("form", ["j", "b"])
-def test_findings_are_written_as_check_does(form: str, tmp_path: Path) -> None:
+def test_findings_are_written_as_check_does(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is that of the command which is shown; what is typed can be completed."""
     file, made = tmp_path / "out" / "found.json", tmp_path / "made.json"
     file.parent.mkdir()
+    monkeypatch.chdir(tmp_path)
 
     async def story(d: Driver) -> str:
         await d.press("2", "X", form)
         assert "khotool check" in d.text("#note")
-        await d.fill(str(tmp_path / "o"))
+        await d.fill("o")
         assert "out/" in d.text("#list")
         await d.press("down", "enter")
-        assert d.app.screen.query_one("#input", Input).value == f"{file.parent}/"
+        assert d.app.screen.query_one("#input", Input).value == "out/"
         await d.fill(str(file))
         await d.press("enter")
         assert file.is_file()

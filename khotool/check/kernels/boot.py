@@ -293,11 +293,13 @@ def memory_end(image: Image) -> int:
     """
     ends = [end for start, end in image.space.extents().tolist() if start < UNPLACED]
     owned = image.ownership()
-    if owned is not None:
-        kept = owned.ranges.owner >= 0
-        size = owned.ranges.pages[kept].astype(np.uint64) << np.uint64(image.geometry.page_shift)
-        places = (owned.ranges.start[kept] + size).tolist()
-        ends += [int(end) for end in places if end <= SANE_END]
+    for part in owned.pieces() if owned is not None else ():
+        kept = part.owner >= 0
+        size = part.pages[kept].astype(np.uint64) << np.uint64(image.geometry.page_shift)
+        places = part.start[kept] + size
+        places = places[places <= np.uint64(SANE_END)]
+        if places.size:
+            ends.append(int(places.max()))
     if not isinstance(image.scratch, Absent):
         ends += [area.end for area in image.scratch.areas if area.end <= SANE_END]
     last = max(ends, default=SANE_END)

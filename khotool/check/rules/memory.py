@@ -92,23 +92,24 @@ def _leaks(context: Context) -> None:
     assert owned is not None
     if not owned.unowned_pages:
         return
-    ranges = owned.ranges
-    free = np.flatnonzero(ranges.owner < 0)
-    if not len(free):
-        return
     unknown = [node for node in context.nodes if node.state is not None and node.state.is_unknown]
-    if unknown:
-        total = owned.unowned_pages
-        text = (
-            f"{counted(total, 'preserved page')} {have(total)} no owner; possibly part of "
-            f"{unknown[0].path}, whose format is unknown"
-        )
-        context.report("MEM307", unknown[0], text, int(ranges.start[free[0]]))
-        return
-    for row in free.tolist():
-        start, pages = int(ranges.start[row]), int(ranges.pages[row])
-        text = f"{counted(pages, 'preserved page')} at {start:#x} {have(pages)} no owner"
-        context.report("MEM305", "/memory_map", text, start, pages=pages)
+    for part in owned.pieces():
+        free = np.flatnonzero(part.owner < 0)
+        if unknown and len(free):
+            total = owned.unowned_pages
+            text = (
+                f"{counted(total, 'preserved page')} {have(total)} no owner; possibly part of "
+                f"{unknown[0].path}, whose format is unknown"
+            )
+            context.report("MEM307", unknown[0], text, int(part.start[free[0]]))
+            return
+        listed = free[: context.room("MEM305")]
+        for start, pages in zip(
+            *(c[listed].tolist() for c in (part.start, part.pages)), strict=True
+        ):
+            text = f"{counted(pages, 'preserved page')} at {start:#x} {have(pages)} no owner"
+            context.report("MEM305", "/memory_map", text, start, pages=pages)
+        context.leave_out("MEM305", len(free) - len(listed))
 
 
 @rule("MEM308", "MEM309", also=("MEM318",), needs=("map",))

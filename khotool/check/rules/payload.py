@@ -74,10 +74,10 @@ def region_extent(context: Context, region: Node) -> int | None:
     assert last is not None
     reach = last[0] + (page << last[1])
     if reach == start + size < end:
-        row = int(np.searchsorted(owned.ranges.start, np.uint64(reach), side="right")) - 1
+        tail = owned.around(reach)
         # A tail of smaller blocks without an owner; an equal block may be any owner's.
-        if owned.ranges.owner[row] < 0 and owned.ranges.order[row] < last[1]:
-            reach = int(owned.ranges.start[row]) + int(owned.ranges.pages[row]) * page
+        if tail.owner < 0 <= tail.order < last[1]:
+            reach = tail.end
     return reach - start
 
 
@@ -93,8 +93,7 @@ def _rival(owned: Ownership, path: str, address: int, page: int) -> str:
 
 def _leaked(owned: Ownership, size: int, page: int) -> bool:
     """True if memory of this size is preserved and has no owner."""
-    free = owned.ranges.pages[owned.ranges.owner < 0]
-    return bool((free * page >= size).any())
+    return any(bool((part.pages[part.owner < 0] * page >= size).any()) for part in owned.pieces())
 
 
 def _range_end(blocks: Blocks, address: int) -> int:
