@@ -124,7 +124,8 @@ def grown(path: Path, area: int, pages: int) -> Any:
     offset = path.stat().st_size - PAGE
     with path.open("r+b") as file:
         file.truncate(offset + pages * PAGE)
-        head = np.memmap(file, np.uint8, "r+", shape=PAGE * 4)
+        # A program header for each of 65,535 segments fits.
+        head = np.memmap(file, np.uint8, "r+", shape=min(PAGE << 10, offset + pages * PAGE))
     count = int(head[56:58].view("<u2")[0])
     last = head[64 + (count - 1) * PROGRAM_HEADER :][:PROGRAM_HEADER].view("<u8")
     assert last[1:4:2].tolist() == [offset, area * PAGE]
