@@ -116,7 +116,7 @@ def page_by_page(contents: Contents) -> Contents:
     """The contents of one page, in each of many pages; neighbours are written together."""
 
     def fill(addresses: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:
-        first = contents(addresses[:1], sizes[:1])
+        first = contents(addresses[:1], sizes[:1]) if len(addresses) else ()
         page = b"".join(bytes(data) for _, data in first)
         if not page:
             return
