@@ -283,14 +283,15 @@ def read_scratch(
         data = space.read(address, area.size * count if count is not None else SMALLEST_PAGE)
     except (MemoryFault, OverflowError):
         return []
-    rows = decode_records(area, data, len(data) // area.size)
-    areas = [Span(row["address"], row["size"]) for row in rows]
-    if count is not None:
-        return areas
-    used = next((i for i, span in enumerate(areas) if not span.address and not span.size), None)
-    if used is None or used < 3 or any(bytes(data[used * area.size :])):
-        return []
-    return areas[:used] if are_sound(areas[:used]) else []
+    used = len(data) // area.size
+    if count is None:
+        places = range(0, used * area.size, area.size)
+        empty = bytes(area.size)
+        used = next((n for n, at in enumerate(places) if data[at : at + area.size] == empty), 0)
+        if used < 3 or any(data[used * area.size :]):
+            return []
+    areas = [Span(row["address"], row["size"]) for row in decode_records(area, data, used)]
+    return areas if count is not None or are_sound(areas) else []
 
 
 def are_sound(areas: list[Span]) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from khotool.abi.definition import Field
 from khotool.decode.open import open_memory
 from khotool.encode.reopen import image_of
 from khotool.limits import Limits, OpenOptions
@@ -20,9 +22,17 @@ from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image
 from tests.builders import CAPTURES, REGISTRY, build, capture
 
+Order = Literal["little", "big"]
+
 EDITS = struct.Struct("<BIQ")
 EDIT = EDITS.size
 MOST_EDITS = 40
+#: Bit of the first byte of a recipe: the root is named, so that damage to it is seen as well.
+NAMED = 0x80
+#: Bit of the kind of an edit: it is of a value whose definition is known.
+GUIDED = 0x80
+#: Rows of a table that such edits reach.
+ROWS = 6
 LIMITS = Limits(nodes=100_000, chain=20_000, bytes=64 << 20, scan=64 << 20)
 
 #: Values at which counts, addresses and orders change their meaning.
@@ -79,12 +89,27 @@ MANIFESTS: tuple[dict[str, object], ...] = (
 )
 
 
+class Place(NamedTuple):
+    """A stored value: physical address, bytes, byte order, definition, and where it leads."""
+
+    address: int
+    size: int
+    order: Order
+    field: Field
+    target: int
+
+
 class Base(NamedTuple):
-    """An undamaged image; its pieces of metadata as (physical address, bytes), and their ends."""
+    """An undamaged image; its pieces of metadata as (physical address, bytes), and their ends.
+
+    Args:
+        places: its values whose definition says what they are.
+    """
 
     image: Image
     spans: list[tuple[int, int]]
     ends: list[int]
+    places: list[Place]
 
     def place(self, number: int) -> int:
         """Physical address of a byte of metadata; any number is one."""
@@ -105,18 +130,49 @@ def base(number: int) -> Base:
         image = capture(CAPTURES[number])
     else:
         image = image_of(build(dict(MANIFESTS[number - len(CAPTURES)])), REGISTRY)
+    return base_of(image)
+
+
+def base_of(image: Image) -> Base:
+    """An image with the places that damage may hit."""
     spans = [
         (address, size)
         for region in image.regions
         for address, size in region.extents()
         if size and address < UNPLACED
     ]
-    return Base(image, spans, list(accumulate(size for _, size in spans)))
+    spans = spans or [(0, 1)]
+    return Base(image, spans, list(accumulate(size for _, size in spans)), list(places_of(image)))
 
 
-def writes_of(data: bytes) -> tuple[Base, list[tuple[int, bytes]]]:
+def places_of(image: Image) -> Iterator[Place]:
+    """Numbers of records and properties, and those of the first rows of tables."""
+    for node in image.tree.walk():
+        field, span = node.field, node.span
+        if node.table is not None and len(node.table.records) and len(node.table.extents):
+            start, size = node.table.extents[0].tolist()
+            compiled = node.table.compiled
+            for row in range(min(ROWS, size // compiled.size)):
+                for placed in compiled.fields:
+                    at = start + row * compiled.size + placed.offset
+                    yield place(image, at, placed.size, placed.field, 0)
+        elif field is not None and span is not None and span.address < UNPLACED:
+            target = node.target.address if node.target is not None else 0
+            yield place(image, span.address, span.size, field, target)
+
+
+def place(image: Image, address: int, size: int, field: Field, target: int) -> Place:
+    """A place; only the first eight bytes of what is longer."""
+    big = field.type is not None and field.type.big
+    order: Order = "big" if big else image.geometry.byteorder
+    return Place(address, min(size, 8), order, field, target)
+
+
+def writes_of(
+    data: bytes, base: Callable[[int], Base] = base
+) -> tuple[Base, list[tuple[int, bytes]]]:
     """The image that a recipe names, and what it writes: physical addresses and bytes."""
-    whole = base(data[0] if data else 0)
+    whole = base(data[0] & ~NAMED if data else 0)
     order = whole.image.geometry.byteorder
     writes: list[tuple[int, bytes]] = []
     last = min(len(data) - EDIT, 1 + MOST_EDITS * EDIT)
@@ -126,22 +182,23 @@ def writes_of(data: bytes) -> tuple[Base, list[tuple[int, bytes]]]:
     return whole, writes
 
 
-def damaged(data: bytes) -> Image:
-    """Decode what a recipe makes.
+def damaged(data: bytes, base: Callable[[int], Base] = base) -> Image:
+    """Decode what a recipe makes of one of the images that ``base`` numbers.
 
     Raises:
         KhotoolError: no root is left.
     """
-    whole, writes = writes_of(data)
-    # Half of the recipes name the root, so that damage to it is seen as well.
+    whole, writes = writes_of(data, base)
     root = whole.image.tree.span
-    named = root.address if root is not None and data[:1] >= b"\x80" else None
+    named = root.address if root is not None and data[:1] >= bytes([NAMED]) else None
     space = OverlaySpace(whole.image.space, writes)
     return open_memory(space, REGISTRY, OpenOptions(root=named, limits=LIMITS))
 
 
 def edit(whole: Base, kind: int, where: int, value: int, order: str) -> list[tuple[int, bytes]]:
     """What one edit writes: physical address and bytes."""
+    if kind & GUIDED and whole.places:
+        return meant(whole, kind & ~GUIDED, whole.places[where % len(whole.places)], value)
     address = whole.place(where)
     word = address & ~7
     page = whole.image.geometry.page_size
@@ -179,6 +236,44 @@ def edit(whole: Base, kind: int, where: int, value: int, order: str) -> list[tup
             return [(first, other), (second, one)] if one and other else []
         case _:
             return [(address, bytes([value & 0xFF]) * (value >> 8 & 0x3FF))]
+
+
+def meant(whole: Base, kind: int, place: Place, value: int) -> list[tuple[int, bytes]]:
+    """A value that its definition makes interesting: an edge of counts, flags or addresses."""
+    address, size, order, field, _ = place
+    page = whole.image.geometry.page_size
+    old = int.from_bytes(read(whole, address, size), order)
+    other = whole.places[value % len(whole.places)]
+    role = field.role
+    if field.points_to is not None or role in ("address", "pfn", "handle"):
+        choices = (
+            0,
+            other.target,
+            other.address,
+            address,
+            address & ~(page - 1),
+            old + 1,
+            old ^ page,
+            old - page,
+            old + 8,
+            old & ~(page - 1),
+            whole.place(value),
+            EDGES[value % len(EDGES)],
+            (1 << 63) | old,
+            -page,
+        )
+        scale = page if role == "pfn" else 1
+        number = choices[(value >> 16) % len(choices)] // scale
+    elif role in ("count", "bytes", "pages", "page-index", "order", "counter"):
+        more = (old + 1, old - 1, old * 2, old + page, old << 32, page // 8, page // 16, 512)
+        choices = (*more, *EDGES)
+        number = choices[value % len(choices)]
+    elif kind % 3:
+        number = old ^ 1 << value % (8 * size or 1)
+    else:
+        names = (*field.flags.values(), *field.enum.values(), field.expect or 0, *EDGES)
+        number = names[value % len(names)]
+    return [(address, (number & ((1 << 8 * size) - 1)).to_bytes(size, order))]
 
 
 def read(whole: Base, address: int, size: int) -> bytes:

@@ -65,14 +65,24 @@ def attempt(
     memory: int = MEMORY,
 ) -> Fault | None:
     """Run one input within the limits of ``limits``."""
+    with limits(seconds, memory):
+        return within(one_input, data, seconds)
+
+
+def within(
+    one_input: Callable[[bytes], None], data: bytes, seconds: float = SECONDS
+) -> Fault | None:
+    """Run one of many inputs inside of ``limits``; each has its own seconds."""
     began = time.process_time()
     try:
-        with limits(seconds, memory):
-            one_input(data)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        one_input(data)
     except DECLARED:
         pass
     except (Exception, TooSlow) as error:
         return fault_of(error)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     if time.process_time() - began > seconds:
         # A finalizer or a callback of C may have lost the exception.
         return Fault("TooSlow", "", f"{time.process_time() - began:.1f} s for one input\n")
@@ -80,7 +90,7 @@ def attempt(
 
 
 @contextmanager
-def limits(seconds: float, memory: int) -> Iterator[None]:
+def limits(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     """Limits of what is done inside: beyond them TooSlow or MemoryError is raised.
 
     Args:

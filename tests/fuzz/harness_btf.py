@@ -12,7 +12,7 @@ from khotool.authoring.compare_btf import compare_set
 from tests.builders import REGISTRY
 
 KIND = "binary"
-RUNS = 5000
+RUNS = 15000
 
 MOST_STRUCTS = 50
 

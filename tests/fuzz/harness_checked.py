@@ -16,7 +16,7 @@ from khotool.structured import Mistake
 from tests.builders import REGISTRY
 
 KIND = "text"
-RUNS = 1500
+RUNS = 700
 
 FORMATS = Path(__file__).parents[2] / "formats"
 

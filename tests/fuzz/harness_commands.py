@@ -25,7 +25,7 @@ from tests.fuzz.damage import BASES, EDITS, base, writes_of
 from tests.fuzz.harness_fdt import seeds as blobs
 
 KIND = "command"
-RUNS = 700
+RUNS = 500
 
 FILES = 0x80
 SESSION = "/LUO/sessions[vm-alpha]"

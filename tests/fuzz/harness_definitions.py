@@ -15,7 +15,7 @@ from khotool.errors import KhotoolError
 from tests.builders import REGISTRY
 
 KIND = "text"
-RUNS = 2500
+RUNS = 1000
 
 FORMATS = Path(__file__).parents[2] / "formats"
 

@@ -11,7 +11,7 @@ from tests.fuzz.containers import SMALL
 from tests.fuzz.damage import base
 
 KIND = "text"
-RUNS = 3000
+RUNS = 15000
 
 
 def seeds() -> Iterator[bytes]:

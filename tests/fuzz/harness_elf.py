@@ -10,7 +10,7 @@ from tests.fuzz.containers import cores
 from tests.fuzz.look import look_around, nothing
 
 KIND = "binary"
-RUNS = 3000
+RUNS = 8000
 
 
 def seeds() -> Iterable[bytes]:

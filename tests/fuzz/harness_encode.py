@@ -21,7 +21,7 @@ from tests.fuzz.harness_image import seeds
 __all__ = ["seeds"]
 
 KIND = "recipe"
-RUNS = 700
+RUNS = 300
 
 
 def one_input(data: bytes) -> None:

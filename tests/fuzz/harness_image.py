@@ -18,11 +18,11 @@ from khotool.errors import KhotoolError
 from khotool.extract.plan import Plan
 from khotool.extract.select import payload_plan, raw_plan
 from khotool.model.image import Image
-from tests.fuzz.damage import BASES, EDITS, damaged
+from tests.fuzz.damage import BASES, EDITS, NAMED, damaged
 from tests.fuzz.look import show
 
 KIND = "recipe"
-RUNS = 700
+RUNS = 500
 
 KERNELS = ("6.17", "6.19", "7.1", "7.3")
 SHOWN = 2000
@@ -32,7 +32,7 @@ def seeds() -> Iterator[bytes]:
     """Recipes of damage for every capture, the root named and not."""
     for number in range(BASES):
         yield bytes([number]) + EDITS.pack(2, 40 * number, number)
-        yield bytes([number + BASES * 15]) + EDITS.pack(4, 8, 1) + EDITS.pack(5, 9000, 17)
+        yield bytes([number | NAMED]) + EDITS.pack(4, 8, 1) + EDITS.pack(5, 9000, 17)
 
 
 def one_input(data: bytes) -> None:

@@ -10,7 +10,7 @@ from tests.fuzz.containers import kdumps
 from tests.fuzz.look import look_around, nothing
 
 KIND = "binary"
-RUNS = 4000
+RUNS = 12000
 
 
 def seeds() -> Iterable[bytes]:

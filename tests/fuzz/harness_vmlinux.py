@@ -19,7 +19,7 @@ from tests.builders import REGISTRY
 from tests.unit.authoring.elf_builder import elf
 
 KIND = "binary"
-RUNS = 4000
+RUNS = 1500
 
 MOST_STRUCTS = 20
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "real"

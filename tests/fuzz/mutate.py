@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable
 
-from tests.fuzz.damage import EDGES, EDIT
+from tests.fuzz.damage import EDGES, EDIT, GUIDED
 
 Mutation = Callable[[random.Random, bytearray, bytes], None]
 
@@ -132,7 +132,7 @@ def line(rng: random.Random, data: bytearray, _: bytes) -> None:
 def edits(rng: random.Random, data: bytearray, _: bytes) -> None:
     """More edits for a recipe of damage."""
     for _edit in range(rng.randint(1, 4)):
-        data += bytes([rng.randrange(10)])
+        data += bytes([rng.randrange(10) | rng.choice((0, 0, GUIDED, GUIDED, GUIDED))])
         data += rng.randbytes(EDIT - 1)
 
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.discover import harness_of, load, names
-from tests.fuzz.guard import LARGEST, ROOT, attempt
+from tests.fuzz.guard import LARGEST, ROOT, attempt, limits, within
 from tests.fuzz.minimise import minimise
 from tests.fuzz.mutate import input_of
 from tests.fuzz.progress import Progress
@@ -31,6 +31,10 @@ FAULT = 1
 REGRESSIONS = "fixtures/regressions"
 #: Where a child says which input it runs.
 STATE = "state"
+#: Inputs that have the limit of memory of the first of them, from what the process holds then.
+TOGETHER = 500
+#: Faults of one child, each at another place, after which it ends.
+MOST_FAULTS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,7 +73,7 @@ def arguments_parser() -> argparse.ArgumentParser:
         type=int,
         default=1,
         metavar="N",
-        help="so many times the inputs in a round (1): in a long run, fewer starts of processes",
+        help="so many times the inputs in a round (1), and none of the seeds",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first round (1)")
     parser.add_argument(
@@ -127,7 +131,7 @@ def watch(name: str, options: argparse.Namespace, seed: int) -> tuple[int, int]:
     Returns:
         The exit code, 1 for a fault, and how many inputs were run.
     """
-    with tempfile.TemporaryDirectory(prefix="khotool-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="khotool-fuzz-", dir=memory_folder()) as folder:
         command = [
             sys.executable,
             "-m",
@@ -159,39 +163,59 @@ def watch(name: str, options: argparse.Namespace, seed: int) -> tuple[int, int]:
                     child.kill()
                     code = child.wait()
                     break
-        number = int(state.read_text() or 0) if state.exists() else 0
+        done = int(state.read_text() or 0) if state.exists() else 0
         if code in (0, FAULT):
-            return code, number + 1
+            return code, done
     harness = load(name)
+    number = max(done - 1, 0) + (len(harness.seeds) if options.times > 1 else 0)
     data = input_of(name, harness.kind, harness.seeds, seed, number)
     file = keep(options.faults, f"{name}-died-{seed}-{number}", data)
     sys.stderr.write(f"{name}: the process hung or ended with {code} in the bytes of {file}\n")
-    return FAULT, number + 1
+    return FAULT, done
+
+
+def memory_folder() -> str | None:
+    """A folder in memory, if there is one: on a disk, files are most of the time of a command."""
+    folder = "/dev/shm"
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def work(name: str, options: argparse.Namespace) -> int:
-    """One round of one harness; ends at the first fault."""
+    """One round of one harness; 1 if there was a fault, of which each is reported once."""
     harness = load(name)
-    state = Path(tempfile.gettempdir()) / STATE
     runs = (harness.runs if options.runs is None else options.runs) * options.times
+    begin = len(harness.seeds) if options.times > 1 else 0
     began = time.monotonic()
     slowest, slowest_at = 0.0, 0
-    for number in range(runs):
-        state.write_text(str(number))
-        data = input_of(name, harness.kind, harness.seeds, options.seed, number)
-        before = time.monotonic()
-        fault = attempt(harness.one_input, data)
-        if fault is not None and len(data) < LARGEST:
-            return report(name, data, options.faults)
-        if time.monotonic() - before > slowest:
-            slowest, slowest_at = time.monotonic() - before, number
+    faults: dict[tuple[str, str], tuple[int, bytes]] = {}
+    state = os.open(Path(tempfile.gettempdir()) / STATE, os.O_WRONLY | os.O_CREAT)
+    for first in range(0, runs, TOGETHER):
+        with limits():
+            for done in range(first + 1, min(first + TOGETHER, runs) + 1):
+                number = begin + done - 1
+                os.pwrite(state, b"%d" % done, 0)
+                data = input_of(name, harness.kind, harness.seeds, options.seed, number)
+                before = time.process_time()
+                fault = within(harness.one_input, data)
+                if fault is not None and len(data) < LARGEST:
+                    faults.setdefault(fault.key, (number, data))
+                taken = time.process_time() - before
+                if taken > slowest:
+                    slowest, slowest_at = taken, number
+        if len(faults) >= MOST_FAULTS:
+            break
+    os.close(state)
+    for number, data in faults.values():
+        if not report(name, data, options.faults):
+            # It depends on the inputs before it.
+            keep(options.faults, f"{name}-once-{options.seed}-{number}", data)
     elapsed = time.monotonic() - began
     sys.stdout.write(
-        f"{name:12} seed {options.seed:<4} {runs:6} inputs {elapsed:6.1f} s, "
+        f"{name:12} seed {options.seed:<4} {done:6} inputs {elapsed:6.1f} s, "
         f"slowest {slowest * 1000:5.0f} ms (number {slowest_at})\n"
     )
     sys.stdout.flush()
-    return 0
+    return FAULT if faults else 0
 
 
 def report(name: str, data: bytes, folder: Path | None) -> int:

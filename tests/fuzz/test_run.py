@@ -114,7 +114,7 @@ def test_a_process_that_dies_is_a_fault(
 
     class Child:
         def __init__(self, command: list[str], *, cwd: Path, env: dict[str, str]) -> None:
-            (Path(env["TMPDIR"]) / run.STATE).write_text("0")
+            (Path(env["TMPDIR"]) / run.STATE).write_text("1")
 
         def wait(self, _: float) -> int:
             return -11
