@@ -40,7 +40,11 @@ def looked_at(image: Image, reads: Iterable[tuple[int, int]]) -> list[Span]:
         return []
     spans = _ranges((a, n) for a, n in reads if n <= LARGEST)
     regions = (extent for region in image.regions for extent in region.extents())
-    spans = spans[~contains(normalise(_ranges(regions)), spans[:, 0])]
+    explained, page = normalise(_ranges(regions)), np.uint64(image.geometry.page_size)
+    # A read that begins in a region needs its further pages, which may hold no region.
+    begun = contains(explained, spans[:, 0])
+    spans[begun, 0] += page - spans[begun, 0] % page
+    spans = spans[(spans[:, 0] < spans[:, 1]) & ~contains(explained, spans[:, 0])]
     if not len(spans):
         return []
     hit = is_payload(image, spans[:, 0]) | is_payload(image, spans[:, 1] - np.uint64(1))

@@ -20,7 +20,7 @@ from khotool.handover.allocate import Allocator
 from khotool.handover.columns import pack_columns
 from khotool.handover.labels import target_labels
 from khotool.handover.placement import Places
-from khotool.handover.values import Array, Buffer, Payload, Rows
+from khotool.handover.values import Array, Buffer, Payload, Rows, Stored
 from khotool.model.path import quote_key
 from khotool.pages.blocks import Blocks
 
@@ -55,7 +55,7 @@ class Builder:
         self.geometry = geometry
         self.allocator = allocator
         self.writes: list[tuple[int, Buffer]] = []
-        self.payload: list[tuple[int, Buffer]] = []
+        self.payload: list[tuple[int, Stored]] = []
         self.lost: list[str] = []
         self.places = places or Places()
         self._behind: list[tuple[str, bytes, str]] = []

@@ -17,7 +17,7 @@ from khotool.fdt.write import build_read_write, build_sequential
 from khotool.handover.allocate import Allocator
 from khotool.handover.memory import default_scratch, memory_base, usable_memory
 from khotool.handover.placement import Places, has_references
-from khotool.handover.values import Buffer, EntryValue, Handover
+from khotool.handover.values import EntryValue, Handover, Stored
 from khotool.model.image import Span
 from khotool.records import dataclass, field
 
@@ -45,7 +45,7 @@ class Built:
         lost: what could not be expressed.
     """
 
-    segments: list[tuple[int, Buffer]]
+    segments: list[tuple[int, Stored]]
     root: int
     geometry: Geometry
     vmcoreinfo: dict[str, str]

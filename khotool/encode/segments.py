@@ -10,8 +10,8 @@ import numpy as np
 from khotool.decode.phase import phase_lines
 from khotool.encode.fresh import Built
 from khotool.errors import EncodeError
-from khotool.handover.values import Buffer
-from khotool.memory.writer import write_elf
+from khotool.handover.values import Buffer, Stored
+from khotool.memory.writer import Stretch, write_elf
 from khotool.model.image import UNPLACED, Image
 
 PIECE = 16 << 20
@@ -29,7 +29,7 @@ def write_image(path: str | PathLike[str], built: Built) -> None:
     """
     write_elf(
         path,
-        page_segments(built.segments, built.geometry.page_size),
+        streamed_segments(built.segments, built.geometry.page_size),
         endian=built.geometry.byteorder,
         machine=built.machine or "x86_64",
         vmcoreinfo=built.vmcoreinfo,
@@ -73,19 +73,31 @@ def _captured(image: Image) -> Iterator[tuple[int, Buffer]]:
                     yield address, view
 
 
-def page_segments(writes: Iterable[tuple[int, Buffer]], page: int) -> list[tuple[int, Buffer]]:
+def page_segments(writes: Iterable[tuple[int, Stored]], page: int) -> list[tuple[int, Buffer]]:
+    """As ``streamed_segments``, with all of it in memory."""
+    return [
+        (address, bytes(data) if isinstance(data, Stretch) else data)
+        for address, data in streamed_segments(writes, page)
+    ]
+
+
+def streamed_segments(writes: Iterable[tuple[int, Stored]], page: int) -> list[tuple[int, Stored]]:
     """Whole pages from writes in any order; writes in one page are laid over zeros in order.
 
-    A write of whole aligned pages that touches no other stays the buffer it is, so that payload
-    is not copied.
+    A write of whole aligned pages that touches no other stays what it is, so that payload is not
+    copied, nor made before it is written.
     """
-    items = [(address, memoryview(data).cast("B")) for address, data in writes if len(data)]
+    items = [
+        (address, data if isinstance(data, Stretch) else memoryview(data).cast("B"))
+        for address, data in writes
+        if len(data)
+    ]
     if not items:
         return []
     starts = np.array([address for address, _ in items], np.uint64)
     order = np.argsort(starts, kind="stable")
-    segments: list[tuple[int, Buffer]] = []
-    group: list[tuple[int, memoryview]] = []
+    segments: list[tuple[int, Stored]] = []
+    group: list[tuple[int, memoryview | Stretch]] = []
     group_end = -1
     for index in order.tolist():
         address, data = items[index]
@@ -100,12 +112,12 @@ def page_segments(writes: Iterable[tuple[int, Buffer]], page: int) -> list[tuple
     return segments + _close(group, page)
 
 
-def _close(group: list[tuple[int, memoryview]], page: int) -> list[tuple[int, Buffer]]:
+def _close(group: list[tuple[int, memoryview | Stretch]], page: int) -> list[tuple[int, Stored]]:
     low = group[0][0] // page * page
     high = max(-(-(address + len(data)) // page) * page for address, data in group)
     if len(group) == 1 and group[0][0] == low and len(group[0][1]) == high - low:
         return [(low, group[0][1])]
     buffer = bytearray(high - low)
     for address, data in group:
-        buffer[address - low : address - low + len(data)] = data
+        buffer[address - low : address - low + len(data)] = bytes(data)
     return [(low, buffer)]

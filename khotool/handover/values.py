@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.geometry import Geometry
+from khotool.memory.writer import Stretch
 from khotool.model.image import Span
 from khotool.records import dataclass, field
 
 Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
-Contents = Callable[[Array, Array], Iterator[tuple[int, Buffer]]]
+Stored = Buffer | Stretch
+Contents = Callable[[Array, Array], Iterator[tuple[int, Stored]]]
 """Given new addresses and sizes of the blocks: physical address and bytes of what they hold."""
 
 

@@ -146,7 +146,7 @@ class _Writer:
         at = folios.columns["index"].astype(np.uint64) * np.uint64(self.page)
         last: tuple[int, int, int] | None = None
         for offset, data in payload.contents(at, payload.sizes):
-            view = memoryview(data)[: max(0, size - offset)]
+            view = memoryview(bytes(data))[: max(0, size - offset)]
             for low in range(0, len(view), self.page):
                 piece = bytes(view[low : low + self.page])
                 start = self.keep(piece)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
-from khotool.handover.values import Array, Buffer, Contents
+from khotool.handover.values import Array, Contents, Stored
 from khotool.manifest.making import Making
+from khotool.memory.mapped import give_back, mapping_of
+from khotool.memory.writer import Stretch
 from khotool.structured import Table, Value
 
 ReadAt = Callable[[int, int], bytes]
@@ -48,7 +51,9 @@ def contents_from(
         length = len(raw) if size is None else size
 
         def stored(offset: int, n: int) -> bytes:
-            return raw[offset : offset + n].ljust(n, b"\0")
+            part = raw[offset : offset + n].ljust(n, b"\0")
+            give_back(mapping_of(raw), offset, n)
+            return part
 
         return _limited(making, given, stored, length)
     return _limited(making, given, GENERATED[kind](value, page), length)
@@ -95,7 +100,7 @@ GENERATED: dict[str, Callable[[Value, int], ReadAt]] = {
 KINDS = (*GENERATED, "file", "hex")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def page_pattern(offset: int, length: int, page: int) -> bytes:
     """Byte i of page p is (p + i) mod 256."""
     at = np.arange(offset, offset + length, dtype=np.int64)
@@ -120,16 +125,49 @@ def file_contents(read: ReadAt, offsets: Array, size: int, page: int) -> Content
         size: bytes of the file; what follows it in its last page is zero.
     """
 
-    def fill(new: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:
-        end = -(-size // page) * page
-        for address, length, offset in zip(
-            new.tolist(), sizes.tolist(), offsets.tolist(), strict=True
-        ):
-            at = 0
-            while at < length and offset + at < end:
-                n = min(PIECE, length - at, end - offset - at)
-                here = max(0, min(n, size - offset - at))
-                yield address + at, read(offset + at, here).ljust(n, b"\0")
-                at += n
+    def fill(new: Array, sizes: Array) -> Iterator[tuple[int, Stored]]:
+        end = np.uint64(-(-size // page) * page)
+        kept = offsets < end
+        start, at = new[kept], offsets[kept]
+        length = np.minimum(sizes[kept], end - at)
+        apart = np.flatnonzero(start[1:] != start[:-1] + length[:-1]) + 1
+        bounds = [0, *apart.tolist(), len(start)] if len(start) else []
+        for low, high in pairwise(bounds):
+            blocks = _Blocks(read, size, at[low:high], length[low:high])
+            stretch = Stretch(int(length[low:high].sum()), blocks.part, PIECE)
+            yield int(start[low]), stretch if len(stretch) > PIECE else bytes(stretch)
 
     return fill
+
+
+class _Blocks:
+    """Blocks that follow each other in memory, wherever their contents are in a file.
+
+    Args:
+        read: the file.
+        size: bytes of it; zeros follow.
+        offsets: uint64 (n,) position in the file of each block's first byte.
+        lengths: uint64 (n,) bytes of each block.
+    """
+
+    def __init__(self, read: ReadAt, size: int, offsets: Array, lengths: Array) -> None:
+        self.read, self.size = read, size
+        # Blocks that follow each other in the file, too, are read together.
+        starts = np.cumsum(lengths) - lengths
+        first = np.ones(len(offsets), bool)
+        first[1:] = offsets[1:] != offsets[:-1] + lengths[:-1]
+        self.starts, self.offsets = starts[first], offsets[first]
+
+    def part(self, at: int, length: int) -> bytes:
+        """Bytes at an offset from the first block's start."""
+        found = []
+        row = int(np.searchsorted(self.starts, np.uint64(at), side="right")) - 1
+        end = at + length
+        while at < end:
+            last = row + 1 == len(self.starts)
+            stop = end if last else min(end, int(self.starts[row + 1]))
+            offset = int(self.offsets[row]) + at - int(self.starts[row])
+            there = max(0, min(stop - at, self.size - offset))
+            found.append(self.read(offset, there).ljust(stop - at, b"\0"))
+            at, row = stop, row + 1
+        return found[0] if len(found) == 1 else b"".join(found)

@@ -13,7 +13,7 @@ from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
 from khotool.codec.stream import definition_of
 from khotool.handover.labels import content_labels, inner_nodes
-from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
+from khotool.handover.values import Array, Block, Contents, Handle, Link, Payload, Rows, Stored
 from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
@@ -261,7 +261,7 @@ def add_column(rows: Rows, label: str, cells: list[Any]) -> None:
 def joined(parts: list[Contents | None]) -> Contents:
     """Contents of many blocks, each of its own."""
 
-    def fill(new: Array, sizes: Array) -> Iterator[tuple[int, Buffer]]:
+    def fill(new: Array, sizes: Array) -> Iterator[tuple[int, Stored]]:
         for number, part in enumerate(parts):
             if part is not None:
                 yield from part(new[number : number + 1], sizes[number : number + 1])

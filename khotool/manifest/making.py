@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
 from khotool.errors import InputError
 from khotool.limits import LEAST_BYTES, Limits
-from khotool.memory.regular import read_regular
+from khotool.memory.regular import mapped_regular
 from khotool.records import dataclass
 from khotool.structured import Value
 
@@ -62,8 +63,11 @@ class Making:
         self.rows -= rows
         return True
 
-    def file(self, value: Value) -> bytes:
-        """The contents of the file that a value names; none, and a mistake, where it may not be."""
+    def file(self, value: Value) -> bytes | mmap.mmap:
+        """The contents of the file that a value names; none, and a mistake, where it may not be.
+
+        They are mapped; who reads much of them gives it back (``give_back``).
+        """
         name = value.text(nul=False)
         if not name:
             return b""
@@ -75,7 +79,7 @@ class Making:
             if not any(path.is_relative_to(folder.resolve()) for folder in self.folders):
                 value.mistake(f"{name!r:.60} is not below the manifest; give --contents FOLDER")
                 return b""
-            return read_regular(path, limit=min(self.contents, MAX_CONTENTS))
+            return mapped_regular(path, limit=min(self.contents, MAX_CONTENTS))
         except (OSError, ValueError, RuntimeError) as error:
             value.mistake(f"{name!r:.60} cannot be read: {error}")
         except InputError as error:

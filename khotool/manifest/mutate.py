@@ -50,10 +50,9 @@ def apply_mutations(built: Built, document: Document, registry: Registry) -> Bui
     check_mutations(document)
     document.finish()
     for table in document.root.tables("mutate"):
-        segments = page_segments(built.segments, built.geometry.page_size)
-        mutation = _Mutation(replace(built, segments=segments), registry, table, document)
+        mutation = _Mutation(built, registry, table, document)
         OPERATIONS[table.text("op")].apply(mutation)
-        built = replace(built, segments=mutation.segments)
+        built = replace(built, segments=[*mutation.segments])
     return built
 
 
@@ -77,11 +76,11 @@ class _Mutation:
     """
 
     def __init__(self, built: Built, registry: Registry, item: Table, document: Document) -> None:
-        self.built = built
+        self.segments = page_segments(built.segments, built.geometry.page_size)
+        self.built = replace(built, segments=[*self.segments])
         self.registry = registry
         self.item = item
         self.document = document
-        self.segments = list(built.segments)
         self._image: Image | None = None
 
     def error(self, key: str, message: str) -> KhotoolError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 from io import BufferedReader
 
 from khotool.errors import InputError
+from khotool.memory import lost
+from khotool.memory.mapped import map_for_reading
 
 LARGEST = 4 << 30
 """Bytes of a file that is read as a whole."""
@@ -86,6 +89,25 @@ def read_regular(
     if data is None:
         raise InputError(f"{name}: larger than {limit} bytes")
     return data
+
+
+def mapped_regular(path: str | os.PathLike[str], *, limit: int = LARGEST) -> bytes | mmap.mmap:
+    """The contents of a regular file, mapped where it is large.
+
+    Raises:
+        InputError: see ``read_regular``; a file that is mapped is larger than ``limit`` bytes, too.
+    """
+    try:
+        large = os.stat(path).st_size > PIECE
+    except (OSError, ValueError):
+        large = False
+    if not large:
+        return read_regular(path, limit=limit)
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise InputError(f"{os.fsdecode(path)}: larger than {limit} bytes")
+        lost.watch(path)
+        return map_for_reading(file)
 
 
 def _read(file: BufferedReader, limit: int) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from khotool.errors import EncodeError, KhotoolError
@@ -21,12 +21,42 @@ from khotool.memory.elf import (
     PT_NOTE,
 )
 from khotool.memory.space import ADDRESS_LIMIT, Endian
+from khotool.records import dataclass
 
-Contents = bytes | bytearray | memoryview
+Buffer = bytes | bytearray | memoryview
 
 _SECTION_HEADER_SIZE = 64
 _PIECE = 16 << 20
 _NOTE_NAME = b"VMCOREINFO\0\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes that are made or read while they are written, piece by piece.
+
+    Args:
+        size: bytes, at least one.
+        part: offset and length in bytes to the contents there; called again for every use.
+        piece: bytes that are in memory at a time.
+    """
+
+    size: int
+    part: Callable[[int, int], bytes]
+    piece: int = 1 << 20
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, in order."""
+        for at in range(0, self.size, self.piece):
+            yield self.part(at, min(self.piece, self.size - at))
+
+
+Contents = Buffer | Stretch
 
 
 def write_elf(
@@ -67,13 +97,16 @@ def write_elf(
         raise KhotoolError(f"{where}: cannot be written: {error.strerror or error}") from error
 
 
-Load = tuple[int, list[memoryview]]
+Load = tuple[int, list[memoryview | Stretch]]
 """Physical address, and the contents from there on."""
 
 
 def _ordered(segments: Iterable[tuple[int, Contents]]) -> list[Load]:
     """Segments by address; neighbours become one, since readers slow down with each."""
-    parts = [(start, memoryview(buffer).cast("B")) for start, buffer in segments]
+    parts = [
+        (start, data if isinstance(data, Stretch) else memoryview(data).cast("B"))
+        for start, data in segments
+    ]
     loads: list[Load] = []
     reach = 0
     for start, data in sorted((part for part in parts if len(part[1])), key=lambda part: part[0]):
@@ -159,5 +192,8 @@ def _write(
     for _, pieces in loads:
         file.seek(-(-file.tell() // align) * align)
         for piece in pieces:
+            if isinstance(piece, Stretch):
+                file.writelines(piece.pieces())
+                continue
             for at in range(0, len(piece), _PIECE):
                 file.write(piece[at : at + _PIECE])

@@ -199,7 +199,7 @@ def _patched(built: Built, edits: list[tuple[int, bytes]]) -> Iterator[tuple[int
         if not inside:
             yield start, buffer
             continue
-        changed = bytearray(buffer)
+        changed = bytearray(bytes(buffer))
         for address, data in inside:
             changed[address - start : address - start + len(data)] = data
         yield start, changed

@@ -27,7 +27,10 @@ LEAST_REACH = 1 << 31
 SPARSE = 64
 """Granules in the table for each one with a block; one stray bit far away does not grow it."""
 MOST_RUN_PAGES = 1 << 28
-"""Pages of runs that get slots; a run needs no memory in the image, however long it is."""
+"""Pages of runs that get slots at most."""
+FEW_PAGES, PAGES_A_RUN = 1 << 22, 4
+"""Pages of runs that always get slots, and so many for each run: a run needs no memory in the
+image, however long it is, and long ones cost least without slots."""
 LONG_RUN = 1 << 20
 """Pages from which on a run may stay without slots."""
 _WORDS = GRANULE // 64
@@ -401,11 +404,16 @@ def _limit(runs: Runs, width: int, reach: int) -> int:
     pages = runs.past - runs.first
     short = np.flatnonzero((runs.order < GRANULE_BITS) & (pages <= LONG_RUN))
     total = np.cumsum(pages[short])
-    over = int(np.searchsorted(total, MOST_RUN_PAGES, side="right"))
+    over = int(np.searchsorted(total, _room(runs), side="right"))
     if over == short.size:
         return reach
     first = int(runs.first[short[over]])
     return min(first - first % max(width, GRANULE), reach)
+
+
+def _room(runs: Runs) -> int:
+    """Pages of runs that get slots."""
+    return min(max(FEW_PAGES, PAGES_A_RUN * len(runs)), MOST_RUN_PAGES)
 
 
 def _dense(runs: Runs, limit: int, reach: int) -> NDArray[np.bool_]:
@@ -416,7 +424,7 @@ def _dense(runs: Runs, limit: int, reach: int) -> NDArray[np.bool_]:
     size = np.where(small, pages, pages >> 4)
     size[small & (pages <= LONG_RUN)] = 0
     row = np.argsort(size, kind="stable")
-    room = np.cumsum(np.minimum(size[row], 1 << 40)) <= MOST_RUN_PAGES
+    room = np.cumsum(np.minimum(size[row], 1 << 40)) <= _room(runs)
     fits[row[~room]] = False
     return fits
 

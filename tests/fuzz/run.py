@@ -26,7 +26,7 @@ from tests.fuzz.mutate import input_of
 from tests.fuzz.progress import Progress
 
 #: Seconds without a new input after which a harness counts as hanging.
-PATIENCE = 120.0
+PATIENCE = 600.0
 FAULT = 1
 REGRESSIONS = "fixtures/regressions"
 #: Where a child says which input it runs.
@@ -187,7 +187,7 @@ def work(name: str, options: argparse.Namespace) -> int:
     begin = len(harness.seeds) if options.times > 1 else 0
     began = time.monotonic()
     slowest, slowest_at = 0.0, 0
-    faults: dict[tuple[str, str], tuple[int, bytes]] = {}
+    faults: set[tuple[str, str]] = set()
     state = os.open(Path(tempfile.gettempdir()) / STATE, os.O_WRONLY | os.O_CREAT)
     for first in range(0, runs, TOGETHER):
         with limits():
@@ -197,18 +197,17 @@ def work(name: str, options: argparse.Namespace) -> int:
                 data = input_of(name, harness.kind, harness.seeds, options.seed, number)
                 before = time.process_time()
                 fault = within(harness.one_input, data)
-                if fault is not None and len(data) < LARGEST:
-                    faults.setdefault(fault.key, (number, data))
+                if fault is not None and len(data) < LARGEST and fault.key not in faults:
+                    faults.add(fault.key)
+                    # What depends on the inputs before it does not repeat, and is kept as it is.
+                    keep(options.faults, f"{name}-{fault.slug}-{options.seed}-{number}", data)
+                    report(name, data, options.faults)
                 taken = time.process_time() - before
                 if taken > slowest:
                     slowest, slowest_at = taken, number
         if len(faults) >= MOST_FAULTS:
             break
     os.close(state)
-    for number, data in faults.values():
-        if not report(name, data, options.faults):
-            # It depends on the inputs before it.
-            keep(options.faults, f"{name}-once-{options.seed}-{number}", data)
     elapsed = time.monotonic() - began
     sys.stdout.write(
         f"{name:12} seed {options.seed:<4} {done:6} inputs {elapsed:6.1f} s, "
