@@ -184,7 +184,7 @@ def held(read: Contents | None, sizes: Any) -> list[str]:
     for address, data in read(places, sizes) if read is not None else ():
         block, offset = blocks[(address >> 44) - 1], address & ((1 << 44) - 1)
         block.extend(bytes(max(0, offset + len(data) - len(block))))
-        block[offset : offset + len(data)] = data
+        block[offset : offset + len(data)] = bytes(data)
     return [hashlib.sha256(block.rstrip(b"\0")).hexdigest()[:16] for block in blocks]
 
 

@@ -14,7 +14,7 @@ from khotool.document.full import captured_pages, metadata_pages, render
 from khotool.document.payload import payload_ranges
 from khotool.encode.fresh import NO_PAGE_TABLES, Built
 from khotool.errors import InputError
-from khotool.handover.values import Buffer
+from khotool.handover.values import Buffer, Stored
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, NodeKind, Phase, Span
 
@@ -49,7 +49,7 @@ def pack_image(
             f"{image.info.path}: no memory to pack; a debugfs copy or a blob is small already"
         )
     buffers = render(pages, _kept(image, anonymize, also))
-    segments: list[tuple[int, Buffer]] = [
+    segments: list[tuple[int, Stored]] = [
         (start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)
     ]
     if payload:

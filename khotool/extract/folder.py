@@ -37,6 +37,10 @@ Describe = Callable[[Node], str]
 Parts = tuple[str, ...]
 
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a folder is opened, and no link to one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One payload and where it goes.
@@ -129,24 +133,49 @@ def write_folder(
         work = Path(tempfile.mkdtemp(prefix=".khotool-", suffix=".tmp", dir=target.parent))
     except OSError as error:
         raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
+    top = -1
     try:
-        writer = _Writer(image, work, fill, ask, describe)
+        # The folder that was made is written to, and not what its path may lead to by then.
+        top = os.open(work, FOLDER)
+        writer = _Writer(image, top, fill, ask, describe)
         for number, item in enumerate(items):
             if progress is not None:
                 progress("Extracting files", number, len(items))
             writer.write(item)
         text = json.dumps(writer.result.manifest, indent=1, ensure_ascii=True) + "\n"
-        (work / MANIFEST).write_text(text, "ascii")
+        with open(_created(top, MANIFEST), "w", encoding="ascii") as file:
+            file.write(text)
         mask = os.umask(0)
         os.umask(mask)
-        work.chmod(0o777 & ~mask)
+        os.fchmod(top, 0o777 & ~mask)
         os.replace(work, target)
     except OSError as error:
         raise KhotoolError(f"-o {output}: cannot be written: {error.strerror}") from error
     finally:
+        if top >= 0:
+            os.close(top)
         with contextlib.suppress(OSError):
             shutil.rmtree(work)
     return writer.result
+
+
+@contextlib.contextmanager
+def _below(top: int, parts: Parts) -> Iterator[int]:
+    """Descriptor of a folder below another one; a link on the way is an OSError."""
+    handle = os.dup(top)
+    try:
+        for part in parts:
+            deeper = os.open(part, FOLDER, dir_fd=handle)
+            os.close(handle)
+            handle = deeper
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _created(folder: int, name: str) -> int:
+    """Descriptor of a new file in a folder."""
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
 
 
 def _bounded(found: Iterator[Item], path: str) -> list[Item]:
@@ -164,11 +193,11 @@ class _Writer:
     """Writes one file after the other, and keeps the manifest."""
 
     def __init__(
-        self, image: Image, work: Path, fill: str | None, ask: Ask | None, describe: Describe | None
+        self, image: Image, top: int, fill: str | None, ask: Ask | None, describe: Describe | None
     ) -> None:
         from khotool.version import version
 
-        self.image, self.work, self.fill = image, work, fill
+        self.image, self.top, self.fill = image, top, fill
         self.ask, self.describe = ask, describe
         self.files: list[dict[str, Any]] = []
         self.result = Folder(
@@ -196,7 +225,7 @@ class _Writer:
         try:
             asked = self.ask(self.image, item.node) if self.ask is not None else None
             plan = asked or payload_plan(self.image, item.node)
-            done, digest = self._copy(plan, self.work.joinpath(*place, name))
+            done, digest = self._copy(plan, place, name)
         except InputError as error:
             row["error"] = str(error)
             del row["file"]
@@ -219,17 +248,19 @@ class _Writer:
                 above = self.folders[key[:-1]]
                 name = self.names.setdefault(above, Names()).take(key[-1])
                 self.folders[key] = (*above, name)
-                self.work.joinpath(*self.folders[key]).mkdir()
+                with _below(self.top, above) as handle:
+                    os.mkdir(name, dir_fd=handle)
         return self.folders[parts]
 
-    def _copy(self, plan: Plan, path: Path) -> tuple[Written, str | None]:
+    def _copy(self, plan: Plan, place: Parts, name: str) -> tuple[Written, str | None]:
         """Write one file: what it was made of, and its SHA-256."""
-        try:
-            with path.open("xb", buffering=0) as file:
-                sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
+        with _below(self.top, place) as folder, open(_created(folder, name), "wb", 0) as file:
+            sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
+            try:
                 done = write_plan(plan, self.image.space, sink, self.fill)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+                raise
         self.zeros = max(sink.zeros, 0)
         return done, sink.hexdigest()

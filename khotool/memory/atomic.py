@@ -23,18 +23,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     The file is open for reading, writing and seeking. It is flushed to the disk before the
     rename. When the block raises, an older file of that name stays as it was. A symbolic link is
     followed; an older file's permission bits are kept.
+    The folder is the one that the name led to in the beginning, whatever becomes of its path: what
+    appears there meanwhile is replaced if it is a file or a link, never followed.
 
     Raises:
         KhotoolError: the directory or the file cannot be written, or ``path`` is something else
             than a regular file.
     """
-    target = os.path.realpath(path)
-    directory, name = os.path.split(target)
-    temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.tmp")
+    directory, name = os.path.split(os.path.realpath(path))
+    temporary = f".{name[:200]}.{secrets.token_hex(8)}.tmp"
+    try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _failure(path, error) from error
+    remove = partial(os.unlink, temporary, dir_fd=folder)
     try:
         # Inside, as a signal may raise before the next line begins.
-        handle, older = _create(path, target, temporary)
-        with lost.cleaned_up(partial(os.unlink, temporary)), os.fdopen(handle, "w+b") as file:
+        handle, older = _create(path, folder, name, temporary)
+        with lost.cleaned_up(remove), os.fdopen(handle, "w+b") as file:
             if older is not None:
                 os.fchmod(file.fileno(), older)
             yield file
@@ -44,21 +50,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             except OSError as error:
                 raise _failure(path, error) from error
         try:
-            os.replace(temporary, target)
-            _sync_directory(directory)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             raise _failure(path, error) from error
+        # Some file systems do not know fsync of a directory.
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            remove()
         raise
+    finally:
+        os.close(folder)
 
 
-def _create(path: str | os.PathLike[str], target: str, temporary: str) -> tuple[int, int | None]:
+def _create(
+    path: str | os.PathLike[str], folder: int, name: str, temporary: str
+) -> tuple[int, int | None]:
     """Descriptor of the new file, and the permission bits of the older one."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        older = _older_mode(path, target)
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        older = _older_mode(path, folder, name)
+        handle = os.open(temporary, flags, 0o666, dir_fd=folder)
     except OSError as error:
         raise _failure(path, error) from error
     return handle, older
@@ -92,24 +105,14 @@ def made_folder(path: str | os.PathLike[str], option: str) -> Path:
     return folder
 
 
-def _older_mode(path: str | os.PathLike[str], target: str) -> int | None:
+def _older_mode(path: str | os.PathLike[str], folder: int, name: str) -> int | None:
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
         raise KhotoolError(f"{os.fsdecode(path)}: not a regular file; choose a different name")
     return stat.S_IMODE(mode)
-
-
-def _sync_directory(directory: str) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # Some file systems do not know fsync of a directory.
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _failure(path: str | os.PathLike[str], error: OSError) -> KhotoolError:

@@ -266,8 +266,8 @@ def meant(whole: Base, kind: int, place: Place, value: int) -> list[tuple[int, b
         number = choices[(value >> 16) % len(choices)] // scale
     elif role in ("count", "bytes", "pages", "page-index", "order", "counter"):
         more = (old + 1, old - 1, old * 2, old + page, old << 32, page // 8, page // 16, 512)
-        choices = (*more, *EDGES)
-        number = choices[value % len(choices)]
+        counts = (*more, *EDGES)
+        number = counts[value % len(counts)]
     elif kind % 3:
         number = old ^ 1 << value % (8 * size or 1)
     else:

@@ -63,7 +63,8 @@ def block_sets(shift: int) -> list[Blocks]:
         [(0, 2, 0), ((1 << 64) - (page << 4), 1, 4), (1 << 62, 70, 1), (1 << 63, 1, 30)],
         [(page * 3 * number, 1, 0) for number in range(1, 400)],
     ]
-    return [Blocks.from_runs(*zip(*runs, strict=True), shift) for runs in sets]
+    columns = [np.array(runs, np.uint64).T for runs in sets]
+    return [Blocks.from_runs(start, count, order, shift) for start, count, order in columns]
 
 
 def store(form: str, shift: int, order: str, blocks: Blocks) -> Stored:

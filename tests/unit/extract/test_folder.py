@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 
 from khotool.cli.main import main
 from khotool.decode.open import open_image
+from khotool.errors import KhotoolError
+from khotool.extract.folder import write_folder
 from khotool.extract.names import Names, file_name
 from khotool.model.lookup import find_node
+from tests.builders import CAPTURES, capture
 
 IMAGE = Path(__file__).parents[3] / "fixtures" / "real" / "linux-7.3.4" / "image.elf.xz"
 
@@ -121,3 +126,26 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(call) == 0
     assert old.stat().st_size == 2 << 20
     assert "2097152 missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_members_that_become_links_lead_nowhere(number: int, tmp_path: Path) -> None:
+    """Whatever is replaced while the folder is written, nothing outside of it is."""
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir()
+    image = capture(CAPTURES[-1])
+
+    def replace_all(done: int, total: int | None) -> None:
+        if done != number:
+            return
+        (work,) = tmp_path.glob(".khotool-*")
+        for place in (work / "manifest.json", *sorted(work.rglob("*"), reverse=True), work):
+            is_folder = place.is_dir()
+            if is_folder:
+                place.rename(tmp_path / f"away-{len(os.listdir(tmp_path))}")
+            place.unlink(missing_ok=True)
+            place.symlink_to(outside if is_folder else outside / "file")
+
+    with contextlib.suppress(KhotoolError):
+        write_folder(image, image.tree, out, "zero", lambda _, done, all: replace_all(done, all))
+    assert os.listdir(outside) == []

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,7 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
@@ -66,3 +68,47 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def becomes_link(path: Path, outside: Path) -> None:
+    path.symlink_to(outside / "file")
+
+
+def becomes_folder(path: Path, outside: Path) -> None:
+    path.mkdir()
+
+
+def becomes_pipe(path: Path, outside: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [becomes_link, becomes_folder, becomes_pipe])
+def test_what_a_path_becomes_is_not_followed(
+    tmp_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    """Between the first look and the rename: a link is replaced, not what it leads to."""
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    outside.mkdir()
+    folder.mkdir()
+    (outside / "file").write_bytes(b"theirs")
+    path = folder / "file"
+    with contextlib.suppress(KhotoolError), replacing(path) as file:
+        file.write(b"new")
+        change(path, outside)
+    assert (outside / "file").read_bytes() == b"theirs"
+    assert path.is_dir() or path.read_bytes() == b"new"
+    assert os.listdir(folder) == ["file"]
+
+
+def test_a_folder_that_is_replaced_by_a_link(tmp_path: Path) -> None:
+    """The file is in the folder that was there in the beginning, and nowhere else."""
+    outside, folder, away = tmp_path / "outside", tmp_path / "folder", tmp_path / "away"
+    outside.mkdir()
+    folder.mkdir()
+    with replacing(folder / "file") as file:
+        file.write(b"new")
+        folder.rename(away)
+        folder.symlink_to(outside)
+    assert os.listdir(outside) == []
+    assert (away / "file").read_bytes() == b"new"
+    assert os.listdir(away) == ["file"]

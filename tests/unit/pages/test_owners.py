@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,22 @@ def test_many_owners_of_one_huge_block_share_it() -> None:
     assert result.double_owned_pages == result.preserved_pages == 1 << 28
     assert result.double_owned.pairs() == [(0, count - 1)]
     assert len(result.owners_of(1 << 40)) == count
+
+
+def test_runs_of_terabytes_take_little() -> None:
+    """Blocks and owners without end cost what the image weighs, not what they span."""
+    blocks = Blocks.from_runs([0], [1 << 19], [8], SHIFT)
+    builder = ClaimsBuilder()
+    for path in ("/a", "/b"):
+        builder.add(builder.owner(path), 0, int(blocks.end[-1]))
+    tracemalloc.start()
+    try:
+        result = find_owners(blocks, builder.build())
+        assert result.double_owned_pages == result.preserved_pages == 1 << 27
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 def test_addresses_and_owners_that_do_not_fit_one_word_together() -> None:
