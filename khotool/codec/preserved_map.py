@@ -233,7 +233,9 @@ def find_map(
                 continue
             nothing = Blocks.empty(scene.geometry.page_shift)
             return PreservedMap("ranges", nothing, MapPages.empty(), [], complete=True)
-        if not is_captured(scene, place):
+        # What is not the address of a page is that, whatever was captured.
+        odd = isinstance(place, int) and place % scene.geometry.page_size
+        if not odd and not is_captured(scene, place):
             return GONE
         return decode_map(scene, place, shape, definition, layout)
     return NO_MAP

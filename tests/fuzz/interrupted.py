@@ -29,6 +29,11 @@ COMMANDS = (
     f"dump --json --full {IMAGE} -o OUT",
     f"check --write-baseline OUT {IMAGE}",
     f"extract --raw {IMAGE} /LUO/sessions[vm-alpha]/files[0x2] -o OUT",
+    f"fixture build {RECIPE} -o OUT",
+    f"pages --csv {IMAGE} -o OUT",
+    f"diff --json {IMAGE} {IMAGE} -o OUT",
+    f"check --output-format sarif {IMAGE} -o OUT",
+    "formats header luo-session-v2 -o OUT",
 )
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
 PATIENCE = 60.0
