@@ -114,9 +114,13 @@ def map_place(node: Node) -> Place:
 
 
 def is_captured(scene: Scene, place: Place) -> bool:
-    """True if a map has its first page in the capture, or none at all."""
+    """True if a map has its first page in the capture, or none at all.
+
+    What is not the address of a page is that, whatever was captured.
+    """
     starts = [place] if isinstance(place, int) else [top for top in place if top]
-    return not starts or any(scene.space.contains(start, 1) for start in starts)
+    page = scene.geometry.page_size
+    return not starts or any(start % page or scene.space.contains(start, 1) for start in starts)
 
 
 def decode_map(
@@ -233,9 +237,7 @@ def find_map(
                 continue
             nothing = Blocks.empty(scene.geometry.page_shift)
             return PreservedMap("ranges", nothing, MapPages.empty(), [], complete=True)
-        # What is not the address of a page is that, whatever was captured.
-        odd = isinstance(place, int) and place % scene.geometry.page_size
-        if not odd and not is_captured(scene, place):
+        if not is_captured(scene, place):
             return GONE
         return decode_map(scene, place, shape, definition, layout)
     return NO_MAP
