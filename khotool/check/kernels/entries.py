@@ -15,7 +15,8 @@ from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
 from khotool.pages.runs import normalise
 
-TEST_MAGIC = 0x4B484F21
+TEST = "kho-test-v1"
+"""String, and id of the definition, of the kernel's own test."""
 EINVAL = -22
 TREE_SIZE = 4
 """Offset of what libfdt reads first in a tree whose magic is not checked."""
@@ -299,11 +300,14 @@ def restored_test(boot: Boot, entry: Node) -> Retrieved:
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
     """Why the tree of the test is refused, or nothing."""
     image = boot.image
-    if check_compatible(boot.tree_bytes(entry), "kho-test-v1"):
-        return "compatible is not 'kho-test-v1'"
-    if entry.value_of("magic") != TEST_MAGIC:
-        return f"magic is not {TEST_MAGIC:#x}"
-    layout = next((c.layout for c in image.choices if c.definition == "kho-test-v1"), "")
+    if check_compatible(boot.tree_bytes(entry), TEST):
+        return f"compatible is not {TEST!r}"
+    tree = image.registry.get(TEST).fdt
+    assert tree is not None
+    magic = next(field.expect for field in tree.properties if field.name == "magic")
+    if entry.value_of("magic") != magic:
+        return f"magic is not {magic:#x}"
+    layout = next((c.layout for c in image.choices if c.definition == TEST), "")
     if layout != boot.kernel.test_layout:
         return f"the list of folios is {layout}, this kernel reads the other layout"
     if boot.unseen is not None:
