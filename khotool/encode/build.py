@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import AbiSet, Definition, Field, leaf_fields
 from khotool.abi.geometry import Geometry
@@ -23,43 +24,34 @@ from khotool.handover.placement import Places
 from khotool.handover.values import Array, Buffer, Payload, Rows
 from khotool.model.path import quote_key
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass
 
 MAX_ORDER = 10
 """Page order of one allocation at most."""
 
 
+@dataclass(slots=True)
 class Builder:
     """Writes of one handover; what codecs build with, see ``khotool.codec.contexts.Builder``.
 
     Args:
+        abi: the set of strings that is written.
+        places: with what an earlier layout of the same handover knows.
         writes: physical address and bytes of every record, list and table.
         payload: physical address and bytes of what is handed over as it is.
         lost: what this ABI set cannot express, one sentence each.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        abi: AbiSet,
-        geometry: Geometry,
-        allocator: Allocator,
-        places: Places | None = None,
-    ) -> None:
-        """Build for one set of strings, one geometry, out of one allocator.
-
-        Args:
-            places: with what an earlier layout of the same handover knows.
-        """
-        self.registry = registry
-        self.abi = abi
-        self.geometry = geometry
-        self.allocator = allocator
-        self.writes: list[tuple[int, Buffer]] = []
-        self.payload: list[tuple[int, Buffer]] = []
-        self.lost: list[str] = []
-        self.places = places or Places()
-        self._behind: list[tuple[str, bytes, str]] = []
-        self._preserved: list[tuple[Array, int]] = []
+    registry: Registry
+    abi: AbiSet
+    geometry: Geometry
+    allocator: Allocator
+    places: Places
+    writes: list[tuple[int, Buffer]] = records.field(default_factory=list)
+    payload: list[tuple[int, Buffer]] = records.field(default_factory=list)
+    lost: list[str] = records.field(default_factory=list)
+    _behind: list[tuple[str, bytes, str]] = records.field(default_factory=list)
+    _preserved: list[tuple[Array, int]] = records.field(default_factory=list)
 
     # -- memory --------------------------------------------------------------------------
 

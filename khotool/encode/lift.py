@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from khotool.abi.definition import Field
-from khotool.abi.geometry import Geometry
-from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.codec.base import codec_of
 from khotool.codec.element import Places as ElementPlaces
@@ -72,18 +70,9 @@ class Lifter:
     def __init__(self, image: Image) -> None:
         """Lift from one image."""
         self.image = image
+        self.geometry, self.registry = image.geometry, image.registry
         self.lost: list[str] = []
         self._elements: ElementPlaces | None = None
-
-    @property
-    def geometry(self) -> Geometry:
-        """Page size and byte order of the image."""
-        return self.image.geometry
-
-    @property
-    def registry(self) -> Registry:
-        """All definitions."""
-        return self.image.registry
 
     def lose(self, path: str, why: str) -> None:
         """Note what cannot be taken over."""

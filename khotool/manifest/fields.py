@@ -18,7 +18,7 @@ from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
 from khotool.manifest.notation import read_number
-from khotool.records import replace
+from khotool.records import dataclass, replace
 from khotool.structured import Table, Value
 from khotool.structured.mistake import suggestion
 
@@ -29,19 +29,18 @@ MAX_TEXT = 4096
 """Bytes of a string whose field does not limit it."""
 
 
+@dataclass(slots=True)
 class FieldReader:
-    """Values by definitions; what codecs read with, see ``khotool.codec.contexts.Reader``."""
+    """Values by definitions; what codecs read with, see ``khotool.codec.contexts.Reader``.
 
-    def __init__(self, registry: Registry, abi: AbiSet, geometry: Geometry, making: Making) -> None:
-        """Read for one manifest.
+    Args:
+        making: what the manifest may read and have made.
+    """
 
-        Args:
-            making: what the manifest may read and have made.
-        """
-        self.registry = registry
-        self.abi = abi
-        self.geometry = geometry
-        self.making = making
+    registry: Registry
+    abi: AbiSet
+    geometry: Geometry
+    making: Making
 
     # -- records and trees ---------------------------------------------------------------
 
