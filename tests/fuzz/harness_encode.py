@@ -13,6 +13,7 @@ from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.memory.space import MemoryFault
 from khotool.model.image import Image
+from khotool.structured import Document
 from tests.builders import REGISTRY
 from tests.fuzz.damage import damaged
 from tests.fuzz.fidelity import packed_says_the_same
@@ -37,7 +38,7 @@ def one_input(data: bytes) -> None:
 def comes_back(image: Image) -> None:
     """Through the text of the full document."""
     read = json.loads(json.dumps(full_document(image)))
-    segments, geometry, _ = preserved_segments(read, REGISTRY)
+    segments, geometry = preserved_segments(Document("dump", read), REGISTRY)
     assert geometry == image.geometry
     pages = {address: bytes(made) for address, made in segments}
     for start, end in metadata_pages(image).tolist():

@@ -35,6 +35,7 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from khotool.model.region import FdtRegion
+from khotool.structured import Document
 from tests.builders import REGISTRY, decode
 from tests.strategies import meaning
 
@@ -229,7 +230,7 @@ def test_a_full_document_gives_the_bytes_back(name: str) -> None:
     """``encode`` of ``dump --json --full`` is the image, with nothing left to slack but scratch."""
     found = image(name)
     document = json.loads(json.dumps(full_document(found)))
-    made, geometry, _ = preserved_segments(document, REGISTRY)
+    made, geometry = preserved_segments(Document("dump", document), REGISTRY)
     assert geometry == found.geometry
     for address, data in made:
         assert bytes(found.space.read(address, len(data))) == bytes(data)

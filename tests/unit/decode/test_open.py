@@ -27,6 +27,7 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from khotool.opening.models import Model, build_model
+from khotool.structured import Document
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid
 from tests.strategies import meaning
 
@@ -396,7 +397,7 @@ def test_a_booted_image_packs_and_comes_back(consumed: bool, tmp_path: Path) -> 
     assert roles(packed) == roles(image)
     assert packed.scratch == image.scratch
     document = json.loads(json.dumps(full_document(image)))
-    segments, _, _ = preserved_segments(document, REGISTRY)
+    segments, _ = preserved_segments(Document("dump", document), REGISTRY)
     for address, data in segments:
         assert bytes(image.space.read(address, len(data))) == bytes(data)
     again = image_of(build_model(Model.of(Path("m.json"), document), REGISTRY), REGISTRY)

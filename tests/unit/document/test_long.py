@@ -19,6 +19,7 @@ from khotool.document.long import Columns, Long, plain
 from khotool.document.regions import columns_from_json, columns_to_json
 from khotool.model.region import TableRegion
 from khotool.render.json import json_chunks
+from khotool.structured import Document
 from tests.builders import REGISTRY
 from tests.strategies import share
 
@@ -83,7 +84,7 @@ def table(pfn: list[int], index: list[int]) -> TableRegion:
     """Folios of a memfd."""
     compiled = REGISTRY.compile(REGISTRY.get("memfd-v2"), "memfd_luo_folio_ser", Geometry())
     columns = {"pfn": pfn, "flags": [1] * len(pfn), "index": index}
-    made = columns_from_json(compiled, columns, "/x")
+    made = columns_from_json(compiled, Document("table", columns).root, "/x")
     return TableRegion("/x", "memfd-v2", compiled, np.zeros((0, 2), np.uint64), made)
 
 
