@@ -31,8 +31,6 @@ MAP = "memory_map"
 """Label of the value of a root that leads to the map."""
 
 Progress = Callable[[str, int, int | None], None]
-Child = Node
-"""An entry as a node of the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ class _Root:
         self.definition = registry.get(abi.root)
         self.fdt = FdtBuilder(builder)
 
-    def entry(self, entry: EntryValue) -> Child | None:
+    def entry(self, entry: EntryValue) -> Node | None:
         """An entry as a child of the root; None for one this set does not carry."""
         path = f"/{entry.name}"
         name = entry.name.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -166,7 +164,7 @@ class _Root:
             data = written(path, finish, node, definition, entry.values, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
-        room = self.room(definition, entry, len(data))
+        room = buffer_size(definition, entry.values, self.builder.geometry)
         address = self.builder.place(data, path, room)
         return None if definition.beside_root else self.pointing(name, address, len(data))
 
@@ -176,7 +174,7 @@ class _Root:
         kind = self.definition.fdt
         return kind is not None and kind.any_node is not None and kind.any_node.kind == INLINE
 
-    def pointing(self, name: str, address: int, size: int) -> Child:
+    def pointing(self, name: str, address: int, size: int) -> Node:
         """A child of the root that says where a blob is."""
         kind = self.definition.fdt
         assert kind is not None
@@ -197,11 +195,7 @@ class _Root:
         known = {name for abi in self.registry.sets.values() for name in abi.entries}
         return None if definition is None or entry.name in known else definition
 
-    def room(self, definition: Definition, entry: EntryValue, size: int) -> int:
-        """Bytes that the kernel allocates for an entry's blob."""
-        return max(size, buffer_size(definition, entry.values, self.builder.geometry))
-
-    def tree(self, children: list[Child]) -> bytes:
+    def tree(self, children: list[Node]) -> bytes:
         """The root's bytes; the map of everything preserved so far is built on the way.
 
         Args:

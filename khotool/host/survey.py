@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 from khotool.errors import InputError
@@ -17,6 +17,7 @@ from khotool.records import dataclass, field
 
 State = Literal["ok", "missing", "unknown", "unused"]
 
+KCORE, DEVMEM = "proc/kcore", "dev/mem"
 ROOT_USER = "run khotool as root, such as: sudo khotool live"
 BUILD = "boot a kernel built with CONFIG_KEXEC_HANDOVER_DEBUGFS=y (up to 6.18 CONFIG_DEBUG_FS=y)"
 """How to get KHO into debugfs."""
@@ -252,21 +253,19 @@ def _memory(result: Survey, wanted: bool) -> None:
     if not wanted:
         result.checks.append(Check("kcore", "/proc/kcore", "unused", "memory is not read"))
         return
-    state, found, remedy = _try(result, "proc/kcore", _kcore)
+    state, found, remedy = _try(result, KCORE)
     result.checks.append(_check("kcore", "/proc/kcore", state, found, why, remedy))
     if result.space is not None:
         result.checks.append(Check("devmem", "/dev/mem", "unused", "/proc/kcore is read instead"))
         return
-    state, found, remedy = _try(result, "dev/mem", _devmem)
+    state, found, remedy = _try(result, DEVMEM)
     result.checks.append(_check("devmem", "/dev/mem", state, found, why, remedy))
 
 
-def _try(
-    result: Survey, name: str, read: Callable[[Host, str], LiveSpace]
-) -> tuple[State, str, str]:
+def _try(result: Survey, name: str) -> tuple[State, str, str]:
     """Open memory; the state, what was found, and how to get what is missing."""
     try:
-        result.space = read(result.host, name)
+        result.space = _open(result.host, name)
     except InputError as error:
         return "missing", str(error), "none: this file holds no usable memory"
     except OSError as error:
@@ -279,7 +278,7 @@ def _try(
 def _refusal(result: Survey, name: str, error: OSError) -> str:
     known = result.host.config()
     options = known[1] if known else {}
-    option = "CONFIG_PROC_KCORE" if name == "proc/kcore" else "CONFIG_DEVMEM"
+    option = "CONFIG_PROC_KCORE" if name == KCORE else "CONFIG_DEVMEM"
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         text = (
             f"{option} is not set in {known[0]}; " if known and options.get(option) == "n" else ""
@@ -288,30 +287,23 @@ def _refusal(result: Survey, name: str, error: OSError) -> str:
     if error.errno not in (errno.EPERM, errno.EACCES):
         return "the kernel gives no reason; see dmesg"
     level = result.host.lockdown()
-    if level == "confidentiality" or (level == "integrity" and name == "dev/mem"):
+    if level == "confidentiality" or (level == "integrity" and name == DEVMEM):
         return f"the kernel is locked down ({level}); boot without lockdown={level}"
     have = result.host.capabilities()
     if error.errno == errno.EACCES or (have is not None and "CAP_SYS_RAWIO" not in have):
         return ROOT_USER
-    if name == "dev/mem":
+    if name == DEVMEM:
         return "CONFIG_STRICT_DEVMEM hides RAM from /dev/mem; use /proc/kcore"
     return "CAP_SYS_RAWIO counts only in the initial user namespace: run khotool on the host"
 
 
-def _kcore(host: Host, name: str) -> LiveSpace:
+def _open(host: Host, name: str) -> LiveSpace:
+    """A file of the host's memory: of /proc/kcore, or of /dev/mem, which needs /proc/iomem."""
     read_at, release = host.open(name)
+    info = SourceInfo(str(host.path(name)), "live")
     try:
-        info = SourceInfo(str(host.path(name)), "live")
-        return open_kcore(info, read_at, page_size=host.page_size, release=release)
-    except BaseException:
-        release()
-        raise
-
-
-def _devmem(host: Host, name: str) -> LiveSpace:
-    read_at, release = host.open(name)
-    try:
-        info = SourceInfo(str(host.path(name)), "live")
+        if name == KCORE:
+            return open_kcore(info, read_at, page_size=host.page_size, release=release)
         ram = system_ram(host.text("proc/iomem") or "")
         return open_devmem(info, read_at, ram, page_size=host.page_size, release=release)
     except BaseException:
