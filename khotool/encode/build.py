@@ -160,9 +160,7 @@ class Builder:
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
     ) -> bytes:
         """Bytes of one record; what its pointers lead to is built first."""
-        outer, self._behind = self._behind, []
-        compiled, numbers, tail = self._record(definition, struct, values, path)
-        behind, self._behind = self._behind, outer
+        compiled, numbers, tail, behind = self._record(definition, struct, values, path)
         if behind:
             raise EncodeError(
                 path, f"{behind[0][0]} has to follow a record that is alone in a block"
@@ -173,9 +171,7 @@ class Builder:
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
     ) -> int:
         """One record in a preserved block, followed by those that have to be behind it."""
-        outer, self._behind = self._behind, []
-        compiled, numbers, tail = self._record(definition, struct, values, path)
-        behind, self._behind = self._behind, outer
+        compiled, numbers, tail, behind = self._record(definition, struct, values, path)
         end = compiled.size + len(tail)
         address = self.alloc_preserve(end + sum(len(data) for _, data, _ in behind), path)
         for label, data, here in behind:
@@ -192,8 +188,10 @@ class Builder:
 
     def _record(
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
-    ) -> tuple[CompiledStruct, dict[str, Any], bytes]:
-        """The struct of a record, its values as they are stored, and its array of open length."""
+    ) -> tuple[CompiledStruct, dict[str, Any], bytes, list[tuple[str, bytes, str]]]:
+        """The struct of a record, its values as they are stored, its array of open length, and
+        what has to follow it: label of the pointer, bytes, path."""
+        outer, self._behind = self._behind, []
         compiled = self.registry.compile(definition, struct, self.geometry)
         numbers = self.resolve(definition, compiled.leaves, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
@@ -205,7 +203,8 @@ class Builder:
             if label not in known:
                 why = f"{definition.id} has no such field"
                 self.lose_value(f"{path}/{label}", values[label], why)
-        return compiled, numbers, tail
+        behind, self._behind = self._behind, outer
+        return compiled, numbers, tail, behind
 
     def _tail(self, element: CompiledStruct | None, rows: Any, path: str) -> bytes:
         """The array of open length at the end of a record: plain bytes, or a table."""

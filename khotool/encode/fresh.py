@@ -9,7 +9,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
+from khotool.encode.fdt_build import FdtBuilder, Source, buffer_size, finish, written
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
@@ -203,8 +203,7 @@ class _Root:
         """
         kind = self.definition.fdt
         assert kind is not None
-        top = Node("")
-        self.fdt.fill(top, self.definition, kind, {MAP: 0}, "", set())
+        top = self.fdt.filled("", kind, Source(self.definition, {MAP: 0}, ""))
         if self.abi.root_writer == "sequential":
             top.items += children
             return build_sequential(top)

@@ -34,8 +34,6 @@ from khotool.records import dataclass, field, replace
 
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"
-SETUP_DATA = 0x250
-"""Byte of x86's boot_params that holds the address of the first setup_data node."""
 MAX_SETUP_DATA = 1024
 MAX_GLANCES = 1 << 20
 """Preserved pages whose first bytes are compared with the magic of a tree."""
@@ -271,10 +269,12 @@ def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[B
         if pointer is not None:
             why = f"named by /chosen of /{BOOT_TREE}"
             return [replace(pointer, why=why, where=Span(UNPLACED, 0))]
+    definition = registry.get("boot_params")
+    compiled = registry.compile(definition, definition.content, geometry)
     params = host.data(BOOT_PARAMS)
-    if not params or len(params) < SETUP_DATA + 8:
+    if not params or len(params) < compiled.size:
         return []
-    address = int.from_bytes(params[SETUP_DATA : SETUP_DATA + 8], "little")
+    address = decode_record(compiled, params)["setup_data"]
     return _setup_data(space, registry, geometry, address)
 
 
