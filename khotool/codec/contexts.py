@@ -61,29 +61,21 @@ class Lifter(Protocol):
 class Reader(Protocol):
     """Reads the values of one manifest; a mistake is noted, and reading goes on with a default."""
 
+    registry: Registry
     geometry: Geometry
     """Page size and byte order that the manifest asks for."""
 
     def record(self, definition: Definition, struct: str, table: Table) -> dict[str, Any]:
         """Values of a record by label."""
 
-    def records(self, definition: Definition, struct: str, given: Value) -> list[dict[str, Any]]:
-        """Values of each record of a list."""
-
     def content(self, definition: Definition, table: Table) -> dict[str, Any]:
         """Values of what the content of a definition is, a record or a tree, by label."""
-
-    def tree(self, format: str, table: Table) -> dict[str, Any]:
-        """Values of the tree that the definition of an id describes."""
 
     def handle(self, reference: Reference, beside: Table, given: Value) -> Any:
         """What the handle of a file or an FLB leads to; ``beside`` has its name."""
 
     def table_rows(self, definition: Definition, struct: str, given: Value) -> Rows:
         """An array of records: a list of tables, with the memory that its rows point to."""
-
-    def state(self, number: int, table: Table) -> dict[str, Any]:
-        """Values of the body of a state of a stream, by its number."""
 
     def number(self, field: Field | None, given: Value) -> int:
         """A number from 0 to 2^64 - 1, in any notation that dump prints for the field."""
