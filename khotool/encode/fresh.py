@@ -78,7 +78,7 @@ def _lay_out(
     allocator = Allocator(memory, [(span.address, span.end) for span in scratch])
     builder = Builder(registry, abi, geometry, allocator, places)
     builder.lost += handover.lost
-    made = _Root(builder, abi, registry)
+    made = _Root(builder)
     for entry in handover.entries:
         builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
@@ -135,11 +135,10 @@ def _scratch_array(builder: Builder, scratch: list[Span]) -> None:
 class _Root:
     """The KHO root, its entries and its map."""
 
-    def __init__(self, builder: Builder, abi: AbiSet, registry: Registry) -> None:
+    def __init__(self, builder: Builder) -> None:
         self.builder = builder
-        self.abi = abi
-        self.registry = registry
-        self.definition = registry.get(abi.root)
+        self.abi, self.registry = builder.abi, builder.registry
+        self.definition = self.registry.get(self.abi.root)
         self.fdt = FdtBuilder(builder)
 
     def entry(self, entry: EntryValue) -> Node | None:

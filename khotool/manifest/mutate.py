@@ -52,7 +52,8 @@ def apply_mutations(built: Built, document: Document, registry: Registry) -> Bui
     document.finish()
     for table in document.root.tables("mutate"):
         segments = page_segments(built.segments, built.geometry.page_size)
-        mutation = _Mutation(replace(built, segments=segments), registry, table, document)
+        before = replace(built, segments=segments)
+        mutation = _Mutation(before, registry, table, document, list(segments))
         OPERATIONS[table.text("op")].apply(mutation)
         built = replace(built, segments=mutation.segments)
     return built
@@ -69,6 +70,7 @@ def mutate(
     return apply_mutations(built, Document(name, {"mutate": list(mutations)}), registry)
 
 
+@dataclass(slots=True)
 class _Mutation:
     """One mutation being applied.
 
@@ -77,13 +79,12 @@ class _Mutation:
         segments: physical address and bytes after it.
     """
 
-    def __init__(self, built: Built, registry: Registry, item: Table, document: Document) -> None:
-        self.built = built
-        self.registry = registry
-        self.item = item
-        self.document = document
-        self.segments = list(built.segments)
-        self._image: Image | None = None
+    built: Built
+    registry: Registry
+    item: Table
+    document: Document
+    segments: list[tuple[int, Buffer]]
+    _image: Image | None = None
 
     def error(self, key: str, message: str) -> KhotoolError:
         """A mistake at a key of the mutation, or at the mutation as a whole."""
