@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -28,14 +27,14 @@ ELEMENT = ("phys_start", "bitmap")
 def map_to_json(found: PreservedMap) -> dict[str, Any]:
     """Blocks as (address, count, order), ``Long`` where there are many, pages, chunk records."""
     blocks, pages = found.blocks, found.pages
+    columns = pages.address, pages.kind, pages.level, pages.prefix, pages.parent, pages.size
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return {
         "layout": found.layout,
         "blocks": Long(len(blocks), blocks.pieces, (True, False, False)).short(),
         "pages": [
             [hex(address), KINDS[PageKind(kind)], level, prefix, parent, size]
-            for address, kind, level, prefix, parent, size in _zipped(
-                pages.address, pages.kind, pages.level, pages.prefix, pages.parent, pages.size
-            )
+            for address, kind, level, prefix, parent, size in rows
         ],
         "chunks": [
             {
@@ -50,11 +49,6 @@ def map_to_json(found: PreservedMap) -> dict[str, Any]:
             for chunk in found.chunks
         ],
     }
-
-
-def _zipped(*columns: np.ndarray[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """Rows of columns of one length, as plain numbers."""
-    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def map_from_json(given: Table, geometry: Geometry) -> PreservedMap:

@@ -62,8 +62,8 @@ def _order(table: Table, page: int) -> int:
         return 0
     if given.raw == "huge":
         return HUGE_ORDER[page]
-    if is_order(given.raw, MAX_ORDER):
-        return int(given.raw)
+    if type(given.raw) is int and 0 <= given.raw <= MAX_ORDER:
+        return given.raw
     given.mistake(f"expected 'small', 'huge' or a page order up to {MAX_ORDER}")
     return 0
 
@@ -121,8 +121,3 @@ def folio_layout(pages: int, order: int) -> tuple[Any, Any]:
     orders = np.zeros(len(index), np.uint64)
     orders[:large] = order
     return orders, index
-
-
-def is_order(value: Any, most: int) -> bool:
-    """True for a page order of at most ``most``."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
