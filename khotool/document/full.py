@@ -10,7 +10,6 @@ import numpy as np
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.decode.phase import phase_lines
-from khotool.document.long import plain
 from khotool.document.numbers import U64, rows
 from khotool.document.regions import region_from_json, region_to_json
 from khotool.document.slack import slack
@@ -25,12 +24,6 @@ ROOM = 1 << 20
 """Bytes of pages that may be empty."""
 MAX_PAGES = 8 << 30
 """Bytes of metadata."""
-
-
-def full_document(image: Image) -> dict[str, Any]:
-    """The ``model`` part of ``dump --json --full``: :func:`long_document` in plain lists."""
-    made: dict[str, Any] = plain(long_document(image))
-    return made
 
 
 def long_document(image: Image) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.fresh import build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
@@ -15,6 +15,7 @@ from khotool.memory.space import MemoryFault
 from khotool.model.image import Image
 from khotool.structured import Document
 from tests.builders import REGISTRY
+from tests.documents import full_document
 from tests.fuzz.damage import damaged
 from tests.fuzz.fidelity import packed_says_the_same
 from tests.fuzz.harness_image import seeds

@@ -1,8 +1,9 @@
 import pytest
 
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.structured import Document, StructuredError
 from tests.builders import REGISTRY
+from tests.documents import full_document
 from tests.fuzz.damage import base
 from tests.fuzz.test_budgets import bounded
 

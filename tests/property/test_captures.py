@@ -13,7 +13,7 @@ from khotool.absent import Absent
 from khotool.check.catalogue import count_by_severity
 from khotool.decode.open import open_image
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.fresh import build_fresh
 from khotool.encode.lift import handover_of
@@ -26,6 +26,7 @@ from khotool.model.region import RecordRegion
 from khotool.pages.runs import subtract
 from khotool.structured import Document
 from tests.builders import CAPTURES, REAL, REGISTRY, SETS, capture, worst
+from tests.documents import full_document
 from tests.strategies import meaning
 
 every_capture = pytest.mark.parametrize("name", CAPTURES)

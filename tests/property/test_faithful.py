@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
@@ -20,6 +20,7 @@ from khotool.manifest.read import Manifest
 from khotool.model.image import Image, Phase
 from khotool.structured import Document
 from tests.builders import REGISTRY, SETS, build, worst
+from tests.documents import full_document
 from tests.strategies import manifests, meaning, memory_places, share
 
 

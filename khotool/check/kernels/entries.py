@@ -297,15 +297,20 @@ def restored_test(boot: Boot, entry: Node) -> Retrieved:
     return _restored_folios(boot, folios, folios.table)
 
 
+def _test_magic(boot: Boot) -> int:
+    """The magic number of the kernel's own test, as its definition has it."""
+    tree = boot.image.registry.get(TEST).fdt
+    assert tree is not None
+    numbers = {field.name: field.expect for field in tree.properties}
+    return numbers["magic"] or 0
+
+
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
     """Why the tree of the test is refused, or nothing."""
     image = boot.image
     if check_compatible(boot.tree_bytes(entry), TEST):
         return f"compatible is not {TEST!r}"
-    tree = image.registry.get(TEST).fdt
-    assert tree is not None
-    magic = next(field.expect for field in tree.properties if field.name == "magic")
-    if entry.value_of("magic") != magic:
+    if entry.value_of("magic") != (magic := _test_magic(boot)):
         return f"magic is not {magic:#x}"
     layout = next((c.layout for c in image.choices if c.definition == TEST), "")
     if layout != boot.kernel.test_layout:

@@ -16,7 +16,7 @@ from khotool.check.run import check_image
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
@@ -28,6 +28,7 @@ from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
 from khotool.structured import Document
 from tests.builders import REGISTRY, build, decode
+from tests.documents import full_document
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 SET = "7.4-frontier"

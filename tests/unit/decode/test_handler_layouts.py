@@ -11,7 +11,7 @@ import pytest
 
 from khotool.abi.definition import Kind
 from khotool.decode.open import open_memory
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.reopen import image_of
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.limits import OpenOptions
@@ -20,6 +20,7 @@ from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
 from khotool.structured import Document
 from tests.builders import REGISTRY, decode
+from tests.documents import full_document
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 FIXTURES = {f.name: f for f in find_fixtures([GOOD]) if f.name.startswith("7.4-frontier-")}

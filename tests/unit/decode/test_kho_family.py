@@ -19,7 +19,7 @@ from khotool.decode.open import open_image, open_memory
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
 from khotool.discovery.root_tree import root_format
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
@@ -37,6 +37,7 @@ from khotool.model.lookup import find_node
 from khotool.model.region import FdtRegion
 from khotool.structured import Document
 from tests.builders import REGISTRY, decode
+from tests.documents import full_document
 from tests.strategies import meaning
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"

@@ -16,7 +16,7 @@ from khotool.abi.definition import Kind
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image
 from khotool.diff.compare import compare
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
@@ -34,6 +34,7 @@ from khotool.model.region import FdtRegion, RecordRegion
 from khotool.structured import Document
 from khotool.view.folios import folios_of
 from tests.builders import REGISTRY, overlaid
+from tests.documents import full_document
 from tests.strategies import meaning
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"

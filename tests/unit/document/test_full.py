@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.document import slack as slack_module
-from khotool.document.full import full_document, metadata_pages, render
+from khotool.document.full import metadata_pages, render
 from khotool.document.slack import slack
 from khotool.errors import KhotoolError
 from khotool.opening.models import Model, build_model
 from khotool.structured import StructuredError
 from tests.builders import REGISTRY, capture
+from tests.documents import full_document
 from tests.strategies import change_some, share
 
 VALUES = [None, True, -1, 0, 3, 1 << 64, 1.5, "", "x", "0x10", [], [1], {}, {"a": 1}, [[1, 2]]]

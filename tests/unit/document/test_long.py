@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from khotool.abi.geometry import Geometry
 from khotool.document import long, regions
 from khotool.document.digest import digests
-from khotool.document.long import Columns, Long, plain
+from khotool.document.long import Columns, Long
 from khotool.document.regions import columns_from_json, columns_to_json
 from khotool.model.region import TableRegion
 from khotool.render.json import json_chunks
 from khotool.structured import Document
 from tests.builders import REGISTRY
+from tests.documents import plain
 from tests.strategies import share
 
 WIDTHS = st.integers(0, 64).map(lambda bits: (1 << bits) - 1)

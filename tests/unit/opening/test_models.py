@@ -12,13 +12,13 @@ import pytest
 from khotool.cli.main import main
 from khotool.document.digest import edited, seal
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document
 from khotool.encode.reopen import image_of
 from khotool.errors import EncodeError, InputError, UsageError
 from khotool.opening.load import load_image
 from khotool.opening.models import Model, build_model, read_model
 from khotool.structured import StructuredError
 from tests.builders import CAPTURES, REGISTRY, capture
+from tests.documents import full_document
 
 
 @pytest.mark.parametrize(
