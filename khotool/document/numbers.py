@@ -19,7 +19,7 @@ def integers(given: Value) -> list[int]:
     """A list of numbers of either sign."""
     try:
         if isinstance(given.raw, list):
-            return [_integer(number) for number in given.raw]
+            return [n if type(n) is int else _integer(n) for n in given.raw]
     except (TypeError, ValueError):
         pass
     _note(given, LOWEST)
@@ -29,6 +29,8 @@ def integers(given: Value) -> list[int]:
 def column(given: Value) -> U64:
     """A list of numbers from 0 to 2^64 - 1, uint64 (n,)."""
     try:
+        if isinstance(given.raw, list) and all(type(number) is int for number in given.raw):
+            return np.array(given.raw, np.uint64)
         return np.array(integers(given), np.uint64)
     except OverflowError:
         _note(given)
@@ -42,7 +44,8 @@ def rows(given: Value, width: int) -> U64:
     for item in wrong:
         item.mistake(f"expected {width} numbers")
     try:
-        plain = [[_integer(number) for number in item.raw] for item in items if not wrong]
+        good = () if wrong else given.raw
+        plain = [[n if type(n) is int else _integer(n) for n in row] for row in good]
         return np.array(plain, np.uint64).reshape(-1, width)
     except (TypeError, ValueError, OverflowError):
         for item in items:
@@ -50,9 +53,7 @@ def rows(given: Value, width: int) -> U64:
         return np.empty((0, width), np.uint64)
 
 
-def _integer(number: Any) -> int:
-    if type(number) is int:
-        return number
+def _integer(number: object) -> int:
     if not isinstance(number, str):
         raise TypeError("not a number")
     return parse_integer(number)
