@@ -56,6 +56,27 @@ def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[st
     return decode_by_construct(compiled, data)
 
 
+def decode_filled(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
+    """As :func:`decode_record`, arrays of numbers without the zeros at their end."""
+    if not compiled.has_fill:
+        values = decode_record(compiled, data)
+        for listed in values.values():
+            while isinstance(listed, list) and listed and listed[-1] == 0:
+                listed.pop()
+        return values
+    import numpy as np
+
+    row = np.frombuffer(data, compiled.dtype, 1)
+    values = {}
+    for label, field, _, _, _, many, _ in compiled.cells:
+        column = row[field.name]
+        if many:
+            used = column[0].nonzero()[0]
+            column = column[:, : int(used[-1]) + 1 if used.size else 0]
+        values[label] = column[0].tolist()
+    return values
+
+
 def decode_by_construct(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
     """As :func:`decode_record`, always through construct."""
     return _values(compiled, compiled.construct.parse(bytes(data[: compiled.size])))
@@ -89,15 +110,19 @@ def _chars(placed: PlacedField, raw: bytes) -> str | bytes:
 def decode_records(
     compiled: CompiledStruct, data: bytes | memoryview, count: int
 ) -> list[dict[str, Value]]:
-    """Values of ``count`` consecutive records, through numpy.
+    """Values of ``count`` consecutive records.
 
     Args:
         data: at least ``count * compiled.size`` bytes.
     """
-    import numpy as np
-
     if not count:
         return []
+    plan = None if compiled.has_fill else plan_of(compiled)
+    if plan is not None:
+        rows = plan.layout.iter_unpack(data[: count * compiled.size])
+        return [plan.values(row, _chars) for row in rows]
+    import numpy as np
+
     records = np.frombuffer(data, dtype=compiled.dtype, count=count)
     return [_row_values(compiled, row) for row in records.tolist()]
 

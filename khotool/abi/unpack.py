@@ -33,14 +33,28 @@ class Plan:
     Args:
         layout: of all values of the record.
         steps: the fields, in order.
+        labels: of the values, where each step makes one of one; else empty.
+        special: the steps whose values are not numbers, where there are ``labels``.
     """
 
     layout: Struct
     steps: tuple[Step, ...]
+    labels: tuple[str, ...] = ()
+    special: tuple[tuple[str, Step], ...] = ()
 
     def values(self, flat: tuple[Any, ...], text: Any) -> dict[str, Any]:
         """Values by label; ``text`` makes the value of a fixed array of bytes."""
-        made: dict[str, Any] = {}
+        if self.labels:
+            made = dict(zip(self.labels, flat, strict=True))
+            for label, step in self.special:
+                nested, raw = step.nested, made[label]
+                made[label] = (
+                    text(step.placed, raw)
+                    if nested is None
+                    else nested.values(nested.layout.unpack(raw), text)
+                )
+            return made
+        made = {}
         for step in self.steps:
             placed = step.placed
             raw = flat[step.start]
@@ -93,7 +107,19 @@ def plan_of(compiled: CompiledStruct) -> Plan | None:
         taken += count
         end = placed.offset + placed.size
     codes.append(f"{compiled.size - end}x")
-    return Plan(Struct("".join(codes)), tuple(steps))
+    layout = Struct("".join(codes))
+    if any(step.placed.many or step.placed.parts for step in steps):
+        return Plan(layout, tuple(steps))
+    named = [(step.placed.field.label, step) for step in steps]
+    special = tuple(
+        (label, step) for label, step in named if step.nested is not None or _is_text(step.placed)
+    )
+    return Plan(layout, tuple(steps), tuple(label for label, _ in named), special)
+
+
+def _is_text(placed: PlacedField) -> bool:
+    """True for a fixed array of bytes."""
+    return placed.field.type is not None and placed.field.type.kind != "int"
 
 
 def _code(placed: PlacedField, prefix: str) -> str:
