@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
-from khotool.abi.unpack import plan_of
+from khotool.abi.unpack import Plan, plan_of
 from khotool.errors import EncodeError
 
 if TYPE_CHECKING:
@@ -157,13 +157,31 @@ def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: s
     Raises:
         EncodeError: a value of the wrong type or out of range, or an unknown label.
     """
-    container = _container(compiled, values, path)
     plan = plan_of(compiled)
+    data = _plain(plan, values) if plan is not None else None
+    if data is not None:
+        return data
+    container = _container(compiled, values, path)
     if plan is not None:
         return plan.data(container)
     if compiled.has_fill:
         return _packed(compiled, container)
     return bytes(compiled.construct.build(container))
+
+
+def _plain(plan: Plan, values: Mapping[str, Value]) -> bytes | None:
+    """Bytes of a record that needs no defaults and has no fault; else None."""
+    try:
+        return plan.packed(values, _raw)
+    except EncodeError:
+        return None
+
+
+def _raw(placed: PlacedField, value: object) -> bytes:
+    kind = placed.field.type
+    assert kind is not None
+    make = encode_chars if kind.kind == "char" else encode_bytes
+    return make(value, kind.size, "")
 
 
 def _packed(compiled: CompiledStruct, container: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, error
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
@@ -34,21 +34,21 @@ class Plan:
         layout: of all values of the record.
         steps: the fields, in order.
         labels: of the values, where each step makes one of one; else empty.
-        special: the steps whose values are not numbers, where there are ``labels``.
+        special: positions and steps of values that are no numbers, where there are ``labels``.
     """
 
     layout: Struct
     steps: tuple[Step, ...]
     labels: tuple[str, ...] = ()
-    special: tuple[tuple[str, Step], ...] = ()
+    special: tuple[tuple[int, Step], ...] = ()
 
     def values(self, flat: tuple[Any, ...], text: Any) -> dict[str, Any]:
         """Values by label; ``text`` makes the value of a fixed array of bytes."""
         if self.labels:
             made = dict(zip(self.labels, flat, strict=True))
-            for label, step in self.special:
-                nested, raw = step.nested, made[label]
-                made[label] = (
+            for at, step in self.special:
+                nested, raw = step.nested, flat[at]
+                made[self.labels[at]] = (
                     text(step.placed, raw)
                     if nested is None
                     else nested.values(nested.layout.unpack(raw), text)
@@ -74,6 +74,27 @@ class Plan:
             else:
                 made[placed.field.label] = raw
         return made
+
+    def packed(self, values: Mapping[str, Any], raw: Any) -> bytes | None:
+        """Bytes of values by label; None unless they are what ``values`` makes, all and in range.
+
+        ``raw`` makes the bytes of a fixed array of bytes.
+        """
+        if not self.labels or len(values) != len(self.labels):
+            return None
+        flat = [values.get(label) for label in self.labels]
+        for at, step in self.special:
+            value = flat[at]
+            if step.nested is None:
+                flat[at] = raw(step.placed, value)
+            elif isinstance(value, Mapping):
+                flat[at] = step.nested.packed(value, raw)
+        if not {int, bytes}.issuperset(map(type, flat)):
+            return None
+        try:
+            return self.layout.pack(*flat)
+        except error:
+            return None
 
     def data(self, stored: Mapping[str, Any]) -> bytes:
         """Bytes of what a record stores: integers, bytes, lists and nested records by name."""
@@ -110,11 +131,13 @@ def plan_of(compiled: CompiledStruct) -> Plan | None:
     layout = Struct("".join(codes))
     if any(step.placed.many or step.placed.parts for step in steps):
         return Plan(layout, tuple(steps))
-    named = [(step.placed.field.label, step) for step in steps]
-    special = tuple(
-        (label, step) for label, step in named if step.nested is not None or _is_text(step.placed)
+    labels = tuple(step.placed.field.label for step in steps)
+    special = (
+        (at, step)
+        for at, step in enumerate(steps)
+        if step.nested is not None or _is_text(step.placed)
     )
-    return Plan(layout, tuple(steps), tuple(label for label, _ in named), special)
+    return Plan(layout, tuple(steps), labels, tuple(special))
 
 
 def _is_text(placed: PlacedField) -> bool:
