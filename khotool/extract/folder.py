@@ -142,9 +142,8 @@ def write_folder(
             if progress is not None:
                 progress("Extracting files", number, len(items))
             writer.write(item)
-        text = json.dumps(writer.result.manifest, indent=1, ensure_ascii=True) + "\n"
         with open(_created(top, MANIFEST), "w", encoding="ascii") as file:
-            file.write(text)
+            file.write(manifest_text(writer.result.manifest))
         mask = os.umask(0)
         os.umask(mask)
         os.fchmod(top, 0o777 & ~mask)
@@ -176,6 +175,19 @@ def _below(top: int, parts: Parts) -> Iterator[int]:
 def _created(folder: int, name: str) -> int:
     """Descriptor of a new file in a folder."""
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """The manifest as ``json.dumps`` indents it, which is slow for many files."""
+    head, _, tail = json.dumps(manifest | {"files": []}, indent=1).rpartition("[]")
+    rows = ",".join(f"\n  {_row_text(row)}" for row in manifest["files"])
+    return f"{head}[{rows}\n ]{tail}\n" if rows else f"{head}[]{tail}\n"
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    if any(isinstance(value, list) for value in row.values()):
+        return json.dumps(row, indent=1).replace("\n", "\n  ")
+    return "{\n   " + json.dumps(row, separators=(",\n   ", ": "))[1:-1] + "\n  }"
 
 
 def _bounded(found: Iterator[Item], path: str) -> list[Item]:
@@ -254,13 +266,16 @@ class _Writer:
 
     def _copy(self, plan: Plan, place: Parts, name: str) -> tuple[Written, str | None]:
         """Write one file: what it was made of, and its SHA-256."""
-        with _below(self.top, place) as folder, open(_created(folder, name), "wb", 0) as file:
-            sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
+        with _below(self.top, place) as folder:
+            handle = _created(folder, name)
             try:
+                sink = Hashing(SparseFile(handle), hashlib.sha256(), self.zeros)
                 done = write_plan(plan, self.image.space, sink, self.fill)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
                 raise
+            finally:
+                os.close(handle)
         self.zeros = max(sink.zeros, 0)
         return done, sink.hexdigest()
