@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from khotool.errors import InputError
-from khotool.lab import aarch64, x86_64
+from khotool.lab import aarch64, bridge, x86_64
 from khotool.lab.bridge import Memory
 from khotool.lab.cpio import CHARACTER_DEVICE, Member, archive
 from khotool.lab.guest import MIB, Area, Handed, Packer, Start
@@ -182,7 +182,7 @@ def test_what_qemu_overwrites_on_arm64_is_put_back(
 ) -> None:
     """QEMU writes its device tree to the first MiB of RAM; the stub copies what belongs there."""
     monkeypatch.setattr(aarch64, "board_tree", lambda program, size: b"")
-    monkeypatch.setattr(aarch64.bridge, "with_chosen", lambda tree, chosen: b"tree")
+    monkeypatch.setattr(bridge, "with_chosen", lambda tree, chosen: b"tree")
     kernel = recognise("Image", image())
     assert kernel is not None
     base, room = aarch64.BASE, Area(aarch64.BASE + 32 * MIB, 64 * MIB)
