@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,16 +97,16 @@ def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearr
         pages: (n, 2) uint64, ascending disjoint ranges; bytes outside them are dropped.
     """
     buffers = [bytearray(int(end) - int(start)) for start, end in pages.tolist()]
-    starts = pages[:, 0] if len(pages) else np.empty(0, np.uint64)
+    starts, ends = pages[:, 0].tolist(), pages[:, 1].tolist()
     for address, data in writes:
         at = 0
         while at < len(data) and address + at < 1 << 64:
-            row = int(np.searchsorted(starts, np.uint64(address + at), side="right")) - 1
-            if row < 0 or address + at >= int(pages[row, 1]):
-                following = int(pages[row + 1, 0]) if row + 1 < len(pages) else 1 << 64
+            row = bisect_right(starts, address + at) - 1
+            if row < 0 or address + at >= ends[row]:
+                following = starts[row + 1] if row + 1 < len(starts) else 1 << 64
                 at = min(len(data), following - address)
                 continue
-            offset = address + at - int(pages[row, 0])
+            offset = address + at - starts[row]
             size = min(len(data) - at, len(buffers[row]) - offset)
             buffers[row][offset : offset + size] = data[at : at + size]
             at += size
