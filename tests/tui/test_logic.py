@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
+from khotool.decode.open import open_image
 from khotool.errors import UsageError
+from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Node, NodeKind, Scratch, Span, Table
 from khotool.tui.cells import PageMap, Rows
 from khotool.tui.changes import compare_images
@@ -212,8 +214,22 @@ def test_sections_of_memory(session: Session) -> None:
         section = view.section(address)
         assert section.start <= address < section.end
         assert section.use is use
-    before = MemoryView(session.image)
-    assert before.section(0x4DE000).use is Use.PRESERVED
+
+
+def test_sections_before_the_owners_are_known() -> None:
+    """What is preserved is found near the address: no column of all runs is made."""
+    image = open_image(CAPTURE)
+    found = MemoryView(image).section(0x4DE000)
+    assert isinstance(image.map, PreservedMap)
+    blocks = image.map.blocks
+    assert "_columns" not in vars(blocks)
+    row = int(blocks.find([0x4DE000])[0])
+    assert (found.start, found.end, found.order) == (
+        int(blocks.start[row]),
+        int(blocks.end[row]),
+        int(blocks.order[row]),
+    )
+    assert found.use is Use.PRESERVED
 
 
 def test_hostile_text_is_harmless() -> None:

@@ -119,6 +119,9 @@ def test_pages() -> None:
             await d.press("f")
         assert view.only == -1
         await d.press("end", "home", "0", "pagedown", "pageup")
+        assert view.map is not None
+        beyond = f"{view.map.end:#014x}  ╌╌ nothing beyond ╌╌"
+        assert d.text("#map").splitlines()[view.folds.lines] == beyond
         await d.press("right_curly_bracket")
         first = screen.ranges[0]
         await d.press("enter")
