@@ -29,7 +29,7 @@ KERNEL_OPTIONS = """
 """
 
 
-def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_kernel_options(parser: argparse._ActionsContainer) -> None:
     """Add the flags that name kernels and the handlers that they are assumed to have."""
     declare(parser, KERNEL_OPTIONS, memory=area)
 
