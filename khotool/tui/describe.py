@@ -31,7 +31,7 @@ PREVIEW = 16
 """Elements or bytes shown of a long value."""
 
 
-def value_line(field: Field | None, value: Any, *, size: int = 0) -> Line:
+def value_line(field: Field | None, value: Any) -> Line:
     """A value as its role wants to be read."""
     if value is None:
         return []

@@ -341,13 +341,6 @@ class Session:
         assert hit.span is not None
         return self.cursor_at_address(hit.span.address, max(hit.span.size, 2))
 
-    def goto(self, text: str) -> bool:
-        """Go to the likeliest meaning of a text; False if it has none."""
-        found = self.candidates(text, 1)
-        if found:
-            self.jump(self.cursor_of(found[0]))
-        return bool(found)
-
     def goto_path(self, path: str) -> None:
         """Move to a path, or as near to it as there is a place, without a trace."""
         self._move(self.cursor_at(nearest(self.image.tree, path)), jump=False)

@@ -177,7 +177,6 @@ class DiffScreen(ListScreen):
         self._sides()
 
     def action_compare(self) -> None:
-        """Open the image to compare with."""
         actions.open_compare(self.shell)
 
     def action_gutter(self) -> None:
@@ -187,7 +186,6 @@ class DiffScreen(ListScreen):
         self.show_session()
 
     def action_find_next(self, step: int) -> None:
-        """The next change."""
         self.main.action_move(step)
 
     def _go(self, line: int) -> None:

@@ -267,7 +267,6 @@ class ExploreScreen(ModeScreen):
     # -- actions ---------------------------------------------------------------------------
 
     def action_follow(self) -> None:
-        """Open, or follow the pointer under the cursor."""
         session = self.session
         tree = self.query_one(ModelTree)
         if session is None:
@@ -279,7 +278,6 @@ class ExploreScreen(ModeScreen):
             self.notify("Nothing to follow here", timeout=2)
 
     def action_tab(self) -> None:
-        """The next tab of the lower pane."""
         names = NARROW_TABS if self.narrow else TABS
         at = names.index(self.tab) if self.tab in names else -1
         self._choose_tab(names[(at + 1) % len(names)])
@@ -334,7 +332,6 @@ class ExploreScreen(ModeScreen):
             self.query_one(ModelTree).reveal(place)
 
     def action_inspector(self) -> None:
-        """Show or hide the lower pane."""
         self.toggle_class("-plain")
         self.call_after_refresh(self.query_one(HexView).show_cursor)
 
@@ -387,14 +384,12 @@ class ExploreScreen(ModeScreen):
             )
 
     def action_gutter(self) -> None:
-        """Physical address, page and offset, or offset in the record."""
         view = self.query_one(HexView)
         view.gutter_form = GUTTERS[(GUTTERS.index(view.gutter_form) + 1) % len(GUTTERS)]
         self._titles()
         view.refresh()
 
     def action_radix(self) -> None:
-        """Hexadecimal, decimal, binary."""
         self.radix = RADIXES[(RADIXES.index(self.radix) + 1) % len(RADIXES)]
         self._inspect()
 
@@ -415,13 +410,10 @@ class ExploreScreen(ModeScreen):
         exports.copy_cursor(self.shell, what)
 
     def action_edit(self) -> None:
-        """Stage a change to the value or bytes under the cursor."""
         editing.open_edit(self.shell)
 
     def action_mark(self) -> None:
-        """Keep the place, or drop it."""
         actions.toggle_mark(self.shell)
 
     def action_filter(self) -> None:
-        """Show only what matches in the tree."""
         actions.open_filter(self.shell)

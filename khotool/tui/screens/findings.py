@@ -149,7 +149,6 @@ class FindingsScreen(ListScreen):
         return {**found, "command": command}
 
     def action_export(self) -> None:
-        """Write all findings to a file."""
         exports.open_findings_export(self.shell)
 
     def cursor_here(self) -> Cursor | None:
@@ -177,7 +176,6 @@ class FindingsScreen(ListScreen):
             self.show_session()
 
     def action_find(self) -> None:
-        """Show only findings with a text."""
         if self.session is None:
             return
 

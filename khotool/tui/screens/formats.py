@@ -94,7 +94,6 @@ class FormatsScreen(ListScreen):
         view.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:
-        """Wrap again."""
         self.call_after_refresh(self._layout)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:

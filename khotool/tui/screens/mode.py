@@ -68,7 +68,6 @@ class ModeScreen(Follower):
 
     @property
     def shell(self) -> Shell:
-        """The app."""
         return cast("Shell", self.app)
 
     @property
@@ -109,13 +108,11 @@ class ModeScreen(Follower):
         self.sync()
 
     def sync(self) -> None:
-        """Show the session from scratch, or why there is none."""
         self.update_frame()
         if not self.needs_image or self.session is not None:
             self.show_session()
 
     def update_frame(self) -> None:
-        """Title, banner and state."""
         if not self.is_mounted:
             return
         app = self.shell
@@ -132,7 +129,6 @@ class ModeScreen(Follower):
         """Show the session, which is there."""
 
     def session_changed(self, change: Change) -> None:
-        """Follow a change of the session."""
         self.update_frame()
 
     def on_title_bar_picked(self, event: TitleBar.Picked) -> None:
@@ -142,7 +138,6 @@ class ModeScreen(Follower):
     # -- actions of every mode -------------------------------------------------------------
 
     def action_mode(self, name: str) -> None:
-        """Switch to a mode."""
         self.shell.show_mode(name)
 
     def action_run(self, name: str) -> None:
@@ -150,21 +145,17 @@ class ModeScreen(Follower):
         COMMANDS[name](self.shell)
 
     def action_back(self) -> None:
-        """To where the cursor was."""
         if self.session is not None and not self.session.back():
             self.notify("Nowhere to go back to", timeout=2)
 
     def action_forward(self) -> None:
-        """Undo Back."""
         if self.session is not None:
             self.session.forward()
 
     def action_find(self) -> None:
-        """Open the search."""
         actions.open_find(self.shell)
 
     def action_find_next(self, step: int) -> None:
-        """Next hit."""
         session = self.session
         if session is None:
             return
@@ -174,7 +165,6 @@ class ModeScreen(Follower):
             self.shell.show_mode("explore")
 
     def action_finding(self, step: int) -> None:
-        """Next finding."""
         session = self.session
         if session is None:
             return
@@ -271,11 +261,9 @@ class ModeScreen(Follower):
         actions.open_links(self.shell, self.cursor_here())
 
     def action_export(self) -> None:
-        """Write the current node to a file."""
         exports.open_export(self.shell)
 
     def action_help(self) -> None:
-        """The keys of this screen."""
         actions.open_help(self.shell, self.mode)
 
     def action_cancel(self) -> None:
@@ -294,7 +282,6 @@ class ModeScreen(Follower):
         return True
 
     def action_quit(self) -> None:
-        """Leave."""
         editing.guarded(self.shell, lambda: self.app.exit(0))
 
     def list_of(self, name: str) -> LineView:

@@ -142,7 +142,6 @@ class PagesScreen(ModeScreen):
         pane.set_title(f"Ranges in cell {low:#x}  {size_text(view.cell)}")
 
     def session_changed(self, change: Change) -> None:
-        """Owners make the map."""
         super().session_changed(change)
         if change is Change.OWNERS and self.session is not None:
             self.show_session()
@@ -188,12 +187,10 @@ class PagesScreen(ModeScreen):
         return {"value": text, "path": found.owner, "address": f"{found.start:#x}"}
 
     def action_fit(self) -> None:
-        """All of memory."""
         self.query_one(PageMapView).fit()
         self._cell()
 
     def action_filter(self) -> None:
-        """One owner after the other."""
         view = self.query_one(PageMapView)
         if self.map is not None and self.map.groups:
             view.only = view.only + 1 if view.only + 1 < len(self.map.groups) else -1
@@ -201,7 +198,6 @@ class PagesScreen(ModeScreen):
             self._titles()
 
     def action_region(self, step: int) -> None:
-        """To the next range of any owner."""
         view = self.query_one(PageMapView)
         if self.map is not None:
             base = view.at + view.cell - 1 if step > 0 else view.at

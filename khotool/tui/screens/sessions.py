@@ -65,17 +65,14 @@ class SessionsScreen(ListScreen):
         self.main.set_title(title)
 
     def on_resize(self) -> None:
-        """As much of the names as fits."""
         self.call_after_refresh(self._fill)
 
     def session_changed(self, change: Change) -> None:
-        """Owners and findings come later."""
         super().session_changed(change)
         if change in (Change.OWNERS, Change.FINDINGS) and self.session is not None:
             self.show_session()
 
     def action_sort(self) -> None:
-        """By the next column."""
         self.sort = (self.sort + 1) % len(SORTS)
         self._fill()
 

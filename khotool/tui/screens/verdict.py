@@ -81,7 +81,6 @@ class VerdictScreen(ListScreen):
         pane.show_lines(lines, 0)
 
     def on_resize(self) -> None:
-        """Wrap again."""
         self.call_after_refresh(self._stages)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
@@ -100,7 +99,6 @@ class VerdictScreen(ListScreen):
         self.show_pane(self.list_of("stages"))
 
     def under_cursor(self) -> dict[str, str]:
-        """The kernel: its outcome, and the command that says the same."""
         ruled = self.chosen(self.ruled)
         if self.session is None or ruled is None:
             return {}
