@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Image
+from khotool.pages.runs import merge_columns
 from khotool.records import dataclass
 from khotool.render.memory_cells import (
     LEAK,
@@ -166,11 +167,7 @@ class PageMap:
         """Rows of ``row`` bytes with anything in them, as half-open runs; each a row apart."""
         first = (self._known[:, 0] // np.uint64(row)).astype(np.int64)
         end = ((self._known[:, 1] - np.uint64(1)) // np.uint64(row)).astype(np.int64) + 1
-        if not len(first):
-            return np.empty((0, 2), np.int64)
-        gap = first[1:] > end[:-1]
-        starts, ends = first[np.append(True, gap)], end[np.append(gap, True)]
-        return np.stack([starts, ends], axis=1)
+        return np.stack(merge_columns(first, end), axis=1)
 
     def count_lines(self, row: int) -> int:
         """Lines of ``row`` bytes that memory takes with its empty parts folded."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.errors import KhotoolError
@@ -15,7 +14,6 @@ from khotool.pages.claims import ClaimsBuilder
 from khotool.pages.owners import Ownership, find_owners
 from khotool.records import dataclass
 
-U64 = NDArray[np.uint64]
 TOP = 1 << 64
 
 
@@ -47,10 +45,6 @@ class Section:
     use: Use
     order: int = -1
     owner: str = ""
-
-
-def _bound(starts: U64, address: int) -> int:
-    return int(np.searchsorted(starts, np.uint64(min(max(address, 0), TOP - 1)), side="right"))
 
 
 class MemoryView:
@@ -109,7 +103,7 @@ class MemoryView:
         if self.ownership is None:
             return None
         found = self.ownership.unpreserved
-        at = _bound(found.start, address) - 1
+        at = int(np.searchsorted(found.start, np.uint64(max(address, 0)), side="right")) - 1
         start, end = 0, TOP
         if at >= 0:
             first = int(found.start[at])

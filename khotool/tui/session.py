@@ -84,6 +84,13 @@ class History:
         return self.ahead.pop()
 
 
+def _turned(at: int, step: int, count: int) -> int:
+    """The next or previous index, round and round; from -1 the first or the last."""
+    if at < 0:
+        at = -1 if step > 0 else 0
+    return (at + step) % count
+
+
 Listener = Callable[[Change], None]
 
 
@@ -354,9 +361,7 @@ class Session:
         """The next or previous hit, round and round."""
         if not self.hits:
             return False
-        start = -1 if step > 0 else 0
-        current = self.hit if self.hit >= 0 else start
-        self.hit = (current + step) % len(self.hits)
+        self.hit = _turned(self.hit, step, len(self.hits))
         self.jump(self.cursor_of_hit(self.hits[self.hit]))
         return True
 
@@ -364,9 +369,7 @@ class Session:
         """Go to the next or previous finding, worst first, round and round."""
         if not self.findings:
             return None
-        start = -1 if step > 0 else 0
-        current = self.finding if self.finding >= 0 else start
-        self.finding = (current + step) % len(self.findings)
+        self.finding = _turned(self.finding, step, len(self.findings))
         item = self.findings[self.finding]
         self.show_finding(item)
         return item
