@@ -474,7 +474,7 @@ class Shell(App[int]):
 
     def _look_at_file(self) -> None:
         source = self.source
-        if source is None or source.stamp is None or self.changed_on_disk:
+        if source is None or source.stamp is None or self.changed_on_disk or "open" in self.jobs:
             return
         if work.stamp_of(source.path) != source.stamp:
             self.changed_on_disk = True

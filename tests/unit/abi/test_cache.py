@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 
 from khotool.abi import cache
-from khotool.abi.folder import builtin_formats, toml_files
+from khotool.abi.folder import NAMES_FILE, SETS_FILE, builtin_formats, toml_files
+
+BESIDE = (NAMES_FILE, SETS_FILE)
 
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "toml_files", lambda folder: texts())
     return tmp_path / "khotool"
 
 
 def texts() -> list[tuple[str, bytes]]:
-    return sorted(toml_files(builtin_formats()))
+    """What is shipped, with a few of its definitions: all of them take long to read."""
+    rows = sorted(toml_files(builtin_formats()))
+    return [row for place, row in enumerate(rows) if place % 20 == 0 or row[0] in BESIDE]
 
 
 def test_kept_definitions_are_the_same(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

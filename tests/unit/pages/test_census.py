@@ -182,7 +182,7 @@ def pages_of(
             yield row, frame
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_owners_are_those_of_single_pages(case: Case) -> None:
     """Totals, ranges, double owners and pages without a block, whatever the memory looks like."""
