@@ -418,7 +418,7 @@ def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("[bold]oops")
 
-    monkeypatch.setattr("khotool.tui.work.findings_of", broken)
+    monkeypatch.setattr("khotool.tui.shell.check_image", broken)
 
     async def story(d: Driver) -> None:
         assert "oops" in d.text()
