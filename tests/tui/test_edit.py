@@ -71,6 +71,7 @@ def test_change_undo_and_write(tmp_path: Path) -> None:
         original = d.app.session
         await d.goto(DATA)
         await d.press("s")
+        assert f"Stage a change to {DATA}" in d.text()
         await d.fill("nonsense")
         await d.press("enter")
         assert "expected a value such as" in " ".join(d.text("#note").split())
