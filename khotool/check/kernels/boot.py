@@ -220,6 +220,11 @@ class Boot:
             return not any(start <= address < end for start, end in self.memory)
         return address >= self.memory_end
 
+    @property
+    def most_memory(self) -> int:
+        """Bytes of memory that the machine has at most."""
+        return sum(end - start for start, end in self.memory) or self.memory_end
+
     def stray_region(self, start: int) -> bool:
         """True if a region of reserve_mem is revived where it stops the boot."""
         known = bool(self.memory) and self.kernel.does.stray_region_faults

@@ -20,6 +20,8 @@ NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
+POINTER = 8
+"""Bytes that the kernel allocates for each page of a vmalloc area, before it reads the first."""
 U64 = NDArray[np.uint64]
 
 
@@ -121,6 +123,9 @@ def page_zero(boot: Boot) -> Retrieved:
 def restore_vmalloc(boot: Boot, node: Node) -> Retrieved | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
+    total = node.value_of("total_pages")
+    if isinstance(total, int) and total * POINTER >= boot.most_memory:
+        return Retrieved("EINVAL", f"total_pages is {total}, for which no array can be allocated")
     # Of a chunk, its pages are read first, then the link in front of them.
     pages = boot.struct("kho_vmalloc", CHUNK).by_label("phys").offset
     if boot.beyond(first, pages):
