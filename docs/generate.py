@@ -14,11 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from khotool.abi.registry import Registry, shipped_registry
-from khotool.cli.commands import Command, available, load
-from khotool.cli.parser import command_parser
-from khotool.fleet.tables import TABLES
-from khotool.render.reference import (
+from reference_pages import (
     code,
     definition_page,
     index_page,
@@ -26,6 +22,11 @@ from khotool.render.reference import (
     rule_pages,
     table,
 )
+
+from khotool.abi.registry import Registry, shipped_registry
+from khotool.cli.commands import Command, available, load
+from khotool.cli.parser import command_parser
+from khotool.fleet.tables import TABLES
 from khotool.tui.keys import KEYS
 
 ROOT = Path(__file__).resolve().parent.parent

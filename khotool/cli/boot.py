@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines
@@ -29,40 +29,24 @@ in a few seconds. Its messages and the files that user space retrieves are compa
 and with the prediction of 'khotool check --kernel'. Exit code 1: a boot was not accepted, or with
 --expect prediction, did not end as predicted. See docs/howto/test-a-kernel.md.
 """
+ARGUMENTS = """
+images IMAGE...        captures, full dumps or manifests
+--kernel FILE... (required)  bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux (repeatable)
+--expect accept|prediction = accept
+                       exit with 0 if all are accepted, or if all are as predicted (default: accept)
+--against IMAGE        image whose contents should come back (default: this one, before any damage)
+--no-scrub             do not overwrite free memory before files are retrieved
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="captures, full dumps or manifests"
-    )
-    parser.add_argument(
-        "--kernel",
-        action="append",
-        required=True,
-        metavar="FILE",
-        help="bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux (repeatable)",
-    )
-    parser.add_argument(
-        "--expect",
-        choices=("accept", "prediction"),
-        default="accept",
-        help="exit with 0 if all are accepted, or if all are as predicted (default: accept)",
-    )
-    option(
-        parser,
-        "--against",
-        "IMAGE",
-        "image whose contents should come back (default: this one, before any damage)",
-    )
-    flag(parser, "--no-scrub", help="do not overwrite free memory before files are retrieved")
+    declare(parser, ARGUMENTS)
     add_guest_options(parser)
     add_output_options(parser)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Boot every kernel on every image."""
     refuse_same_file(args, [*args.images, *args.kernel])
     from khotool.lab.boot import Request
     from khotool.lab.kernelfile import open_kernel

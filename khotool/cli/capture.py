@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.guests import add_guest_options, guest_settings, own_initrd
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, refuse_same_file
@@ -28,31 +28,21 @@ the image is what the next kernel would have found. The manifest is that of 'kho
 --initrd, your own programs preserve, and end the capture with a kexec of /khotool/stop. See
 docs/howto/test-a-kernel.md.
 """
+ARGUMENTS = """
+manifest [MANIFEST]    what to preserve (default: a small scenario)
+--kernel FILE (required)  bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux
+--truth FILE           write what the guest itself saw to FILE, as JSON
+--full                 capture all of RAM, not only what is handed over
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "manifest",
-        metavar="MANIFEST",
-        nargs="?",
-        help="what to preserve (default: a small scenario)",
-    )
-    option(
-        parser,
-        "--kernel",
-        "FILE",
-        "bzImage, arm64 Image (also .gz, .xz, .zst) or vmlinux",
-        required=True,
-    )
-    option(parser, "--truth", "FILE", "write what the guest itself saw to FILE, as JSON")
-    flag(parser, "--full", help="capture all of RAM, not only what is handed over")
+    declare(parser, ARGUMENTS)
     add_guest_options(parser)
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Capture, and write the image."""
     output = image_output(args)
     refuse_same_file(args, [path for path in (args.manifest, args.kernel) if path])
     from khotool.lab import bridge

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.arguments import option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import (
@@ -48,51 +48,38 @@ examples:
 verdict is accept or allowed by --policy. 1: otherwise. 3: an image could not be read; the other
 images are still checked.
 """
-
-FORMATS = ("text", "concise", "json", "sarif", "github", "junit", "markdown")
+ARGUMENTS = """
+images IMAGE...        captures, full dumps or manifests
+what to report:
+"""
+ARGUMENTS2 = """
+--select RULES...      apply only these rules: ids, id prefixes or slugs, separated by commas
+--ignore RULES...      do not apply these rules
+--fail-on error|warning|note|never = error
+                       lowest severity that exits with 1 (default: error); never: verdicts do not
+                       either
+--baseline FILE        hide the findings that FILE lists
+--write-baseline FILE  write the current findings to FILE
+--suppress FILE...     hide findings that FILE (TOML) excuses with a reason and an end date
+                       (repeatable)
+--jobs N = 1           images to check in parallel (default: 1)
+"""
+FORMAT = """
+--output-format text|concise|json|sarif|github|junit|markdown = text
+                       format of the output (default: text)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="captures, full dumps or manifests"
-    )
-    group = parser.add_argument_group("what to report")
+    group = declare(parser, ARGUMENTS)
     add_kernel_options(group)
-    repeatable(
-        group,
-        "--select",
-        "RULES",
-        "apply only these rules: ids, id prefixes or slugs, separated by commas",
-    )
-    repeatable(group, "--ignore", "RULES", "do not apply these rules")
-    group.add_argument(
-        "--fail-on",
-        choices=("error", "warning", "note", "never"),
-        default="error",
-        help="lowest severity that exits with 1 (default: error); never: verdicts do not either",
-    )
-    option(group, "--baseline", "FILE", "hide the findings that FILE lists")
-    option(group, "--write-baseline", "FILE", "write the current findings to FILE")
-    repeatable(
-        group,
-        "--suppress",
-        "FILE",
-        "hide findings that FILE (TOML) excuses with a reason and an end date (repeatable)",
-    )
-    option(group, "--jobs", "N", "images to check in parallel (default: 1)", type=int, default=1)
-    parser.add_argument(
-        "--output-format",
-        choices=FORMATS,
-        default="text",
-        help="format of the output (default: text)",
-    )
+    declare(group, ARGUMENTS2, jobs=int)
+    declare(parser, FORMAT)
     add_output_options(parser)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every image."""
     refuse_same_file(args, args.images)
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: expected a number of at least 1")

@@ -76,7 +76,6 @@ SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
     parser.add_argument(
         "shell", choices=(*SCRIPTS, "words"), metavar="SHELL", help="bash, zsh or fish"
     )

@@ -25,12 +25,10 @@ working directory upwards. Options on the command line override them:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare flags."""
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show every setting."""
     from khotool.config.project import KEYS, find_configuration
     from khotool.render.lines import Line
     from khotool.render.text import visible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import ProgressBar, note, open_with_progress
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
@@ -16,25 +16,20 @@ examples:
 
 What the other release cannot express is listed on stderr, and in 'lost' with --json.
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+--to ABI (required)    kernel release or root compatible, such as 7.3 or kho-v3
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    option(
-        parser,
-        "--to",
-        "ABI",
-        "kernel release or root compatible, such as 7.3 or kho-v3",
-        required=True,
-    )
+    declare(parser, ARGUMENTS)
     add_memory_option(parser)
     add_output_options(parser, json="print a description of the new image as JSON")
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert the image."""
     output = image_output(args)
     image = open_with_progress(args.image, args)
     from khotool.encode.convert import convert_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options, options_from
 from khotool.cli.output import ProgressBar, refuse_same_file, write_json, write_lines, write_text
 from khotool.errors import UsageError
@@ -27,36 +27,27 @@ apply to both.
 
 EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 5}
 """Exit codes by result."""
+ARGUMENTS = """
+old A                  capture, packed image, debugfs copy or model
+new B                  image to compare it with
+--addresses            also compare addresses and the layout of lists
+--pages                list the preserved ranges that differ
+--contents             also compare payload
+--stat                 count the changes instead of listing them
+--only PATH...         report only this path and what is below it; * matches within a name
+                       (repeatable)
+--ignore PATH...       do not report this path or what is below it (repeatable)
+--output-format text|json|markdown  format of the output (default: text)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("old", metavar="A", help="capture, packed image, debugfs copy or model")
-    parser.add_argument("new", metavar="B", help="image to compare it with")
-    flag(parser, "--addresses", help="also compare addresses and the layout of lists")
-    flag(parser, "--pages", help="list the preserved ranges that differ")
-    flag(parser, "--contents", help="also compare payload")
-    flag(parser, "--stat", help="count the changes instead of listing them")
-    repeatable(
-        parser,
-        "--only",
-        "PATH",
-        "report only this path and what is below it; * matches within a name (repeatable)",
-    )
-    repeatable(
-        parser, "--ignore", "PATH", "do not report this path or what is below it (repeatable)"
-    )
-    parser.add_argument(
-        "--output-format",
-        choices=("text", "json", "markdown"),
-        help="format of the output (default: text)",
-    )
+    declare(parser, ARGUMENTS)
     add_output_options(parser)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare two images."""
     form = args.output_format or ("json" if args.json else "text")
     if args.json and form != "json":
         raise UsageError(f"--json and --output-format {form} exclude each other")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_json, write_lines, write_text
 from khotool.errors import UsageError
@@ -29,25 +29,23 @@ examples:
 
 PATH is a path as dump prints it. Quote it: brackets are special to the shell.
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+path [PATH]            show only this part of the tree
+what to show:
+--summary              show about ten lines
+--depth N              levels of the tree to show
+--rows N               rows to list of each table
+--dts                  print the root FDT, or the FDT at PATH, as device tree source
+--fdt                  show any flattened device tree: offsets, values, problems; PATH is a node
+--hex                  with --fdt: show the bytes of each token
+--full                 with --json: include everything that encode needs
+--blobs DIR            with --full: write memfd contents and regions to DIR
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
-    group = parser.add_argument_group("what to show")
-    flag(group, "--summary", help="show about ten lines")
-    option(group, "--depth", "N", "levels of the tree to show", type=depth)
-    option(group, "--rows", "N", "rows to list of each table", type=depth)
-    flag(group, "--dts", help="print the root FDT, or the FDT at PATH, as device tree source")
-    flag(
-        group,
-        "--fdt",
-        help="show any flattened device tree: offsets, values, problems; PATH is a node",
-    )
-    flag(group, "--hex", help="with --fdt: show the bytes of each token")
-    flag(group, "--full", help="with --json: include everything that encode needs")
-    option(group, "--blobs", "DIR", "with --full: write memfd contents and regions to DIR")
+    declare(parser, ARGUMENTS, depth=depth, rows=depth)
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
@@ -60,7 +58,6 @@ def depth(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the image and show it."""
     if args.full and not args.json:
         raise UsageError("--full needs --json: encode cannot read the text")
     if args.blobs is not None and not args.full:

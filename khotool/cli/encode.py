@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from khotool.cli.arguments import option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import ProgressBar, note, refuse_same_file
 from khotool.cli.written import add_memory_option, describe_written, image_output, memory_ranges
@@ -28,29 +28,20 @@ every key. A minimal one:
   token = 1
   size = "2M"
 """
+ARGUMENTS = """
+model MODEL            full dump (JSON) or manifest (TOML, JSON)
+--mode preserve|fresh  keep the addresses of the model or allocate new ones (default: as the model
+                       says)
+--abi-set RELEASE      write the formats of this kernel release, such as 7.3
+--blobs DIR            directory with the payload that dump --blobs wrote (default: as the model
+                       says)
+--contents DIR...      directory that a manifest may read contents from, besides its own
+                       (repeatable)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("model", metavar="MODEL", help="full dump (JSON) or manifest (TOML, JSON)")
-    parser.add_argument(
-        "--mode",
-        choices=("preserve", "fresh"),
-        help="keep the addresses of the model or allocate new ones (default: as the model says)",
-    )
-    option(parser, "--abi-set", "RELEASE", "write the formats of this kernel release, such as 7.3")
-    option(
-        parser,
-        "--blobs",
-        "DIR",
-        "directory with the payload that dump --blobs wrote (default: as the model says)",
-    )
-    repeatable(
-        parser,
-        "--contents",
-        "DIR",
-        "directory that a manifest may read contents from, besides its own (repeatable)",
-    )
+    declare(parser, ARGUMENTS)
     add_formats_option(parser)
     add_memory_option(parser)
     add_limit_option(parser)
@@ -58,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the image and write it."""
     output = image_output(args)
     refuse_same_file(args, [args.model])
     from khotool.abi.registry import load_registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_document, write_lines
 
@@ -12,16 +13,17 @@ examples:
   khotool explain MEM302
   khotool explain referenced-not-preserved
 """
+ARGUMENTS = """
+rule RULE              id or slug, as 'khotool rules' lists them
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("rule", metavar="RULE", help="id or slug, as 'khotool rules' lists them")
+    declare(parser, ARGUMENTS)
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show what the rule checks, why, an example, what to do."""
     from khotool.check.catalogue import find_rule
     from khotool.render.rules import rule_json, rule_lines
 

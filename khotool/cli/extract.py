@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import ProgressBar, note, print_json, refuse_same_file
 from khotool.errors import InputError, KhotoolError, UsageError
@@ -51,34 +51,23 @@ def sha256(text: str) -> str:
     return text
 
 
+ARGUMENTS = """
+image IMAGE            capture, packed image or model to read
+path [PATH] = /        what to extract, a path as dump prints it
+--all                  extract all payload below PATH into a directory
+--raw                  extract the bytes of the record itself, not its payload
+--fill zero|pattern    what to write for bytes that were not captured
+--verify SHA256        exit with 1 and write nothing if the contents do not match
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        default="/",
-        help="what to extract, a path as dump prints it",
-    )
-    flag(parser, "--all", help="extract all payload below PATH into a directory")
-    flag(parser, "--raw", help="extract the bytes of the record itself, not its payload")
-    parser.add_argument(
-        "--fill", choices=("zero", "pattern"), help="what to write for bytes that were not captured"
-    )
-    option(
-        parser,
-        "--verify",
-        "SHA256",
-        "exit with 1 and write nothing if the contents do not match",
-        type=sha256,
-    )
+    declare(parser, ARGUMENTS, verify=sha256)
     add_output_options(parser, json="print a description of what was written as JSON")
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract the payload."""
     if args.output is None:
         raise UsageError("give -o FILE, or -o - for standard output")
     if args.json and args.output == "-":

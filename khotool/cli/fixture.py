@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.arguments import flag
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
@@ -27,26 +27,21 @@ A recipe is a manifest that may damage its image with [[mutate]]; docs/reference
 explains the keys. The expected results are next to it: expect/image.sha256, expect/dump.json and,
 for a damaged image, expect/rules.txt with lines 'must RULE' and 'may RULE'.
 """
+ARGUMENTS = """
+action build|check     build images, or check that they are as expected
+places RECIPE|DIR...   recipes, or directories that contain them
+--update               with check: update the expected results
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "action",
-        choices=("build", "check"),
-        help="build images, or check that they are as expected",
-    )
-    parser.add_argument(
-        "places", metavar="RECIPE|DIR", nargs="+", help="recipes, or directories that contain them"
-    )
-    flag(parser, "--update", help="with check: update the expected results")
+    declare(parser, ARGUMENTS)
     add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build or check."""
     if args.update and args.action == "build":
         raise UsageError("--update needs check")
     from khotool.abi.registry import load_registry

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.arguments import flag, option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_formats_option, add_output_options, named_numbers
 from khotool.cli.output import note, write_document, write_text
 from khotool.errors import UsageError
@@ -36,84 +36,71 @@ REDRAW = 0.2
 """Seconds between two drawings of the progress line."""
 
 
+SCAN = """
+inputs INPUT...        files, directories, glob patterns, tars, URLs
+-o, --output DIR (required)  directory for the tables
+--kernel RELEASE...    predict what this kernel would do with each image (repeatable)
+--label NAME=REGEX...  label from the image's name: first group of REGEX, or all of it (repeatable)
+"""
+WHERE = """
+--workers N            number of processes (default: one per processor)
+--cluster ADDRESS      use a running dask.distributed scheduler
+"""
+NOTES = """
+--json                 print the totals as JSON
+--progress auto|never = auto  show progress on a terminal (default: auto)
+-q, --quiet            do not print notes on stderr
+"""
+FOLDER = """
+folder DIR             directory of a scan
+"""
+QUERY = """
+sql SQL                query; each table is a view of the same name
+--csv                  print CSV
+"""
+ASK = """
+question [QUESTION]    name of the question; without it, list them
+--csv                  print CSV
+"""
+COMPARE = """
+old OLD                directory of the older scan
+new NEW                directory of the newer scan
+"""
+QUESTIONS = (
+    ("query", "query the tables of a scan with SQL", FOLDER + QUERY),
+    ("ask", "ask a named question", FOLDER + ASK),
+    ("report", "write a self-contained HTML report of a scan", FOLDER),
+    ("compare", "show what changed between two scans", COMPARE),
+)
+"""Sub-commands about scans: name, help and arguments."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_scan(
-        actions.add_parser("scan", help="examine images and write tables", allow_abbrev=False)
-    )
-    query = actions.add_parser(
-        "query", help="query the tables of a scan with SQL", allow_abbrev=False
-    )
-    query.add_argument("folder", metavar="DIR", help="directory of a scan")
-    query.add_argument("sql", metavar="SQL", help="query; each table is a view of the same name")
-    ask = actions.add_parser("ask", help="ask a named question", allow_abbrev=False)
-    ask.add_argument("folder", metavar="DIR", help="directory of a scan")
-    ask.add_argument(
-        "question",
-        metavar="QUESTION",
-        nargs="?",
-        help="name of the question; without it, list them",
-    )
-    report = actions.add_parser(
-        "report", help="write a self-contained HTML report of a scan", allow_abbrev=False
-    )
-    report.add_argument("folder", metavar="DIR", help="directory of a scan")
-    compare = actions.add_parser(
-        "compare", help="show what changed between two scans", allow_abbrev=False
-    )
-    compare.add_argument("old", metavar="OLD", help="directory of the older scan")
-    compare.add_argument("new", metavar="NEW", help="directory of the newer scan")
-    for sub in (query, ask):
-        flag(sub, "--csv", help="print CSV")
-    for sub in (query, ask, compare):
-        add_output_options(sub)
-    add_output_options(report, json=False)
+    text = "examine images and write tables"
+    _add_scan(actions.add_parser("scan", help=text, allow_abbrev=False))
+    for name, text, table in QUESTIONS:
+        inner = actions.add_parser(name, help=text, allow_abbrev=False)
+        declare(inner, table)
+        add_output_options(inner, json=name != "report")
 
 
 def _add_scan(parser: argparse.ArgumentParser) -> None:
+    declare(parser, SCAN)
+    declare(parser.add_mutually_exclusive_group(), WHERE, workers=int)
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="files, directories, glob patterns, tars, URLs"
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="DIR", required=True, help="directory for the tables"
-    )
-    repeatable(
-        parser,
-        "--kernel",
-        "RELEASE",
-        "predict what this kernel would do with each image (repeatable)",
-    )
-    repeatable(
-        parser,
-        "--label",
-        "NAME=REGEX",
-        "label from the image's name: first group of REGEX, or all of it (repeatable)",
-    )
-    where = parser.add_mutually_exclusive_group()
-    option(where, "--workers", "N", "number of processes (default: one per processor)", type=int)
-    option(where, "--cluster", "ADDRESS", "use a running dask.distributed scheduler")
-    option(
-        parser,
         "--limit",
-        "NAME=N,...",
-        "bounds for one image (default: seconds=60,memory=4G)",
+        metavar="NAME=N,...",
+        help="bounds for one image (default: seconds=60,memory=4G)",
         type=lambda text: named_numbers(text, LIMITS),
         default={},
     )
     add_formats_option(parser)
-    flag(parser, "--json", help="print the totals as JSON")
-    parser.add_argument(
-        "--progress",
-        choices=("auto", "never"),
-        default="auto",
-        help="show progress on a terminal (default: auto)",
-    )
-    flag(parser, "-q", "--quiet", help="do not print notes on stderr")
+    declare(parser, NOTES)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the sub-command."""
     actions = {
         "scan": run_scan,
         "query": run_query,

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_formats_option, add_output_options, add_page_size_option
 from khotool.cli.output import write_document, write_json, write_lines
 from khotool.errors import UsageError
@@ -36,16 +36,19 @@ in KHOTOOL_FORMATS, and --formats; a later one replaces an earlier one of the sa
 
 FURTHER = ("new", "check", "diff", "btf", "import", "header", "versions")
 """Sub-commands in modules of their own, ``khotool.cli.formats_NAME``, offered where they exist."""
+LIST = """
+--kind KIND            list only this kind: root, entry, file, ...
+--status STATUS        list only this status: merged, queued, development, ...
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list all definitions", allow_abbrev=False)
-    option(listing, "--kind", "KIND", "list only this kind: root, entry, file, ...")
-    option(listing, "--status", "STATUS", "list only this status: merged, queued, development, ...")
+    declare(listing, LIST)
     show = actions.add_parser("show", help="show a definition and its layout", allow_abbrev=False)
-    show.add_argument("id", metavar="ID", help="id as formats list prints it")
+    declare(show, "id ID  id as formats list prints it")
     add_page_size_option(show)
     for sub in (listing, show):
         add_formats_option(sub)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import (
     add_formats_option,
     add_limit_option,
@@ -15,24 +15,21 @@ from khotool.cli.output import write_document, write_text
 from khotool.errors import InputError, UsageError
 
 HELP = "compare the definitions of a kernel with its BTF"
+ARGUMENTS = """
+file FILE              vmlinux, or a BTF section such as /sys/kernel/btf/vmlinux; may be .xz, .gz or
+                       .zst
+--kernel RELEASE       compare with the ABI set of this release (default: the set that fits best)
+"""
+ARGUMENTS2 = """
+--base FILE            BTF of the kernel, if FILE is that of a module (split BTF)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        help="vmlinux, or a BTF section such as /sys/kernel/btf/vmlinux; may be .xz, .gz or .zst",
-    )
-    option(
-        parser,
-        "--kernel",
-        "RELEASE",
-        "compare with the ABI set of this release (default: the set that fits best)",
-    )
+    declare(parser, ARGUMENTS)
     add_page_size_option(parser)
     add_formats_option(parser)
-    option(parser, "--base", "FILE", "BTF of the kernel, if FILE is that of a module (split BTF)")
+    declare(parser, ARGUMENTS2)
     add_limit_option(parser)
     add_output_options(parser)
 

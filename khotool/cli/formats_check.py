@@ -6,22 +6,20 @@ import argparse
 import os
 from pathlib import Path
 
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import write_document, write_text
 from khotool.errors import UsageError
 from khotool.records import replace
 
 HELP = "validate definition files: file, line, reason"
+ARGUMENTS = """
+folder [DIR]...        directories of definitions, or single files (default: all that khotool uses)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "folder",
-        metavar="DIR",
-        nargs="*",
-        help="directories of definitions, or single files (default: all that khotool uses)",
-    )
+    declare(parser, ARGUMENTS)
     add_limit_option(parser)
     add_output_options(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from khotool.cli.arguments import declare
 from khotool.cli.options import (
     add_formats_option,
     add_limit_option,
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
 
 HELP = "compare two definitions: breaking, compatible, cosmetic"
+ARGUMENTS = """
+old A                  id of a definition, such as memfd-v1, or a TOML file
+new B                  id or file to compare it with, such as memfd-v2
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "old", metavar="A", help="id of a definition, such as memfd-v1, or a TOML file"
-    )
-    parser.add_argument("new", metavar="B", help="id or file to compare it with, such as memfd-v2")
+    declare(parser, ARGUMENTS)
     add_page_size_option(parser)
     add_formats_option(parser)
     add_limit_option(parser)

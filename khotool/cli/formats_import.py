@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_limit_option, add_output_options
 from khotool.cli.output import note, refuse_same_file, write_text
 from khotool.errors import UsageError
@@ -15,43 +15,25 @@ if TYPE_CHECKING:
     from khotool.abi.registry import Registry
 
 HELP = "draft a definition from structs of a kernel's BTF, or of a C header"
+ARGUMENTS = """
+file FILE              vmlinux, a BTF section (may be .xz, .gz or .zst), or a C header; not with
+                       --btf
+struct [STRUCT]...     structs to import, the record itself first; embedded ones are included
+--btf FILE             the same as FILE, for use before or after the structs
+--id ID = ""           id of the definition (default: name of the struct)
+--kind KIND = structure  root, entry, node, file, flb, structure or boot (default: structure)
+--formats DIR...       directory with definitions whose structs may be embedded (repeatable)
+--base FILE            BTF of the kernel, if FILE is that of a module (split BTF)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        help="vmlinux, a BTF section (may be .xz, .gz or .zst), or a C header; not with --btf",
-    )
-    parser.add_argument(
-        "struct",
-        metavar="STRUCT",
-        nargs="*",
-        help="structs to import, the record itself first; embedded ones are included",
-    )
-    option(parser, "--btf", "FILE", "the same as FILE, for use before or after the structs")
-    option(parser, "--id", "ID", "id of the definition (default: name of the struct)", default="")
-    option(
-        parser,
-        "--kind",
-        "KIND",
-        "root, entry, node, file, flb, structure or boot (default: structure)",
-        default="structure",
-    )
-    repeatable(
-        parser,
-        "--formats",
-        "DIR",
-        "directory with definitions whose structs may be embedded (repeatable)",
-    )
-    option(parser, "--base", "FILE", "BTF of the kernel, if FILE is that of a module (split BTF)")
+    declare(parser, ARGUMENTS)
     add_limit_option(parser)
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the draft."""
     from khotool.abi.definition import Kind
     from khotool.abi.registry import load_registry
 

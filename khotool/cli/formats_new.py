@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note, write_text
 from khotool.errors import UsageError
@@ -27,22 +27,19 @@ HEADING = """\
 # 'khotool formats check FILE' reports every mistake, 'khotool schema definition' helps an editor.
 # If the kernel has the struct already: khotool formats import HEADER|VMLINUX STRUCT
 """
+ARGUMENTS = """
+id NAME                compatible string that the kernel matches, such as acme-nic-v1
+--kind file|flb|entry|structure = file  kind of the definition (default: file)
+--struct NAME          name of the record (default: from NAME)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "id", metavar="NAME", help="compatible string that the kernel matches, such as acme-nic-v1"
-    )
-    parser.add_argument(
-        "--kind", choices=KINDS, default="file", help="kind of the definition (default: file)"
-    )
-    option(parser, "--struct", "NAME", "name of the record (default: from NAME)")
+    declare(parser, ARGUMENTS)
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file."""
     from khotool.abi.definition import Kind
     from khotool.abi.registry import load_registry
     from khotool.authoring.c_header import HeaderDrafter

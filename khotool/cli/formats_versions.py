@@ -5,35 +5,26 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_formats_option, add_limit_option, add_output_options
 from khotool.cli.output import note, write_document, write_text
 from khotool.errors import UsageError
 
 HELP = "list the strings that a kernel can take over"
+ARGUMENTS = """
+file [VMLINUX]         the kernel's ELF file; may be .xz, .gz or .zst
+--kernel RELEASE       release of FILE if it does not tell; without FILE, what is known of it
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "file",
-        metavar="VMLINUX",
-        nargs="?",
-        help="the kernel's ELF file; may be .xz, .gz or .zst",
-    )
-    option(
-        parser,
-        "--kernel",
-        "RELEASE",
-        "release of FILE if it does not tell; without FILE, what is known of it",
-    )
+    declare(parser, ARGUMENTS)
     add_formats_option(parser)
     add_limit_option(parser)
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them."""
     from khotool.abi.registry import load_registry
     from khotool.authoring.versions import versions_of
     from khotool.authoring.vmlinux import VERSIONS, open_vmlinux

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.fuzz_boot import run_boots, write_manifest
 from khotool.cli.guests import add_guest_options
 from khotool.cli.options import add_image_options, add_output_options, options_from
@@ -32,41 +32,24 @@ images. Without IMAGE, --abi names the ABI set of a synthetic image to damage. W
 image is booted on a real kernel under QEMU; only images that harm the kernel or contradict the
 prediction are written, each reduced to the smallest change that does so.
 """
+ARGUMENTS = """
+image [IMAGE]          capture, full dump or manifest; or give --abi
+-n, --count N = 10     number of images to write (default: 10)
+--seed N = 0           seed of the random choices (default: 0)
+--most N = 1           maximum number of mutations per image (default: 1)
+--kernel RELEASE       kernel whose verdict is listed (default: the image's own)
+--boot FILE            boot each image on this kernel and compare with the verdict
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "image", metavar="IMAGE", nargs="?", help="capture, full dump or manifest; or give --abi"
-    )
-    parser.add_argument(
-        "-n",
-        "--count",
-        type=int,
-        default=10,
-        metavar="N",
-        help="number of images to write (default: 10)",
-    )
-    option(parser, "--seed", "N", "seed of the random choices (default: 0)", type=int, default=0)
-    option(
-        parser,
-        "--most",
-        "N",
-        "maximum number of mutations per image (default: 1)",
-        type=int,
-        default=1,
-    )
-    option(
-        parser, "--kernel", "RELEASE", "kernel whose verdict is listed (default: the image's own)"
-    )
-    option(parser, "--boot", "FILE", "boot each image on this kernel and compare with the verdict")
+    declare(parser, ARGUMENTS, count=int, seed=int, most=int)
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the images and their list."""
     if args.output is None or args.output == "-":
         raise UsageError("the images go into a folder: give -o DIR")
     if not 0 < args.count <= 100_000:

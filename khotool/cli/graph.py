@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.arguments import flag
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines, write_text
 from khotool.errors import UsageError
@@ -18,18 +18,19 @@ examples:
 Each line depends on the lines below it, which are restored first. Exit code 1: there is a cycle,
 which no order can restore.
 """
+ARGUMENTS = """
+image IMAGE            capture, packed image or model to read
+--dot                  print a Graphviz graph instead of a tree
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture, packed image or model to read")
-    flag(parser, "--dot", help="print a Graphviz graph instead of a tree")
+    declare(parser, ARGUMENTS)
     add_output_options(parser)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the image and show its dependencies."""
     if args.dot and args.json:
         raise UsageError("--dot and --json exclude each other")
     image = open_with_progress(args.image, args)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import number
 
 if TYPE_CHECKING:
@@ -40,6 +40,17 @@ def seconds(text: str) -> float:
     return value
 
 
+GUEST = f"""
+--memory SIZE          RAM of the guest, such as 1G (default: as much as is needed)
+--append ARGS = ""     append to the kernel's command line
+--timeout S = {TIMEOUT:.0f}  seconds after which a guest counts as hung (default: {TIMEOUT:.0f})
+--console FILE         write the console of the guests to FILE; - shows it
+--ram-dir DIR          directory for the guest's memory, a sparse file (default: in memory up to 512
+                       MiB)
+--accel kvm|tcg        accelerator of QEMU (default: the first that works)
+"""
+
+
 def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -> None:
     """Declare the flags for running guests.
 
@@ -48,35 +59,8 @@ def add_guest_options(parser: argparse.ArgumentParser, *, initrd: bool = True) -
     """
     group = parser.add_argument_group("the guest")
     if initrd:
-        option(group, "--initrd", "FILE", "use your own initrd instead of khotool's agent")
-    option(
-        group,
-        "--memory",
-        "SIZE",
-        "RAM of the guest, such as 1G (default: as much as is needed)",
-        type=memory,
-    )
-    option(group, "--append", "ARGS", "append to the kernel's command line", default="")
-    option(
-        group,
-        "--timeout",
-        "S",
-        f"seconds after which a guest counts as hung (default: {TIMEOUT:.0f})",
-        type=seconds,
-        default=TIMEOUT,
-    )
-    option(group, "--console", "FILE", "write the console of the guests to FILE; - shows it")
-    option(
-        group,
-        "--ram-dir",
-        "DIR",
-        "directory for the guest's memory, a sparse file (default: in memory up to 512 MiB)",
-    )
-    group.add_argument(
-        "--accel",
-        choices=("kvm", "tcg"),
-        help="accelerator of QEMU (default: the first that works)",
-    )
+        declare(group, "--initrd FILE  use your own initrd instead of khotool's agent")
+    declare(group, GUEST, memory=memory, timeout=seconds)
 
 
 @contextmanager

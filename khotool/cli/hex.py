@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from khotool.cli.addresses import parse_range
-from khotool.cli.arguments import flag
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines
 from khotool.errors import InputError
@@ -23,24 +23,22 @@ examples:
   khotool hex vmcore 0x772000+64
   khotool hex --plain vmcore '#0x4de'                    a page frame, without fields
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+where PATH|ADDR[+LEN]  path as dump prints it, or physical address; without LEN, up to the end of
+                       the page
+what to show:
+--plain                show only bytes, 16 per row
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument(
-        "where",
-        metavar="PATH|ADDR[+LEN]",
-        help="path as dump prints it, or physical address; without LEN, up to the end of the page",
-    )
-    group = parser.add_argument_group("what to show")
-    flag(group, "--plain", help="show only bytes, 16 per row")
+    declare(parser, ARGUMENTS)
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the image and show the bytes."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
 

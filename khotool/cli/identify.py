@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from khotool.cli.addresses import parse_address
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import open_with_progress, write_json, write_lines
 
@@ -14,20 +15,19 @@ examples:
   khotool identify vmcore 0x772010 '#0x4de'      a page frame number
   khotool identify --json vmcore 0x772000 | jq '.addresses[0].is[0].path'
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+addresses ADDR...      physical address, or #PFN (quoted)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    parser.add_argument(
-        "addresses", metavar="ADDR", nargs="+", help="physical address, or #PFN (quoted)"
-    )
+    declare(parser, ARGUMENTS)
     add_output_options(parser)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the image and look the addresses up."""
     image = open_with_progress(args.image, args)
     from khotool.cli.notes import strict_exit
     from khotool.model.identify import Identifier

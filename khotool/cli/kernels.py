@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import area
 from khotool.records import replace
 
@@ -17,35 +17,21 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE = 4096
 """Page size assumed for a kernel file that does not give one: structs hardly depend on it."""
+KERNEL_OPTIONS = """
+--kernel KERNEL...     predict what this kernel would do: a release, 'next', or a kernel file
+                       (repeatable)
+--assume-handler HANDLER...
+                       assume that the kernel has this file handler, as an out-of-tree one
+                       (repeatable)
+--memory ADDR+LEN...   RAM of the machine, which tells pointers beyond it (repeatable)
+--policy FILE          TOML file with the handlers that are mandatory or optional; the verdict
+                       follows it
+"""
 
 
-def add_kernel_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_kernel_options(parser: argparse._ActionsContainer) -> None:
     """Add the flags that name kernels and the handlers that they are assumed to have."""
-    repeatable(
-        parser,
-        "--kernel",
-        "KERNEL",
-        "predict what this kernel would do: a release, 'next', or a kernel file (repeatable)",
-    )
-    repeatable(
-        parser,
-        "--assume-handler",
-        "HANDLER",
-        "assume that the kernel has this file handler, as an out-of-tree one (repeatable)",
-    )
-    repeatable(
-        parser,
-        "--memory",
-        "ADDR+LEN",
-        "RAM of the machine, which tells pointers beyond it (repeatable)",
-        type=area,
-    )
-    option(
-        parser,
-        "--policy",
-        "FILE",
-        "TOML file with the handlers that are mandatory or optional; the verdict follows it",
-    )
+    declare(parser, KERNEL_OPTIONS, memory=area)
 
 
 def known_memory(args: argparse.Namespace) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.dump import depth, document, lines, select
 from khotool.cli.options import add_decoding_options, add_output_options, options_from, root
 from khotool.cli.output import ProgressBar, note, write_json, write_lines, write_text
@@ -34,44 +34,32 @@ touched, and /dev/liveupdate is not opened. The kernel goes on running meanwhile
 be older at the top than at the bottom.
 """
 HOST = "/"
+ARGUMENTS = """
+path [PATH]            show only this part of the tree
+what to show:
+--why                  list what is needed to read the host, and what of it this host has
+--booted               tell whether this boot was a live update; exit code 0 if it was
+--summary              show about ten lines
+--depth N              levels of the tree to show
+--rows N               rows to list of each table
+--dts                  print the root FDT, or the FDT at PATH, as device tree source
+--pack FILE            write the metadata to a packed image instead of showing it
+--anonymize            with --pack: replace names by hashes
+"""
+ARGUMENTS2 = """
+reading the host:
+--root in|out|ADDR     what the kernel received, what it will hand over, or the address of a root
+--no-memory            read only debugfs, not memory
+--scan                 search all memory for structures that nothing points to; slow
+--debugfs DIR          the kho directory, if debugfs is not mounted at /sys/kernel/debug
+--host DIR = /         root directory of the host as a container sees it (default: /)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("path", metavar="PATH", nargs="?", help="show only this part of the tree")
-    group = parser.add_argument_group("what to show")
-    flag(group, "--why", help="list what is needed to read the host, and what of it this host has")
-    flag(group, "--booted", help="tell whether this boot was a live update; exit code 0 if it was")
-    flag(group, "--summary", help="show about ten lines")
-    option(group, "--depth", "N", "levels of the tree to show", type=depth)
-    option(group, "--rows", "N", "rows to list of each table", type=depth)
-    flag(group, "--dts", help="print the root FDT, or the FDT at PATH, as device tree source")
-    option(group, "--pack", "FILE", "write the metadata to a packed image instead of showing it")
-    flag(group, "--anonymize", help="with --pack: replace names by hashes")
+    group = declare(parser, ARGUMENTS, depth=depth, rows=depth)
     add_output_options(parser, compact=True)
-    group = parser.add_argument_group("reading the host")
-    option(
-        group,
-        "--root",
-        "in|out|ADDR",
-        "what the kernel received, what it will hand over, or the address of a root",
-        type=root,
-    )
-    flag(group, "--no-memory", help="read only debugfs, not memory")
-    flag(group, "--scan", help="search all memory for structures that nothing points to; slow")
-    option(
-        group,
-        "--debugfs",
-        "DIR",
-        "the kho directory, if debugfs is not mounted at /sys/kernel/debug",
-    )
-    option(
-        group,
-        "--host",
-        "DIR",
-        "root directory of the host as a container sees it (default: /)",
-        default=HOST,
-    )
+    group = declare(parser, ARGUMENTS2, root=root)
     add_decoding_options(group)
     parser.set_defaults(full=False, blobs=None, page_size=None, endian=None, base=None, scratch=[])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_output_options
 from khotool.cli.output import note
 from khotool.errors import InputError
@@ -14,18 +15,17 @@ examples:
   khotool man ~/.local/share/man/man1       then: man khotool-dump
   sudo khotool man /usr/local/share/man/man1
 """
+ARGUMENTS = """
+folder DIR             directory to write them to; created if missing
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument(
-        "folder", metavar="DIR", help="directory to write them to; created if missing"
-    )
+    declare(parser, ARGUMENTS)
     add_output_options(parser, json=False, output=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a page for khotool and one for each command."""
     written = write_pages(Path(args.folder))
     note(args, f"wrote {written} pages to {args.folder}; man -l {args.folder}/khotool.1")
     return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from khotool.cli.arguments import flag, option, repeatable
+from khotool.cli.arguments import declare
 from khotool.limits import Limits, OpenOptions
 from khotool.records import fields
 
@@ -161,55 +161,56 @@ def checked(convert: Callable[[str], T], text: str, flag: str) -> T:
         raise UsageError(f"{flag} {error}") from None
 
 
+READING = f"""
+reading the image:
+--root ADDR            address of the KHO root, or the name of a tree in a debugfs copy
+--page-size N          page size of the kernel: {PAGE_SIZES}
+--endian le|be         byte order of the kernel
+--base ADDR            physical address of the first byte of a raw file
+--scratch ADDR+LEN...  a scratch area (repeatable)
+--debugfs DIR          copy of /sys/kernel/debug/kho taken at the same moment
+"""
+JSON = """
+--json                 print JSON instead of text
+"""
+OUTPUT = """
+-o, --output FILE      write to FILE; it is replaced only when complete
+"""
+STYLE = """
+--color auto|always|never = auto  use colours (default: auto); NO_COLOR and FORCE_COLOR are honoured
+--ascii                draw trees with ASCII characters
+"""
+NOTES = """
+--progress auto|never = auto  show progress on a terminal (default: auto)
+-q, --quiet            do not print notes on stderr
+-v, --verbose          print more notes on stderr
+"""
+
+
 def add_page_size_option(parser: argparse._ActionsContainer) -> None:
     """Add the option for the page size that a definition is laid out for."""
-    option(
-        parser,
-        "--page-size",
-        "N",
-        f"page size: {PAGE_SIZES} (default: 4K)",
-        type=page_size,
-        default=4096,
-    )
+    table = f"--page-size N = 4K  page size: {PAGE_SIZES} (default: 4K)"
+    declare(parser, table, page_size=page_size)
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading a capture."""
-    group = parser.add_argument_group("reading the image")
-    option(
-        group,
-        "--root",
-        "ADDR",
-        "address of the KHO root, or the name of a tree in a debugfs copy",
-        type=root,
-    )
-    option(group, "--page-size", "N", f"page size of the kernel: {PAGE_SIZES}", type=page_size)
-    group.add_argument("--endian", choices=("le", "be"), help="byte order of the kernel")
-    option(
-        group, "--base", "ADDR", "physical address of the first byte of a raw file", type=address
-    )
-    repeatable(group, "--scratch", "ADDR+LEN", "a scratch area (repeatable)", type=area)
-    option(group, "--debugfs", "DIR", "copy of /sys/kernel/debug/kho taken at the same moment")
-    add_decoding_options(group)
+    types = {"root": root, "page_size": page_size, "base": address, "scratch": area}
+    add_decoding_options(declare(parser, READING, **types))
 
 
-def add_decoding_options(group: argparse._ArgumentGroup) -> None:
+def add_decoding_options(group: argparse._ActionsContainer) -> None:
     """Add the options that select definitions and bound decoding."""
-    repeatable(
-        group,
-        "--abi",
-        "ID[=LAYOUT]",
-        "use this definition or layout instead of the detected one (repeatable)",
-        type=abi,
-    )
+    text = "use this definition or layout instead of the detected one (repeatable)"
+    declare(group, f"--abi ID[=LAYOUT]...  {text}", abi=abi)
     add_formats_option(group)
     add_limit_option(group)
-    flag(group, "--strict", help="exit with 1 if there are warnings or ambiguities")
+    declare(group, "--strict  exit with 1 if there are warnings or ambiguities")
 
 
 def add_formats_option(parser: argparse._ActionsContainer) -> None:
     """Add the option for directories of further definitions."""
-    repeatable(parser, "--formats", "DIR", "directory with additional ABI definitions (repeatable)")
+    declare(parser, "--formats DIR...  directory with additional ABI definitions (repeatable)")
 
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
@@ -235,40 +236,14 @@ def add_output_options(
     """Add the options for the destination and the style of the output."""
     group = parser.add_argument_group("output")
     if json:
-        text = json if isinstance(json, str) else "print JSON instead of text"
-        flag(group, "--json", help=text)
+        declare(group, f"--json  {json}" if isinstance(json, str) else JSON)
     if compact:
-        group.add_argument(
-            "--compact", action=CompactAction, help="print JSON on one line; implies --json"
-        )
-    if output:
-        group.add_argument(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="write to FILE; it is replaced only when complete",
-        )
-    group.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="use colours (default: auto); NO_COLOR and FORCE_COLOR are honoured",
-    )
-    flag(group, "--ascii", help="draw trees with ASCII characters")
-    group.add_argument(
-        "--no-pager",
-        dest="pager",
-        action="store_false",
-        help="do not use a pager for long output on a terminal",
-    )
-    group.add_argument(
-        "--progress",
-        choices=("auto", "never"),
-        default="auto",
-        help="show progress on a terminal (default: auto)",
-    )
-    flag(group, "-q", "--quiet", help="do not print notes on stderr")
-    flag(group, "-v", "--verbose", help="print more notes on stderr")
+        text = "print JSON on one line; implies --json"
+        group.add_argument("--compact", action=CompactAction, help=text)
+    declare(group, OUTPUT + STYLE if output else STYLE)
+    text = "do not use a pager for long output on a terminal"
+    group.add_argument("--no-pager", dest="pager", action="store_false", help=text)
+    declare(group, NOTES)
 
 
 def options_from(args: argparse.Namespace) -> OpenOptions:

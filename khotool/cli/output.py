@@ -198,10 +198,9 @@ def print_json(document: object, args: argparse.Namespace) -> None:
         write(chunk)
 
 
-def note(args: argparse.Namespace, message: str, *, verbose: bool = False) -> None:
-    """One line on stderr, unless ``-q``; a verbose one only with ``-v``."""
+def note(args: argparse.Namespace, message: str) -> None:
+    """One line on stderr, unless ``-q``."""
     from khotool.cli.main import one_line
 
-    if getattr(args, "quiet", False) or (verbose and not getattr(args, "verbose", False)):
-        return
-    print(f"khotool: {one_line(message)}", file=sys.stderr)
+    if not getattr(args, "quiet", False):
+        print(f"khotool: {one_line(message)}", file=sys.stderr)

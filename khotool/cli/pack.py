@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.arguments import flag
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress
 from khotool.cli.written import describe_written, image_output
@@ -17,19 +17,20 @@ examples:
 
 The packed image dumps and checks like the original.
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+--payload              keep the payload too (guest memory!)
+--anonymize            replace the names of sessions and regions by hashes
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    flag(parser, "--payload", help="keep the payload too (guest memory!)")
-    flag(parser, "--anonymize", help="replace the names of sessions and regions by hashes")
+    declare(parser, ARGUMENTS)
     add_output_options(parser, json="print a description of the new image as JSON")
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack the image."""
     output = image_output(args)
     image = open_with_progress(args.image, args)
     from khotool.check.rules.lists import after_list_ends

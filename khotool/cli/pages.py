@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import emit, note, open_with_progress, write_json, write_lines
 from khotool.errors import UsageError
@@ -23,27 +23,21 @@ examples:
   khotool pages --unclaimed vmcore          after a boot: what is still unclaimed
   khotool pages --owner '/LUO/sessions[vm-alpha]' --csv vmcore
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+what to show:
+--summary              show only totals
+--by session|handler|owner|entry  show sizes by group instead of ranges
+--csv                  print CSV
+--unowned              show only preserved pages without an owner
+--unpreserved          show pages that are referenced but not preserved
+--unclaimed            show pages that the running kernel received and has not claimed yet
+--owner PATH           show only pages owned by PATH or below it
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
-    group = parser.add_argument_group("what to show")
-    flag(group, "--summary", help="show only totals")
-    group.add_argument(
-        "--by",
-        choices=("session", "handler", "owner", "entry"),
-        help="show sizes by group instead of ranges",
-    )
-    flag(group, "--csv", help="print CSV")
-    flag(group, "--unowned", help="show only preserved pages without an owner")
-    flag(group, "--unpreserved", help="show pages that are referenced but not preserved")
-    flag(
-        group,
-        "--unclaimed",
-        help="show pages that the running kernel received and has not claimed yet",
-    )
-    option(group, "--owner", "PATH", "show only pages owned by PATH or below it")
+    declare(parser, ARGUMENTS)
     add_output_options(parser, compact=True)
     add_image_options(parser)
 
@@ -63,7 +57,6 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the image and list its pages."""
     refuse_contradictions(args)
     image = open_with_progress(args.image, args)
     from khotool.absent import Absent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from khotool.cli.arguments import declare
 from khotool.cli.kernels import add_kernel_options, asked_kernels, known_memory
 from khotool.cli.options import add_image_options, add_output_options
 from khotool.cli.output import note, open_with_progress, write_text
@@ -17,18 +18,19 @@ examples:
 
 The page is complete in itself: it loads nothing, and can be mailed or attached.
 """
+ARGUMENTS = """
+image IMAGE            capture to read
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", metavar="IMAGE", help="capture to read")
+    declare(parser, ARGUMENTS)
     add_kernel_options(parser.add_argument_group("verdicts"))
     add_output_options(parser, json=False)
     add_image_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page."""
     if args.output is None:
         raise UsageError("a report is a page for a browser: give -o report.html")
     image = open_with_progress(args.image, args)

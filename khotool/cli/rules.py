@@ -16,12 +16,10 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare flags."""
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the rules by family."""
     from khotool.check.catalogue import rules
     from khotool.render.rules import rule_json, rules_lines
 

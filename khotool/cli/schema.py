@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from khotool.cli.arguments import flag
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_output_options
 from khotool.cli.output import write_json
 
@@ -26,14 +26,12 @@ NAMES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
     parser.add_argument("document", choices=NAMES, metavar="DOCUMENT", help=", ".join(NAMES))
-    flag(parser, "--compact", help="print JSON on one line")
+    declare(parser, "--compact  print JSON on one line")
     add_output_options(parser, json=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the schema."""
     from khotool.schema.documents import DOCUMENTS
 
     write_json(DOCUMENTS[args.document].schema(), args)

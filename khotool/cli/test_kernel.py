@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import flag, option, repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.guests import add_guest_options, guest_settings
 from khotool.cli.options import add_output_options
 from khotool.cli.output import refuse_same_file, write_text
@@ -28,26 +28,21 @@ The groups: capture (an image of this kernel is clean, and is what the guest saw
 oops, a hang, or overwritten memory). A fault that 'khotool check --kernel' predicts is an XFAIL.
 Exit code 1: a test failed.
 """
+ARGUMENTS = """
+kernel FILE            bzImage, arm64 Image or vmlinux
+tests:
+--previous FILE...     kernel to take over from (repeatable)
+--recipes DIR...       directory with recipes of damaged images (repeatable)
+--mutants N = 10       number of damaged copies of the capture (default: 10)
+--seed N = 0           seed of the damage (default: 0)
+--no-synthetic         do not boot a synthetic image of every ABI set
+--selftests DIR        run the live update selftests of a kernel tree from DIR
+--keep DIR             keep consoles and recipes of what harms the kernel
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("kernel", metavar="FILE", help="bzImage, arm64 Image or vmlinux")
-    group = parser.add_argument_group("tests")
-    repeatable(group, "--previous", "FILE", "kernel to take over from (repeatable)")
-    repeatable(group, "--recipes", "DIR", "directory with recipes of damaged images (repeatable)")
-    option(
-        group,
-        "--mutants",
-        "N",
-        "number of damaged copies of the capture (default: 10)",
-        type=int,
-        default=10,
-    )
-    option(group, "--seed", "N", "seed of the damage (default: 0)", type=int, default=0)
-    flag(group, "--no-synthetic", help="do not boot a synthetic image of every ABI set")
-    option(group, "--selftests", "DIR", "run the live update selftests of a kernel tree from DIR")
-    option(group, "--keep", "DIR", "keep consoles and recipes of what harms the kernel")
+    declare(parser, ARGUMENTS, mutants=int, seed=int)
     add_guest_options(parser, initrd=False)
     add_output_options(parser, json=False)
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import option
+from khotool.cli.arguments import declare
 from khotool.cli.options import add_image_options, options_from
 from khotool.cli.output import note
 from khotool.errors import UsageError
@@ -28,19 +28,15 @@ examples:
 Keys: 1-7 modes, g goto, / find, enter follow, backspace back, e next finding, ctrl+p palette,
 ? help. Keys and theme are set in ~/.config/khotool/config.toml.
 """
+ARGUMENTS = """
+image [IMAGE]          capture to open
+other [OTHER]          capture to compare with
+--serve [HOST:]PORT    show it in a browser; HOST is this machine alone (127.0.0.1) unless given
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare positional arguments and flags."""
-    parser.add_argument("image", nargs="?", metavar="IMAGE", help="capture to open")
-    parser.add_argument("other", nargs="?", metavar="OTHER", help="capture to compare with")
-    option(
-        parser,
-        "--serve",
-        "[HOST:]PORT",
-        "show it in a browser; HOST is this machine alone (127.0.0.1) unless given",
-        type=address,
-    )
+    declare(parser, ARGUMENTS, serve=address)
     add_image_options(parser)
 
 
@@ -66,7 +62,6 @@ def flags(text: str) -> OpenOptions:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the app."""
     if args.serve is not None:
         return _serve(args)
     # The server starts the program with a driver that talks to the browser.

@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from khotool.cli.arguments import repeatable
+from khotool.cli.arguments import declare
 from khotool.cli.options import area
 from khotool.cli.output import note, print_json
 from khotool.errors import UsageError
@@ -48,15 +48,16 @@ def describe_written(
         print_json({**head(command), **document}, args)
 
 
+MEMORY_OPTION = """
+--memory START+SIZE...
+                       physical memory to use (repeatable; default: where the memory of the model
+                       is)
+"""
+
+
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for the memory of a fresh layout."""
-    repeatable(
-        parser,
-        "--memory",
-        "START+SIZE",
-        "physical memory to use (repeatable; default: where the memory of the model is)",
-        type=area,
-    )
+    declare(parser, MEMORY_OPTION, memory=area)
 
 
 def memory_ranges(args: argparse.Namespace) -> list[Span]:

@@ -55,16 +55,16 @@ def connect(**stores: Store) -> Any:
     return connection
 
 
-def ask(store: Store, sql: str, parameters: list[Any] | None = None) -> Answer:
+def ask(store: Store, sql: str) -> Answer:
     """The answer to a query over one scan.
 
     Raises:
         UsageError: it is not SQL that duckdb takes, names what is not there, or returns nothing.
     """
-    return execute(connect(main=store), sql, parameters)
+    return execute(connect(main=store), sql)
 
 
-def execute(connection: Any, sql: str, parameters: list[Any] | None = None) -> Answer:
+def execute(connection: Any, sql: str) -> Answer:
     """The answer to a query.
 
     Raises:
@@ -75,7 +75,7 @@ def execute(connection: Any, sql: str, parameters: list[Any] | None = None) -> A
         statements = duckdb.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UsageError("query: expected one SELECT")
-        found = connection.execute(sql, parameters or [])
+        found = connection.execute(sql)
         columns = [column[0] for column in found.description]
         rows = [tuple(cell(value) for value in row) for row in found.fetchall()]
     except duckdb.Error as error:

@@ -27,15 +27,25 @@ PAGE = 65536
 CONSOLE = "console=ttyAMA0,115200 earlycon=pl011,0x9000000"
 RESTART = ""
 STUB = struct.pack(
-    "<6I",
-    0x580000C0,  # ldr x0, tree
-    0x580000E4,  # ldr x4, kernel
-    0xAA1F03E1,  # mov x1, xzr
+    "<14I",
+    0x580001C0,  # ldr x0, tree
+    0x580001E4,  # ldr x4, kernel
+    0x58000205,  # ldr x5, from
+    0x58000226,  # ldr x6, to
+    0x58000247,  # ldr x7, size
+    0xB40000A7,  # 1: cbz x7, 2f
+    0xA8C124A8,  # ldp x8, x9, [x5], #16
+    0xA88124C8,  # stp x8, x9, [x6], #16
+    0xD10040E7,  # sub x7, x7, #16
+    0x17FFFFFC,  # b 1b
+    0xAA1F03E1,  # 2: mov x1, xzr
     0xAA1F03E2,  # mov x2, xzr
     0xAA1F03E3,  # mov x3, xzr
     0xD61F0080,  # br x4
 )
-"""Followed by the address of the device tree and that of the kernel."""
+"""Followed by tree, kernel, from and to, which are addresses, and size in bytes."""
+BOARD_TREE = MIB
+"""Bytes at the beginning of RAM that QEMU overwrites with its device tree as the guest starts."""
 PATIENCE = 60.0
 """Seconds for QEMU to write a device tree."""
 
@@ -85,7 +95,15 @@ def load(ram: Ram, start: Start, program: str) -> int:
         chosen["linux,kho-scratch"] = struct.pack(">QQ", scratch, len(array))
     tree = bridge.with_chosen(board_tree(program, ram.size), chosen)
     where = _put(ram, packer, tree, ALIGN)
-    return _put(ram, packer, STUB + struct.pack("<QQ", where, kernel))
+    words = where, kernel, *overwritten(ram, packer)
+    return _put(ram, packer, STUB + struct.pack("<5Q", *words))
+
+
+def overwritten(ram: Ram, packer: Packer) -> tuple[int, int, int]:
+    """Save what QEMU overwrites: where it is saved, where it belongs, and its bytes."""
+    if all(start >= BASE + BOARD_TREE for start, _ in ram.used()):
+        return BASE, BASE, 0
+    return _put(ram, packer, ram.read(BASE, BOARD_TREE)), BASE, BOARD_TREE
 
 
 @cache

@@ -194,7 +194,11 @@ class Conformance:
         base = board(self.kernel.machine).BASE
         area = {"start": base + (1 << 20), "size": SYNTHETIC_MEMORY}
         for name, document in bridge.samples():
-            known = {"page_size": self.captured.page_size, "memory": [area]}
+            known = {
+                "machine": self.kernel.machine.value,
+                "page_size": self.captured.page_size,
+                "memory": [area],
+            }
             try:
                 image = bridge.decode(bridge.build(document | known))
                 done = boot(image, self.kernel, self.request())

@@ -143,7 +143,12 @@ def _fit(
         best = max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
         if best[1] - best[0] >= need:
             room = Area(best[0], best[1] - best[0])
-            scratch = [Area(start, end - start) for start, end in memory.scratch]
+            # The kernel takes early memory from them, whether or not it is there.
+            scratch = [
+                Area(start, end - start)
+                for start, end in memory.scratch
+                if any(one.start <= start and end <= one.end for one in banks)
+            ]
             if inside is not own:
                 scratch.append(room)
             handed = Handed(memory.root, memory.page_size, scratch)

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from khotool.render.fleet import cell_text
-from khotool.render.report_style import STYLE
+from khotool.render.html import STYLE
 from khotool.version import version
 from khotool.view.notation import size_text
 

@@ -76,6 +76,45 @@ class Cells:
     windows: list[Window]
 
 
+class Layer:
+    """Ranges with the sum of bytes below each.
+
+    Args:
+        ranges: (n, 2) uint64 physical start and end in bytes, ascending, disjoint.
+    """
+
+    def __init__(self, ranges: Array) -> None:
+        self.start = ranges[:, 0].astype(np.float64)
+        self.length = (ranges[:, 1] - ranges[:, 0]).astype(np.float64)
+        self.before = np.concatenate(([0.0], np.cumsum(self.length)))
+
+    def held(self, edges: Array) -> Array:
+        """Bytes between neighbouring edges."""
+        if not len(self.start):
+            return np.zeros(len(edges) - 1)
+        row = np.searchsorted(self.start, edges, side="right") - 1
+        at = np.maximum(row, 0)
+        inside = np.minimum(edges - self.start[at], self.length[at])
+        return np.diff(np.where(row >= 0, self.before[at] + inside, 0.0))
+
+
+def largest(held: Array, names: list[str], size: int) -> tuple[Array, Array]:
+    """The group that holds most of each cell, -1 for none, and the part of it that any holds.
+
+    Args:
+        held: bytes of each group (rows) in each cell (columns).
+        names: of the groups.
+        size: bytes of a cell.
+    """
+    total = held.sum(axis=0)
+    best = np.where(total > 0, held.argmax(axis=0), -1)
+    # What is wrong is seen even where it is the smallest part of a cell.
+    for number, name in enumerate(names):
+        if name in (LEAK, UNPRESERVED):
+            best = np.where(held[number] > 0, number, best)
+    return best, np.minimum(total / size, 1.0)
+
+
 def owner_group(path: str) -> str:
     """The part of the handover that an owner belongs to: its session, region or entry."""
     steps = parse_path(path) if path != "/" else []
@@ -186,7 +225,7 @@ def cells_of(image: Image) -> Cells:
             near = np.searchsorted(ranges[:, 0], edge[[0, -1]].astype(np.uint64))
             inside = ranges[max(int(near[0]) - 1, 0) : int(near[1])]
             if len(inside):
-                sums[number] += _held(inside, edge)
+                sums[number] += Layer(inside).held(edge)
     totals = [Total(names.shown[number], sizes[number]) for number in kept]
     windows = [
         _window(int(edge[0]), sums[kept], totals, size)
@@ -197,22 +236,5 @@ def cells_of(image: Image) -> Cells:
 
 def _window(start: int, held: Array, groups: list[Total], size: int) -> Window:
     """A window of which ``held`` has the bytes of each group (rows) in each cell (columns)."""
-    best = held.argmax(axis=0)
-    # What is wrong is seen even where it is the smallest part of a cell.
-    for number, group in enumerate(groups):
-        if group.name in (LEAK, UNPRESERVED):
-            best = np.where(held[number] > 0, number, best)
-    total = held.sum(axis=0)
-    best = np.where(total > 0, best, -1)
-    return Window(start, best.tolist(), np.minimum(total / size, 1).tolist())
-
-
-def _held(ranges: Array, edges: Array) -> Array:
-    """Bytes of ``ranges`` between neighbouring edges."""
-    start = ranges[:, 0].astype(np.float64)
-    length = (ranges[:, 1] - ranges[:, 0]).astype(np.float64)
-    before = np.concatenate(([0.0], np.cumsum(length)))
-    row = np.searchsorted(start, edges, side="right") - 1
-    inside = np.where(row >= 0, np.minimum(edges - start[row], length[row]), 0.0)
-    below = np.where(row >= 0, before[np.maximum(row, 0)] + inside, 0.0)
-    return np.diff(below)
+    best, filled = largest(held, [group.name for group in groups], size)
+    return Window(start, best.tolist(), filled.tolist())

@@ -221,12 +221,12 @@ def count_line(findings: list[Finding]) -> Line:
     return row("findings", segments or [("none", "good")])
 
 
-def finding_lines(findings: list[Finding], limit: int = SHOWN) -> Iterator[Line]:
+def finding_lines(findings: list[Finding]) -> Iterator[Line]:
     """The worst findings, a line each."""
     yield count_line(findings)
     ranks = {level: rank for rank, level in enumerate(Severity)}
     ordered = sorted(findings, key=lambda finding: ranks[severity(finding.rule)])
-    for finding in ordered[:limit]:
+    for finding in ordered[:SHOWN]:
         level = severity(finding.rule)
         style = level if level is not Severity.NOTE else "dim"
         segments: list[Segment] = [
@@ -235,5 +235,5 @@ def finding_lines(findings: list[Finding], limit: int = SHOWN) -> Iterator[Line]
             (visible(finding.message), ""),
         ]
         yield Line(segments, hang=" " * COLUMN)
-    if len(findings) > limit:
-        yield Line([(f"  ... {len(findings) - limit} more; khotool check lists all", "note")])
+    if len(findings) > SHOWN:
+        yield Line([(f"  ... {len(findings) - SHOWN} more; khotool check lists all", "note")])

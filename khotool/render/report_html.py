@@ -10,6 +10,7 @@ from khotool.absent import Absent
 from khotool.check.catalogue import count_by_severity, severity
 from khotool.findings import Finding, Severity
 from khotool.model.image import Image, Node
+from khotool.render.html import STYLE, html_table, text
 from khotool.render.memory_cells import (
     LEAK,
     OTHERS,
@@ -20,8 +21,6 @@ from khotool.render.memory_cells import (
     Window,
     cells_of,
 )
-from khotool.render.report_style import STYLE
-from khotool.render.report_table import html_table, text
 from khotool.render.report_verdicts import tone, verdict_sections
 from khotool.render.verdict import kernel_text
 from khotool.view.notation import size_text

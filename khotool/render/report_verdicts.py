@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from khotool.render.report_table import html_table, text
+from khotool.render.html import html_table, text
 from khotool.render.verdict import (
     file_text,
     headline,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from khotool.errors import UsageError
 from khotool.findings import Severity
@@ -40,15 +42,28 @@ STEPS = (20, 200, 2000)
 LISTED = 500
 """Hits that are listed; all of them can be stepped through."""
 
+P = ParamSpec("P")
+
+
+def on_session(
+    action: Callable[Concatenate[Shell, Session, P], None],
+) -> Callable[Concatenate[Shell, P], None]:
+    """An action on the image that is shown; without one it does nothing."""
+
+    @wraps(action)
+    def run(shell: Shell, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if shell.session is not None:
+            action(shell, shell.session, *args, **kwargs)
+
+    return run
+
 
 # -- goto and find -----------------------------------------------------------------------------
 
 
-def open_goto(shell: Shell) -> None:
+@on_session
+def open_goto(shell: Shell, session: Session) -> None:
     """Go somewhere; the views follow while the user types."""
-    session = shell.session
-    if session is None:
-        return
     origin = session.cursor
     found: list[Candidate] = []
 
@@ -87,11 +102,9 @@ def open_goto(shell: Shell) -> None:
     shell.push_screen(Lookup("Go to", look, preview=preview, hint=GOTO_HINT), done)
 
 
-def open_find(shell: Shell) -> None:
+@on_session
+def open_find(shell: Shell, session: Session) -> None:
     """Find names, values and bytes; hits come while the search runs."""
-    session = shell.session
-    if session is None:
-        return
     hits: list[Hit] = []
 
     def look(dialog: Lookup, text: str) -> None:
@@ -142,11 +155,9 @@ def _search(session: Session, query: Query, stop: Stop) -> Iterator[tuple[list[H
         yield found, f"{count_text(len(found))} found" if found else "nothing found", True
 
 
-def open_filter(shell: Shell) -> None:
+@on_session
+def open_filter(shell: Shell, session: Session) -> None:
     """Show only matching parts of the tree."""
-    session = shell.session
-    if session is None:
-        return
 
     def done(text: str | None) -> None:
         if text is None:
@@ -176,14 +187,14 @@ def open_filter(shell: Shell) -> None:
     shell.push_screen(Prompt("Filter the tree", session.filter_text, note), done)
 
 
-def open_links(shell: Shell, cursor: Cursor | None) -> None:
+@on_session
+def open_links(shell: Shell, session: Session, cursor: Cursor | None) -> None:
     """What points to a place, where it points, its owner, its bit in the map: go to one of them.
 
     Args:
         cursor: the place; None for nothing.
     """
-    session = shell.session
-    if session is None or cursor is None:
+    if cursor is None:
         return
     itself = [] if shell.current_mode == "explore" else [link_to(cursor)]
     links = [*itself, *links_of(session, cursor)]
@@ -209,11 +220,9 @@ def open_links(shell: Shell, cursor: Cursor | None) -> None:
 # -- bookmarks ---------------------------------------------------------------------------------
 
 
-def toggle_mark(shell: Shell) -> None:
+@on_session
+def toggle_mark(shell: Shell, session: Session) -> None:
     """Drop the bookmark of the cursor, or make one with a note."""
-    session = shell.session
-    if session is None:
-        return
     if session.is_marked():
         session.toggle_mark()
         shell.say("Bookmark removed")
@@ -227,11 +236,9 @@ def toggle_mark(shell: Shell) -> None:
     shell.push_screen(Prompt("Bookmark", "", "a note, or nothing"), done)
 
 
-def open_marks(shell: Shell) -> None:
+@on_session
+def open_marks(shell: Shell, session: Session) -> None:
     """List of bookmarks."""
-    session = shell.session
-    if session is None:
-        return
     lines: list[Line] = []
     for mark in session.marks:
         where = mark.path or address_text(mark.address or 0)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.model.image import UNPLACED, Image
+from khotool.pages.runs import merge_columns
 from khotool.records import dataclass
-from khotool.render.memory_cells import LEAK, SCRATCH, UNPRESERVED, Group, groups_of
+from khotool.render.memory_cells import (
+    LEAK,
+    SCRATCH,
+    UNPRESERVED,
+    Group,
+    Layer,
+    groups_of,
+    largest,
+)
 from khotool.tui.memory_view import MemoryView, Section, Use
-
-Floats = NDArray[np.float64]
 
 PRESERVED = "preserved"
 HUES = 12
@@ -37,32 +46,6 @@ class Cell:
     group: int
     filled: float
     captured: bool
-
-
-class _Layer:
-    """Ranges with the sum of bytes below each."""
-
-    def __init__(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> None:
-        self.start: Floats = starts.astype(np.float64)
-        self.length: Floats = (ends - starts).astype(np.float64)
-        self.before: Floats = np.concatenate(([0.0], np.cumsum(self.length)))
-
-    def held(self, edges: Floats) -> Floats:
-        """Bytes between neighbouring edges."""
-        if not len(self.start):
-            return np.zeros(len(edges) - 1)
-        row = np.searchsorted(self.start, edges, side="right") - 1
-        at = np.maximum(row, 0)
-        inside = np.minimum(edges - self.start[at], self.length[at])
-        return np.diff(np.where(row >= 0, self.before[at] + inside, 0.0))
-
-    def next_edge(self, address: int, step: int) -> int | None:
-        """Start of the next or previous range."""
-        if step > 0:
-            at = int(np.searchsorted(self.start, float(address), side="right"))
-        else:
-            at = int(np.searchsorted(self.start, float(address), side="left")) - 1
-        return int(self.start[at]) if 0 <= at < len(self.start) else None
 
 
 def _joined(spans: NDArray[np.uint64], gap: int) -> NDArray[np.uint64]:
@@ -138,10 +121,10 @@ class PageMap:
         self.page_size = image.geometry.page_size
         self.groups: list[Group] = groups_of(image) if owned else _unowned(image)
         self.view = MemoryView(image, image.ownership() if owned else None)
-        self._layers = [_Layer(g.ranges[:, 0], g.ranges[:, 1]) for g in self.groups]
+        self._layers = [Layer(group.ranges) for group in self.groups]
         extents = image.space.extents()
         extents = extents[extents[:, 1] < UNPLACED]
-        self._captured = _Layer(extents[:, 0], extents[:, 1])
+        self._captured = Layer(extents)
         ends = [int(group.ranges[-1, 1]) for group in self.groups if len(group.ranges)]
         if len(extents):
             ends.append(int(extents[-1, 1]))
@@ -184,11 +167,7 @@ class PageMap:
         """Rows of ``row`` bytes with anything in them, as half-open runs; each a row apart."""
         first = (self._known[:, 0] // np.uint64(row)).astype(np.int64)
         end = ((self._known[:, 1] - np.uint64(1)) // np.uint64(row)).astype(np.int64) + 1
-        if not len(first):
-            return np.empty((0, 2), np.int64)
-        gap = first[1:] > end[:-1]
-        starts, ends = first[np.append(True, gap)], end[np.append(gap, True)]
-        return np.stack([starts, ends], axis=1)
+        return np.stack(merge_columns(first, end), axis=1)
 
     def count_lines(self, row: int) -> int:
         """Lines of ``row`` bytes that memory takes with its empty parts folded."""
@@ -206,17 +185,10 @@ class PageMap:
         """``count`` cells of ``size`` bytes from a physical address on."""
         edges = start + np.arange(count + 1, dtype=np.float64) * size
         captured = self._captured.held(edges) > 0
-        group = np.full(count, -1)
-        total = np.zeros(count)
+        group, filled = np.full(count, -1), np.zeros(count)
         if self._layers:
             held = np.stack([layer.held(edges) for layer in self._layers])
-            total = held.sum(axis=0)
-            group = np.where(total > 0, held.argmax(axis=0), -1)
-            for number, item in enumerate(self.groups):
-                # What is wrong is seen even where it is the smallest part of a cell.
-                if item.name in (LEAK, UNPRESERVED):
-                    group = np.where(held[number] > 0, number, group)
-        filled = np.minimum(total / size, 1.0)
+            group, filled = largest(held, [group.name for group in self.groups], size)
         return [
             Cell(start + number * size, whose, part, known)
             for number, (whose, part, known) in enumerate(
@@ -241,8 +213,15 @@ class PageMap:
 
     def next_edge(self, address: int, step: int) -> int | None:
         """Start of the nearest range of any group after or before an address."""
-        edges = [layer.next_edge(address, step) for layer in self._layers]
+        edges = [_next_edge(layer, address, step) for layer in self._layers]
         found = [edge for edge in edges if edge is not None]
         if not found:
             return None
         return min(found) if step > 0 else max(found)
+
+
+def _next_edge(layer: Layer, address: int, step: int) -> int | None:
+    """Start of the next or previous range of a layer."""
+    side: Literal["left", "right"] = "right" if step > 0 else "left"
+    at = int(np.searchsorted(layer.start, float(address), side=side)) - (step < 0)
+    return int(layer.start[at]) if 0 <= at < len(layer.start) else None

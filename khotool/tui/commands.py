@@ -14,32 +14,26 @@ ENDIAN = {"little": "le", "big": "be"}
 
 def flags_of(options: OpenOptions) -> list[str]:
     """The flags of the command line that give these options."""
-    found: list[str] = []
-    if options.root is not None:
-        root = options.root
-        found += ["--root", hex(root) if isinstance(root, int) else root]
-    if options.page_size is not None:
-        found += ["--page-size", str(options.page_size)]
-    if options.byteorder is not None:
-        found += ["--endian", ENDIAN[options.byteorder]]
-    if options.base is not None:
-        found += ["--base", hex(options.base)]
-    for address, size in options.scratch:
-        found += ["--scratch", f"{address:#x}+{size:#x}"]
-    if options.debugfs is not None:
-        found += ["--debugfs", options.debugfs]
-    for name, layout in options.abi.items():
-        found += ["--abi", name if layout is None else f"{name}={layout}"]
-    for folder in options.formats:
-        found += ["--formats", folder]
-    return found + _limits(options.limits)
+    root, order = options.root, options.byteorder
+    size, base = options.page_size, options.base
+    given = [
+        ("--root", hex(root) if isinstance(root, int) else root),
+        ("--page-size", None if size is None else str(size)),
+        ("--endian", None if order is None else ENDIAN[order]),
+        ("--base", None if base is None else hex(base)),
+        *(("--scratch", f"{address:#x}+{size:#x}") for address, size in options.scratch),
+        ("--debugfs", options.debugfs),
+        *(("--abi", n if layout is None else f"{n}={layout}") for n, layout in options.abi.items()),
+        *(("--formats", folder) for folder in options.formats),
+        ("--limit", _limits(options.limits)),
+    ]
+    return [word for name, value in given if value is not None for word in (name, value)]
 
 
-def _limits(limits: Limits) -> list[str]:
+def _limits(limits: Limits) -> str | None:
     names = ("nodes", "depth", "bytes", "chain", "scan")
-    plain = Limits()
-    changed = [n for n in names if getattr(limits, n) != getattr(plain, n)]
-    return ["--limit", ",".join(f"{n}={getattr(limits, n)}" for n in changed)] if changed else []
+    changed = [n for n in names if getattr(limits, n) != getattr(Limits(), n)]
+    return ",".join(f"{n}={getattr(limits, n)}" for n in changed) or None
 
 
 def check_command(source: Source, *words: str) -> str:

@@ -31,7 +31,7 @@ PREVIEW = 16
 """Elements or bytes shown of a long value."""
 
 
-def value_line(field: Field | None, value: Any, *, size: int = 0) -> Line:
+def value_line(field: Field | None, value: Any) -> Line:
     """A value as its role wants to be read."""
     if value is None:
         return []
@@ -158,7 +158,15 @@ def element_count(node: Node) -> int:
 
 
 def _summary(node: Node) -> Line:
-    line = _SUMMARIES.get(node.kind, _value_summary)(node)
+    if node.kind is NodeKind.TABLE:
+        line: Line = [(count_text(element_count(node), "row"), "dim")]
+    elif node.kind is NodeKind.LIST:
+        empty = isinstance(node.value, int) and not node.value
+        line = [("0" if empty else count_text(element_count(node)), "dim")]
+    elif node.kind is NodeKind.ENTRY:
+        line = [(node.format, "dim")] if node.format else []
+    else:
+        line = _value_summary(node)
     if line:
         line = [("  ", ""), *line]
     if node.key is not None:
@@ -166,19 +174,6 @@ def _summary(node: Node) -> Line:
     if node.note:
         line += [("  ", ""), (visible(node.note), "unknown")]
     return line
-
-
-def _table_summary(node: Node) -> Line:
-    return [(count_text(element_count(node), "row"), "dim")]
-
-
-def _list_summary(node: Node) -> Line:
-    empty = isinstance(node.value, int) and not node.value
-    return [("0" if empty else count_text(element_count(node)), "dim")]
-
-
-def _entry_summary(node: Node) -> Line:
-    return [(node.format, "dim")] if node.format else []
 
 
 def _value_summary(node: Node) -> Line:
@@ -190,13 +185,6 @@ def _value_summary(node: Node) -> Line:
     if node.target is not None:
         return [*line, (f" → {node.struct}" if node.struct else " →", "pointer")]
     return line
-
-
-_SUMMARIES = {
-    NodeKind.TABLE: _table_summary,
-    NodeKind.LIST: _list_summary,
-    NodeKind.ENTRY: _entry_summary,
-}
 
 
 def _element_summary(node: Node) -> Line:
@@ -295,7 +283,8 @@ def _node_facts(node: Node) -> list[Fact]:
         found.append(("names", [("→ ", "pointer"), (visible(node.reference), "value")]))
     if node.target is not None:
         what = f"{address_text(node.target.address)}  {size_text(node.target.size)}"
-        found.append(("target", [("→ ", "pointer"), (what, "address"), *_struct_piece(node)]))
+        line: Line = [("→ ", "pointer"), (what, "address")]
+        found.append(("target", [*line, (f"  {node.struct}", "text")] if node.struct else line))
     return found
 
 
@@ -362,10 +351,6 @@ def _holds_line(node: Node) -> Line:
     if table.declared != len(table):
         line.append((f"  {count_text(table.declared)} declared", "warning"))
     return line
-
-
-def _struct_piece(node: Node) -> Line:
-    return [(f"  {node.struct}", "text")] if node.struct else []
 
 
 def _bytes_line(place: Place, image: Image) -> Line:

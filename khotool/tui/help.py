@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from khotool.tui.keys import KEYS, spell
+from khotool.tui.keys import KEYS, SPELLED, spell
 from khotool.tui.text import Line
 
-_NAMES = {
-    "slash": "/",
-    "question_mark": "?",
-    "apostrophe": "'",
-    "semicolon": ";",
-    "plus": "+",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-    "minus": "-",
-    "right_curly_bracket": "}",
-    "left_curly_bracket": "{",
-    "backspace": "bksp",
-    "escape": "esc",
-    "equals_sign": "=",
-}
+_NAMES = {name: char for char, name in SPELLED.items() if char != " "}
+_NAMES |= {"backspace": "bksp", "escape": "esc", "equals_sign": "="}
 _MOVES = (
     ("↑ ↓ k j", "up and down"),
     ("← → h l", "close or parent, open or first child; a byte in the bytes"),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.model.image import Image, Node, NodeKind
+from khotool.pages.runs import merge_columns
 from khotool.tui.place import Place, TableSpans, label_at
 
 U64 = NDArray[np.uint64]
@@ -135,8 +136,4 @@ def _merged(spans: Iterable[tuple[int, int, Node]]) -> tuple[U64, U64]:
     """Starts and ends of the stretches that spans cover without a gap."""
     table = np.array([span[:2] for span in spans], np.uint64).reshape(-1, 2)
     table = table[table[:, 0] < table[:, 1]]
-    starts, ends = np.sort(table[:, 0]), np.sort(table[:, 1])
-    if not len(starts):
-        return starts, ends
-    apart = starts[1:] > ends[:-1]
-    return starts[np.append(True, apart)], ends[np.append(apart, True)]
+    return merge_columns(table[:, 0], table[:, 1])

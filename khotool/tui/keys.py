@@ -124,7 +124,7 @@ class Config:
     problems: list[str] = field(default_factory=list)
 
 
-_SPELLED = {
+SPELLED = {
     "/": "slash",
     "?": "question_mark",
     "'": "apostrophe",
@@ -137,14 +137,15 @@ _SPELLED = {
     "-": "minus",
     " ": "space",
 }
+"""Names that Textual has for characters."""
 
 
 def spell(keys: str) -> str:
     """Names of keys as Textual knows them, without blanks."""
-    if keys in _SPELLED:
-        return _SPELLED[keys]
+    if keys in SPELLED:
+        return SPELLED[keys]
     parts = (part.strip() for part in keys.split(","))
-    return ",".join(_SPELLED.get(part, part) for part in parts if part)
+    return ",".join(SPELLED.get(part, part) for part in parts if part)
 
 
 def load_config(path: Path) -> Config:

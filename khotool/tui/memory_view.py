@@ -5,16 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from khotool.absent import Absent
 from khotool.errors import KhotoolError
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, Span
-from khotool.pages.owners import Ownership
+from khotool.pages.claims import ClaimsBuilder
+from khotool.pages.owners import Ownership, find_owners
 from khotool.records import dataclass
 
-U64 = NDArray[np.uint64]
 TOP = 1 << 64
 
 
@@ -48,10 +47,6 @@ class Section:
     owner: str = ""
 
 
-def _bound(starts: U64, address: int) -> int:
-    return int(np.searchsorted(starts, np.uint64(min(max(address, 0), TOP - 1)), side="right"))
-
-
 class MemoryView:
     """Sections of the memory of an image.
 
@@ -62,6 +57,10 @@ class MemoryView:
     def __init__(self, image: Image, ownership: Ownership | None = None) -> None:
         self.image = image
         self.ownership = ownership
+        self._held = ownership
+        if ownership is None and not isinstance(image.map, Absent):
+            # Without owners, but asked in the same way: the runs of a large map are never listed.
+            self._held = find_owners(image.map.blocks, ClaimsBuilder().build())
         areas = [] if isinstance(image.scratch, Absent) else image.scratch.areas
         self.scratch: list[Span] = sorted(areas, key=lambda area: area.address)
 
@@ -88,34 +87,23 @@ class MemoryView:
         return Section(start, end, found.use)
 
     def _preserved(self, address: int) -> Section:
-        if self.ownership is not None:
-            around = self.ownership.around(address)
-            if around.order < 0:
-                return Section(around.start, min(around.end, UNPLACED), Use.FREE)
-            path = self.ownership.owners[around.owner] if around.owner >= 0 else ""
-            use = Use.OWNED if around.owner >= 0 else Use.UNOWNED
-            return Section(around.start, around.end, use, around.order, path)
-        if isinstance(self.image.map, Absent):
+        if self._held is None:
             return Section(0, UNPLACED, Use.UNKNOWN)
-        blocks = self.image.map.blocks.outermost
-        at = _bound(blocks.start, address) - 1
-        shift = blocks.page_shift
-        start, end = 0, UNPLACED
-        if at >= 0:
-            first, past = int(blocks.start[at]), int(blocks.last_frame[at]) << shift
-            if address < past:
-                return Section(first, past, Use.PRESERVED, int(blocks.order[at]))
-            start = past
-        if at + 1 < len(blocks):
-            end = int(blocks.start[at + 1])
-        return Section(start, end, Use.FREE)
+        around = self._held.around(address)
+        if around.order < 0:
+            return Section(around.start, min(around.end, UNPLACED), Use.FREE)
+        use = Use.PRESERVED if self.ownership is None else Use.UNOWNED
+        if around.owner < 0:
+            return Section(around.start, around.end, use, around.order)
+        path = self._held.owners[around.owner]
+        return Section(around.start, around.end, Use.OWNED, around.order, path)
 
     def _claimed(self, address: int) -> Section | None:
         """Claimed memory that is not preserved, or the gap between two such pieces."""
         if self.ownership is None:
             return None
         found = self.ownership.unpreserved
-        at = _bound(found.start, address) - 1
+        at = int(np.searchsorted(found.start, np.uint64(max(address, 0)), side="right")) - 1
         start, end = 0, TOP
         if at >= 0:
             first = int(found.start[at])

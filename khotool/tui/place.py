@@ -158,21 +158,35 @@ def label_at(table: Table, offset: int) -> str:
     return ""
 
 
-def find_place(tree: Node, path: str) -> Place | None:
-    """The place a path names; None where there is no such place.
+def _follow(tree: Node, path: str) -> tuple[Place, bool]:
+    """The deepest place on the way to a path, and whether the path ends there.
 
     A key that no element has is read as the number of a row or of an element.
-
-    Raises:
-        UsageError: the path is not well formed.
     """
-    place = Place(tree)
-    for step in parse_path(path):
+    place = best = Place(tree)
+    try:
+        steps = parse_path(path)
+    except UsageError:
+        return best, False
+    for step in steps:
         found = _child(place, step.text, step.is_key)
         if found is None:
-            return None
+            return best, False
         place = found
-    return place
+        if not isinstance(place.node, _Named):
+            best = place
+    return best, best is place
+
+
+def resolve(tree: Node, path: str) -> Place | None:
+    """The place that a path names; None for no such place, or a path that is not well formed."""
+    place, whole = _follow(tree, path)
+    return place if whole else None
+
+
+def nearest(tree: Node, path: str) -> Place:
+    """The deepest place on the way to a path."""
+    return _follow(tree, path)[0]
 
 
 def _child(place: Place, text: str, is_key: bool) -> Place | None:
@@ -218,32 +232,6 @@ class _Named(Node):
     def __init__(self, name: str, holder: Node) -> None:
         super().__init__(name, NodeKind.LIST, parent=holder)
         self.holder = holder
-
-
-def resolve(tree: Node, path: str) -> Place | None:
-    """As :func:`find_place`; None for a path that is not well formed, too."""
-    try:
-        place = find_place(tree, path)
-    except UsageError:
-        return None
-    return None if place is None or isinstance(place.node, _Named) else place
-
-
-def nearest(tree: Node, path: str) -> Place:
-    """The deepest place on the way to a path."""
-    try:
-        steps = parse_path(path)
-    except UsageError:
-        return Place(tree)
-    place = best = Place(tree)
-    for step in steps:
-        found = _child(place, step.text, step.is_key)
-        if found is None:
-            break
-        place = found
-        if not isinstance(place.node, _Named):
-            best = place
-    return best
 
 
 def span_of(place: Place, spans: TableSpans | None = None) -> Span | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from khotool.check.catalogue import Rule, rules
+from khotool.check.catalogue import rules
 from khotool.findings import Finding, Severity
-from khotool.model.image import Image, Node
+from khotool.model.image import Node
 from khotool.records import dataclass
 from khotool.tui.place import Place, nearest
 
@@ -33,19 +33,9 @@ class RuleText:
     parts: tuple[tuple[str, str], ...] = ()
 
 
-def _rule(rule: str) -> Rule | None:
-    return rules().get(rule)
-
-
-def severity_of(rule: str) -> Severity:
-    """How bad a rule's findings are; an error for a rule that is not in the catalogue."""
-    found = _rule(rule)
-    return found.severity if found is not None else Severity.ERROR
-
-
 def rule_text(rule: str) -> RuleText:
     """Name and explanation of a rule; the id alone where the catalogue lacks it."""
-    found = _rule(rule)
+    found = rules().get(rule)
     if found is None:
         return RuleText(rule)
     parts = (
@@ -58,21 +48,13 @@ def rule_text(rule: str) -> RuleText:
 
 
 def rate(findings: list[Finding]) -> list[Rated]:
-    """Findings by severity, worst first; in the order found within one severity."""
-    known: dict[str, Severity] = {}
-    rated = []
-    for finding in findings:
-        if finding.rule not in known:
-            known[finding.rule] = severity_of(finding.rule)
-        rated.append(Rated(finding, known[finding.rule]))
+    """Findings by severity, worst first; in the order found within one severity.
+
+    A rule that is not in the catalogue is an error.
+    """
+    known = {rule.id: rule.severity for rule in rules().values()}
+    rated = [Rated(finding, known.get(finding.rule, Severity.ERROR)) for finding in findings]
     return sorted(rated, key=lambda item: ORDER[item.severity])
-
-
-def check(image: Image) -> list[Finding]:
-    """All findings of an image: those of decoding and those of the rules."""
-    from khotool.check.run import check_image
-
-    return check_image(image)
 
 
 class Badges:

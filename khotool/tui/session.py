@@ -84,6 +84,13 @@ class History:
         return self.ahead.pop()
 
 
+def _turned(at: int, step: int, count: int) -> int:
+    """The next or previous index, round and round; from -1 the first or the last."""
+    if at < 0:
+        at = -1 if step > 0 else 0
+    return (at + step) % count
+
+
 Listener = Callable[[Change], None]
 
 
@@ -123,7 +130,7 @@ class Session:
         self._spans: dict[Node, TableSpans] = {}
         self._tokens: dict[FdtRegion, Spans[Mark]] = {}
         self._listeners: list[Listener] = []
-        self.cursor = self._at(Place(image.tree))
+        self.cursor = self.cursor_at(Place(image.tree))
 
     # -- listeners -------------------------------------------------------------------------
 
@@ -154,7 +161,7 @@ class Session:
         self._spans.update(index.spans)
         address = self.cursor.address
         if self.cursor.place is None and address is not None:
-            self.cursor = self._at_address(address)
+            self.cursor = self.cursor_at_address(address)
             self._tell(Change.CURSOR)
         self._tell(Change.INDEX)
 
@@ -209,21 +216,11 @@ class Session:
 
     def cursor_at(self, place: Place) -> Cursor:
         """The cursor on a place of the model."""
-        return self._at(place)
-
-    def cursor_at_address(self, address: int) -> Cursor:
-        """The cursor on a byte, and on the field that holds it."""
-        return self._at_address(address)
-
-    def jump(self, cursor: Cursor) -> None:
-        """Go there; ``back`` returns."""
-        self._move(cursor, jump=True)
-
-    def _at(self, place: Place) -> Cursor:
         span = self.span(place)
         return Cursor(place, span.address if span is not None else None, span)
 
-    def _at_address(self, address: int, size: int = 0) -> Cursor:
+    def cursor_at_address(self, address: int, size: int = 0) -> Cursor:
+        """The cursor on a byte, and on the field that holds it; ``size`` bytes are selected."""
         place = self.index.find(address) if self.index is not None else None
         if size > 1:
             return Cursor(place, address, Span(address, size))
@@ -231,6 +228,10 @@ class Session:
         if span is None or not span.address <= address < span.end:
             span = Span(address, 1)
         return Cursor(place, address, span)
+
+    def jump(self, cursor: Cursor) -> None:
+        """Go there; ``back`` returns."""
+        self._move(cursor, jump=True)
 
     def _move(self, cursor: Cursor, *, jump: bool) -> None:
         if cursor == self.cursor:
@@ -242,12 +243,12 @@ class Session:
 
     def select(self, place: Place, *, jump: bool = False) -> None:
         """Move to a place of the model; a jump can be undone with ``back``."""
-        self._move(self._at(place), jump=jump)
+        self._move(self.cursor_at(place), jump=jump)
 
     def select_address(self, address: int, size: int = 0, *, jump: bool = False) -> None:
         """Move to a byte, and to the field that holds it; ``size`` bytes are selected."""
         if 0 <= address < 1 << 64:
-            self._move(self._at_address(address, size), jump=jump)
+            self._move(self.cursor_at_address(address, size), jump=jump)
 
     def peek(self, cursor: Cursor) -> None:
         """Show a place without a trace in the history."""
@@ -280,17 +281,17 @@ class Session:
         """Where a pointer leads: the first field there, else the bytes; what a token names."""
         node = place.node
         if place.row < 0 and node.reference:
-            return self._at(nearest(self.image.tree, node.reference))
+            return self.cursor_at(nearest(self.image.tree, node.reference))
         if place.row < 0 and node.target is not None:
             below = next((c for c in node.children if self._inside(c, node.target)), None)
             if below is not None:
-                return self._at(Place(below))
+                return self.cursor_at(Place(below))
             address: int | None = node.target.address
         else:
             address = self._address_in(place)
         if address is None or not 0 <= address < 1 << 64:
             return None
-        return self._at_address(address)
+        return self.cursor_at_address(address)
 
     def _address_in(self, place: Place) -> int | None:
         """The physical address that a value is; None for a value that is none."""
@@ -313,9 +314,9 @@ class Session:
         found = self.target(place) if place is not None else None
         if found is None and place is None and self.cursor.address is not None:
             owners = self.view.owners(self.cursor.address)
-            found = self._at(nearest(self.image.tree, owners[0])) if owners else None
+            found = self.cursor_at(nearest(self.image.tree, owners[0])) if owners else None
         if found is not None:
-            self._move(found, jump=True)
+            self.jump(found)
         return found is not None
 
     # -- finding one's way -----------------------------------------------------------------
@@ -335,28 +336,21 @@ class Session:
     def cursor_of(self, candidate: Candidate) -> Cursor:
         """The cursor of a candidate."""
         if candidate.place is not None and (candidate.span is None or candidate.kind == "rule"):
-            return self._at(candidate.place)
+            return self.cursor_at(candidate.place)
         span = candidate.span
         assert span is not None
-        return self._at_address(span.address, span.size)
+        return self.cursor_at_address(span.address, span.size)
 
     def cursor_of_hit(self, hit: Hit) -> Cursor:
         """The cursor on something found."""
         if hit.place is not None:
-            return self._at(hit.place)
+            return self.cursor_at(hit.place)
         assert hit.span is not None
-        return self._at_address(hit.span.address, max(hit.span.size, 2))
-
-    def goto(self, text: str) -> bool:
-        """Go to the likeliest meaning of a text; False if it has none."""
-        found = self.candidates(text, 1)
-        if found:
-            self._move(self.cursor_of(found[0]), jump=True)
-        return bool(found)
+        return self.cursor_at_address(hit.span.address, max(hit.span.size, 2))
 
     def goto_path(self, path: str) -> None:
         """Move to a path, or as near to it as there is a place, without a trace."""
-        self._move(self._at(nearest(self.image.tree, path)), jump=False)
+        self._move(self.cursor_at(nearest(self.image.tree, path)), jump=False)
 
     def set_hits(self, text: str, query: Query | None, hits: list[Hit]) -> None:
         """The result of a search, for ``next_hit``."""
@@ -367,35 +361,31 @@ class Session:
         """The next or previous hit, round and round."""
         if not self.hits:
             return False
-        start = -1 if step > 0 else 0
-        current = self.hit if self.hit >= 0 else start
-        self.hit = (current + step) % len(self.hits)
-        self._move(self.cursor_of_hit(self.hits[self.hit]), jump=True)
+        self.hit = _turned(self.hit, step, len(self.hits))
+        self.jump(self.cursor_of_hit(self.hits[self.hit]))
         return True
 
     def next_finding(self, step: int) -> Rated | None:
         """Go to the next or previous finding, worst first, round and round."""
         if not self.findings:
             return None
-        start = -1 if step > 0 else 0
-        current = self.finding if self.finding >= 0 else start
-        self.finding = (current + step) % len(self.findings)
+        self.finding = _turned(self.finding, step, len(self.findings))
         item = self.findings[self.finding]
         self.show_finding(item)
         return item
 
     def show_finding(self, item: Rated) -> None:
         """Go to where a finding is."""
-        self._move(self.cursor_of_finding(item), jump=True)
+        self.jump(self.cursor_of_finding(item))
 
     def cursor_of_finding(self, item: Rated) -> Cursor:
         """Where a finding is."""
         finding = item.finding
         exact = resolve(self.image.tree, finding.path)
         place = exact or nearest(self.image.tree, finding.path)
-        cursor = self._at(place)
+        cursor = self.cursor_at(place)
         if (exact is None or place.node.parent is None) and finding.address is not None:
-            found = self._at_address(finding.address)
+            found = self.cursor_at_address(finding.address)
             return Cursor(found.place or place, found.address, found.span)
         return cursor
 
@@ -406,7 +396,7 @@ class Session:
             return False
         found = self.index.next_region(address or 0, step)
         if found is not None:
-            self._move(self._at_address(found), jump=True)
+            self.jump(self.cursor_at_address(found))
         return found is not None
 
     # -- filter and bookmarks --------------------------------------------------------------
@@ -423,7 +413,7 @@ class Session:
         self._tell(Change.FILTER)
         hidden = bool(shown.matches) and (place is None or not shown.is_match(place.node))
         if hidden:
-            self._move(self._at(Place(shown.matches[0])), jump=True)
+            self.jump(self.cursor_at(Place(shown.matches[0])))
         self._filtered = self.cursor
         return hidden
 
@@ -466,9 +456,9 @@ class Session:
         """Go to a bookmark; False if its place is gone."""
         place = resolve(self.image.tree, mark.path) if mark.path else None
         if place is not None:
-            self._move(self._at(place), jump=True)
+            self.jump(self.cursor_at(place))
         elif mark.address is not None:
-            self._move(self._at_address(mark.address), jump=True)
+            self.jump(self.cursor_at_address(mark.address))
         else:
             return False
         return True

@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker, get_current_worker
 
+from khotool.check.run import check_image
 from khotool.errors import KhotoolError
 from khotool.findings import Severity
 from khotool.limits import Limits, OpenOptions
@@ -354,7 +355,7 @@ class Shell(App[int]):
             self.post_message(Done("owners", generation, owners))
             if stop():
                 return
-            findings = work.findings_of(image)
+            findings = check_image(image)
             self.post_message(Done("findings", generation, findings))
             if base is not None and not stop():
                 before = [item.finding for item in base.findings]

@@ -9,7 +9,6 @@ from time import monotonic
 from khotool.decode.decoded import Watch
 from khotool.decode.open import open_memory
 from khotool.errors import InputError, KhotoolError
-from khotool.findings import Finding
 from khotool.limits import Limits, OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.memory.source import CONTAINERS, open_source
@@ -21,7 +20,6 @@ from khotool.records import dataclass, field, replace
 from khotool.tui.edits import Edit
 from khotool.tui.goto import PathList
 from khotool.tui.index import ByteIndex
-from khotool.tui.rated import check
 from khotool.tui.session import Session
 from khotool.tui.text import count_text, size_text
 
@@ -173,11 +171,6 @@ def index_image(image: Image, stop: Stop) -> tuple[ByteIndex, PathList, Identifi
         # Rows are looked up by scanning their columns, which would be felt at every key.
         places.tables = []
     return ByteIndex(image, stop), PathList(image.tree), identifier
-
-
-def findings_of(image: Image) -> list[Finding]:
-    """All findings."""
-    return check(image)
 
 
 def raised(options: OpenOptions) -> OpenOptions:

@@ -162,6 +162,23 @@ def test_synthetic_image_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert contents == ["same", "same", "same"]
 
 
+def test_synthetic_image_of_arm64_is_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It begins with the first page of RAM, and its scratch is beyond a small guest's memory."""
+    found = next((name for name in kernels() if name.startswith("Image")), None)
+    if found is None:
+        pytest.skip("no Image in KHOTOOL_KERNELS")
+    arm = kernel(found)
+    manifest = tmp_path / "manifest.toml"
+    head = f'machine = "aarch64"\npage_size = {arm.page_size}\n'
+    manifest.write_text(head + MANIFEST.replace('folio = "huge"\n', ""))
+
+    code, (result,) = boot(capsys, manifest, "--kernel", arm.path)
+
+    assert (code, result["outcome"]) == (0, "accept")
+
+
 def test_all_of_memory_boots_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, path = tmp_path / "full.elf", kernel(newest()).path
 

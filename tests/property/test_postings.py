@@ -136,5 +136,5 @@ def test_model_comes_back(abi: str, data: st.DataObject) -> None:
     assert (ownership.unowned_pages, ownership.unpreserved_pages) == (0, 0)
     assert all(choice.certain for choice in image.choices)
     document = json.loads(json.dumps(full_document(image)))
-    for address, page in preserved_segments(document, REGISTRY)[0]:
+    for address, page in preserved_segments(Document("dump", document), REGISTRY)[0]:
         assert bytes(image.space.read(address, len(page))) == bytes(page)

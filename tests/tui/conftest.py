@@ -38,6 +38,14 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def goto(session: Session, text: str) -> bool:
+    """Go to the likeliest meaning of a text; False if it has none."""
+    found = session.candidates(text, 1)
+    if found:
+        session.jump(session.cursor_of(found[0]))
+    return bool(found)
+
+
 @pytest.fixture
 def session() -> Session:
     image = opened()

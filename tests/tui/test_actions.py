@@ -498,6 +498,8 @@ def test_findings_are_written_as_check_does(
         await d.fill(str(file))
         await d.press("enter")
         assert file.is_file()
+        # A note goes after a few seconds.
+        said = next(n.message for n in d.app._notifications if "written" in n.message)
         await d.press("c")
         assert d.app.clipboard == f"khotool check {CAPTURE}"
         await d.press("X", form)
@@ -505,7 +507,7 @@ def test_findings_are_written_as_check_does(
         await d.press("enter")
         assert "the image that was read" in d.text("#note")
         await d.press("escape")
-        return next(n.message for n in d.app._notifications if "written" in n.message)
+        return said
 
     words = shlex.split(drive(story).splitlines()[1])
     assert words.pop() == "FILE"

@@ -17,7 +17,7 @@ from khotool.tui.links import Link, links_of
 from khotool.tui.map_words import map_of, page_at, word_of_block
 from khotool.tui.memory_view import MemoryView
 from khotool.tui.minimap import COLUMNS, NOTHING, mini_cells
-from khotool.tui.place import Place, find_place
+from khotool.tui.place import Place, resolve
 from khotool.tui.session import Session
 from khotool.tui.text import plain
 from khotool.tui.widgets.hex_view import HexView
@@ -108,7 +108,7 @@ def test_numbers_in_both_orders() -> None:
 def test_target_and_back() -> None:
     """A pointer shows the first bytes of its target; the target shows the pointer, and its way."""
     session = session_of()
-    place = find_place(session.image.tree, DATA)
+    place = resolve(session.image.tree, DATA)
     assert place is not None
     session.select(place)
     assert f"{DATA}/pos" in told(session, "target")

@@ -11,7 +11,7 @@ from khotool.errors import KhotoolError
 from khotool.model.image import Node, NodeKind
 from khotool.model.lookup import find_node
 from khotool.tui import edits
-from khotool.tui.place import Place, find_place
+from khotool.tui.place import Place, resolve
 from khotool.tui.session import Session
 from tests.tui.conftest import CAPTURE, opened
 from tests.tui.driver import Driver, drive
@@ -20,7 +20,7 @@ DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
 
 
 def at(session: Session, path: str) -> Session:
-    place = find_place(session.image.tree, path)
+    place = resolve(session.image.tree, path)
     assert place is not None
     session.select(place)
     return session
@@ -71,6 +71,7 @@ def test_change_undo_and_write(tmp_path: Path) -> None:
         original = d.app.session
         await d.goto(DATA)
         await d.press("s")
+        assert f"Stage a change to {DATA}" in d.text()
         await d.fill("nonsense")
         await d.press("enter")
         assert "expected a value such as" in " ".join(d.text("#note").split())

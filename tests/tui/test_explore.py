@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from khotool.model.image import Node
+from khotool.tui.find import Stop
+from khotool.tui.goto import PathList
 from khotool.tui.keys import Config
 from khotool.tui.widgets.hex_view import HexView
 from khotool.tui.widgets.model_tree import ModelTree
@@ -186,6 +191,26 @@ def test_goto_previews_and_can_be_left() -> None:
         assert d.path() == "/"
 
     drive(story, size=NARROW)
+
+
+def test_goto_searches_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are not held up by a scan of many paths."""
+    threads = []
+    search = PathList.search
+
+    def watched(paths: PathList, text: str, limit: int, stop: Stop) -> list[Node]:
+        threads.append(threading.current_thread())
+        return search(paths, text, limit, stop)
+
+    monkeypatch.setattr(PathList, "search", watched)
+
+    async def story(d: Driver) -> None:
+        await d.goto("vm-beta")
+        assert d.path() == "/LUO/sessions[vm-beta]"
+
+    drive(story)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_find_names_and_bytes() -> None:

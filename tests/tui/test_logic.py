@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import load_registry
+from khotool.decode.open import open_image
 from khotool.errors import UsageError
+from khotool.maps.preserved import PreservedMap
 from khotool.model.image import Node, NodeKind, Scratch, Span, Table
 from khotool.tui.cells import PageMap, Rows
 from khotool.tui.changes import compare_images
@@ -27,13 +29,13 @@ from khotool.tui.items import BUCKET, Item, chain_to, items_below
 from khotool.tui.keys import KEYS, clashes, load_config
 from khotool.tui.layout import compare_lines, definition_lines
 from khotool.tui.memory_view import MemoryView, Use
-from khotool.tui.place import Place, TableSpans, find_place, span_of
+from khotool.tui.place import Place, TableSpans, resolve, span_of
 from khotool.tui.session import Session
 from khotool.tui.state import add_recent, load_recent
 from khotool.tui.text import count_text, plain, size_text, visible
 from khotool.tui.themes import THEMES
 from khotool.tui.widgets.tokens import HUES, _color, _Variables
-from tests.tui.conftest import CAPTURE, OLDER, opened
+from tests.tui.conftest import CAPTURE, OLDER, goto, opened
 from tests.unit.decode.fixture_images import good
 
 
@@ -170,7 +172,7 @@ def test_overlapping_spans_give_the_smallest() -> None:
 
 def test_facts_of_a_flags_field(session: Session) -> None:
     """Type, value with flag names, bytes and their offset, page and owner, words."""
-    assert session.goto("/LUO/sessions[vm-alpha]/files[0x2]/data/seals")
+    assert goto(session, "/LUO/sessions[vm-alpha]/files[0x2]/data/seals")
     assert session.cursor.place is not None
     found = {
         label: plain(line)
@@ -212,8 +214,22 @@ def test_sections_of_memory(session: Session) -> None:
         section = view.section(address)
         assert section.start <= address < section.end
         assert section.use is use
-    before = MemoryView(session.image)
-    assert before.section(0x4DE000).use is Use.PRESERVED
+
+
+def test_sections_before_the_owners_are_known() -> None:
+    """What is preserved is found near the address: no column of all runs is made."""
+    image = open_image(CAPTURE)
+    found = MemoryView(image).section(0x4DE000)
+    assert isinstance(image.map, PreservedMap)
+    blocks = image.map.blocks
+    assert "_columns" not in vars(blocks)
+    row = int(blocks.find([0x4DE000])[0])
+    assert (found.start, found.end, found.order) == (
+        int(blocks.start[row]),
+        int(blocks.end[row]),
+        int(blocks.order[row]),
+    )
+    assert found.use is Use.PRESERVED
 
 
 def test_hostile_text_is_harmless() -> None:
@@ -327,7 +343,7 @@ def exported(session: Session, form: str) -> bytes:
 
 def test_copies(session: Session) -> None:
     """The cursor as value, path, bytes, C, JSON and Markdown."""
-    assert session.goto("/kexec-metadata/version")
+    assert goto(session, "/kexec-metadata/version")
     assert copy_text(session, "value") == "1"
     assert copy_text(session, "path") == "/kexec-metadata/version"
     assert copy_text(session, "hex") == "01 00 00 00"
@@ -335,9 +351,9 @@ def test_copies(session: Session) -> None:
     assert copy_text(session, "json").strip() == "1"
     assert "| value | 0x00000001  1 |" in copy_text(session, "markdown")
     assert exported(session, "raw") == b"\1\0\0\0"
-    assert session.goto("/LUO/sessions[vm-alpha]/files[0x2]/data/folios[1]")
+    assert goto(session, "/LUO/sessions[vm-alpha]/files[0x2]/data/folios[1]")
     assert b'"index": 1' in exported(session, "json")
-    assert session.goto("/memblock")
+    assert goto(session, "/memblock")
     assert exported(session, "raw")[:4] == b"\xd0\x0d\xfe\xed"
     assert b"reserve-mem-v1" in exported(session, "dts")
 
@@ -368,7 +384,7 @@ def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
     label = node.table.position.label
     for row in range(len(node.table)):
         place = Place(node, row, label)
-        assert find_place(image.tree, place.path) == place
+        assert resolve(image.tree, place.path) == place
         assert place.field is node.table.position
         assert place.placed is None
         assert place.value == int(node.table.column(label)[row])
@@ -378,7 +394,7 @@ def test_the_position_of_a_word_in_a_sparse_array_is_a_place() -> None:
 
 def test_files_are_told_apart_by_size(session: Session) -> None:
     """The line of a file has its handler, its size, and how many folios hold it."""
-    place = find_place(session.image.tree, "/LUO/sessions[vm-beta]/files[0x1]")
+    place = resolve(session.image.tree, "/LUO/sessions[vm-beta]/files[0x1]")
     assert place is not None
     shown = plain(label_line(Item(place), session.image))
     assert shown.startswith("[0x1]  memfd-v2  ")

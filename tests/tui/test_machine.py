@@ -23,6 +23,7 @@ from khotool.tui.place import Place, resolve
 from khotool.tui.session import Change, Cursor, Session
 from tests.builders import capture
 from tests.strategies import share
+from tests.tui.conftest import goto
 
 NAME = "linux-7.1.13"
 TEXTS = ("/LUO", "0x0", "vm", "pfn", "/nowhere", "]][[", "REC", "files[0x1]", "0xffffffffffffffff")
@@ -118,7 +119,7 @@ class Machine(RuleBasedStateMachine):
     def goto(self, text: str) -> None:
         before = self.session.cursor
         self.told.clear()
-        self.session.goto(text)
+        goto(self.session, text)
         self.moved(before, jump=True)
 
     @rule(step=st.sampled_from([1, -1]))

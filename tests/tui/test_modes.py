@@ -119,6 +119,9 @@ def test_pages() -> None:
             await d.press("f")
         assert view.only == -1
         await d.press("end", "home", "0", "pagedown", "pageup")
+        assert view.map is not None
+        beyond = f"{view.map.end:#014x}  ╌╌ nothing beyond ╌╌"
+        assert d.text("#map").splitlines()[view.folds.lines] == beyond
         await d.press("right_curly_bracket")
         first = screen.ranges[0]
         await d.press("enter")
@@ -415,7 +418,7 @@ def test_a_bug_in_a_worker_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("[bold]oops")
 
-    monkeypatch.setattr("khotool.tui.work.findings_of", broken)
+    monkeypatch.setattr("khotool.tui.shell.check_image", broken)
 
     async def story(d: Driver) -> None:
         assert "oops" in d.text()

@@ -13,7 +13,7 @@ from khotool.errors import UsageError
 from khotool.limits import Limits, OpenOptions
 from khotool.tui.commands import command_of, flags_of
 from khotool.tui.keys import Config, clashes
-from khotool.tui.place import find_place
+from khotool.tui.place import resolve
 from khotool.tui.session import Session
 from tests.tui.conftest import CAPTURE
 from tests.tui.driver import Driver, drive
@@ -66,7 +66,7 @@ def test_options_reopen() -> None:
 
 def test_command_prints_the_same(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     """The command of a place, and of bare bytes, runs."""
-    place = find_place(session.image.tree, SIZE)
+    place = resolve(session.image.tree, SIZE)
     assert place is not None
     session.select(place)
     words = shlex.split(command_of(session, str(CAPTURE), OpenOptions()))

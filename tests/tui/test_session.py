@@ -5,9 +5,10 @@ from __future__ import annotations
 from khotool.findings import Finding, Severity
 from khotool.model.image import Span
 from khotool.tui.find import Filtered
-from khotool.tui.place import Place, find_place, labels_of, nearest, resolve
+from khotool.tui.place import Place, labels_of, nearest, resolve
 from khotool.tui.session import Change, Session
 from tests.builders import decode
+from tests.tui.conftest import goto
 
 DATA = "/LUO/sessions[vm-alpha]/files[0x1]/data"
 
@@ -42,7 +43,7 @@ def test_every_path_leads_back(session: Session) -> None:
 
 def test_rows_are_found_by_their_bytes(session: Session) -> None:
     """A byte of an array belongs to its row and field; bit-field parts share their word."""
-    place = find_place(session.image.tree, DATA.replace("0x1", "0x2") + "/folios[3]/index")
+    place = resolve(session.image.tree, DATA.replace("0x1", "0x2") + "/folios[3]/index")
     assert place is not None
     span = session.span(place)
     assert span is not None
@@ -134,29 +135,29 @@ def test_history_is_bounded(session: Session) -> None:
 
 def test_goto_understands_every_form(session: Session) -> None:
     """Addresses, page frames, relative moves, selections, paths."""
-    assert session.goto("0x4de000")
+    assert goto(session, "0x4de000")
     assert session.cursor.address == 0x4DE000
-    assert session.goto("+0x10")
+    assert goto(session, "+0x10")
     assert session.cursor.address == 0x4DE010
-    assert session.goto("-16")
+    assert goto(session, "-16")
     assert session.cursor.address == 0x4DE000
-    assert session.goto("#0x4de")
+    assert goto(session, "#0x4de")
     assert session.cursor.address == 0x4DE000
-    assert session.goto("#4df")
+    assert goto(session, "#4df")
     assert session.cursor.address == 0x4DF000
-    assert session.goto("0x4de000+64")
+    assert goto(session, "0x4de000+64")
     assert session.cursor.span == Span(0x4DE000, 64)
-    assert session.goto("5103616")
+    assert goto(session, "5103616")
     assert session.cursor.address == 5103616
-    assert session.goto(DATA)
+    assert goto(session, DATA)
     assert path(session) == DATA
-    assert session.goto("vm-beta/files[0x1]/data/folios[12]")
+    assert goto(session, "vm-beta/files[0x1]/data/folios[12]")
     assert path(session) == "/LUO/sessions[vm-beta]/files[0x1]/data/folios[12]"
-    assert session.goto("lunumb")
+    assert goto(session, "lunumb")
     assert path(session) == "/LUO/liveupdate_number"
-    assert not session.goto("nothing of the kind")
-    assert not session.goto("0x1ffffffffffffffff")
-    assert not session.goto("   ")
+    assert not goto(session, "nothing of the kind")
+    assert not goto(session, "0x1ffffffffffffffff")
+    assert not goto(session, "   ")
 
 
 def test_goto_offers_what_a_prefix_can_mean(session: Session) -> None:
@@ -188,13 +189,13 @@ def test_findings_are_visited_worst_first(session: Session) -> None:
     top = Place(session.image.tree)
     assert session.badges.worst(top, below=True) is Severity.ERROR
     assert session.badges.worst(top, below=False) is None
-    assert session.goto("ABI904")
+    assert goto(session, "ABI904")
     assert session.counts()[Severity.WARNING] == 1
 
 
 def test_bookmarks_are_kept_per_image(session: Session) -> None:
     """A bookmark with its note is there in the next session of the same image."""
-    assert session.goto(DATA)
+    assert goto(session, DATA)
     assert session.toggle_mark("the first file")
     assert session.is_marked()
     other = Session(session.image)

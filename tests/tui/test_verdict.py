@@ -8,7 +8,7 @@ import pytest
 
 from khotool.check.kernels.verdict import Outcome
 from khotool.extract.select import payload_plan
-from khotool.tui.place import find_place
+from khotool.tui.place import resolve
 from khotool.tui.session import Session
 from khotool.tui.session_list import SORTS, arranged, matching, session_rows
 from khotool.tui.verdicts import judge_all, verdict_lines
@@ -32,7 +32,7 @@ def test_lines_lead_to_the_model() -> None:
     verdict = next(v.verdict for v in judge_all(image, lambda: False) if v.verdict.sessions)
     paths = [path for _, path in verdict_lines(verdict) if path]
     assert FILE in paths
-    assert [path for path in paths if find_place(image.tree, path) is None] == []
+    assert [path for path in paths if resolve(image.tree, path) is None] == []
 
 
 @pytest.mark.parametrize("size", [WIDE, (60, 20)], ids=str)
@@ -108,7 +108,7 @@ def test_payload_is_extracted(tmp_path: Path) -> None:
         return " ".join(note.message for note in d.app._notifications)
 
     said = drive(story)
-    place = find_place(opened().tree, FILE)
+    place = resolve(opened().tree, FILE)
     assert place is not None
     plan = payload_plan(opened(), place.node)
     if len(plan.missing(opened().space.extents())):

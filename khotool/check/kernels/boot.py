@@ -25,6 +25,8 @@ from khotool.records import dataclass, field
 MEMORY_MARGIN = 4
 """Memory may reach this many times as far as the last byte that the image shows."""
 SANE_END = 1 << 46
+ARM64_VA = 1 << 52
+"""Bytes of the largest address space of arm64; a kernel with a smaller one drops more bits."""
 MOST_BLOCKS = 1 << 28
 MOST_STRAYS = 1 << 10
 """Pages without an owner that are looked at."""
@@ -95,6 +97,8 @@ class Boot:
         """
         if not isinstance(address, int) or self.beyond(address):
             return None
+        if self.aliased(address):
+            return Unseen.UNREADABLE
         try:
             self.image.space.read(address, 1)
         except (MemoryFault, OverflowError) as fault:
@@ -213,9 +217,19 @@ class Boot:
             offset: bytes from there to what is read first; at the end of all addresses they
                 begin again.
         """
-        if not isinstance(address, int) or not address:
+        if not isinstance(address, int) or not address or self.aliased(address):
             return False
-        address = (address + offset) % (1 << 64)
+        return self._nowhere((address + offset) % (1 << 64))
+
+    def aliased(self, address: int) -> bool:
+        """True if a kernel drops high bits of a pointer, and reads memory that is there.
+
+        phys_to_virt of arm64 joins an address with PAGE_OFFSET by a bitwise or.
+        """
+        low = address & (ARM64_VA - 1)
+        return low < address and self.image.info.machine == "aarch64" and not self._nowhere(low)
+
+    def _nowhere(self, address: int) -> bool:
         if self.memory:
             return not any(start <= address < end for start, end in self.memory)
         return address >= self.memory_end

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -19,10 +20,27 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer | None]):
-    """A dialog that is left once, however often its key is pressed."""
+    """A dialog that is left once, however often its key is pressed.
+
+    Args:
+        title: in the border, plain text.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel", show=False)]
     left = False
+
+    def __init__(self, title: str, classes: str = "dialog") -> None:
+        super().__init__(classes=classes)
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box") as box:
+            box.border_title = Content(self._title)
+            yield from self.body()
+
+    def body(self) -> ComposeResult:
+        """What is in the box."""
+        raise NotImplementedError
 
     def leave(self, answer: Answer | None) -> None:
         """Give the answer and go."""
@@ -31,7 +49,6 @@ class Dialog(ModalScreen[Answer | None]):
             self.dismiss(answer)
 
     def action_leave(self) -> None:
-        """Leave without an answer."""
         self.leave(None)
 
 
@@ -39,28 +56,20 @@ class Prompt(Dialog[str]):
     """One line of text; None when it is left.
 
     Args:
-        title: in the border.
         value: text to start with.
         note: a sentence below.
     """
 
     def __init__(self, title: str, value: str = "", note: str = "") -> None:
-        super().__init__(classes="dialog")
-        self._title, self._value, self._note = title, value, note
+        super().__init__(title)
+        self._value, self._note = value, note
 
-    def compose(self) -> ComposeResult:
-        """A box with the line."""
-        with Vertical(id="box"):
-            yield Input(self._value, id="input")
+    def body(self) -> ComposeResult:
+        yield Input(self._value, id="input")
+        if self._note:
             yield Static(self._note, id="note", markup=False)
 
-    def on_mount(self) -> None:
-        """The title is plain text."""
-        self.query_one("#box").border_title = self._title
-        self.query_one("#note").display = bool(self._note)
-
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Done."""
         event.stop()
         self.leave(event.value)
 
@@ -82,30 +91,25 @@ class Picker(Dialog[int]):
         center: bool = False,
         empty: str = "",
     ) -> None:
-        super().__init__(classes="dialog -center" if center else "dialog")
-        self._title, self._lines, self._marks, self._empty = title, lines, marks, empty
+        super().__init__(title, "dialog -center" if center else "dialog")
+        self._lines, self._marks, self._empty = lines, marks, empty
 
-    def compose(self) -> ComposeResult:
-        """A box with the list."""
-        with Vertical(id="box"):
-            yield LineView(id="list", empty=self._empty)
+    def body(self) -> ComposeResult:
+        yield LineView(id="list", empty=self._empty)
 
     def on_mount(self) -> None:
         """Fill the list."""
-        self.query_one("#box").border_title = self._title
         view = self.query_one("#list", LineView)
         view.styles.height = min(max(len(self._lines), 1), 26 if self.app.size.height < 40 else 60)
         view.show_lines(self._lines)
         view.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """A mark picks its line."""
         if event.character and event.character in self._marks:
             event.stop()
             self.leave(self._marks.index(event.character))
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """Done."""
         event.stop()
         self.leave(event.line)
 
@@ -142,26 +146,20 @@ class Lookup(Dialog[int]):
         value: str = "",
         hint: str = "",
     ) -> None:
-        super().__init__(classes="dialog")
-        self._title, self._search, self._preview = title, search, preview
+        super().__init__(title)
+        self._search, self._preview = search, preview
         self._value, self._hint = value, hint
         self.text = value
         self._waiting = False
         self._submitted = False
 
-    def compose(self) -> ComposeResult:
-        """A box with line, list and note."""
-        with Vertical(id="box"):
-            yield Input(self._value, id="input")
-            yield LineView(id="list")
-            yield Static(self._hint, id="note", markup=False)
-
-    def on_mount(self) -> None:
-        """The list cannot be focused: keys go to the line."""
-        self.query_one("#box").border_title = self._title
-        view = self.query_one("#list", LineView)
-        view.can_focus = False
-        view.display = False
+    def body(self) -> ComposeResult:
+        yield Input(self._value, id="input")
+        view = LineView(id="list")
+        # Keys go to the line.
+        view.can_focus = view.display = False
+        yield view
+        yield Static(self._hint, id="note", markup=False)
 
     def show(self, lines: Sequence[Line], note: str = "", *, ended: bool = True) -> None:
         """Show what was found.
@@ -186,11 +184,9 @@ class Lookup(Dialog[int]):
 
     @property
     def count(self) -> int:
-        """Lines found."""
         return self.query_one("#list", LineView).count
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as the user types."""
         event.stop()
         self.text, self._waiting, self._submitted = event.value, True, False
         self._search(self, event.value)
@@ -204,7 +200,6 @@ class Lookup(Dialog[int]):
             self.leave(self.query_one("#list", LineView).cursor)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Preview."""
         event.stop()
         if self._preview is not None:
             self._preview(event.line)
@@ -215,5 +210,4 @@ class Lookup(Dialog[int]):
         self.leave(event.line)
 
     def action_step(self, step: int) -> None:
-        """Move in the list."""
         self.query_one("#list", LineView).action_move(step)

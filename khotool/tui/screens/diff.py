@@ -20,7 +20,7 @@ from khotool.tui.changes import (
 )
 from khotool.tui.place import resolve
 from khotool.tui.screens.dialogs import Lookup
-from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.screens.mode import ListScreen, bindings
 from khotool.tui.text import Line, count_text, plain, visible
 from khotool.tui.widgets.line_view import LineView
 
@@ -28,10 +28,11 @@ SHOWN = 500
 """Changes that a search lists."""
 
 
-class DiffScreen(ModeScreen):
+class DiffScreen(ListScreen):
     """Changes, and the bytes of both sides."""
 
     mode = "diff"
+    names: ClassVar[dict[str, str]] = {"changes": "Changes"}
     BINDINGS: ClassVar[list[BindingType]] = bindings("diff")
 
     def __init__(self) -> None:
@@ -43,36 +44,21 @@ class DiffScreen(ModeScreen):
         self._of: tuple[object, object] = (None, None)
 
     def body(self) -> ComposeResult:
-        """List above, bytes below."""
         yield LineView(id="changes", classes="pane", empty="")
         yield LineView(id="sides", classes="pane", has_cursor=False)
-
-    def on_mount(self) -> None:
-        """Start on the list."""
-        self.query_one("#changes").focus()
 
     def show_session(self) -> None:
         """Compare in a worker, once both images are open."""
         first, second = self.shell.sides
-        view = self.query_one("#changes", LineView)
         if first is None or second is None:
-            self.changes = None
-            view.empty = (
-                "opening the other image …"
-                if "other" in self.shell.jobs
-                else "no image to compare with; c opens one"
-            )
-            view.show_lines([])
-            self._titles()
-            self._sides()
+            opening = "other" in self.shell.jobs
+            none = "no image to compare with; c opens one"
+            self._show_none("opening the other image …" if opening else none)
             return
         if self._of == (first, second):
             return
         self._of = (first, second)
-        self.changes = None
-        view.empty = "comparing …"
-        view.show_lines([])
-        self._titles()
+        self._show_none("comparing …")
         addresses = self.addresses
 
         def job(stop: Callable[[], bool]) -> None:
@@ -82,15 +68,20 @@ class DiffScreen(ModeScreen):
 
         self.shell.run_job("diff", "comparing", job)
 
+    def _show_none(self, why: str) -> None:
+        self.changes, self.main.empty = None, why
+        self.main.show_lines([])
+        self._titles()
+        self._sides()
+
     def _show(self, compared: Compared) -> None:
         self.compared = compared
         self.changes = found = compared.lines
         if not self.is_mounted:
             return
-        view = self.query_one("#changes", LineView)
-        view.empty = "the same handover"
+        self.main.empty = "the same handover"
         width = self.app.size.width
-        view.show(len(found), lambda number: self._line(found[number], width), 0)
+        self.main.show(len(found), lambda number: self._line(found[number], width), 0)
         self._titles()
         self._sides()
 
@@ -98,12 +89,10 @@ class DiffScreen(ModeScreen):
         """Say that there is no comparison."""
         if group in ("diff", "other"):
             self._of = (None, None)
-            view = self.query_one("#changes", LineView)
-            view.empty = "not compared; a tries again, c opens a different image"
-            view.refresh()
+            self.main.empty = "not compared; a tries again, c opens a different image"
+            self.main.refresh()
 
     def _titles(self) -> None:
-        view = self.query_one("#changes", LineView)
         ignored = "addresses compared" if self.addresses else "addresses ignored"
         title = "Diff"
         if self.changes is not None and self.compared is not None:
@@ -112,7 +101,7 @@ class DiffScreen(ModeScreen):
             title += count_text(len(self.changes) - gaps, "change")
             title += f", {count_text(gaps)} not compared" if gaps else ""
             title += f"  {ignored}"
-        view.border_title = title
+        self.main.set_title(title)
 
     @staticmethod
     def _line(change: ChangeLine, width: int) -> Line:
@@ -132,15 +121,13 @@ class DiffScreen(ModeScreen):
         ]
 
     def _sides(self) -> None:
-        pane = self.query_one("#sides", LineView)
-        at = self.query_one("#changes", LineView).cursor
+        pane, change = self.list_of("sides"), self.chosen(self.changes)
         first, second = self.shell.sides
-        if first is None or second is None or not self.changes or at >= len(self.changes):
+        if first is None or second is None or change is None:
             pane.show_lines([])
-            pane.border_title = "Bytes"
+            pane.set_title("Bytes")
             return
-        change = self.changes[at]
-        pane.border_title = visible(f"Bytes of {change.path}").replace("[", "\\[")
+        pane.set_title(visible(f"Bytes of {change.path}"))
         width = pane.size.width or 80
         images = first.image, second.image
         pane.show_lines(side_lines(images, change.path, width, fold=self.fold))
@@ -156,40 +143,31 @@ class DiffScreen(ModeScreen):
             self.notify("No second image", timeout=2)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Show the bytes of the change."""
         self._sides()
 
-    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """Show it in Explore."""
-        self.action_show()
-
     def under_cursor(self) -> dict[str, str]:
-        """The change: both values, and its path."""
-        at = self.query_one("#changes", LineView).cursor
-        if not self.changes or at >= len(self.changes):
+        change = self.chosen(self.changes)
+        if change is None:
             return {}
-        change = self.changes[at]
         return {"value": f"{plain(change.old)} -> {plain(change.new)}", "path": change.path}
 
     def action_show(self) -> None:
         """The change in Explore, in the image that has it, the first one if both do."""
-        at = self.query_one("#changes", LineView).cursor
-        if self.changes and at < len(self.changes):
-            self._explore(self.changes[at].path, second=False)
+        self._explore(second=False)
 
     def action_show_second(self) -> None:
         """The change in Explore, in the second image."""
-        at = self.query_one("#changes", LineView).cursor
-        if self.changes and at < len(self.changes):
-            self._explore(self.changes[at].path, second=True)
+        self._explore(second=True)
 
-    def _explore(self, path: str, *, second: bool) -> None:
+    def _explore(self, *, second: bool) -> None:
+        change = self.chosen(self.changes)
+        if change is None:
+            return
         for swap in (second, not second):
             session = self.shell.other if swap else self.session
-            place = resolve(session.image.tree, path) if session is not None else None
+            place = resolve(session.image.tree, change.path) if session is not None else None
             if session is not None and place is not None and (not swap or self.shell.swap()):
-                session.select(place, jump=True)
-                self.shell.show_mode("explore")
+                self.explore(session.cursor_at(place))
                 return
         self.notify("No image that can be explored has a place of this name", timeout=2)
 
@@ -199,7 +177,6 @@ class DiffScreen(ModeScreen):
         self._sides()
 
     def action_compare(self) -> None:
-        """Open the image to compare with."""
         actions.open_compare(self.shell)
 
     def action_gutter(self) -> None:
@@ -209,11 +186,10 @@ class DiffScreen(ModeScreen):
         self.show_session()
 
     def action_find_next(self, step: int) -> None:
-        """The next change."""
-        self.query_one("#changes", LineView).action_move(step)
+        self.main.action_move(step)
 
     def _go(self, line: int) -> None:
-        self.query_one("#changes", LineView).point(line)
+        self.main.point(line)
         self._sides()
 
     def action_find(self) -> None:
@@ -224,8 +200,7 @@ class DiffScreen(ModeScreen):
         if not changes:
             self.notify("No changes to search", timeout=2)
             return
-        view = self.query_one("#changes", LineView)
-        origin = view.cursor
+        origin = self.main.cursor
         found: list[int] = []
 
         def look(dialog: Lookup, text: str) -> None:
@@ -247,7 +222,3 @@ class DiffScreen(ModeScreen):
             ),
             done,
         )
-
-    def panes(self) -> list[tuple[str, str]]:
-        """List and bytes."""
-        return [("#changes", "Changes")]

@@ -8,11 +8,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.timer import Timer
 
 from khotool.tui import actions, editing, exports
 from khotool.tui.byte_facts import byte_facts
-from khotool.tui.describe import CELL, RADIXES, Fact, cell_text, facts
+from khotool.tui.describe import CELL, RADIXES, Fact, cell_text, facts, page_line
+from khotool.tui.memory_view import address_text
 from khotool.tui.place import Place, labels_of
 from khotool.tui.rated import BADGES
 from khotool.tui.screens.mode import ModeScreen, bindings
@@ -39,6 +41,7 @@ class ExploreScreen(ModeScreen):
     """Tree, bytes, field, rows and findings of one cursor."""
 
     mode = "explore"
+    names: ClassVar[dict[str, str]] = {"tree": "Model", **TAB_NAMES}
     BINDINGS: ClassVar[list[BindingType]] = bindings("explore")
 
     def __init__(self) -> None:
@@ -52,20 +55,19 @@ class ExploreScreen(ModeScreen):
         self._rows_of: Place | None = None
 
     def body(self) -> ComposeResult:
-        """The panes."""
         with Horizontal(id="panes"):
             yield ModelTree(id="tree")
             with Vertical(id="right"):
                 yield HexView(id="hex")
-                yield LineView(id="field", has_cursor=False, empty="no field at this place")
+                yield LineView(
+                    id="field", has_cursor=False, can_focus=True, empty="no field at this place"
+                )
                 yield LineView(id="rows", empty="no array at this place")
                 yield LineView(id="found", empty="no finding at this place or below")
 
     def on_mount(self) -> None:
-        """Start on the tree."""
-        self.query_one("#field", LineView).can_focus = True
+        """Start with one of the lower panes."""
         self._show_tab()
-        self.query_one(ModelTree).focus()
 
     # -- following the session -------------------------------------------------------------
 
@@ -83,7 +85,6 @@ class ExploreScreen(ModeScreen):
         self._follow_cursor()
 
     def session_changed(self, change: Change) -> None:
-        """Follow."""
         super().session_changed(change)
         session = self.session
         if session is None or self._shown is not session or not self.is_mounted:
@@ -124,11 +125,11 @@ class ExploreScreen(ModeScreen):
             return
         tree, view = self.query_one(ModelTree), self.query_one(HexView)
         text = f"  filter: {visible(session.filter_text)}" if session.shown is not None else ""
-        tree.border_title = _escape(f"Model{text}")
-        view.border_title = _escape(self._strip("hex", view.title()))
+        tree.border_title = Content(f"Model{text}")
+        view.border_title = Content(self._strip("hex", view.title()))
         view.border_subtitle = "" if view.gutter_form == GUTTERS[0] else view.gutter_form
         for name in TABS:
-            self.query_one(f"#{name}", LineView).border_title = _escape(self._strip(name, ""))
+            self.list_of(name).set_title(self._strip(name, ""))
 
     def _strip(self, name: str, title: str) -> str:
         """The tabs of the lower pane as a title; the one shown in brackets."""
@@ -144,7 +145,7 @@ class ExploreScreen(ModeScreen):
         if session is None or not self.is_mounted:
             return
         place = session.cursor.place
-        pane = self.query_one("#field", LineView)
+        pane = self.list_of("field")
         width = max((pane.size.width or 60) - 1, 20)
         lines: list[Line] = []
         told: list[Fact] = []
@@ -164,9 +165,6 @@ class ExploreScreen(ModeScreen):
         self._fill_found(place)
 
     def _bare(self, address: int) -> list[Line]:
-        from khotool.tui.describe import page_line
-        from khotool.tui.memory_view import address_text
-
         session = self.session
         assert session is not None
         span = session.cursor.span
@@ -184,7 +182,7 @@ class ExploreScreen(ModeScreen):
 
     def _fill_rows(self, place: Place | None) -> None:
         """The table that the place is, or is a row of."""
-        pane = self.query_one("#rows", LineView)
+        pane = self.list_of("rows")
         if place is None or place.node.table is None:
             pane.show(0, lambda _: [])
             self._rows_of = None
@@ -226,7 +224,7 @@ class ExploreScreen(ModeScreen):
                     (visible(item.finding.message), "text"),
                 ]
             )
-        self.query_one("#found", LineView).show_lines(lines, 0)
+        self.list_of("found").show_lines(lines, 0)
 
     # -- moves of the panes ----------------------------------------------------------------
 
@@ -269,7 +267,6 @@ class ExploreScreen(ModeScreen):
     # -- actions ---------------------------------------------------------------------------
 
     def action_follow(self) -> None:
-        """Open, or follow the pointer under the cursor."""
         session = self.session
         tree = self.query_one(ModelTree)
         if session is None:
@@ -281,7 +278,6 @@ class ExploreScreen(ModeScreen):
             self.notify("Nothing to follow here", timeout=2)
 
     def action_tab(self) -> None:
-        """The next tab of the lower pane."""
         names = NARROW_TABS if self.narrow else TABS
         at = names.index(self.tab) if self.tab in names else -1
         self._choose_tab(names[(at + 1) % len(names)])
@@ -336,7 +332,6 @@ class ExploreScreen(ModeScreen):
             self.query_one(ModelTree).reveal(place)
 
     def action_inspector(self) -> None:
-        """Show or hide the lower pane."""
         self.toggle_class("-plain")
         self.call_after_refresh(self.query_one(HexView).show_cursor)
 
@@ -389,14 +384,12 @@ class ExploreScreen(ModeScreen):
             )
 
     def action_gutter(self) -> None:
-        """Physical address, page and offset, or offset in the record."""
         view = self.query_one(HexView)
         view.gutter_form = GUTTERS[(GUTTERS.index(view.gutter_form) + 1) % len(GUTTERS)]
         self._titles()
         view.refresh()
 
     def action_radix(self) -> None:
-        """Hexadecimal, decimal, binary."""
         self.radix = RADIXES[(RADIXES.index(self.radix) + 1) % len(RADIXES)]
         self._inspect()
 
@@ -414,30 +407,13 @@ class ExploreScreen(ModeScreen):
         self.notify(text, timeout=2)
 
     def copy(self, what: str) -> None:
-        """Copy what is under the session's cursor."""
         exports.copy_cursor(self.shell, what)
 
     def action_edit(self) -> None:
-        """Stage a change to the value or bytes under the cursor."""
         editing.open_edit(self.shell)
 
     def action_mark(self) -> None:
-        """Keep the place, or drop it."""
         actions.toggle_mark(self.shell)
 
     def action_filter(self) -> None:
-        """Show only what matches in the tree."""
         actions.open_filter(self.shell)
-
-    def panes(self) -> list[tuple[str, str]]:
-        """The panes that are shown."""
-        return [
-            (f"#{name}", text)
-            for name, text in (("tree", "Model"), *TAB_NAMES.items())
-            if not self.query_one(f"#{name}").has_class("-off")
-        ]
-
-
-def _escape(text: str) -> str:
-    """Text as markup that shows just that."""
-    return text.replace("\\", "\\\\").replace("[", "\\[")

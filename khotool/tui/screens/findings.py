@@ -14,7 +14,7 @@ from khotool.tui.commands import check_command
 from khotool.tui.memory_view import address_text
 from khotool.tui.rated import BADGES, ORDER, Rated, rule_text
 from khotool.tui.screens.dialogs import Prompt
-from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.screens.mode import ListScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.text import Line, count_text, visible
 from khotool.tui.widgets.line_view import LineView
@@ -23,10 +23,11 @@ from khotool.tui.widgets.tokens import wrap
 LEVELS = (Severity.NOTE, Severity.WARNING, Severity.ERROR)
 
 
-class FindingsScreen(ModeScreen):
+class FindingsScreen(ListScreen):
     """A list, and the explanation of the one under the cursor."""
 
     mode = "findings"
+    names: ClassVar[dict[str, str]] = {"list-findings": "Findings"}
     BINDINGS: ClassVar[list[BindingType]] = bindings("findings")
 
     def __init__(self) -> None:
@@ -37,16 +38,10 @@ class FindingsScreen(ModeScreen):
         self._shown: object = None
 
     def body(self) -> ComposeResult:
-        """List above, explanation below."""
         yield LineView(id="list-findings", classes="pane", empty="no finding")
         yield LineView(id="explain", classes="pane", has_cursor=False)
 
-    def on_mount(self) -> None:
-        """Start on the list."""
-        self.query_one("#list-findings").focus()
-
     def show_session(self) -> None:
-        """Fill the list."""
         session = self.session
         assert session is not None
         items = [
@@ -61,7 +56,7 @@ class FindingsScreen(ModeScreen):
             headings.add(len(self.lines))
             name = count_text(len(found), str(severity))
             self.lines += [[(f" {name}", BADGES[severity][1])], *found]
-        view = self.query_one("#list-findings", LineView)
+        view = self.main
         view.empty = "no finding" if session.checked else "the check is still running"
         narrow = self.narrow
         state = (session.findings, self.least, self.text, session.finding)
@@ -77,7 +72,7 @@ class FindingsScreen(ModeScreen):
         title = f"Findings  {shown}  from {self.least} up"
         if self.text:
             title += f"  with {visible(self.text)}"
-        view.border_title = title.replace("[", "\\[")
+        view.set_title(title)
         self._explain()
 
     def _matches(self, item: Rated) -> bool:
@@ -103,36 +98,30 @@ class FindingsScreen(ModeScreen):
         ]
 
     def session_changed(self, change: Change) -> None:
-        """Follow."""
         super().session_changed(change)
         if change is Change.FINDINGS and self.session is not None:
             self.show_session()
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Explain the one under the cursor."""
         self._explain()
-
-    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """Show it in Explore."""
-        self.action_show()
 
     def _chosen(self) -> Rated | None:
         """The finding under the cursor."""
-        at = self.query_one("#list-findings", LineView).cursor
-        item = self.lines[at] if at < len(self.lines) else None
+        item = self.chosen(self.lines)
         return item if isinstance(item, Rated) else None
 
     def _explain(self) -> None:
-        pane = self.query_one("#explain", LineView)
+        pane = self.list_of("explain")
         item = self._chosen()
         if item is None:
             pane.show_lines([])
-            pane.border_title = ""
+            pane.set_title("")
             return
         finding = item.finding
         text = rule_text(finding.rule)
-        title = finding.rule if text.title == finding.rule else f"{finding.rule} {text.title}"
-        pane.border_title = title.replace("[", "\\[")
+        pane.set_title(
+            finding.rule if text.title == finding.rule else f"{finding.rule} {text.title}"
+        )
         parts = [("Here", visible(finding.message)), ("Where", visible(finding.path))]
         if finding.address is not None:
             parts.append(("At", address_text(finding.address)))
@@ -150,7 +139,6 @@ class FindingsScreen(ModeScreen):
         pane.styles.height = min(max(len(lines), 4) + 2, self.size.height // 2)
 
     def under_cursor(self) -> dict[str, str]:
-        """The finding: its message, path and address."""
         item, source = self._chosen(), self.shell.source
         command = check_command(source) if source is not None else ""
         if item is None:
@@ -161,18 +149,13 @@ class FindingsScreen(ModeScreen):
         return {**found, "command": command}
 
     def action_export(self) -> None:
-        """Write all findings to a file."""
         exports.open_findings_export(self.shell)
 
     def cursor_here(self) -> Cursor | None:
-        """Where the finding is."""
-        item = self._chosen()
-        if self.session is None or item is None:
-            return None
-        return self.session.cursor_of_finding(item)
+        item, session = self._chosen(), self.session
+        return None if session is None or item is None else session.cursor_of_finding(item)
 
     def leave_view(self) -> bool:
-        """Show all findings again."""
         if self.zoomed is None and (self.text or self.least is not Severity.NOTE):
             self.text, self.least = "", Severity.NOTE
             if self.session is not None:
@@ -181,12 +164,10 @@ class FindingsScreen(ModeScreen):
         return super().leave_view()
 
     def action_show(self) -> None:
-        """Go there in Explore."""
         session, item = self.session, self._chosen()
         if session is not None and item is not None:
             session.finding = session.findings.index(item)
-            session.show_finding(item)
-            self.shell.show_mode("explore")
+        super().action_show()
 
     def action_severity(self) -> None:
         """The least severity that is shown."""
@@ -195,7 +176,6 @@ class FindingsScreen(ModeScreen):
             self.show_session()
 
     def action_find(self) -> None:
-        """Show only findings with a text."""
         if self.session is None:
             return
 
@@ -205,7 +185,3 @@ class FindingsScreen(ModeScreen):
                 self.show_session()
 
         self.app.push_screen(Prompt("Findings with", self.text, "rule, path or message"), done)
-
-    def panes(self) -> list[tuple[str, str]]:
-        """The list."""
-        return [("#list-findings", "Findings")]

@@ -13,7 +13,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry, load_registry
 from khotool.tui.layout import compare_lines, definition_lines
 from khotool.tui.screens.dialogs import Lookup, Picker
-from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.screens.mode import ListScreen, bindings
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.tokens import wrap
@@ -22,10 +22,11 @@ BARRED = 76
 """Columns from which on a field has a bar beside its name."""
 
 
-class FormatsScreen(ModeScreen):
+class FormatsScreen(ListScreen):
     """Definitions on the left, the layout of one on the right."""
 
     mode = "formats"
+    names: ClassVar[dict[str, str]] = {"formats": "Formats", "layout": "Layout"}
     needs_image = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("formats")
 
@@ -37,16 +38,9 @@ class FormatsScreen(ModeScreen):
         self._shown: object = None
 
     def body(self) -> ComposeResult:
-        """List and layout."""
         with Horizontal():
-            yield LineView(id="formats", classes="pane", empty="no definition")
-            yield LineView(id="layout", classes="pane", has_cursor=False)
-
-    def on_mount(self) -> None:
-        """Start on the list."""
-        self.query_one("#formats").border_title = "Formats"
-        self.query_one("#layout", LineView).can_focus = True
-        self.query_one("#formats").focus()
+            yield LineView(id="formats", classes="pane", title="Formats", empty="no definition")
+            yield LineView(id="layout", classes="pane", has_cursor=False, can_focus=True)
 
     @property
     def registry(self) -> Registry:
@@ -78,22 +72,20 @@ class FormatsScreen(ModeScreen):
         if place is not None and place.node.format:
             at = next((i for i, d in enumerate(order) if d.id == place.node.format), 0)
         self.second = None
-        self.query_one("#formats", LineView).show_lines(lines, at)
+        self.main.show_lines(lines, at)
         self._layout()
 
     def _layout(self) -> None:
-        view = self.query_one("#layout", LineView)
-        at = self.query_one("#formats", LineView).cursor
-        if at >= len(self.definitions):
+        view, first = self.list_of("layout"), self.chosen(self.definitions)
+        if first is None:
             return
-        first = self.definitions[at]
         geometry = self.session.image.geometry if self.session is not None else Geometry()
         if self.second is not None:
             found = compare_lines(self.registry, first, self.second, geometry)
-            view.border_title = f"{first.id} and {self.second.id}"
+            view.set_title(f"{first.id} and {self.second.id}")
         else:
             found = definition_lines(self.registry, first, geometry, bars=view.size.width >= BARRED)
-            view.border_title = first.id
+            view.set_title(first.id)
         width = max((view.size.width or 80) - 1, 30)
         lines: list[Line] = []
         for line in found:
@@ -102,22 +94,22 @@ class FormatsScreen(ModeScreen):
         view.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:
-        """Wrap again."""
         self.call_after_refresh(self._layout)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Show the definition."""
         self.second = None
         self._layout()
 
+    def action_show(self) -> None:
+        """A definition is in no place of an image."""
+
     def action_compare(self) -> None:
         """Pick a second definition, or leave the comparison."""
-        if self.second is not None:
+        first = self.chosen(self.definitions)
+        if self.second is not None or first is None:
             self.second = None
             self._layout()
             return
-        at = self.query_one("#formats", LineView).cursor
-        first = self.definitions[at]
         stem = first.id.rpartition("-v")[0] or first.id
         others = sorted(
             (d for d in self.definitions if d is not first),
@@ -148,19 +140,14 @@ class FormatsScreen(ModeScreen):
 
         def done(index: int | None) -> None:
             if index is not None:
-                self.query_one("#formats", LineView).point(found[index])
+                self.main.point(found[index])
                 self._layout()
 
         self.app.push_screen(Lookup("Definitions with", look, hint="id, title or struct"), done)
 
     def under_cursor(self) -> dict[str, str]:
-        """The id of the definition."""
-        at = self.query_one("#formats", LineView).cursor
-        return {"value": self.definitions[at].id} if at < len(self.definitions) else {}
-
-    def panes(self) -> list[tuple[str, str]]:
-        """List and layout."""
-        return [("#formats", "Formats"), ("#layout", "Layout")]
+        definition = self.chosen(self.definitions)
+        return {} if definition is None else {"value": definition.id}
 
 
 def _words(definition: Definition) -> tuple[str, ...]:

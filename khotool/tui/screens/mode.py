@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,6 +21,8 @@ from khotool.tui.shell import Follower, Shell
 from khotool.tui.text import Line
 from khotool.tui.widgets.line_view import LineView
 from khotool.tui.widgets.title_bar import TitleBar
+
+T = TypeVar("T")
 
 WIDE = 110
 """Columns from which on panes are side by side."""
@@ -50,15 +53,21 @@ def bindings(mode: str) -> list[BindingType]:
 
 
 class ModeScreen(Follower):
-    """A screen with title, body and footer that follows the session."""
+    """A screen with title, body and footer that follows the session.
+
+    Attributes:
+        mode: its name.
+        names: panes that can be jumped to, by id; the first has the focus at the start.
+        needs_image: whether there is nothing to show without one.
+    """
 
     mode: ClassVar[str] = ""
+    names: ClassVar[dict[str, str]] = {}
     needs_image: ClassVar[bool] = True
     zoomed: Widget | None = None
 
     @property
     def shell(self) -> Shell:
-        """The app."""
         return cast("Shell", self.app)
 
     @property
@@ -91,6 +100,7 @@ class ModeScreen(Follower):
 
     def on_mount(self) -> None:
         """Show what there is."""
+        self.query_one(f"#{next(iter(self.names))}").focus()
         self.sync()
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
@@ -98,13 +108,11 @@ class ModeScreen(Follower):
         self.sync()
 
     def sync(self) -> None:
-        """Show the session from scratch, or why there is none."""
         self.update_frame()
         if not self.needs_image or self.session is not None:
             self.show_session()
 
     def update_frame(self) -> None:
-        """Title, banner and state."""
         if not self.is_mounted:
             return
         app = self.shell
@@ -121,7 +129,6 @@ class ModeScreen(Follower):
         """Show the session, which is there."""
 
     def session_changed(self, change: Change) -> None:
-        """Follow a change of the session."""
         self.update_frame()
 
     def on_title_bar_picked(self, event: TitleBar.Picked) -> None:
@@ -131,7 +138,6 @@ class ModeScreen(Follower):
     # -- actions of every mode -------------------------------------------------------------
 
     def action_mode(self, name: str) -> None:
-        """Switch to a mode."""
         self.shell.show_mode(name)
 
     def action_run(self, name: str) -> None:
@@ -139,21 +145,17 @@ class ModeScreen(Follower):
         COMMANDS[name](self.shell)
 
     def action_back(self) -> None:
-        """To where the cursor was."""
         if self.session is not None and not self.session.back():
             self.notify("Nowhere to go back to", timeout=2)
 
     def action_forward(self) -> None:
-        """Undo Back."""
         if self.session is not None:
             self.session.forward()
 
     def action_find(self) -> None:
-        """Open the search."""
         actions.open_find(self.shell)
 
     def action_find_next(self, step: int) -> None:
-        """Next hit."""
         session = self.session
         if session is None:
             return
@@ -163,7 +165,6 @@ class ModeScreen(Follower):
             self.shell.show_mode("explore")
 
     def action_finding(self, step: int) -> None:
-        """Next finding."""
         session = self.session
         if session is None:
             return
@@ -211,16 +212,16 @@ class ModeScreen(Follower):
 
     def action_jump(self) -> None:
         """Go to a pane."""
-        panes = self.panes()
+        panes = [name for name in self.names if not self.query_one(f"#{name}").has_class("-off")]
         marks = JUMP_KEYS[: len(panes)]
         lines: list[Line] = [
-            [(f" {mark} ", "title"), (f" {name}", "name")]
-            for mark, (_, name) in zip(marks, panes, strict=True)
+            [(f" {mark} ", "title"), (f" {self.names[name]}", "name")]
+            for mark, name in zip(marks, panes, strict=True)
         ]
 
         def done(index: int | None) -> None:
             if index is not None:
-                self.show_pane(self.query_one(panes[index][0]))
+                self.show_pane(self.query_one(f"#{panes[index]}"))
 
         self.app.push_screen(Picker("Panes", lines, marks=marks), done)
 
@@ -260,11 +261,9 @@ class ModeScreen(Follower):
         actions.open_links(self.shell, self.cursor_here())
 
     def action_export(self) -> None:
-        """Write the current node to a file."""
         exports.open_export(self.shell)
 
     def action_help(self) -> None:
-        """The keys of this screen."""
         actions.open_help(self.shell, self.mode)
 
     def action_cancel(self) -> None:
@@ -283,9 +282,37 @@ class ModeScreen(Follower):
         return True
 
     def action_quit(self) -> None:
-        """Leave."""
         editing.guarded(self.shell, lambda: self.app.exit(0))
 
-    def panes(self) -> list[tuple[str, str]]:
-        """Selector and name of the panes that can be jumped to."""
-        return []
+    def list_of(self, name: str) -> LineView:
+        """The list with an id."""
+        return self.query_one(f"#{name}", LineView)
+
+    def explore(self, cursor: Cursor | None) -> None:
+        """Go to a place in Explore; ``back`` returns."""
+        if self.session is not None and cursor is not None:
+            self.session.jump(cursor)
+            self.shell.show_mode("explore")
+
+
+class ListScreen(ModeScreen):
+    """A screen whose first pane is a list; what is chosen there is shown in Explore."""
+
+    @property
+    def main(self) -> LineView:
+        """The list."""
+        return self.list_of(next(iter(self.names)))
+
+    def chosen(self, items: Sequence[T] | None) -> T | None:
+        """The one of ``items``, one for each line, that is under the cursor."""
+        at = self.main.cursor
+        return items[at] if items is not None and at < len(items) else None
+
+    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
+        """Show it in Explore."""
+        if event.view is self.main:
+            self.action_show()
+
+    def action_show(self) -> None:
+        """Show in Explore what is under the cursor."""
+        self.explore(self.cursor_here())

@@ -77,7 +77,6 @@ class OpenDialog(Lookup):
         self._pick(self.query_one("#list", LineView).cursor if self.count else -1, text)
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """A double click chooses."""
         event.stop()
         event.prevent_default()
         self._pick(event.line, "")

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 
 from khotool.tui.cells import PageMap
 from khotool.tui.memory_view import Section, Use
@@ -37,6 +38,7 @@ class PagesScreen(ModeScreen):
     """Map, legend of owners, ranges of the chosen cell."""
 
     mode = "pages"
+    names: ClassVar[dict[str, str]] = {"map": "Map", "legend": "Owners", "ranges": "Ranges"}
     BINDINGS: ClassVar[list[BindingType]] = bindings("pages")
 
     def __init__(self) -> None:
@@ -47,17 +49,13 @@ class PagesScreen(ModeScreen):
         self._seen: object = None
 
     def body(self) -> ComposeResult:
-        """Map and legend above, ranges below."""
         with Vertical():
             with Horizontal():
                 yield PageMapView(id="map")
-                yield LineView(id="legend", classes="pane", empty="finding owners …")
+                yield LineView(
+                    id="legend", classes="pane", title="Owners", empty="finding owners …"
+                )
             yield LineView(id="ranges", classes="pane", empty="nothing preserved in this cell")
-
-    def on_mount(self) -> None:
-        """Start on the map."""
-        self.query_one("#legend").border_title = "Owners"
-        self.query_one(PageMapView).focus()
 
     def show_session(self) -> None:
         """Make the map in a worker: without owners until they are known."""
@@ -95,7 +93,7 @@ class PagesScreen(ModeScreen):
                 ]
             )
         waits = [] if self._of is None or self._of[1] else [[(" finding owners …", "dim")]]
-        self.query_one("#legend", LineView).show_lines([*lines, *waits, [], *LEGEND])
+        self.list_of("legend").show_lines([*lines, *waits, [], *LEGEND])
         self._from_cursor()
 
     def _from_cursor(self) -> None:
@@ -113,11 +111,11 @@ class PagesScreen(ModeScreen):
         only = ""
         if self.map is not None and view.only >= 0:
             only = f"  only {visible(self.map.groups[view.only].name)}"
-        view.border_title = f"{view.title()}{only}".replace("[", "\\[")
+        view.border_title = Content(f"{view.title()}{only}")
 
     def _cell(self) -> None:
         """Ranges of the chosen cell."""
-        view, pane = self.query_one(PageMapView), self.query_one("#ranges", LineView)
+        view, pane = self.query_one(PageMapView), self.list_of("ranges")
         self._titles()
         if self.map is None or self.session is None:
             return
@@ -141,10 +139,9 @@ class PagesScreen(ModeScreen):
                 ]
             )
         pane.show_lines(lines, 0)
-        pane.border_title = f"Ranges in cell {low:#x}  {size_text(view.cell)}"
+        pane.set_title(f"Ranges in cell {low:#x}  {size_text(view.cell)}")
 
     def session_changed(self, change: Change) -> None:
-        """Owners make the map."""
         super().session_changed(change)
         if change is Change.OWNERS and self.session is not None:
             self.show_session()
@@ -152,7 +149,6 @@ class PagesScreen(ModeScreen):
             self._from_cursor()
 
     def on_page_map_view_moved(self, event: PageMapView.Moved) -> None:
-        """Show the ranges of the cell."""
         self._cell()
         if event.chosen:
             self.action_show()
@@ -160,7 +156,7 @@ class PagesScreen(ModeScreen):
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
         """A range is shown in Explore, an owner alone on the map."""
         if event.view.id == "ranges":
-            self._show_range(event.line)
+            self.action_show()
         elif self.map is not None and event.line < len(self.map.groups):
             self._only(event.line)
 
@@ -171,31 +167,19 @@ class PagesScreen(ModeScreen):
         self._titles()
 
     def action_show(self) -> None:
-        """The first range of the cell in Explore."""
-        self._show_range(self.query_one("#ranges", LineView).cursor)
-
-    def _show_range(self, index: int) -> None:
-        session = self.session
-        if session is None:
-            return
-        view = self.query_one(PageMapView)
-        if index < len(self.ranges):
-            session.select_address(max(self.ranges[index].start, view.at), jump=True)
-        else:
-            session.select_address(view.at, jump=True)
-        self.shell.show_mode("explore")
+        """The range under the cursor in Explore, or the cell."""
+        self.explore(self.cursor_here())
 
     def cursor_here(self) -> Cursor | None:
         """Where the range under the cursor starts, or the cell."""
         if self.session is None or self.map is None:
             return None
-        at, view = self.query_one("#ranges", LineView).cursor, self.query_one(PageMapView)
+        at, view = self.list_of("ranges").cursor, self.query_one(PageMapView)
         start = max(self.ranges[at].start, view.at) if at < len(self.ranges) else view.at
         return self.session.cursor_at_address(start)
 
     def under_cursor(self) -> dict[str, str]:
-        """The range under the cursor: its line, owner and start."""
-        at = self.query_one("#ranges", LineView).cursor
+        at = self.list_of("ranges").cursor
         if at >= len(self.ranges):
             return {}
         found = self.ranges[at]
@@ -203,12 +187,10 @@ class PagesScreen(ModeScreen):
         return {"value": text, "path": found.owner, "address": f"{found.start:#x}"}
 
     def action_fit(self) -> None:
-        """All of memory."""
         self.query_one(PageMapView).fit()
         self._cell()
 
     def action_filter(self) -> None:
-        """One owner after the other."""
         view = self.query_one(PageMapView)
         if self.map is not None and self.map.groups:
             view.only = view.only + 1 if view.only + 1 < len(self.map.groups) else -1
@@ -216,14 +198,9 @@ class PagesScreen(ModeScreen):
             self._titles()
 
     def action_region(self, step: int) -> None:
-        """To the next range of any owner."""
         view = self.query_one(PageMapView)
         if self.map is not None:
             base = view.at + view.cell - 1 if step > 0 else view.at
             found = self.map.next_edge(base, step)
             if found is not None:
                 view.go(found)
-
-    def panes(self) -> list[tuple[str, str]]:
-        """Map, legend, ranges."""
-        return [("#map", "Map"), ("#legend", "Owners"), ("#ranges", "Ranges")]

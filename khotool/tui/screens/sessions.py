@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from khotool.tui.screens.dialogs import Lookup
-from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.screens.mode import ListScreen, bindings
 from khotool.tui.session import Change, Cursor
 from khotool.tui.session_list import (
     SORTS,
@@ -27,10 +27,11 @@ SHOWN = 500
 """Sessions that the filter's dialog lists."""
 
 
-class SessionsScreen(ModeScreen):
+class SessionsScreen(ListScreen):
     """A table that can be sorted and filtered."""
 
     mode = "sessions"
+    names: ClassVar[dict[str, str]] = {"sessions": "Sessions"}
     BINDINGS: ClassVar[list[BindingType]] = bindings("sessions")
 
     def __init__(self) -> None:
@@ -42,15 +43,9 @@ class SessionsScreen(ModeScreen):
         self._of: object = None
 
     def body(self) -> ComposeResult:
-        """The table."""
         yield LineView(id="sessions", classes="pane", empty="no session")
 
-    def on_mount(self) -> None:
-        """Start on the table."""
-        self.query_one("#sessions").focus()
-
     def show_session(self) -> None:
-        """Fill the table."""
         session = self.session
         assert session is not None
         state = (session, session.view, session.findings)
@@ -61,40 +56,23 @@ class SessionsScreen(ModeScreen):
 
     def _fill(self) -> None:
         self.rows = arranged(matching(self._all, self.text), self.sort)
-        view = self.query_one("#sessions", LineView)
-        room = name_room(view.size.width or 80)
-        view.show(
-            len(self.rows), lambda number: row_line(self.rows[number], room), header=header(room)
-        )
+        rows, room = self.rows, name_room(self.main.size.width or 80)
+        self.main.show(len(rows), lambda number: row_line(rows[number], room), header=header(room))
         shown = f"{count_text(len(self.rows))} of {count_text(len(self._all))}"
         title = f"Sessions  {shown}  by {SORTS[self.sort][0]}"
         if self.text:
             title += f"  with {visible(self.text)}"
-        view.border_title = title.replace("[", "\\[")
+        self.main.set_title(title)
 
     def on_resize(self) -> None:
-        """As much of the names as fits."""
         self.call_after_refresh(self._fill)
 
     def session_changed(self, change: Change) -> None:
-        """Owners and findings come later."""
         super().session_changed(change)
         if change in (Change.OWNERS, Change.FINDINGS) and self.session is not None:
             self.show_session()
 
-    def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """Show it in Explore."""
-        self.action_show()
-
-    def action_show(self) -> None:
-        """The session in Explore."""
-        at = self.query_one("#sessions", LineView).cursor
-        if self.session is not None and at < len(self.rows):
-            self.session.select(self.rows[at].place, jump=True)
-            self.shell.show_mode("explore")
-
     def action_sort(self) -> None:
-        """By the next column."""
         self.sort = (self.sort + 1) % len(SORTS)
         self._fill()
 
@@ -115,12 +93,11 @@ class SessionsScreen(ModeScreen):
                 self.text = before
                 self._fill()
             else:
-                self.query_one("#sessions", LineView).point(index)
+                self.main.point(index)
 
         self.app.push_screen(Lookup("Sessions with", look, value=before), done)
 
     def leave_view(self) -> bool:
-        """Show all sessions again."""
         if self.zoomed is None and self.text:
             self.text = ""
             self._fill()
@@ -128,20 +105,9 @@ class SessionsScreen(ModeScreen):
         return super().leave_view()
 
     def cursor_here(self) -> Cursor | None:
-        """Where the session is."""
-        at = self.query_one("#sessions", LineView).cursor
-        if self.session is None or at >= len(self.rows):
-            return None
-        return self.session.cursor_at(self.rows[at].place)
+        row, session = self.chosen(self.rows), self.session
+        return None if session is None or row is None else session.cursor_at(row.place)
 
     def under_cursor(self) -> dict[str, str]:
-        """The session: its name and path."""
-        at = self.query_one("#sessions", LineView).cursor
-        if at >= len(self.rows):
-            return {}
-        row = self.rows[at]
-        return {"value": row.name, "path": row.place.path}
-
-    def panes(self) -> list[tuple[str, str]]:
-        """The table."""
-        return [("#sessions", "Sessions")]
+        row = self.chosen(self.rows)
+        return {} if row is None else {"value": row.name, "path": row.place.path}

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from khotool.tui.place import nearest
-from khotool.tui.screens.mode import ModeScreen, bindings
+from khotool.tui.screens.mode import ListScreen, bindings
 from khotool.tui.text import visible
 from khotool.tui.verdicts import Ruled, command_line, judge_all, kernel_line, verdict_lines
 from khotool.tui.widgets.line_view import LineView
@@ -20,10 +20,11 @@ HANG = 5
 """Columns by which the rest of a long line is indented."""
 
 
-class VerdictScreen(ModeScreen):
+class VerdictScreen(ListScreen):
     """Kernels on the left, the stages of one on the right."""
 
     mode = "verdict"
+    names: ClassVar[dict[str, str]] = {"kernels": "Kernels", "stages": "Stages"}
     BINDINGS: ClassVar[list[BindingType]] = bindings("verdict")
 
     def __init__(self) -> None:
@@ -33,15 +34,9 @@ class VerdictScreen(ModeScreen):
         self._paths: list[str] = []
 
     def body(self) -> ComposeResult:
-        """List and stages."""
         with Horizontal(id="panes"):
-            yield LineView(id="kernels", classes="pane", empty="judging …")
+            yield LineView(id="kernels", classes="pane", title="Kernels", empty="judging …")
             yield LineView(id="stages", classes="pane", empty="")
-
-    def on_mount(self) -> None:
-        """Start on the list."""
-        self.query_one("#kernels").border_title = "Kernels"
-        self.query_one("#kernels").focus()
 
     def show_session(self) -> None:
         """Judge in a worker, once per image."""
@@ -49,7 +44,7 @@ class VerdictScreen(ModeScreen):
         if session is None or self._of is session:
             return
         self._of, self.ruled = session, []
-        self.query_one("#kernels", LineView).show_lines([])
+        self.main.show_lines([])
 
         def job(stop: Callable[[], bool]) -> None:
             found = judge_all(session.image, stop)
@@ -66,21 +61,18 @@ class VerdictScreen(ModeScreen):
     def _show(self, found: list[Ruled]) -> None:
         self.ruled = found
         if self.is_mounted:
-            lines = [kernel_line(ruled) for ruled in found]
-            self.query_one("#kernels", LineView).show_lines(lines, 0)
+            self.main.show_lines([kernel_line(ruled) for ruled in found], 0)
             self.call_after_refresh(self._stages)
 
     def _stages(self) -> None:
         if not self.is_mounted:
             return
-        pane = self.query_one("#stages", LineView)
-        at = self.query_one("#kernels", LineView).cursor
+        pane, ruled = self.list_of("stages"), self.chosen(self.ruled)
         self._paths = []
-        if at >= len(self.ruled):
+        if ruled is None:
             pane.show_lines([])
             return
-        ruled = self.ruled[at]
-        pane.border_title = f"Linux {ruled.releases}  {ruled.verdict.outcome}"
+        pane.set_title(f"Linux {ruled.releases}  {ruled.verdict.outcome}")
         width, lines = max((pane.size.width or 80) - 1, 45), []
         for line, path in verdict_lines(ruled.verdict):
             for number, part in enumerate(wrap(line, width - HANG)):
@@ -89,33 +81,27 @@ class VerdictScreen(ModeScreen):
         pane.show_lines(lines, 0)
 
     def on_resize(self) -> None:
-        """Wrap again."""
         self.call_after_refresh(self._stages)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
-        """Show the stages of the kernel."""
         if event.view.id == "kernels":
             self._stages()
 
     def on_line_view_chosen(self, event: LineView.Chosen) -> None:
-        """From a kernel to its stages; from a session or file to Explore."""
-        if event.view.id == "kernels":
-            self.show_pane(self.query_one("#stages"))
-            return
-        path = self._paths[event.line] if event.line < len(self._paths) else ""
+        """From a session or file to Explore."""
+        at = event.line if event.view is not self.main else len(self._paths)
+        path = self._paths[at] if at < len(self._paths) else ""
         if self.session is not None and path:
-            self.session.jump(self.session.cursor_at(nearest(self.session.image.tree, path)))
-            self.shell.show_mode("explore")
+            self.explore(self.session.cursor_at(nearest(self.session.image.tree, path)))
+
+    def action_show(self) -> None:
+        """From a kernel to its stages."""
+        self.show_pane(self.list_of("stages"))
 
     def under_cursor(self) -> dict[str, str]:
-        """The kernel: its outcome, and the command that says the same."""
-        at = self.query_one("#kernels", LineView).cursor
-        if self.session is None or at >= len(self.ruled):
+        ruled = self.chosen(self.ruled)
+        if self.session is None or ruled is None:
             return {}
-        verdict = self.ruled[at].verdict
+        verdict = ruled.verdict
         command = command_line(self.session, verdict.kernel)
         return {"value": visible(f"{verdict.kernel}: {verdict.outcome}"), "path": command}
-
-    def panes(self) -> list[tuple[str, str]]:
-        """List and stages."""
-        return [("#kernels", "Kernels"), ("#stages", "Stages")]

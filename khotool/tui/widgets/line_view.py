@@ -8,6 +8,7 @@ from typing import ClassVar
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -25,8 +26,10 @@ class LineView(ScrollView, can_focus=True):
     """A list whose lines are made when they are seen.
 
     Args:
+        title: in the border, plain text.
         empty: what is shown where there is no line.
-        cursor: whether a line can be chosen.
+        has_cursor: whether a line can be chosen.
+        can_focus: whether it takes keys, for a list without a cursor.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,10 +65,13 @@ class LineView(ScrollView, can_focus=True):
         *,
         id: str | None = None,
         classes: str | None = None,
+        title: str = "",
         empty: str = "",
         has_cursor: bool = True,
+        can_focus: bool = False,
     ) -> None:
         super().__init__(id=id, classes=classes)
+        self.set_title(title)
         self.empty = empty
         self.has_cursor = has_cursor
         self.count = 0
@@ -73,7 +79,11 @@ class LineView(ScrollView, can_focus=True):
         self.headings: Container[int] = ()
         self._source: Source | None = None
         self._quiet = False
-        self.can_focus = has_cursor
+        self.can_focus = has_cursor or can_focus
+
+    def set_title(self, text: str) -> None:
+        """Show a plain text in the border."""
+        self.border_title = Content(text)
 
     def show(
         self,

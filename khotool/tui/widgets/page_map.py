@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from khotool.tui.cells import Cell, PageMap, Rows
-from khotool.tui.text import Piece, size_text
+from khotool.tui.text import Line, Piece, size_text
 from khotool.tui.widgets.tokens import strip_of
 
 GUTTER = 16
@@ -134,7 +134,8 @@ class PageMapView(Widget, can_focus=True):
             return strip_of(self, [(text, "dim")] if not y else [], base, width)
         line = self.top + y
         if line >= self.folds.lines:
-            return Strip.blank(width, base)
+            beyond: Line = [(f"{self.map.end:#014x}  ", "dim"), ("╌╌ nothing beyond ╌╌", "hole")]
+            return strip_of(self, beyond if line == self.folds.lines else [], base, width)
         row, folded = self.folds.at(line)
         start = row * self.row
         lead = f"{start:#014x}  "

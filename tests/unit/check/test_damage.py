@@ -463,3 +463,13 @@ def test_what_is_not_there_is_not_judged(release: str) -> None:
     assert verdict.outcome is Outcome.NOT_JUDGED
     assert set(verdict.unseen) <= {Unseen.CONSUMED, Unseen.NOT_CAPTURED}
     assert verdict.sessions == []
+
+
+@pytest.mark.parametrize(("machine", "outcome"), [("x86_64", "panic"), ("aarch64", "not-judged")])
+def test_arm64_drops_the_highest_bits_of_a_pointer(machine: str, outcome: str) -> None:
+    """It joins them with the start of its own mapping by a bitwise or, and reads what is there."""
+    sessions = clean().value("/LUO/sessions")
+    image = clean().changed(clean().field("/LUO/sessions", sessions | 1 << 57))
+    image.info.machine = machine
+
+    assert str(judge(image, "7.3").outcome) == outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from khotool.errors import InputError
-from khotool.lab import aarch64, x86_64
+from khotool.lab import aarch64, bridge, x86_64
 from khotool.lab.bridge import Memory
 from khotool.lab.cpio import CHARACTER_DEVICE, Member, archive
 from khotool.lab.guest import MIB, Area, Handed, Packer, Start
@@ -79,6 +79,16 @@ def test_small_scratch_of_the_image_stays_and_another_is_added() -> None:
     assert found.handed is not None
     assert found.handed.scratch == [Area(100 * MIB, 16 * MIB), found.room]
     assert not overlaps(found.room, [(100 * MIB, 116 * MIB)])
+
+
+def test_scratch_beyond_the_guest_is_not_handed_over() -> None:
+    """A kernel takes page tables from it before it knows what memory there is."""
+    own = [(100 * MIB, 116 * MIB), (200 * MIB, 216 * MIB)]
+    found = beside(memory(scratch=own), x86_kernel(), 4096, None)
+
+    assert found.size == 128 * MIB
+    assert found.handed is not None
+    assert found.handed.scratch == [Area(100 * MIB, 16 * MIB), found.room]
 
 
 def test_capture_of_all_memory_leaves_what_is_not_handed_over() -> None:
@@ -164,6 +174,28 @@ def test_kernel_of_x86_is_loaded_as_its_protocol_says() -> None:
         top = struct.unpack("<Q", ram.read(tables, 8))[0]
         assert top == tables + 4096 | 3
         assert struct.unpack("<Q", ram.read(tables + 6 * 4096 - 8, 8))[0] == 0xFFE00083
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_qemu_overwrites_on_arm64_is_put_back(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU writes its device tree to the first MiB of RAM; the stub copies what belongs there."""
+    monkeypatch.setattr(aarch64, "board_tree", lambda program, size: b"")
+    monkeypatch.setattr(bridge, "with_chosen", lambda tree, chosen: b"tree")
+    kernel = recognise("Image", image())
+    assert kernel is not None
+    base, room = aarch64.BASE, Area(aarch64.BASE + 32 * MIB, 64 * MIB)
+    with open_ram(aarch64.banks(128 * MIB), None) as ram:
+        ram.write(base + 2 * MIB, b"image")
+        if there:
+            ram.write(base, b"root")
+        stub = aarch64.load(ram, Start(kernel, b"initrd", "", room, None), "qemu")
+        words = struct.unpack("<5Q", ram.read(stub + len(aarch64.STUB), 40))
+
+        assert ram.read(words[0], 4) == b"tree"
+        assert words[3:] == (base, MIB if there else 0)
+        assert not there or ram.read(words[2], 5) == b"root\0"
 
 
 def test_packer_stays_in_its_room() -> None:

@@ -209,3 +209,19 @@ def test_machine_of_a_dump_is_a_name(machine: object, tmp_path: Path) -> None:
     document["model"]["machine"] = machine
     with pytest.raises(StructuredError, match=r"model\.machine: expected a string"):
         build_model(Model.of(tmp_path / "m.json", document), REGISTRY)
+
+
+def test_all_mistakes_of_a_dump_are_told_at_once(tmp_path: Path) -> None:
+    """Each with its line and key, as in every other document that somebody may edit."""
+    document = full_document(capture(CAPTURES[0]))
+    document["model"]["endian"] = "middle"
+    document["model"]["slack"].append({"address": "zz"})
+    number = len(document["model"]["slack"]) - 1
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(document, indent=1))
+    with pytest.raises(StructuredError) as caught:
+        build_model(read_model(path), REGISTRY)
+    found = {mistake.key: mistake for mistake in caught.value.mistakes}
+    key = f"model.slack[{number}]"
+    assert set(found) == {"model.endian", key, f"{key}.address"}
+    assert all(mistake.line > 1 for mistake in found.values())

@@ -1,6 +1,11 @@
-"""Look of the HTML report: colours by role, light and dark, no network."""
+"""What the HTML pages have in common: style, text, tables."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from khotool.render.text import visible
 
 STYLE = """
 :root {
@@ -63,3 +68,31 @@ footer { margin-top: 2rem; color: var(--quiet); font-size: .8rem; }
 @media (max-width: 40rem) { .window { grid-template-columns: 1fr; } .gap { padding-left: 0; } }
 @media print { body { background: white; } section { break-inside: avoid; } }
 """
+MAX_ROWS = 2000
+"""Rows of one table; the rest is counted."""
+
+
+def text(value: object) -> str:
+    """A string of the image as HTML: controls made visible, markup inert."""
+    return escape(visible(str(value)))
+
+
+def html_table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table; columns are (heading, right aligned), cells are HTML already."""
+    yield '<div class="scroll"><table><thead><tr>'
+    for heading, number in columns:
+        yield f"<th{' class=number' if number else ''}>{escape(heading)}</th>"
+    yield "</tr></thead><tbody>"
+    left = 0
+    for count, row in enumerate(rows):
+        if count >= MAX_ROWS:
+            left += 1
+            continue
+        cells = [
+            f"<td{' class=number' if number else ''}>{cell}</td>"
+            for cell, (_, number) in zip(row, columns, strict=True)
+        ]
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</tbody></table></div>"
+    if left:
+        yield f'<p class="quiet">{left} more rows are left out; khotool dump shows all.</p>'
