@@ -75,10 +75,13 @@ def _captured(image: Image) -> Iterator[tuple[int, Buffer]]:
 
 def page_segments(writes: Iterable[tuple[int, Stored]], page: int) -> list[tuple[int, Buffer]]:
     """As ``streamed_segments``, with all of it in memory."""
-    return [
-        (address, bytes(data) if isinstance(data, Stretch) else data)
-        for address, data in streamed_segments(writes, page)
-    ]
+    segments: list[tuple[int, Buffer]] = []
+    for address, data in streamed_segments(writes, page):
+        if isinstance(data, Stretch):
+            segments += [(address + at, piece) for at, piece in data.split()]
+        else:
+            segments.append((address, data))
+    return segments
 
 
 def streamed_segments(writes: Iterable[tuple[int, Stored]], page: int) -> list[tuple[int, Stored]]:

@@ -134,8 +134,12 @@ def file_contents(read: ReadAt, offsets: Array, size: int, page: int) -> Content
         bounds = [0, *apart.tolist(), len(start)] if len(start) else []
         for low, high in pairwise(bounds):
             blocks = _Blocks(read, size, at[low:high], length[low:high])
-            stretch = Stretch(int(length[low:high].sum()), blocks.part, PIECE)
-            yield int(start[low]), stretch if len(stretch) > PIECE else bytes(stretch)
+            first, size_of = int(start[low]), length[low:high]
+            stretch = Stretch(int(size_of.sum()), blocks.part, size_of, PIECE)
+            if len(stretch) > PIECE:
+                yield first, stretch
+            else:
+                yield from ((first + at, piece) for at, piece in stretch.split())
 
     return fill
 

@@ -37,11 +37,13 @@ class Stretch:
     Args:
         size: bytes, at least one.
         part: offset and length in bytes to the contents there; called again for every use.
+        blocks: bytes of each block that it consists of, in order.
         piece: bytes that are in memory at a time.
     """
 
     size: int
     part: Callable[[int, int], bytes]
+    blocks: Iterable[int]
     piece: int = 1 << 20
 
     def __len__(self) -> int:
@@ -54,6 +56,15 @@ class Stretch:
         """All of it, in order."""
         for at in range(0, self.size, self.piece):
             yield self.part(at, min(self.piece, self.size - at))
+
+    def split(self) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of every block, long ones in pieces: what a copy in memory has."""
+        start = 0
+        for size in self.blocks:
+            for at in range(0, int(size), self.piece):
+                n = min(self.piece, int(size) - at)
+                yield start + at, self.part(start + at, n)
+            start += int(size)
 
 
 Contents = Buffer | Stretch
