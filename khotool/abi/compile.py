@@ -50,6 +50,10 @@ class PlacedField:
         return bool(self.field.fill) or (kind is not None and bool(kind.count))
 
 
+Cell = tuple[str, Field, int, int, "CompiledStruct | None", bool, bool]
+"""A leaf: its label; offset, bytes, nested struct and ``many`` of its field; does it lead on?"""
+
+
 class CompiledStruct:
     """A struct for one geometry.
 
@@ -210,9 +214,19 @@ class CompiledStruct:
         return tuple(leaf_fields(self.struct.fields[: len(self.fields)]))
 
     @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The leaves with their places: what every record of this struct has nodes for."""
+        return tuple(
+            (field.label, field, placed.offset, placed.size, placed.nested, placed.many, leads)
+            for placed in self.fields
+            for field in placed.field.parts or (placed.field,)
+            for leads in (field.points_to is not None or field.holds is not None,)
+        )
+
+    @cached_property
     def has_fill(self) -> bool:
         """True for plain numbers up to an array that fills the page."""
-        kinds = [placed.field.type for placed in self.fields]
+        kinds = [None if placed.parts else placed.field.type for placed in self.fields]
         plain = all(kind is not None and kind.kind == "int" for kind in kinds)
         return plain and any(placed.field.fill for placed in self.fields)
 

@@ -62,7 +62,7 @@ class Registry:
             # One without a probe is what the string means by default.
             found.sort(key=lambda d: (bool(d.probe), d.status != "merged"))
         self._stretched: dict[str, Definition] = {}
-        self._compiled: dict[tuple[str, str, Geometry], CompiledStruct] = {}
+        self._compiled: dict[tuple[str, str, int, str], CompiledStruct] = {}
         self._compiling: list[tuple[str, str, Geometry]] = []
         self._check_names()
 
@@ -185,7 +185,7 @@ class Registry:
             DefinitionError: no such struct, its declared size is wrong, or it embeds itself.
         """
         owner = self.owner_of_struct(definition, name)
-        key = (owner.id, name, geometry)
+        key = (owner.id, name, geometry.page_size, geometry.byteorder)
         compiled = self._compiled.get(key)
         if compiled is None:
             compiled = self._compiled[key] = self._compile(owner, name, geometry)

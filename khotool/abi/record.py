@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
-from khotool.abi.unpack import plan_of
+from khotool.abi.unpack import Plan, plan_of
 from khotool.errors import EncodeError
 
 if TYPE_CHECKING:
@@ -56,6 +56,27 @@ def decode_record(compiled: CompiledStruct, data: bytes | memoryview) -> dict[st
     return decode_by_construct(compiled, data)
 
 
+def decode_filled(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
+    """As :func:`decode_record`, arrays of numbers without the zeros at their end."""
+    if not compiled.has_fill:
+        values = decode_record(compiled, data)
+        for listed in values.values():
+            while isinstance(listed, list) and listed and listed[-1] == 0:
+                listed.pop()
+        return values
+    import numpy as np
+
+    row = np.frombuffer(data, compiled.dtype, 1)
+    values = {}
+    for label, field, _, _, _, many, _ in compiled.cells:
+        column = row[field.name]
+        if many:
+            used = column[0].nonzero()[0]
+            column = column[:, : int(used[-1]) + 1 if used.size else 0]
+        values[label] = column[0].tolist()
+    return values
+
+
 def decode_by_construct(compiled: CompiledStruct, data: bytes | memoryview) -> dict[str, Value]:
     """As :func:`decode_record`, always through construct."""
     return _values(compiled, compiled.construct.parse(bytes(data[: compiled.size])))
@@ -89,15 +110,19 @@ def _chars(placed: PlacedField, raw: bytes) -> str | bytes:
 def decode_records(
     compiled: CompiledStruct, data: bytes | memoryview, count: int
 ) -> list[dict[str, Value]]:
-    """Values of ``count`` consecutive records, through numpy.
+    """Values of ``count`` consecutive records.
 
     Args:
         data: at least ``count * compiled.size`` bytes.
     """
-    import numpy as np
-
     if not count:
         return []
+    plan = None if compiled.has_fill else plan_of(compiled)
+    if plan is not None:
+        rows = plan.layout.iter_unpack(data[: count * compiled.size])
+        return [plan.values(row, _chars) for row in rows]
+    import numpy as np
+
     records = np.frombuffer(data, dtype=compiled.dtype, count=count)
     return [_row_values(compiled, row) for row in records.tolist()]
 
@@ -132,13 +157,31 @@ def encode_record(compiled: CompiledStruct, values: Mapping[str, Value], path: s
     Raises:
         EncodeError: a value of the wrong type or out of range, or an unknown label.
     """
-    container = _container(compiled, values, path)
     plan = plan_of(compiled)
+    data = _plain(plan, values) if plan is not None else None
+    if data is not None:
+        return data
+    container = _container(compiled, values, path)
     if plan is not None:
         return plan.data(container)
     if compiled.has_fill:
         return _packed(compiled, container)
     return bytes(compiled.construct.build(container))
+
+
+def _plain(plan: Plan, values: Mapping[str, Value]) -> bytes | None:
+    """Bytes of a record that needs no defaults and has no fault; else None."""
+    try:
+        return plan.packed(values, _raw)
+    except EncodeError:
+        return None
+
+
+def _raw(placed: PlacedField, value: object) -> bytes:
+    kind = placed.field.type
+    assert kind is not None
+    make = encode_chars if kind.kind == "char" else encode_bytes
+    return make(value, kind.size, "")
 
 
 def _packed(compiled: CompiledStruct, container: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, error
 from typing import Any
 
 from khotool.abi.compile import CompiledStruct, PlacedField
@@ -33,14 +33,28 @@ class Plan:
     Args:
         layout: of all values of the record.
         steps: the fields, in order.
+        labels: of the values, where each step makes one of one; else empty.
+        special: positions and steps of values that are no numbers, where there are ``labels``.
     """
 
     layout: Struct
     steps: tuple[Step, ...]
+    labels: tuple[str, ...] = ()
+    special: tuple[tuple[int, Step], ...] = ()
 
     def values(self, flat: tuple[Any, ...], text: Any) -> dict[str, Any]:
         """Values by label; ``text`` makes the value of a fixed array of bytes."""
-        made: dict[str, Any] = {}
+        if self.labels:
+            made = dict(zip(self.labels, flat, strict=True))
+            for at, step in self.special:
+                nested, raw = step.nested, flat[at]
+                made[self.labels[at]] = (
+                    text(step.placed, raw)
+                    if nested is None
+                    else nested.values(nested.layout.unpack(raw), text)
+                )
+            return made
+        made = {}
         for step in self.steps:
             placed = step.placed
             raw = flat[step.start]
@@ -60,6 +74,27 @@ class Plan:
             else:
                 made[placed.field.label] = raw
         return made
+
+    def packed(self, values: Mapping[str, Any], raw: Any) -> bytes | None:
+        """Bytes of values by label; None unless they are what ``values`` makes, all and in range.
+
+        ``raw`` makes the bytes of a fixed array of bytes.
+        """
+        if not self.labels or len(values) != len(self.labels):
+            return None
+        flat = [values.get(label) for label in self.labels]
+        for at, step in self.special:
+            value = flat[at]
+            if step.nested is None:
+                flat[at] = raw(step.placed, value)
+            elif isinstance(value, Mapping):
+                flat[at] = step.nested.packed(value, raw)
+        if not {int, bytes}.issuperset(map(type, flat)):
+            return None
+        try:
+            return self.layout.pack(*flat)
+        except error:
+            return None
 
     def data(self, stored: Mapping[str, Any]) -> bytes:
         """Bytes of what a record stores: integers, bytes, lists and nested records by name."""
@@ -93,7 +128,21 @@ def plan_of(compiled: CompiledStruct) -> Plan | None:
         taken += count
         end = placed.offset + placed.size
     codes.append(f"{compiled.size - end}x")
-    return Plan(Struct("".join(codes)), tuple(steps))
+    layout = Struct("".join(codes))
+    if any(step.placed.many or step.placed.parts for step in steps):
+        return Plan(layout, tuple(steps))
+    labels = tuple(step.placed.field.label for step in steps)
+    special = (
+        (at, step)
+        for at, step in enumerate(steps)
+        if step.nested is not None or _is_text(step.placed)
+    )
+    return Plan(layout, tuple(steps), labels, tuple(special))
+
+
+def _is_text(placed: PlacedField) -> bool:
+    """True for a fixed array of bytes."""
+    return placed.field.type is not None and placed.field.type.kind != "int"
 
 
 def _code(placed: PlacedField, prefix: str) -> str:

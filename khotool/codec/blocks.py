@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Reference, Shape
 from khotool.abi.geometry import Geometry
@@ -36,6 +38,7 @@ class Block:
         count: as stored.
         used: records that are there: ``count`` held to what fits.
         data: the whole block.
+        values: of its header, by label.
     """
 
     address: int
@@ -43,6 +46,7 @@ class Block:
     count: int
     used: int
     data: memoryview
+    values: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -84,11 +88,11 @@ def walk_blocks(
     chain = Chain(
         "block",
         lambda address: _block(read, address, header, record, pages),
-        lambda data: int(decode_record(header, data)["next"]),
+        lambda _: blocks[-1].next,
         header.geometry.page_size,
         max_blocks,
     )
-    blocks = []
+    blocks: list[Block] = []
     for address, data in chain.pieces(first):
         values = decode_record(header, data)
         count, following = int(values["count"]), int(values["next"])
@@ -97,7 +101,7 @@ def walk_blocks(
             chain.add("count", address, text, count=count, least=least, fits=fits)
         elif following and count < fits:
             chain.add("short-block", address, f"{count} of {fits} used, but not the last")
-        blocks.append(Block(address, following, count, min(count, fits), data))
+        blocks.append(Block(address, following, count, min(count, fits), data, values))
     return BlockList(blocks, chain.problems)
 
 
@@ -152,7 +156,7 @@ class BlocksCodec(ListCodec):
         for number, block in enumerate(found.blocks):
             span = Span(block.address, header.size)
             top = Node("blocks", NodeKind.RECORD, key=str(number), span=span, format=lists.id)
-            record(walk, node.add(top), header, block.data, block.address, lists)
+            record(walk, node.add(top), header, b"", block.address, lists, block.values)
             walk.claim(node, block.address, size)
         number = 0
         for block in found.blocks:

@@ -30,6 +30,12 @@ class Chosen:
 NOTHING = Chosen(None)
 
 
+def contested(candidates: Sequence[Definition]) -> bool:
+    """True if bytes have to tell definitions apart; some are only ever chosen by the user."""
+    told = [d for d in candidates if not any(condition.asked for condition in d.probe)]
+    return len(candidates) > 1 and (len(told) != 1 or bool(told[0].probe))
+
+
 def choose(
     scene: Scene, string: str, candidates: Sequence[Definition], evidence: Evidence
 ) -> Chosen:
@@ -49,6 +55,8 @@ def choose(
         # A string alone does not make a format whose other conditions do not hold.
         fits = forced is not None or (_fits(scene, only, evidence) and _ends(scene, only, evidence))
         return Chosen(only) if fits else NOTHING
+    if forced is None and not contested(candidates):
+        return Chosen(next(d for d in candidates if not d.probe))
     choice = forced or _best(scene, string, candidates, evidence)
     definition = scene.registry.definitions[choice.layout]
     usual = forced is None and choice.certain and not definition.probe

@@ -50,23 +50,21 @@ def record_fields(
     if not walk.recorder.spend(node, len(compiled.fields)):
         return values
     pending: list[tuple[Node, Field]] = []
-    format_id, children = definition.id, node.children
-    for placed in compiled.fields:
-        span = Span(address + placed.offset, placed.size)
-        for field in placed.field.parts or (placed.field,):
-            label = field.label
-            child = Node(label, NodeKind.VALUE, node, field=field, format=format_id, span=span)
-            children.append(child)
-            value = values[label]
-            if placed.nested is not None and placed.many:
+    kind, format_id, children = NodeKind.VALUE, definition.id, node.children
+    for label, field, offset, size, nested, many, leads in compiled.cells:
+        value, at = values[label], address + offset
+        # By position: there are many of these.
+        child = Node(label, kind, node, None, field, value, Span(at, size), None, format_id)
+        children.append(child)
+        if nested is not None:
+            child.value = None
+            if many:
                 used = used_elements(compiled, field, values)
-                nested_array(walk, child, placed.nested, value[:used], span.address, definition)
-            elif placed.nested is not None:
-                record_fields(walk, child, placed.nested, value, span.address, definition)
+                nested_array(walk, child, nested, value[:used], at, definition)
             else:
-                child.value = value
-            if field.points_to is not None or field.holds is not None:
-                pending.append((child, field))
+                record_fields(walk, child, nested, value, at, definition)
+        if leads:
+            pending.append((child, field))
     for child, field in pending:
         follow(walk, child, field, definition, values)
     return values

@@ -9,7 +9,7 @@ from khotool.abi.definition import Definition, Field, Kind, Reference, Shape
 from khotool.abi.record import fit_int
 from khotool.absent import Absent
 from khotool.codec.base import WORD, Codec, Pointer, reference_of, register
-from khotool.codec.choose import by_first_part, choose
+from khotool.codec.choose import by_first_part, choose, contested
 from khotool.codec.conditions import Evidence
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
 from khotool.codec.record import place_record, record_at
@@ -105,7 +105,7 @@ def handler_format(walk: Walk, node: Node, reference: Reference, name: str) -> D
     scene = walk.scene
     candidates = scene.registry.handlers(reference.kind, name)
     evidence = Evidence(handle=int(node.value))
-    if len(candidates) > 1 and node.value:
+    if node.value and contested(candidates):
         evidence = evidence_at(scene, int(node.value), candidates)
     found = choose(scene, name, candidates, evidence)
     walk.recorder.choose(node, found.choice)

@@ -130,6 +130,8 @@ def record_at(
 
 def use_structures(walk: Walk, compiled: CompiledStruct, definition: Definition) -> None:
     """Note the definitions of the structs that a record consists of."""
+    if not walk.recorder.is_first(compiled, definition):
+        return
     structs = [compiled.struct.name]
     structs += [placed.nested.struct.name for placed in compiled.fields if placed.nested]
     structs += [element.struct.name for _, element in compiled.tails if element is not None]

@@ -15,8 +15,13 @@ from khotool.pages.claims import ClaimsBuilder, Column
 from khotool.records import dataclass, field
 
 if TYPE_CHECKING:
+    from khotool.abi.compile import CompiledStruct
     from khotool.abi.definition import Definition, Shape
     from khotool.model.region import Region
+
+
+FEW = 16
+"""Claims that are made one by one rather than as arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Recorder:
     _shared: dict[tuple[str, int], Node] = field(default_factory=dict)
     _excused: set[tuple[str, int]] = field(default_factory=set)
     _keys: dict[int, dict[str, int]] = field(default_factory=dict)
+    _structs: set[tuple[CompiledStruct, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.limits)
@@ -107,6 +113,12 @@ class Recorder:
         """Note that a definition decoded something."""
         self.used.setdefault(definition.id, definition)
 
+    def is_first(self, compiled: CompiledStruct, definition: Definition) -> bool:
+        """True once for each struct, as a definition names it."""
+        known = len(self._structs)
+        self._structs.add((compiled, definition.id))
+        return len(self._structs) > known
+
     def choose(self, node: Node, choice: Choice | None) -> None:
         """Keep a choice among formats, and say so where it is not certain; once for a string."""
         if choice is not None:
@@ -150,6 +162,11 @@ class Recorder:
     ) -> None:
         """Claim many pieces: physical addresses uint64 (n,), bytes of each."""
         owner = self.claims.owner(path, expected_outside)
+        if len(starts) <= FEW and isinstance(size, int):
+            for start in starts.tolist():
+                if start + size < 1 << 64:
+                    self.claims.add(owner, start, start + size)
+            return
         ends = starts + np.asarray(size, np.uint64)
         self.claims.add_many(owner, starts, np.maximum(ends, starts))
 

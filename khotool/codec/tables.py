@@ -9,10 +9,11 @@ import numpy as np
 
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Definition, Field, Holds
-from khotool.abi.record import decode_record
+from khotool.abi.record import decode_filled
 from khotool.absent import Absent, Reason
 from khotool.codec.base import Codec, Pointer, Stored, codec_of
 from khotool.codec.contexts import Builder, Lifter, Reader, Walk
+from khotool.codec.walk import owner_path
 from khotool.errors import EncodeError
 from khotool.handover.values import Rows
 from khotool.model.node import Node, NodeKind, NodeState, Span, Table
@@ -196,40 +197,21 @@ def list_pages(
         page: struct of a page, of the definition ``owner``.
         pages: physical address of each.
     """
-    if not walk.recorder.spend(node, len(pages) + 1, len(pages) * page.size):
+    recorder, size, kind, form = walk.recorder, page.size, NodeKind.VALUE, owner.id
+    if not recorder.spend(node, len(pages) + 1, len(pages) * size):
         return False
+    path = owner_path(node)
     for number, address in enumerate(pages):
-        span = Span(address, page.size)
-        top = node.add(Node(name, NodeKind.RECORD, key=str(number), span=span))
-        _page_region(walk, top, page, address, owner)
-        walk.claim(node, address, page.size)
+        top = Node(name, NodeKind.RECORD, node, str(number), span=Span(address, size), format=form)
+        top.struct = page.struct.name
+        node.children.append(top)
+        values = decode_filled(page, walk.scene.space.read(address, size))
+        for label, field, offset, length, *_ in page.cells:
+            span, value = Span(address + offset, length), values[label]
+            top.children.append(Node(label, kind, top, None, field, value, span, None, form))
+        recorder.regions.append(RecordRegion(top.path, form, page, address, values, node=top))
+        recorder.claim(path, address, size)
     return True
-
-
-def _page_region(
-    walk: Walk, node: Node, page: CompiledStruct, address: int, definition: Definition
-) -> None:
-    """Make a page of a linked array a region: its link is a field, its addresses a column."""
-    data = walk.scene.space.read(address, page.size)
-    values = decode_record(page, data)
-    node.format, node.struct = definition.id, page.struct.name
-    for placed in page.fields:
-        child = node.add(
-            Node(
-                placed.field.label,
-                NodeKind.VALUE,
-                field=placed.field,
-                format=definition.id,
-                span=Span(address + placed.offset, placed.size),
-            )
-        )
-        child.value = values[placed.field.label]
-        if isinstance(child.value, list):
-            word = np.dtype(f"u{placed.size // placed.count}")
-            used = np.flatnonzero(np.frombuffer(data, word, placed.count, placed.offset))
-            del child.value[int(used[-1]) + 1 if used.size else 0 :]
-    region = RecordRegion(node.path, definition.id, page, address, values, node=node)
-    walk.recorder.regions.append(region)
 
 
 def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | bytes, U64]:
@@ -239,7 +221,8 @@ def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | byt
     """
     parts: list[memoryview] = []
     kept: list[tuple[int, int]] = []
-    for address, size in extents.tolist():
+    wanted = extents.tolist()
+    for address, size in wanted:
         data = walk.scene.read(address, size, short=True)
         if isinstance(data, Absent):
             walk.absent(node, address, data)
@@ -253,6 +236,8 @@ def read_extents(walk: Walk, node: Node, extents: U64) -> tuple[memoryview | byt
             walk.absent(node, address + len(data), gone)
             break
     joined = parts[0] if len(parts) == 1 else b"".join(parts)
+    if len(kept) == len(wanted) and (not kept or kept[-1][1] == wanted[-1][1]):
+        return joined, extents
     return joined, np.array(kept, np.uint64).reshape(-1, 2)
 
 

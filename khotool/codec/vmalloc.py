@@ -66,22 +66,24 @@ def walk_vmalloc(
         max_chunks: links followed at most.
     """
     link, slots = chunk.by_label("next"), chunk.by_label("phys")
-    word = np.dtype(f"{chunk.geometry.prefix}u8")
+    word, order = np.dtype(f"{chunk.geometry.prefix}u8"), chunk.geometry.byteorder
     chain = Chain(
         "chunk",
         lambda address: read(address, chunk.size),
-        lambda data: int(np.frombuffer(data, word, 1, link.offset)[0]),
+        lambda data: int.from_bytes(data[link.offset : link.offset + word.itemsize], order),
         chunk.geometry.page_size,
         max_chunks,
     )
     chunks: list[int] = []
-    parts = [np.empty(0, np.uint64)]
+    parts: list[U64] = []
     total = 0
     for address, data in chain.pieces(first):
         chunks.append(address)
         entries = np.frombuffer(data, word, slots.count, slots.offset)
-        used = int((entries == 0).argmax()) if not entries.all() else slots.count
-        if entries[used:].any():
+        filled = entries.nonzero()[0]
+        used = filled.size
+        if used and filled[-1] >= used:
+            used = int((entries == 0).argmax())
             chain.add("after-end", address, "addresses follow the terminating 0")
         parts.append(entries[:used].astype(np.uint64))
         total += used
@@ -89,7 +91,8 @@ def walk_vmalloc(
             chain.add("short-chunk", address, "a chunk that is not full has a successor")
         if total > wanted and len(chunks) > wanted:
             chain.most = len(chunks)
-    return VmallocArea(chunks, np.concatenate(parts), chain.problems)
+    pages = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.uint64)])
+    return VmallocArea(chunks, pages, chain.problems)
 
 
 @register(Shape.VMALLOC)

@@ -27,9 +27,9 @@ def paired(
 
     What has no partner at its own place takes the first one that is left.
     """
-    left = numbered(old)
     if len(set(old)) == len(old) and len(set(new)) == len(new):
-        return left, numbered(new)
+        return [(key, 0) for key in old], [(key, 0) for key in new]
+    left = numbered(old)
     counts: dict[Key, int] = {}
     for key in old:
         counts[key] = counts.get(key, 0) + 1

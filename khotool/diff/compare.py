@@ -286,14 +286,15 @@ class TreeComparison:
     ) -> list[tuple[Node, Node]]:
         left, right = self._content(a, b, skip)
         common = [key for key in left if key in right]
-        gone = [key for key in left if key not in right]
-        more = [key for key in right if key not in left]
+        gone = [key for key in left if key not in right] if len(common) < len(left) else []
+        more = [key for key in right if key not in left] if len(common) < len(right) else []
         if a.kind is NodeKind.LIST or a.parent is None:
             self._moves(left, right, common)
         if a.kind is NodeKind.LIST and len(gone) == len(more) <= MOST_RENAMES and gone:
             gone, more = self._renames(left, right, gone, more)
         only = [left[key] for key in gone], [right[key] for key in more]
-        self._one_sided_children(a, b, *only, lost)
+        if gone or more:
+            self._one_sided_children(a, b, *only, lost)
         return [(left[key], right[key]) for key in common]
 
     def _one_sided_children(

@@ -42,7 +42,7 @@ class Gaps:
     def reason(self, node: Node) -> Reason | None:
         """Why the target of a node is missing or incomplete in the model; None if it is whole."""
         for child in node.children:
-            if is_marker(child):
+            if child.name == "target" and is_marker(child):
                 reason: Reason = child.value.reason
                 return reason
         return Reason.NOT_CAPTURED if self._paths and node.path in self._paths else None

@@ -41,7 +41,7 @@ class Layouts:
         """Differences of the lists, areas and blob sizes that two nodes are kept in."""
         if a.kind not in (NodeKind.ENTRY, NodeKind.LIST) and a.table is None:
             return []
-        same_length = length_of(a) == length_of(b)
+        same_length: bool | None = None
         changes: list[Change] = []
         stack = [(a, b)]
         while stack:
@@ -51,11 +51,15 @@ class Layouts:
             for pair in ((node, right[key]) for key, node in left.items() if key in right):
                 if pair[0].children or pair[1].children:
                     groups.append(pair)
-                elif self._differ(*pair) and (same_length or _role(pair[0]) not in COUNTS):
-                    changes.append(changed(*pair))
+                elif self._differ(*pair):
+                    if same_length is None:
+                        same_length = length_of(a) == length_of(b)
+                    if same_length or _role(pair[0]) not in COUNTS:
+                        changes.append(changed(*pair))
             stack += reversed(groups)
-            changes += self._only(ChangeKind.REMOVED, left, right)
-            changes += self._only(ChangeKind.ADDED, right, left)
+            if left.keys() != right.keys():
+                changes += self._only(ChangeKind.REMOVED, left, right)
+                changes += self._only(ChangeKind.ADDED, right, left)
         return changes
 
     def _differ(self, a: Node, b: Node) -> bool:

@@ -12,6 +12,8 @@ from khotool.model.image import Node, Table
 
 LISTED = 64
 """Rows of one column, or runs of rows, that are listed one by one."""
+SHORT = 1 << 12
+"""Rows of tables whose bytes are compared first."""
 Array = np.ndarray[Any, Any]
 
 
@@ -24,18 +26,26 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
     a, b = old.table, new.table
     assert a is not None
     assert b is not None
+    if _same_bytes(a, b):
+        return [], False
     key_a, key_b = _keys(a, b)
+    aligned = np.array_equal(key_a, key_b)
     rows_a, rows_b = _common(key_a, key_b)
     changes: list[Change] = []
     roles_a, roles_b = _labels(a), _labels(b)
     for label, role in roles_a.items():
         if label in roles_b:
-            left, right = a.column(label)[rows_a], b.column(label)[rows_b]
+            left, right = a.column(label), b.column(label)
+            if not aligned:
+                left, right = left[rows_a], right[rows_b]
             differ = left != right
             if role in ADDRESS_ROLES and not addresses:
                 # Whether there is a page at all does not depend on addresses.
                 differ &= (left == 0) | (right == 0)
-            changes += _column(old.path, label, role, rows_a, left, right, differ)
+            if differ.any():
+                changes += _column(old.path, label, role, rows_a, left, right, differ)
+    if aligned:
+        return changes, False
     gone, more = _others(len(a), rows_a), _others(len(b), rows_b)
     if len(rows_b) > 1 and bool((rows_b[1:] < rows_b[:-1]).any()):
         count = int((rows_b[1:] < rows_b[:-1]).sum())
@@ -46,6 +56,12 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
     changes += _runs(ChangeKind.REMOVED, old, gone, key_a)
     changes += _runs(ChangeKind.ADDED, new, more, key_b)
     return changes, tail
+
+
+def _same_bytes(a: Table, b: Table) -> bool:
+    """True if two short tables of one struct are equal, which most of an unchanged image are."""
+    short = len(a) == len(b) <= SHORT and a.compiled is b.compiled and a.position is b.position
+    return short and a.position is None and a.records.tobytes() == b.records.tobytes()
 
 
 def _labels(table: Table) -> dict[str, str]:

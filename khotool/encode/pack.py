@@ -17,6 +17,7 @@ from khotool.errors import InputError
 from khotool.handover.values import Buffer
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, NodeKind, Phase, Span
+from khotool.model.region import Write
 
 KEPT_NOTES = ("OSRELEASE", "PAGESIZE", WRITER_NOTE)
 PIECE = 64 << 20
@@ -71,17 +72,20 @@ def pack_image(
     )
 
 
-def _kept(image: Image, anonymize: bool, also: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+def _kept(image: Image, anonymize: bool, also: Sequence[Span]) -> Iterator[Write]:
     spans = [extent for region in image.regions for extent in region.extents()]
     spans += [(span.address, span.size) for span in image.anchors]
     spans += [] if anonymize else [(span.address, span.size) for span in also]
     for address, size in spans:
         if address >= UNPLACED:
             continue
-        for start, end in captured_pages(image, [(address, size)]).tolist():
+        there = [(address, address + size)]
+        if not image.space.contains(address, size):
+            there = captured_pages(image, [(address, size)]).tolist()
+        for start, end in there:
             low, high = max(start, address), min(end, address + size)
             try:
-                yield low, bytes(image.space.read(low, high - low))
+                yield low, image.space.read(low, high - low)
             except MemoryFault:
                 continue
     if anonymize:

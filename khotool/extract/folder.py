@@ -135,8 +135,7 @@ def write_folder(
             if progress is not None:
                 progress("Extracting files", number, len(items))
             writer.write(item)
-        text = json.dumps(writer.result.manifest, indent=1, ensure_ascii=True) + "\n"
-        (work / MANIFEST).write_text(text, "ascii")
+        (work / MANIFEST).write_text(manifest_text(writer.result.manifest), "ascii")
         mask = os.umask(0)
         os.umask(mask)
         work.chmod(0o777 & ~mask)
@@ -147,6 +146,19 @@ def write_folder(
         with contextlib.suppress(OSError):
             shutil.rmtree(work)
     return writer.result
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """The manifest as ``json.dumps`` indents it, which is slow for many files."""
+    head, _, tail = json.dumps(manifest | {"files": []}, indent=1).rpartition("[]")
+    rows = ",".join(f"\n  {_row_text(row)}" for row in manifest["files"])
+    return f"{head}[{rows}\n ]{tail}\n" if rows else f"{head}[]{tail}\n"
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    if any(isinstance(value, list) for value in row.values()):
+        return json.dumps(row, indent=1).replace("\n", "\n  ")
+    return "{\n   " + json.dumps(row, separators=(",\n   ", ": "))[1:-1] + "\n  }"
 
 
 def _bounded(found: Iterator[Item], path: str) -> list[Item]:
@@ -168,7 +180,7 @@ class _Writer:
     ) -> None:
         from khotool.version import version
 
-        self.image, self.work, self.fill = image, work, fill
+        self.image, self.work, self.fill = image, str(work), fill
         self.ask, self.describe = ask, describe
         self.files: list[dict[str, Any]] = []
         self.result = Folder(
@@ -196,7 +208,7 @@ class _Writer:
         try:
             asked = self.ask(self.image, item.node) if self.ask is not None else None
             plan = asked or payload_plan(self.image, item.node)
-            done, digest = self._copy(plan, self.work.joinpath(*place, name))
+            done, digest = self._copy(plan, os.path.join(self.work, *place, name))
         except InputError as error:
             row["error"] = str(error)
             del row["file"]
@@ -219,17 +231,19 @@ class _Writer:
                 above = self.folders[key[:-1]]
                 name = self.names.setdefault(above, Names()).take(key[-1])
                 self.folders[key] = (*above, name)
-                self.work.joinpath(*self.folders[key]).mkdir()
+                os.mkdir(os.path.join(self.work, *self.folders[key]))
         return self.folders[parts]
 
-    def _copy(self, plan: Plan, path: Path) -> tuple[Written, str | None]:
+    def _copy(self, plan: Plan, path: str) -> tuple[Written, str | None]:
         """Write one file: what it was made of, and its SHA-256."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            with path.open("xb", buffering=0) as file:
-                sink = Hashing(SparseFile(file.fileno()), hashlib.sha256(), self.zeros)
-                done = write_plan(plan, self.image.space, sink, self.fill)
+            sink = Hashing(SparseFile(handle), hashlib.sha256(), self.zeros)
+            done = write_plan(plan, self.image.space, sink, self.fill)
         except BaseException:
-            path.unlink(missing_ok=True)
+            os.unlink(path)
             raise
+        finally:
+            os.close(handle)
         self.zeros = max(sink.zeros, 0)
         return done, sink.hexdigest()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import string
 
 SAFE = frozenset((string.ascii_letters + string.digits + "._-").encode())
 LONGEST = 200
 """Bytes of a name; file systems take 255."""
+_PLAIN = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{LONGEST - 1}}}")
 
 
 def file_name(text: str) -> str:
@@ -16,6 +18,8 @@ def file_name(text: str) -> str:
     Bytes outside of ``A-Za-z0-9._-`` and a leading dot become %XX; an empty name becomes
     ``~empty``; a name that is too long ends with a hash of the whole.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     data = text.encode("utf-8", "surrogatepass")
     name = "".join(
         chr(byte) if byte in SAFE and not (index == 0 and byte == ord(".")) else f"%{byte:02X}"

@@ -224,10 +224,15 @@ class SegmentedSpace(IndexedSpace):
 
     def read(self, address: int, length: int) -> memoryview:
         """See ``AddressSpace.read``; no copy when the range is inside one segment."""
-        check_range(address, length)
+        if address < 0 or length < 0:
+            check_range(address, length)
         index = bisect_right(self._starts, address) - 1 if address < ADDRESS_LIMIT else -1
         if index >= 0 and address + length <= self._ends[index]:
-            return self._slice(index, address, length)
+            buffer = self._buffers[self._which[index]]
+            if buffer is None:
+                return self._slice(index, address, length)
+            start = self._offsets[index] + address - self._starts[index]
+            return buffer[start : start + length]
         gap = self._index.missing(address, length)
         if gap is not None:
             raise MemoryFault(*gap, *self._why(gap[0]))

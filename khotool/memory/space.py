@@ -6,6 +6,7 @@ the bytes a meaning: byte order is the caller's.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
@@ -232,6 +233,8 @@ class AddressSpace(ABC):
         """
         if not needle:
             raise ValueError("an empty byte string is everywhere")
+        # ``bytes.find`` is ten times slower on zeros, for a needle that has some.
+        search = re.compile(re.escape(needle)).search
         keep = len(needle) - 1
         sought = any(needle)
         table = self.extents()
@@ -250,14 +253,14 @@ class AddressSpace(ABC):
                 size = min(_FIND_CHUNK + keep, stop - position, limit + keep)
                 following = position + size - keep
                 try:
-                    chunk = bytes(self.read(position, size))
+                    chunk = self.read(position, size)
                 except MemoryFault as fault:
-                    chunk = bytes(self.read(position, fault.address - position))
+                    chunk = self.read(position, fault.address - position)
                     following = fault.address + max(fault.length, 1)
-                at = chunk.find(needle)
-                while at >= 0:
-                    yield position + at
-                    at = chunk.find(needle, at + 1)
+                match = search(chunk)
+                while match is not None:
+                    yield position + match.start()
+                    match = search(chunk, match.start() + 1)
                 limit -= max(following - position, 1)
                 position = following
 

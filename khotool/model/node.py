@@ -211,7 +211,7 @@ class Node:
     @property
     def path(self) -> str:
         """Absolute path, ``/`` for the image."""
-        return self._joined_path() or "/"
+        return self._known_path or self._joined_path() or "/"
 
     def _joined_path(self) -> str:
         above = self.parent

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.pages.blocks import Blocks, byte_addresses
 from khotool.pages.frames import GRANULE, GRANULE_BITS
+from khotool.pages.runs import merge_columns
 from khotool.records import dataclass
 
 Frames = NDArray[np.int64]
@@ -144,3 +146,25 @@ class Near:
             order = np.argsort(rows[0], kind="stable")
             rows = tuple(column[order] for column in rows)
         return self._join((rows[0], rows[1], rows[2], rows[3]))
+
+
+def range_around(blocks: Blocks, address: int) -> tuple[int, int] | None:
+    """The range of preserved memory that a physical address is in; no list of ranges is made."""
+    point = address >> blocks.page_shift
+    none = np.zeros(0, np.int64)
+    first, past = none, none
+    for starts, count, order in blocks.pieces():
+        low = (starts >> np.uint64(blocks.page_shift)).astype(np.int64)
+        high = low + (count << order)
+        # The last one may go on in the next part.
+        first, past = merge_columns(
+            np.concatenate([first[-1:], low]), np.concatenate([past[-1:], high])
+        )
+        inside = np.flatnonzero((first[:-1] <= point) & (point < past[:-1]))
+        if inside.size:
+            first, past = first[inside], past[inside]
+            break
+    if not first.size or not first[-1] <= point < past[-1]:
+        return None
+    start, end = (byte_addresses(column[-1:], blocks.page_shift) for column in (first, past))
+    return int(start[0]), int(end[0])

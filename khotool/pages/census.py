@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from khotool.pages.claims import CHUNK, Claims, one_index_per_path, union_per_owner
+from khotool.pages.claims import CHUNK, Claims, joined, one_index_per_path, union_per_owner
 from khotool.pages.frames import GRANULE, GRANULE_BITS, FrameIndex
 from khotool.pages.layers import Segments, segments
 from khotool.pages.runs import gap_columns, intersect_columns, merge_columns
@@ -99,19 +99,24 @@ class Census:
         """Pages that columns claim."""
         few: list[tuple[int, Frames]] = []
         pending = 0
-        for number, column in self.claims.columns:
-            owner = int(self.path_index[number])
+        for number, column in joined(self.claims.columns):
             for low in range(0, len(column), CHUNK):
+                whose = number if isinstance(number, int) else number[low : low + CHUNK]
+                owner = self.path_index[whose]
                 first, past = column.frames(slice(low, low + CHUNK), self.page_shift)
                 if column.release is not None:
                     column.release(low, low + CHUNK)
                 if past is not None:
                     # A piece of a page claims that page; it may reach into the next one.
                     first = np.concatenate([first, past - 1])
-                if first.size >= CHUNK // 4:
+                    owner = np.tile(owner, 2) if owner.ndim else owner
+                if owner.ndim:
                     yield owner, first
                     continue
-                few.append((owner, first))
+                if first.size >= CHUNK // 4:
+                    yield int(owner), first
+                    continue
+                few.append((int(owner), first))
                 pending += first.size
                 if pending >= CHUNK:
                     yield _together(few)

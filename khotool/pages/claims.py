@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from khotool.pages.runs import ascending, distinct, merge_columns
-from khotool.records import dataclass, field
+from khotool.records import dataclass, field, replace
 
 Frames = NDArray[np.int64]
 CHUNK = 1 << 16
 """Rows of a column that are read together; their frames stay in the cache."""
+SHORT = 256
+"""Rows of columns that are read together with others."""
+ORDINARY = 1 << 62
+"""Physical addresses below this are far from where arithmetic on them wraps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,22 +153,54 @@ class Claims:
         meets = (self.start <= np.uint64(high - 1)) & (self.end > np.uint64(low))
         meets &= self.start < self.end
         found = set(self.owner[meets].tolist())
-        for owner, column in self.columns:
-            if owner not in found and _claims(column, first, past, page_shift):
-                found.add(owner)
+        for owner, column in joined(self.columns):
+            for low in range(0, len(column), CHUNK):
+                if isinstance(owner, int) and owner in found:
+                    break
+                start, end = column.frames(slice(low, low + CHUNK), page_shift)
+                hit = (start < past) & ((start if end is None else end - 1) >= first)
+                if bool(hit.any()):
+                    some = [owner] if isinstance(owner, int) else owner[low : low + CHUNK][hit]
+                    found.update(map(int, some))
+                if column.release is not None:
+                    column.release(low, low + CHUNK)
         index = one_index_per_path(self.owners)
         return sorted({int(index[owner]) for owner in found})
 
 
-def _claims(column: Column, first: int, past: int, page_shift: int) -> bool:
-    for low in range(0, len(column), CHUNK):
-        start, end = column.frames(slice(low, low + CHUNK), page_shift)
-        reach = start if end is None else end - 1
-        if bool(((start < past) & (reach >= first)).any()):
-            return True
-        if column.release is not None:
-            column.release(low, low + CHUNK)
-    return False
+def joined(columns: Iterable[tuple[int, Column]]) -> Iterator[tuple[int | Frames, Column]]:
+    """The same columns, short ones in one: their owner, or the owner of each row.
+
+    All rows of a column with an owner for each row claim something.
+    """
+    alike: dict[tuple[int, int, int, np.dtype[np.uint64]], list[tuple[int, Column]]] = {}
+    for owner, column in columns:
+        if len(column) > SHORT:
+            yield owner, column
+            continue
+        group = alike.setdefault((column.mask, column.shift, column.up, column.values.dtype), [])
+        group.append((owner, column))
+        if len(group) >= CHUNK // SHORT:
+            yield from _joined(group)
+            group.clear()
+    for group in alike.values():
+        yield from _joined(group)
+
+
+def _joined(columns: list[tuple[int, Column]]) -> Iterator[tuple[int | Frames, Column]]:
+    """Short columns that are read alike, as one; left as they are where values are out of range."""
+    if not columns:
+        return
+    one = columns[0][1]
+    values = np.concatenate([column.values for _, column in columns])
+    number = (values & np.uint64(one.mask)) >> np.uint64(one.shift)
+    if int(number.max(initial=0)) << one.up >= ORDINARY:
+        yield from columns
+        return
+    owners = np.array([owner for owner, _ in columns], np.int64)
+    used = number != 0
+    rows = np.repeat(owners, [len(column) for _, column in columns])[used]
+    yield rows, replace(one, values=values[used], release=None)
 
 
 @dataclass(slots=True)
@@ -197,7 +233,9 @@ class ClaimsBuilder:
     def add_many(self, owner: int, start: ArrayLike, end: ArrayLike) -> None:
         """Claim many byte ranges: physical addresses uint64 (n,), ends exclusive."""
         starts, ends = np.asarray(start, np.uint64), np.asarray(end, np.uint64)
-        self._parts.append((starts, np.broadcast_to(ends, starts.shape), owner))
+        if starts.shape != ends.shape:
+            ends = np.broadcast_to(ends, starts.shape)
+        self._parts.append((starts, ends, owner))
 
     def add_column(self, owner: int, column: Column) -> None:
         """Claim the pages that a column of records names."""

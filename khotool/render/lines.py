@@ -176,6 +176,10 @@ def _trim(row: list[Segment]) -> list[Segment]:
 def plain(lines: Iterable[Line], width: int) -> Iterator[str]:
     """Text of lines, each ending in a newline."""
     for line in lines:
+        whole = line.lead + "".join([text for text, _ in line.segments])
+        if len(whole) <= width and whole.isascii():
+            yield whole.rstrip(" ") + "\n"
+            continue
         for row in wrap(line, width):
             yield "".join(text for text, _ in row).rstrip(" ") + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from khotool.render.text import plural
 from khotool.view.notation import flag_names
 
 MAX_ORDERS = 6
+FEW = 64
+"""Orders that are counted one by one."""
 
 
 def table_segments(image: Image, node: Node) -> list[Segment]:
@@ -78,8 +81,8 @@ def folios_text(image: Image, table: Table, field: Field) -> str:
 
 def _counted(orders: Any) -> list[tuple[int, int]]:
     """Every order and how often it is there, ascending."""
-    if orders.size == 1:
-        return [(orders.item(), 1)]
+    if orders.size <= FEW:
+        return sorted(Counter(orders.tolist()).items())
     values, counts = np.unique(orders, return_counts=True)
     return list(zip(values.tolist(), counts.tolist(), strict=True))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field, Shape
 from khotool.model.image import Image, Node, Table
 from khotool.records import dataclass
@@ -74,6 +77,18 @@ def folios_of(image: Image, node: Node) -> Folios | None:
 
 def folio_columns(table: Table) -> tuple[Field, str] | None:
     """The column that names folios, and the label of that of page indexes; None without both."""
+    if table.position is None:
+        return _columns_of(table.compiled)
+    return _columns(table)
+
+
+@lru_cache(maxsize=256)
+def _columns_of(compiled: CompiledStruct) -> tuple[Field, str] | None:
+    none = np.empty(0, compiled.dtype)
+    return _columns(Table(compiled, none, np.empty((0, 2), np.uint64), 0))
+
+
+def _columns(table: Table) -> tuple[Field, str] | None:
     fields = table.fields()
     index = next((field.label for field in fields if field.role == "page-index"), None)
     folios = table.pointers(Shape.FOLIO)

@@ -13,9 +13,11 @@ from khotool.check.kernels.verdict import Outcome, Step, Unseen
 from khotool.check.rules.payload import check_kho_test, region_extent, region_nodes
 from khotool.fdt.libfdt import check_compatible
 from khotool.model.image import Node, Table
-from khotool.pages.runs import normalise
+from khotool.pages.around import range_around
+from khotool.pages.runs import merge_columns
 
-TEST_MAGIC = 0x4B484F21
+TEST = "kho-test-v1"
+"""String, and id of the definition, of the kernel's own test."""
 EINVAL = -22
 TREE_SIZE = 4
 """Offset of what libfdt reads first in a tree whose magic is not checked."""
@@ -155,8 +157,8 @@ def _has_gap(boot: Boot, after: int, end: int) -> bool:
     Args:
         after: physical address up to which it is preserved; end: of the region.
     """
-    ranges = boot.blocks.ranges().tolist() if boot.blocks is not None else []
-    return any(after < low and high == end for low, high in ranges)
+    last = range_around(boot.blocks, end - 1) if boot.blocks is not None else None
+    return last is not None and after < last[0] and last[1] == end
 
 
 def _region_step(outcome: Outcome, line: str = "", why: str = "") -> Step:
@@ -178,22 +180,25 @@ def asked_alignment(boot: Boot, start: int, size: int) -> int:
     """
     if boot.blocks is None:
         return 0
-    around = (
-        (low, high - low) for low, high in boot.blocks.ranges().tolist() if low <= start < high
-    )
-    own = (int(low) for low, length in (*around, *_leaks(boot)) if length == size)
+    low, high = range_around(boot.blocks, start) or (0, 0)
+    own = (low for low, length in ((low, high - low), *_leaks(boot)) if length == size)
     return next((low & -low for low in own if low & -low > size), 0)
 
 
 def _leaks(boot: Boot) -> Iterator[tuple[int, int]]:
     """Preserved ranges without an owner, across blocks: physical address and bytes."""
-    owned = boot.image.ownership()
-    if owned is not None:
-        free = owned.ranges.owner < 0
-        sizes = owned.ranges.pages[free] * boot.image.geometry.page_size
-        low = np.asarray(owned.ranges.start[free], np.uint64)
-        whole = normalise(np.stack([low, low + sizes.astype(np.uint64)], axis=1))
-        yield from ((int(start), int(end) - int(start)) for start, end in whole.tolist())
+    owned, page = boot.image.ownership(), np.uint64(boot.image.geometry.page_size)
+    first = past = np.zeros(0, np.uint64)
+    for part in owned.pieces() if owned is not None else ():
+        free = part.owner < 0
+        low = part.start[free]
+        high = low + part.pages[free].astype(np.uint64) * page
+        # The last one may go on in the next part.
+        first, past = merge_columns(
+            np.concatenate([first[-1:], low]), np.concatenate([past[-1:], high])
+        )
+        yield from zip(first[:-1].tolist(), (past - first)[:-1].tolist(), strict=True)
+    yield from zip(first[-1:].tolist(), (past - first)[-1:].tolist(), strict=True)
 
 
 def judge_metadata(boot: Boot) -> None:
@@ -296,14 +301,22 @@ def restored_test(boot: Boot, entry: Node) -> Retrieved:
     return _restored_folios(boot, folios, folios.table)
 
 
+def _test_magic(boot: Boot) -> int:
+    """The magic number of the kernel's own test, as its definition has it."""
+    tree = boot.image.registry.get(TEST).fdt
+    assert tree is not None
+    numbers = {field.name: field.expect for field in tree.properties}
+    return numbers["magic"] or 0
+
+
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
     """Why the tree of the test is refused, or nothing."""
     image = boot.image
-    if check_compatible(boot.tree_bytes(entry), "kho-test-v1"):
-        return "compatible is not 'kho-test-v1'"
-    if entry.value_of("magic") != TEST_MAGIC:
-        return f"magic is not {TEST_MAGIC:#x}"
-    layout = next((c.layout for c in image.choices if c.definition == "kho-test-v1"), "")
+    if check_compatible(boot.tree_bytes(entry), TEST):
+        return f"compatible is not {TEST!r}"
+    if entry.value_of("magic") != (magic := _test_magic(boot)):
+        return f"magic is not {magic:#x}"
+    layout = next((c.layout for c in image.choices if c.definition == TEST), "")
     if layout != boot.kernel.test_layout:
         return f"the list of folios is {layout}, this kernel reads the other layout"
     if boot.unseen is not None:

@@ -15,7 +15,8 @@ from khotool.codec.vmalloc import CHUNK
 from khotool.model.image import UNPLACED, Node, Table
 from khotool.records import dataclass
 
-UPTODATE = 2
+UPTODATE = "_UPTODATE"
+"""End of the name of the flag of a folio whose contents are valid."""
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
 FAULT = "fault"
@@ -205,6 +206,8 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
     """Restore every folio and find its place, piece by piece: a table can have millions of rows."""
     result = Survey()
     shift = np.uint64(boot.image.geometry.page_shift)
+    names = next(field.flags for field in table.fields() if field.label == "flags")
+    uptodate = np.uint64(next(bit for name, bit in names.items() if name.endswith(UPTODATE)))
     columns = (column_pieces(table, label) for label in ("pfn", "index", "flags"))
     for (first, frames), (_, index), (_, flags) in zip(*columns, strict=True):
         rows = np.flatnonzero(frames)
@@ -215,7 +218,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
         failed = boot.take(addresses)
         if failed is not None and result.bad is None:
             result.bad = int(addresses[failed]), first + int(rows[failed])
-        result.stale |= bool((flags[rows] & np.uint64(UPTODATE) == 0).any())
+        result.stale |= bool((flags[rows] & uptodate == 0).any())
         if places[0] < result.last or bool((places[1:] < places[:-1]).any()):
             result.ascending = False
         result.last = int(places[-1])

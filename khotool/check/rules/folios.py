@@ -6,7 +6,8 @@ more time in fresh memory than in arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,17 @@ Piece = tuple[U64, U64, U64 | None]
 
 No pages where every folio is one page.
 """
+Rowwise = np.ndarray[Any, np.dtype[np.bool_]]
 ROWS = 1 << 17
 """Rows of one piece: a few megabytes of columns, which stay in the cache."""
+SHORT = 256
+"""Rows of tables that are looked at together with others."""
 
 
 @rule("HND601", also=("REC412",))
 def check_flags(context: Context) -> None:
     """Flags of rows."""
-    for node, table in context.tables:
+    for node, table in unlike(context.tables, _has_usual_flags):
         for one in table.fields():
             if one.flags:
                 _flags(context, node, table, one)
@@ -50,12 +54,95 @@ def check_orders(context: Context) -> None:
 @rule("HND602", "HND603", "HND604", "HND605", "HND607")
 def check_places(context: Context) -> None:
     """Places of folios in their file, and files without any."""
-    for node, table in context.tables:
+    for node, table in unlike(context.tables, partial(_are_usual_places, context)):
         if any(field.role == "page-index" for field in table.fields()):
             _places(context, node)
     for node in context.nodes:
         if node.table is not None and not len(node.table) and not node.table.declared:
             _empty_file(context, node)
+
+
+def unlike(
+    tables: list[tuple[Node, Table]], usual: Callable[[Joined], Rowwise]
+) -> list[tuple[Node, Table]]:
+    """Tables that a rule has to look at: short ones only if they are not as usual.
+
+    Args:
+        usual: which rows of joined tables are as a rule wants them; bool (n,).
+    """
+    groups: dict[int, list[int]] = {}
+    kept = set(range(len(tables)))
+    for number, (_, table) in enumerate(tables):
+        if len(table) <= SHORT and table.position is None:
+            groups.setdefault(id(table.compiled), []).append(number)
+    for group in groups.values():
+        for at in range(0, len(group), ROWS // SHORT):
+            part = group[at : at + ROWS // SHORT]
+            joined = Joined.of([tables[number] for number in part])
+            sound = np.logical_and.reduceat(usual(joined), joined.first)
+            kept -= {number for number, fine in zip(part, sound.tolist(), strict=True) if fine}
+    return [tables[number] for number in sorted(kept)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Tables of one struct, behind each other.
+
+    Args:
+        nodes: of the tables.
+        table: all rows.
+        first: int64 (n,), the first row of each; none is empty.
+    """
+
+    nodes: list[Node]
+    table: Table
+    first: np.ndarray[Any, np.dtype[np.int64]]
+
+    @classmethod
+    def of(cls, tables: list[tuple[Node, Table]]) -> Joined:
+        """Join tables."""
+        one = tables[0][1]
+        rows = np.concatenate([table.records for _, table in tables])
+        sizes = np.array([len(table) for _, table in tables], np.int64)
+        whole = Table(one.compiled, rows, one.extents, len(rows))
+        return cls([node for node, _ in tables], whole, np.cumsum(sizes) - sizes)
+
+
+def _has_usual_flags(joined: Joined) -> Rowwise:
+    """Rows whose flags are known, and all there in a folio of a file."""
+    table = joined.table
+    folios = bool(table.pointers(Shape.FOLIO))
+    fine = np.ones(len(table), bool)
+    for one in table.fields():
+        if one.flags:
+            known, values = np.uint64(sum(one.flags.values())), table.column(one.label)
+            fine &= values == known if folios else values & ~known == 0
+    return fine
+
+
+def _are_usual_places(context: Context, joined: Joined) -> Rowwise:
+    """Rows of files that have a folio of one page for each of their pages, in order."""
+    table = joined.table
+    index = next((f for f in table.fields() if f.role == "page-index"), None)
+    folio = next(iter(table.pointers(Shape.FOLIO)), None)
+    if index is None:
+        return np.ones(len(table), bool)
+    if folio is None or isinstance(context.image.map, Absent):
+        return np.zeros(len(table), bool)
+    geometry, size = context.image.geometry, np.diff(joined.first, append=len(table))
+    wanted = [
+        -(-given // geometry.page_size) if isinstance(given, int) else None
+        for given in (n.parent and n.parent.value_of("size") for n in joined.nodes)
+    ]
+    whole = [number == rows for number, rows in zip(wanted, size.tolist(), strict=True)]
+    frames = frames_of(folio, table.column(folio.label), geometry.page_shift)
+    row = (np.arange(len(table)) - np.repeat(joined.first, size)).astype(np.uint64)
+    fine: Rowwise = np.repeat(np.array(whole, bool), size)
+    fine &= (table.column(index.label) == row) & (frames != 0)
+    if not context.image.map.blocks.all_single(frames):
+        _, orders = context.image.map.blocks.blocks_of(frames << np.uint64(geometry.page_shift))
+        fine &= orders <= 0
+    return fine
 
 
 def column_pieces(table: Table, label: str) -> Iterator[tuple[int, U64]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from khotool.abi.definition import Reference, Shape
+from khotool.abi.definition import Shape
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Image, Node, NodeKind, Phase, Span
@@ -14,33 +12,22 @@ from khotool.model.region import TableRegion
 @rule(also=("REC405",))
 def check_list_ends(context: Context) -> None:
     """Records after the end of arrays, blocks and tables."""
+    arrays = [region for region in context.image.regions if isinstance(region, TableRegion)]
+    # Where something may follow an array of the same record directly.
+    starts = {region.pieces.item(0) for region in arrays if len(region.pieces)}
     for node in context.nodes:
-        reference = _reference(node)
+        if node.target is None:
+            continue
+        reference = node.field.points_to if node.field is not None else None
         # A word ends a stream, and what follows that is not written.
         stream = reference is not None and reference.shape is Shape.STREAM
-        if node.kind is NodeKind.LIST and node.target is not None and not stream:
+        if node.kind is NodeKind.LIST and not stream:
             _array(context, node)
-    tables = {n.path: n for n in context.nodes if n.table is not None}
-    arrays = [region for region in context.image.regions if isinstance(region, TableRegion)]
-    starts = set(_starts(context, arrays))
+        if reference is not None and reference.behind:
+            starts.add(node.target.address)
     for region in arrays:
-        if region.path in tables:
-            _table(context, tables[region.path], region, starts)
-
-
-def _reference(node: Node) -> Reference | None:
-    return node.field.points_to if node.field is not None else None
-
-
-def _starts(context: Context, arrays: list[TableRegion]) -> Iterator[int]:
-    """Physical addresses at which something may follow an array of the same record directly."""
-    for region in arrays:
-        if len(region.pieces):
-            yield int(region.pieces[0][0])
-    for node in context.nodes:
-        reference = _reference(node)
-        if reference is not None and reference.behind and node.target is not None:
-            yield node.target.address
+        if region.node is not None and region.node.table is not None:
+            _table(context, region.node, region, starts)
 
 
 def after_list_ends(image: Image) -> list[Span]:

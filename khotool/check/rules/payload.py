@@ -8,7 +8,7 @@ from khotool.absent import Absent
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Image, Node
-from khotool.pages.blocks import Blocks
+from khotool.pages.around import range_around
 from khotool.pages.owners import Ownership
 
 MAX_REGION_NAME = 15
@@ -67,7 +67,9 @@ def region_extent(context: Context, region: Node) -> int | None:
     rival = _rival(owned, region.path, start, page)
     if rival.startswith("/memblock") or (rival and _leaked(owned, size, page)):
         return 0
-    end = _range_end(found.blocks, start)
+    around = range_around(found.blocks, start)
+    assert around is not None
+    end = around[1]
     if start + size > end:
         return end - start
     last = found.blocks.block_of(start + max(size, 1) - 1)
@@ -94,12 +96,6 @@ def _rival(owned: Ownership, path: str, address: int, page: int) -> str:
 def _leaked(owned: Ownership, size: int, page: int) -> bool:
     """True if memory of this size is preserved and has no owner."""
     return any(bool((part.pages[part.owner < 0] * page >= size).any()) for part in owned.pieces())
-
-
-def _range_end(blocks: Blocks, address: int) -> int:
-    """End of the preserved memory that goes on without a gap from an address."""
-    ranges = blocks.ranges()
-    return int(ranges[np.searchsorted(ranges[:, 0], np.uint64(address), side="right") - 1, 1])
 
 
 @rule("HND609")

@@ -38,16 +38,29 @@ UNIQUE_RULES = {"name": "LUO501", "token": "LUO502"}
 )
 def check_fields(context: Context) -> None:
     """Every value against its own definition."""
+    bound: dict[int, bool] = {}
     for node in context.nodes:
-        if node.field is not None and not isinstance(node.value, Absent):
-            _numbers(context, node)
-            _strings(context, node)
-            _counts(context, node)
+        field = node.field
+        if field is not None:
+            constrained = bound.get(id(field))
+            if constrained is None:
+                constrained = bound[id(field)] = _is_constrained(field)
+            if constrained and not isinstance(node.value, Absent):
+                _numbers(context, node)
+                _strings(context, node)
+                _counts(context, node)
         if node.kind is NodeKind.LIST:
             _keys(context, node)
             _records(context, node)
         if node.table is not None:
             _rows(context, node, node.table)
+
+
+def _is_constrained(field: Field) -> bool:
+    """True if some values of a field are wrong."""
+    number = field.reserved or field.flags or field.whole_pages or field.expect is not None
+    text = field.nonempty or field.component or (field.type and field.type.kind == "char")
+    return bool(number or text or field.counts or field.role == "kernel-pointer")
 
 
 def _numbers(context: Context, node: Node) -> None:
@@ -94,7 +107,7 @@ def _strings(context: Context, node: Node) -> None:
         context.report(
             "REC409", node, f"{field.name} has {len(start)} bytes and no NUL", node.span.address
         )
-    elif any(tail):
+    elif tail.count(0) < len(tail):
         at = node.span.address + len(raw) - len(tail.lstrip(b"\0"))
         context.report("REC410", node, f"{field.name} has non-zero bytes after its NUL", at)
 
@@ -148,9 +161,9 @@ def _keys(context: Context, node: Node) -> None:
     for element in node.elements():
         for child in element.children:
             field = child.field
-            unique = field is not None and field.unique
-            region_name = field is None and child.name == "name"
-            if not (unique or region_name) or isinstance(child.value, Absent):
+            if not (field.unique if field is not None else child.name == "name"):
+                continue
+            if isinstance(child.value, Absent):
                 continue
             if child.value == "":
                 # An empty name is a fault of its own, not a name that two records share.

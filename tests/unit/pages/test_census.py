@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from khotool.pages import around, bits, census, claims, frames, owners
-from khotool.pages.around import Around
+from khotool.pages.around import Around, range_around
 from khotool.pages.blocks import Blocks
 from khotool.pages.claims import Claims, ClaimsBuilder, Column
 from khotool.pages.owners import Ownership, find_owners
@@ -281,5 +281,8 @@ def test_bitmaps_and_runs_are_the_same_blocks(case: Case) -> None:
     addresses = (around << np.uint64(shift)) + np.uint64(5)
     for mine, theirs in zip(blocks.blocks_of(addresses), runs.blocks_of(addresses), strict=True):
         assert np.asarray(mine).tolist() == np.asarray(theirs).tolist()
+    whole = blocks.ranges().tolist()
     for address in addresses[::50].tolist():
         assert blocks.block_of(address) == runs.block_of(address)
+        found = next(((a, b) for a, b in whole if a <= address < b), None)
+        assert found == range_around(blocks, address) == range_around(runs, address)
