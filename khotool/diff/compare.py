@@ -12,12 +12,12 @@ from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, No
 from khotool.diff.fields import (
     KEY_FIELDS,
     changed,
+    content_of,
     count_of,
     handler_of,
     is_address,
     is_group,
     is_implied,
-    is_layout,
     is_unknown,
     is_version,
     length_of,
@@ -328,16 +328,13 @@ class TreeComparison:
         """Children that are content, by keys that correspond."""
         sides = []
         for node, image in ((a, self.old), (b, self.new)):
-            sides.append(
-                [
-                    child
-                    for child in node.children
-                    if not is_layout(child, image)
-                    and not (skip and child.name == skip)
-                    and not is_marker(child)
-                ]
-            )
-        names = [[(child.name, plain_key(child)) for child in side] for side in sides]
+            found = [
+                child
+                for child in content_of(node, image)
+                if child.name != "target" or not is_marker(child)
+            ]
+            sides.append([child for child in found if child.name != skip] if skip else found)
+        names = [[(child.name, child.key and plain_key(child)) for child in side] for side in sides]
         keys = paired(names[0], names[1])
         return (
             dict(zip(keys[0], sides[0], strict=True)),
