@@ -72,7 +72,7 @@ def evaluate(node: Any, names: Mapping[str, int]) -> int:
     """
     kind = type(node).__name__
     if kind == "Constant":
-        return _constant(node.value)
+        return constant(node.value)
     if kind == "ID":
         if node.name not in names:
             raise RefusedError(f"{node.name} is not defined; give its value in [constants]")
@@ -87,7 +87,12 @@ def evaluate(node: Any, names: Mapping[str, int]) -> int:
     raise RefusedError("expected a constant")
 
 
-def _constant(text: str) -> int:
+def constant(text: str) -> int:
+    """The value of an integer in C.
+
+    Raises:
+        RefusedError: it is not one.
+    """
     digits = text.rstrip("uUlL")
     octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
     try:

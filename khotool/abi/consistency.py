@@ -7,29 +7,28 @@ from collections.abc import Callable, Iterator
 from khotool.abi.definition import Condition, Definition, Field, NodeType, Struct, leaf_fields
 from khotool.structured import Path
 
-Note = Callable[[Path, str], None]
-"""Takes path and message of a mistake."""
 IsWrong = Callable[[Path], bool]
 """Whether a mistake was noted at a path or below it."""
 
 
-def check_consistent(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
-    """Check what a definition says in one place against the others.
+def consistency_mistakes(definition: Definition, is_wrong: IsWrong) -> Iterator[tuple[Path, str]]:
+    """Path and reason of what a definition says in one place and does not fit the others.
 
-    A place that has a mistake already is left alone: more would follow from it.
+    A place that has a mistake already is left alone: more would follow from it. So every mistake is
+    noted before the next is asked for.
     """
-    _check_content(definition, note, is_wrong)
+    yield from _content(definition, is_wrong)
     for struct in definition.structs.values():
         if not is_wrong(("struct", struct.name, "layout")):
-            _check_struct(struct, note, is_wrong)
+            yield from _struct(struct, is_wrong)
     for number, condition in enumerate(definition.probe):
         if not is_wrong(("probe", number)) and not is_wrong(("struct",)):
             for message in _probe_mistakes(definition, condition):
-                note(("probe", number), message)
+                yield ("probe", number), message
     for path, node in nodes_of(definition):
         for field in node.properties:
             if field.layout and field.layout not in definition.layouts:
-                note((*path, "properties", field.name), f"layout {field.layout!r} is not defined")
+                yield (*path, "properties", field.name), f"layout {field.layout!r} is not defined"
 
 
 def nodes_of(definition: Definition) -> Iterator[tuple[Path, NodeType]]:
@@ -43,45 +42,42 @@ def nodes_of(definition: Definition) -> Iterator[tuple[Path, NodeType]]:
             stack.append(((*path, "nodes"), node.any_node))
 
 
-def _check_content(definition: Definition, note: Note, is_wrong: IsWrong) -> None:
+def _content(definition: Definition, is_wrong: IsWrong) -> Iterator[tuple[Path, str]]:
     content = definition.content
     if is_wrong(("content",)) or not content:
         return
     if content == "fdt":
         if definition.fdt is None:
-            note(("content",), "content is 'fdt', but there is no [fdt] table")
+            yield ("content",), "content is 'fdt', but there is no [fdt] table"
     elif content not in ("literal", "none") and content not in definition.structs:
-        note(("content",), f"content {content!r} is not a struct of this file")
+        yield ("content",), f"content {content!r} is not a struct of this file"
 
 
-def _check_struct(struct: Struct, note: Note, is_wrong: IsWrong) -> None:
+def _struct(struct: Struct, is_wrong: IsWrong) -> Iterator[tuple[Path, str]]:
     path = ("struct", struct.name)
     labels: set[str] = set()
     for part in leaf_fields(struct.fields):
         if part.label in labels:
-            note((*path, "fields", part.name), f"{part.label!r} is defined twice")
+            yield (*path, "fields", part.name), f"{part.label!r} is defined twice"
         labels.add(part.label)
-    _check_tail(struct, note)
-    for key, names in (
-        ("key", (struct.key,)),
-        ("unique", struct.unique),
-        ("unused", (struct.unused,)),
-    ):
+    for field, message in _tail_mistakes(struct):
+        yield (*path, "fields", field.name), message
+    named = (("key", (struct.key,)), ("unique", struct.unique), ("unused", (struct.unused,)))
+    for key, names in named:
         for name in names:
             if name and name not in labels and not is_wrong((*path, key)):
-                note((*path, key), f"{name!r} is not a field of the struct")
+                yield (*path, key), f"{name!r} is not a field of the struct"
 
 
-def _check_tail(struct: Struct, note: Note) -> None:
+def _tail_mistakes(struct: Struct) -> Iterator[tuple[Field, str]]:
     """Arrays of open length come last, and each has a counter."""
     for number, field in enumerate(struct.fields):
         if not _is_open(field):
             continue
-        here = ("struct", struct.name, "fields", field.name)
         if not all(map(_is_open, struct.fields[number:])):
-            note(here, "arrays of open length come last")
+            yield field, "arrays of open length come last"
         elif all(other.counts != field.label for other in struct.fields):
-            note(here, "no field counts this array")
+            yield field, "no field counts this array"
 
 
 def _is_open(field: Field) -> bool:

@@ -322,6 +322,23 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocate:
+    """How much a kernel allocates for a list.
+
+    Args:
+        pages: pages, whatever the list holds.
+        bytes: bytes beside them.
+        bytes_each: bytes for each element.
+        of: label of the list.
+    """
+
+    pages: int = 0
+    bytes: int = 0
+    bytes_each: int = 0
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """One file of ``formats/``: everything known about one compatible string.
 
@@ -331,8 +348,7 @@ class Definition:
         uses: ids of structures that records of this format embed.
         depends: what else must be in a handover: ``handlers`` of files an FLB is bound to (``all``,
             or their strings), ``flbs`` of which a file needs one; strings with blanks between.
-        allocate: what the writer allocates for the blob beyond its bytes: ``pages``, ``bytes``,
-            and ``bytes_each`` element of the list ``of``.
+        allocate: what the writer allocates for the blob beyond its bytes.
         probe: conditions that must all hold where several definitions have one string.
         beside_root: the root does not name the entry; boot data does.
         segment: the blob is a kexec segment, which no map preserves.
@@ -363,7 +379,7 @@ class Definition:
     limits: dict[str, int] = field(default_factory=dict, hash=False)
     literals: dict[str, int] = field(default_factory=dict, hash=False)
     depends: dict[str, str] = field(default_factory=dict, hash=False)
-    allocate: dict[str, int | str] = field(default_factory=dict, hash=False)
+    allocate: Allocate | None = None
     probe: tuple[Condition, ...] = ()
     segment: bool = False
     beside_root: bool = False

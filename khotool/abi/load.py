@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar, cast
 
 from khotool.abi.c_layout import Layout as CLayout
 from khotool.abi.c_layout import Member, parse_layout
-from khotool.abi.consistency import check_consistent
+from khotool.abi.consistency import consistency_mistakes
 from khotool.abi.definition import (
+    Allocate,
     Condition,
     Definition,
     Field,
@@ -148,7 +149,7 @@ def read_definition(document: Document) -> DefinitionFile:
         limits=top.named_integers("limits", least=LOWEST),
         literals=top.named_integers("literals", least=LOWEST),
         depends=top.named_texts("depends"),
-        allocate=_allocate(top.table("allocate")) if "allocate" in top else {},
+        allocate=made_of(Allocate, top.table("allocate")) if "allocate" in top else None,
         probe=tuple(_condition(table) for table in top.tables("probe")),
         scratch=top.choice("scratch", ("array", "region"), "array"),
         packed_tree=top.choice("packed_tree", PACKED, "sequential"),
@@ -160,7 +161,8 @@ def read_definition(document: Document) -> DefinitionFile:
         fdt=_node(file, fdt) if fdt is not None else None,
     )
     document.close_tables()
-    check_consistent(file.definition, file.add_mistake, document.is_wrong)
+    for path, message in consistency_mistakes(file.definition, document.is_wrong):
+        file.add_mistake(path, message)
     return file
 
 
@@ -175,15 +177,6 @@ def made_of(made: type[T], table: Table, /, **given: Any) -> T:
 
 def _match(value: Value) -> tuple[str, ...]:
     return (value.raw,) if isinstance(value.raw, str) else value.texts()
-
-
-def _allocate(table: Table) -> dict[str, int | str]:
-    return {
-        "pages": table.integer("pages", 0),
-        "bytes": table.integer("bytes", 0),
-        "bytes_each": table.integer("bytes_each", 0),
-        "of": table.text("of", ""),
-    }
 
 
 def _condition(table: Table) -> Condition:

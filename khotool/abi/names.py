@@ -9,7 +9,7 @@ from functools import cache
 
 from khotool.abi.folder import NAMES_FILE, builtin_formats
 from khotool.records import dataclass, field
-from khotool.structured import Document, Table, read_document
+from khotool.structured import Table, read_document
 
 LOWEST = -(1 << 63)
 """Lowest integer of a definition."""
@@ -40,15 +40,10 @@ def read_name_sets(top: Table) -> NameSets:
     )
 
 
-def read_names(document: Document) -> NameSets:
-    """The sets of a file that has nothing else; mistakes are noted in the document."""
-    return read_name_sets(document.root)
-
-
 @cache
 def shared_names() -> NameSets:
     """The sets that khotool ships for all definitions."""
     document = read_document(builtin_formats().joinpath(NAMES_FILE).read_bytes(), NAMES_FILE)
-    names = read_names(document)
+    names = read_name_sets(document.root)
     document.finish()
     return names

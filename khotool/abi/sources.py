@@ -13,8 +13,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
 
+from khotool.abi.cache import compile_texts
 from khotool.abi.definition import AbiSet, Definition
-from khotool.abi.folder import NAMES_FILE, SETS_FILE, definition_bytes, toml_files
+from khotool.abi.folder import definition_bytes, toml_files
 from khotool.abi.index import Origin, Registry
 from khotool.errors import DefinitionError, InputError
 from khotool.plugins import Plugin, plugins, report, said
@@ -106,21 +107,16 @@ def _folders_of(plugin: Plugin, loaded: object) -> Iterator[Traversable]:
 
 def _extended(known: Registry, source: Source) -> Registry:
     """A registry with the definitions of a source that hold."""
-    # Reading TOML and C takes time to import; most runs have nothing to read here.
-    from khotool.abi.load import load_definition
-    from khotool.abi.sets import load_sets
-
     definitions: dict[str, Definition] = {}
     sets: list[AbiSet] = []
     for name, text in _texts(source):
         try:
-            if name == SETS_FILE:
-                sets += load_sets(text, name)
-            elif name != NAMES_FILE:
-                definition = load_definition(text, name)
-                definitions[definition.id] = definition
+            found, found_sets = compile_texts([(name, text)])
         except DefinitionError as error:
             report(f"{source.name}: {error}; not used")
+            continue
+        definitions.update({definition.id: definition for definition in found})
+        sets += found_sets
     while fault := _first_fault(known, definitions):
         identifier, why = fault
         report(f"{source.name}: {definitions.pop(identifier).source}: {why}; not used")

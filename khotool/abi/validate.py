@@ -15,7 +15,7 @@ from khotool.abi.folder import (
 from khotool.abi.index import Registry
 from khotool.abi.load import MAX_BYTES, DefinitionFile, read_definition
 from khotool.abi.meaning import meaning_mistakes
-from khotool.abi.names import read_names
+from khotool.abi.names import read_name_sets
 from khotool.abi.sets import read_sets
 from khotool.records import replace
 from khotool.structured import Document, Mistake, Path, StructuredError, read_document
@@ -50,7 +50,7 @@ def check_folder(folder: Traversable, known: Registry) -> tuple[int, list[Mistak
     ids = known.definitions.keys() | {file.definition.id for file in files}
     _check_definitions(files, known, ids)
     if NAMES_FILE in documents:
-        read_names(documents[NAMES_FILE])
+        read_name_sets(documents[NAMES_FILE].root)
     if SETS_FILE in documents:
         _check_sets(documents[SETS_FILE], ids)
     for source, document in documents.items():

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from khotool.abi.c_layout import Layout, parse_layout
-from khotool.abi.c_types import TYPES
+from khotool.abi.c_types import TYPES, constant
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import Field, Kind, Struct
 from khotool.abi.geometry import Geometry
@@ -157,9 +157,7 @@ class HeaderDrafter:
             if name in TYPES or name not in macros:
                 return name
             if number is not None:
-                digits = number[1]
-                octal = digits[0] == "0" and digits.isdigit()
-                self.constants[name] = int(digits, 8 if octal else 0)
+                self.constants[name] = constant(number[1])
                 return name
             return " ".join(value.split())
 

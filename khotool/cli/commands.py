@@ -33,11 +33,9 @@ class CommandModule(Protocol):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare positional arguments and flags."""
-        ...
 
     def run(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit code."""
-        ...
 
 
 def _command(name: str, text: str) -> Command:

@@ -45,7 +45,7 @@ def fitting_page_size(image: Image, address: int, args: argparse.Namespace) -> i
     """The page size, in bytes, under which the map preserves the root's page; None for none."""
     from khotool.abi.geometry import PAGE_SIZES, Geometry
     from khotool.cli.options import options_from
-    from khotool.codec.scene import read_tree
+    from khotool.codec.scene import Scene, read_tree
     from khotool.discovery.geometry import fit
     from khotool.discovery.scan import Candidate
 
@@ -53,14 +53,15 @@ def fitting_page_size(image: Image, address: int, args: argparse.Namespace) -> i
     root = image.root
     if blob is None or root is None:
         return None
-    candidate = Candidate(address, blob, root.compatible)
+    candidate, options = Candidate(address, blob, root.compatible), options_from(args)
     best: tuple[int, int] | None = None
     chosen = None
     for size in PAGE_SIZES:
         geometry = Geometry(size, image.geometry.byteorder)
-        covered, strange = fit(
-            image.space, image.registry, [candidate], options_from(args), geometry
+        scene = Scene.of(
+            image.space, image.registry, geometry, limits=options.limits, abi=options.abi
         )
+        covered, strange = fit(scene, [candidate])
         if covered and (best is None or (covered, -strange) > best):
             best, chosen = (covered, -strange), size
     return chosen

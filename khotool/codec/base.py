@@ -204,4 +204,5 @@ def codec_for(registry: Registry, definition: Definition, field: Field) -> Codec
         return None
     owner = registry.owner_of_struct(definition, field.type.struct)
     references = (inner.points_to for inner in owner.structs[field.type.struct].fields)
-    return next((codec_of(found.shape) for found in references if found is not None), None)
+    found = (codec_of(reference.shape) for reference in references if reference is not None)
+    return next((codec for codec in found if codec.embedded), None)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from khotool.abi.definition import Definition, Field, Shape
+from khotool.abi.definition import Definition, Field
 from khotool.absent import Absent
-from khotool.codec.base import Pointer, codec_of
+from khotool.codec.base import Pointer, codec_for, codec_of
 from khotool.codec.contexts import Walk
-from khotool.codec.scene import Scene
 from khotool.model.node import Node
 
 
@@ -28,9 +27,9 @@ def follow(
         return
     pointer = Pointer(definition, field, siblings)
     if field.holds is not None:
-        shape = descriptor_shape(walk.scene, definition, node.struct)
-        if shape is not None:
-            codec_of(shape).walk(walk, node, pointer)
+        descriptor = codec_for(walk.scene.registry, definition, field)
+        if descriptor is not None:
+            descriptor.walk(walk, node, pointer)
         return
     if field.points_to is None:
         return
@@ -41,10 +40,3 @@ def follow(
         codec.null(walk, node, pointer)
     elif not codec.embedded:
         codec.walk(walk, node, pointer)
-
-
-def descriptor_shape(scene: Scene, definition: Definition, struct: str) -> Shape | None:
-    """The shape of the array that an embedded descriptor leads to, as its pointer says."""
-    fields = scene.owner_of_struct(definition, struct).structs[struct].fields
-    shapes = [field.points_to.shape for field in fields if field.points_to is not None]
-    return next((shape for shape in shapes if codec_of(shape).embedded), None)

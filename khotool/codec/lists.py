@@ -58,7 +58,8 @@ class ListCodec(Codec):
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """A list of records."""
-        return reader.records(definition, reference_of(field).of, table[field.label])
+        struct = reference_of(field).of
+        return [reader.record(definition, struct, item) for item in table[field.label].tables()]
 
 
 def elements(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,6 +69,27 @@ class PageTable:
     problems: list[ShapeProblem] = field(default_factory=list)
 
 
+class TableKind(NamedTuple):
+    """What the entries of a table are.
+
+    Args:
+        level: tables of level 0 have none below them.
+        root: a root table of VT-d, whose entries have bit 0 alone.
+    """
+
+    level: int
+    root: bool = False
+
+    def leads_on(self, words: U64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Entries that lead to tables below this one, bool (n,)."""
+        if not self.level:
+            return np.zeros(len(words), bool)
+        bits = words & np.uint64(PRESENT)
+        present = bits != 0 if self.root else bits == PRESENT
+        table: np.ndarray[Any, np.dtype[np.bool_]] = present & (words & np.uint64(SUPERPAGE) == 0)
+        return table
+
+
 def address_mask(geometry: Geometry) -> int:
     """Bits of an entry that are a physical address: up to bit 51, whole pages."""
     return ((1 << ADDRESS_BITS) - 1) & ~(geometry.page_size - 1)
@@ -111,7 +132,7 @@ def walk_page_table(
             found.tables.append(address)
             found.levels.append(level)
             found.entries.append(words)
-            below += _children(words, (level, root), geometry, address, seen, found)
+            below += _children(words, TableKind(level, root), geometry, address, seen, found)
         pending, level = below, level - 1
     return found
 
@@ -127,20 +148,19 @@ def _words(read: Read, address: int, geometry: Geometry, found: PageTable) -> U6
 
 def _children(
     words: U64,
-    kind: tuple[int, bool],
+    kind: TableKind,
     geometry: Geometry,
     table: int,
     seen: set[int],
     found: PageTable,
 ) -> list[int]:
     """Tables below one table that were not met before; its leaves are counted."""
-    level, root = kind
-    leads = child_mask(words, level, root=root)
+    leads = kind.leads_on(words)
     present = (words & np.uint64(PRESENT)) != 0
     number = int(np.count_nonzero(present & ~leads))
     found.leaves.count += number
     bits = geometry.page_shift - 3
-    found.leaves.pages += number << (bits * level)
+    found.leaves.pages += number << (bits * kind.level)
     children: list[int] = []
     for address in (words[leads] & np.uint64(address_mask(geometry))).tolist():
         if address in seen:
@@ -150,18 +170,6 @@ def _children(
         seen.add(address)
         children.append(address)
     return children
-
-
-def child_mask(
-    words: U64, level: int, *, root: bool = False
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Entries of a table that lead to tables below it, bool (n,)."""
-    if not level:
-        return np.zeros(len(words), bool)
-    bits = words & np.uint64(PRESENT)
-    present = bits != 0 if root else bits == PRESENT
-    table: np.ndarray[Any, np.dtype[np.bool_]] = present & ((words & np.uint64(SUPERPAGE)) == 0)
-    return table
 
 
 def levels(words: U64, tables: list[int], top: int, mask: int, *, root: bool = False) -> list[int]:
@@ -179,7 +187,7 @@ def levels(words: U64, tables: list[int], top: int, mask: int, *, root: bool = F
     if tables:
         result[0] = top
     for number in range(len(tables)):
-        leads = child_mask(words[number], result[number], root=root)
+        leads = TableKind(result[number], root).leads_on(words[number])
         for address in (words[number][leads] & np.uint64(mask)).tolist():
             child = place.get(address)
             if child is not None and child > number:
@@ -293,7 +301,7 @@ def _move_tables(builder: Builder, value: PageTables, path: str) -> int:
     order = np.argsort(old)
     for address, level, given in zip(new.tolist(), value.levels, value.words, strict=True):
         words = given.copy()
-        leads = child_mask(words, level, root=value.fixed)
+        leads = TableKind(level, value.fixed).leads_on(words)
         targets = words[leads] & mask
         row = np.minimum(np.searchsorted(old[order], targets), len(old) - 1)
         found = old[order][row] == targets

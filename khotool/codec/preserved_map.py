@@ -59,8 +59,7 @@ class PreservedMapCodec(Codec):
         if isinstance(place, int):
             node.target = Span(place, scene.geometry.page_size)
         if not is_captured(scene, place):
-            starts = [place] if isinstance(place, int) else [top for top in place if top]
-            walk.absent(node, starts[0], GONE)
+            walk.absent(node, _tops(place)[0], GONE)
             return
         found = scene.map
         if isinstance(found, Absent):
@@ -113,9 +112,14 @@ def map_place(node: Node) -> Place:
     return addresses
 
 
+def _tops(place: Place) -> list[int]:
+    """Addresses of the first page of a map, or of each tree that it has."""
+    return [place] if isinstance(place, int) else [top for top in place if top]
+
+
 def is_captured(scene: Scene, place: Place) -> bool:
     """True if a map has its first page in the capture, or none at all."""
-    starts = [place] if isinstance(place, int) else [top for top in place if top]
+    starts = _tops(place)
     return not starts or any(scene.space.contains(start, 1) for start in starts)
 
 
@@ -123,51 +127,32 @@ def decode_map(
     scene: Scene, place: Place, shape: Shape, definition: Definition, layout: str
 ) -> PreservedMap:
     """Read a map; ``layout`` picks parameters where a definition has several."""
-    if shape is Shape.ORDER_TABLES:
-        return _order_tables(scene, place, definition, layout)
-    assert isinstance(place, int)
     geometry = scene.geometry
 
     def read_pages(addresses: Any) -> tuple[Any, Any]:
         return scene.space.gather(addresses, geometry.page_size)
 
+    common: dict[str, Any] = {"geometry": geometry, "limits": scene.limits}
+    if shape is Shape.ORDER_TABLES:
+        count = order_count(definition, layout, geometry)
+        levels = levels_of_order(definition, layout, geometry)
+        if isinstance(place, int):
+            return order_tables.walk_table(read_pages, place, count, levels=levels, **common)
+        return order_tables.walk(read_pages, place[:count], levels=levels, **common)
+    assert isinstance(place, int)
     if shape is Shape.RADIX:
-        return radix.walk(
-            read_pages,
-            place,
-            geometry=geometry,
-            limits=scene.limits,
-            depth=radix_depth(definition, layout, geometry),
-        )
+        depth = radix_depth(definition, layout, geometry)
+        return radix.walk(read_pages, place, depth=depth, **common)
     size = bitmap_bytes(definition, layout, geometry.page_size)
     return bitmap_chunks.walk(
         read_pages,
         lambda addresses: scene.space.gather(addresses, size),
         place,
-        geometry=geometry,
         bitmap_bytes=size,
         header=scene.struct(definition, CHUNK_HEADER).dtype,
         element=scene.struct(definition, CHUNK_ELEMENT).dtype,
-        limits=scene.limits,
+        **common,
     )
-
-
-def _order_tables(scene: Scene, place: Place, definition: Definition, layout: str) -> PreservedMap:
-    """Trees by page order: a table of their addresses, or the addresses themselves."""
-    geometry = scene.geometry
-
-    def read_pages(addresses: Any) -> tuple[Any, Any]:
-        return scene.space.gather(addresses, geometry.page_size)
-
-    count = order_count(definition, layout, geometry)
-    common: dict[str, Any] = {
-        "geometry": geometry,
-        "levels": levels_of_order(definition, layout, geometry),
-        "limits": scene.limits,
-    }
-    if isinstance(place, int):
-        return order_tables.walk_table(read_pages, place, count, **common)
-    return order_tables.walk(read_pages, place[:count], **common)
 
 
 # -- before the walk --------------------------------------------------------------------------

@@ -164,7 +164,12 @@ def state_of(
     given = item.get(BODY)
     if given is None or isinstance(given.raw, str):
         return values | {BODY: given.hexadecimal() if given is not None else b""}
-    return values | {BODY: reader.state(int(values.get("state_id", 0)), given.table())}
+    inner, number = given.table(), int(values.get("state_id", 0))
+    own = definition_of(reader.registry, number, reader.geometry)
+    if own is None:
+        inner.mistake(f"no definition of the body of state {number}; write it in hexadecimal")
+        return values | {BODY: b""}
+    return values | {BODY: reader.content(own, inner)}
 
 
 def packed(

@@ -37,7 +37,8 @@ class TreeCodec(SingleCodec):
 
     def read(self, reader: Reader, definition: Definition, field: Field, table: Written) -> Any:
         """The values of the tree."""
-        return reader.tree(reference_of(field).format, written_target(field, table))
+        own = reader.registry.get(reference_of(field).format)
+        return reader.content(own, written_target(field, table))
 
     def placed(
         self, builder: Builder, pointer: Pointer, values: Mapping[str, Any], path: str

@@ -77,7 +77,8 @@ def _of_next_kernel(decoded: Decoded, roles: Sequence[Role]) -> Inference:
         return Inference(Phase.LIVE, "it was packed while the kernel was running")
     if map_may_wait(decoded):
         return Inference(Phase.LIVE, "the map is not written yet")
-    if has_empty_luo(decoded) and Role.INCOMING in roles:
+    empty = decoded.entry("LUO") is not None and not decoded.sessions()
+    if empty and Role.INCOMING in roles:
         return Inference(Phase.LIVE, "no sessions are serialised")
     if first_merged(decoded) and Role.COPY not in roles:
         why = "the map is written; no copy of the root shows that kexec was next"
@@ -207,11 +208,6 @@ def map_may_wait(decoded: Decoded) -> bool:
     if node is None or node.field is None:
         return False
     return node.value == 0 and node.field.null == "allowed"
-
-
-def has_empty_luo(decoded: Decoded) -> bool:
-    """True if there is LUO state without a single session."""
-    return decoded.entry("LUO") is not None and not decoded.sessions()
 
 
 def first_merged(decoded: Decoded) -> bool:

@@ -21,7 +21,6 @@ from khotool.codec.contexts import Walk
 from khotool.codec.follow import follow
 from khotool.codec.lists import ListCodec
 from khotool.codec.scene import Scene
-from khotool.memory.space import MemoryFault
 from khotool.model.node import Node, NodeKind, NodeState, entries_of
 
 Scores = dict[tuple[str, int], int]
@@ -138,12 +137,10 @@ class _Search:
         self, counter: str, header: CompiledStruct, record: CompiledStruct, address: int
     ) -> int:
         """Records in the array after a header, and below it; 0 if anything about it is unsound."""
-        try:
-            count = decode_record(header, self.scene.space.read(address, header.size))[counter]
-            body = self.scene.space.read(address + header.size, count * record.size)
-        except MemoryFault:
-            return 0
-        return self.rows(record, body, count) or 0
+        head = self.scene.read(address, header.size)
+        count = 0 if isinstance(head, Absent) else decode_record(header, head)[counter]
+        body = self.scene.read(address + header.size, count * record.size)
+        return 0 if isinstance(body, Absent) else self.rows(record, body, count) or 0
 
     def chain(self, header: CompiledStruct, record: CompiledStruct, address: int) -> int:
         """As ``headed`` for a list of blocks; each block is looked at once.
@@ -177,9 +174,8 @@ class _Search:
     ) -> tuple[int, int] | None:
         """Records in and below one block, and the block after it; None if it is unsound."""
         page = self.scene.geometry.page_size
-        try:
-            data = self.scene.space.read(address, page)
-        except MemoryFault:
+        data = self.scene.read(address, page)
+        if isinstance(data, Absent):
             return None
         top = decode_record(header, data)
         count, following = top["count"], top["next"]
@@ -248,11 +244,9 @@ class _Search:
         if key not in self.known:
             self.known[key] = 0
             if count * record.size <= room:
-                try:
-                    body = self.scene.space.read(address, count * record.size)
-                except MemoryFault:
-                    return 0
-                self.known[key] = self.rows(record, body, count) or 0
+                body = self.scene.read(address, count * record.size)
+                if not isinstance(body, Absent):
+                    self.known[key] = self.rows(record, body, count) or 0
         return self.known[key]
 
 

@@ -40,7 +40,8 @@ def probe_geometry(
     for number, order in enumerate(orders):
         for candidate_size in [size] if size is not None else PAGE_SIZES:
             geometry = Geometry(candidate_size, order)
-            covered, strange = fit(space, registry, roots, options, geometry)
+            scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
+            covered, strange = fit(scene, roots)
             score = (covered, -strange, -number)
             if best is None or score > best:
                 best, chosen = score, geometry
@@ -63,32 +64,24 @@ def known_size(space: AddressSpace, options: OpenOptions) -> int | None:
     return size
 
 
-def fit(
-    space: AddressSpace,
-    registry: Registry,
-    roots: list[Candidate],
-    options: OpenOptions,
-    geometry: Geometry,
-) -> tuple[int, int]:
+def fit(scene: Scene, roots: list[Candidate]) -> tuple[int, int]:
     """How well a geometry explains the maps: known pages covered, and contradictions."""
     covered = strange = 0
     for candidate in roots[:4]:
         tree = candidate.blob.root
         if tree is None:
             continue
-        scene = Scene.of(space, registry, geometry, limits=options.limits, abi=options.abi)
         definition = root_format(scene, candidate.blob, candidate.address).definition
         if definition is None:
             continue
-        named = options.abi.get(definition.id)
+        named = scene.abi.get(definition.id)
         layouts = [named] if named in definition.layouts else [*definition.layouts] or [""]
-        results = []
-        for layout in layouts:
-            found = read_map(scene, definition, tree, layout or "")
-            if found is not None:
-                points = np.array(known_pages(candidate, geometry), np.uint64)
-                hits = int(found.blocks.holds(points).sum()) if len(points) else 0
-                results.append((hits, -len(found.problems)))
+        points = np.array(known_pages(candidate, scene.geometry), np.uint64)
+        results = [
+            (int(found.blocks.holds(points).sum()) if len(points) else 0, -len(found.problems))
+            for layout in layouts
+            if (found := read_map(scene, definition, tree, layout or "")) is not None
+        ]
         hits, problems = max(results, default=(0, 0))
         covered += hits
         strange -= problems

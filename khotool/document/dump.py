@@ -170,7 +170,7 @@ def entry_json(image: Image, entry: Node) -> Document:
     """One entry: where its blob is, how it is read, and its value."""
     document: Document = {"name": entry.name}
     place = Entry(entry, image)
-    document["address"] = hex_or_absent(place.address)
+    document["address"] = hex_or_none(place.address) or json_scalar(place.address, None)
     document["size"] = json_scalar(place.size, None)
     document["format"] = entry.format or None
     if isinstance(entry.value, Absent):
@@ -351,8 +351,3 @@ def json_value(node: Node) -> object:
 def hex_or_none(value: object) -> str | None:
     """``0x...``; None for anything but a number."""
     return f"{value:#x}" if isinstance(value, int) else None
-
-
-def hex_or_absent(value: int | Absent) -> object:
-    """``0x...``, or the absent object."""
-    return absent_json(value) if isinstance(value, Absent) else f"{value:#x}"

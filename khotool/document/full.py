@@ -11,24 +11,20 @@ import numpy as np
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.decode.phase import phase_lines
-from khotool.document.json_input import take, word
-from khotool.document.long import plain
+from khotool.document.numbers import U64, rows
 from khotool.document.regions import region_from_json, region_to_json
 from khotool.document.slack import slack
 from khotool.errors import EncodeError
 from khotool.fdt.blob import FdtError
 from khotool.model.image import UNPLACED, Image, Node
 from khotool.model.region import Region, TableRegion, Write
-from khotool.pages.runs import normalise
+from khotool.pages.runs import intersect, normalise
+from khotool.structured import Document, Table, Value
 
 ROOM = 1 << 20
 """Bytes of pages that may be empty."""
-
-
-def full_document(image: Image) -> dict[str, Any]:
-    """The ``model`` part of ``dump --json --full``: :func:`long_document` in plain lists."""
-    made: dict[str, Any] = plain(long_document(image))
-    return made
+MAX_PAGES = 8 << 30
+"""Bytes of metadata."""
 
 
 def long_document(image: Image) -> dict[str, Any]:
@@ -88,8 +84,6 @@ def metadata_pages(image: Image) -> np.ndarray[Any, Any]:
 
 def captured_pages(image: Image, spans: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
     """The pages that spans touch, as far as they were captured: (n, 2) uint64."""
-    from khotool.pages.runs import intersect
-
     page = image.geometry.page_size
     rows = [(a // page * page, min(-(-(a + n) // page) * page, (1 << 64) - page)) for a, n in spans]
     covered = normalise(np.array(rows, np.uint64).reshape(-1, 2))
@@ -120,59 +114,58 @@ def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearr
 
 
 def preserved_segments(
-    document: dict[str, Any], registry: Registry
-) -> tuple[list[tuple[int, bytearray]], Geometry, dict[str, Any]]:
-    """Memory at the model's own addresses.
+    document: Document, registry: Registry
+) -> tuple[list[tuple[int, bytearray]], Geometry]:
+    """Memory at a dump's own addresses.
 
     Returns:
-        physical address and contents of each run of pages; the geometry; the model.
+        physical address and contents of each run of pages; the geometry.
 
     Raises:
-        EncodeError: the document is not what ``dump --json --full`` writes; names the key.
+        StructuredError: the document is not what ``dump --json --full`` writes.
+        EncodeError: a value of it does not fit.
     """
-    model = take(document, "model", dict, "document")
+    model = document.root["model"].table()
     geometry = geometry_of(model)
-    pages = np.array(
-        [
-            _page_run(row, f"model.pages[{i}]")
-            for i, row in enumerate(take(model, "pages", list, "model"))
-        ],
-        np.uint64,
-    ).reshape(-1, 2)
-    pages = normalise(pages)
-    if len(pages) and int((pages[:, 1] - pages[:, 0]).sum()) > 8 << 30:
-        raise EncodeError("model.pages", "more than 8 GiB of metadata")
-
-    given = take(model, "regions", list, "model")
-    regions = [
-        (f"model.regions[{i}]", region_from_json(data, f"model.regions[{i}]", registry, geometry))
-        for i, data in enumerate(given)
-    ]
-    left = take(model, "slack", list, "model")
-    _refuse_empty_pages(pages, [region for _, region in regions], len(left), geometry.page_size)
+    pages = _page_runs(model["pages"])
+    regions = [region_from_json(one, registry, geometry) for one in model["regions"].tables()]
+    others = model["slack"].tables()
+    left = [(one.integer("address"), one["bytes"].hexadecimal()) for one in others]
+    document.check()
+    whole = [region for region in regions if region is not None]
+    _check_filled(model["pages"], pages, whole, len(left), geometry.page_size)
+    document.check()
 
     def writes() -> Iterator[Write]:
-        for where, region in regions:
+        for number, region in enumerate(whole):
             try:
                 yield from region.writes()
             except FdtError as error:
-                raise EncodeError(f"{where}.fdt", str(error)) from None
-        for index, item in enumerate(left):
-            where = f"model.slack[{index}]"
-            try:
-                yield word(item["address"], where), bytes.fromhex(item["bytes"])
-            except (KeyError, TypeError, ValueError):
-                raise EncodeError(where, "expected address and hexadecimal bytes") from None
+                raise EncodeError(f"model.regions[{number}].fdt", str(error)) from None
+        yield from left
 
     buffers = render(pages, writes())
     segments = [(start, buffer) for (start, _), buffer in zip(pages.tolist(), buffers, strict=True)]
-    return segments, geometry, model
+    return segments, geometry
 
 
-def _refuse_empty_pages(
-    pages: np.ndarray[Any, Any], regions: list[Region], slack_items: int, page: int
+def _page_runs(given: Value) -> U64:
+    """Start and end of each run of pages, uint64 (n, 2)."""
+    pages = rows(given, 2)
+    pages[:, 1] += pages[:, 0]
+    if bool((pages[:, 1] < pages[:, 0]).any()):
+        given.mistake("outside the 64-bit address space")
+        return pages[:0]
+    pages = normalise(pages)
+    if int((pages[:, 1] - pages[:, 0]).sum()) > MAX_PAGES:
+        given.mistake(f"more than {MAX_PAGES} bytes of metadata")
+    return pages
+
+
+def _check_filled(
+    given: Value, pages: U64, regions: list[Region], slack_items: int, page: int
 ) -> None:
-    """Memory for pages is allocated only as far as the document fills them."""
+    """Note pages that nothing fills: memory for them is allocated."""
     described = ROOM + slack_items * 2 * page
     for region in regions:
         sizes = [size for _, size in region.extents()]
@@ -181,30 +174,14 @@ def _refuse_empty_pages(
         described += filled + 2 * page * len(sizes)
     listed = int((pages[:, 1] - pages[:, 0]).sum())
     if listed > described:
-        raise EncodeError(
-            "model.pages", f"{listed} bytes, but the regions and slack fill at most {described}"
-        )
+        given.mistake(f"{listed} bytes, but the regions and slack fill at most {described}")
 
 
-def geometry_of(model: dict[str, Any]) -> Geometry:
-    """Page size and byte order of a model.
-
-    Raises:
-        EncodeError: neither possible.
-    """
-    page_size = take(model, "page_size", int, "model")
-    byteorder = take(model, "endian", str, "model")
-    if page_size < 4096 or page_size & (page_size - 1) or page_size > 1 << 20:
-        raise EncodeError("model.page_size", f"{page_size} is not a page size")
-    if byteorder not in ("little", "big"):
-        raise EncodeError("model.endian", f"{byteorder!r} is neither little nor big")
-    return Geometry(page_size, "little" if byteorder == "little" else "big")
-
-
-def _page_run(row: Any, where: str) -> tuple[int, int]:
-    if not isinstance(row, list) or len(row) != 2:
-        raise EncodeError(where, "expected an address and a number of bytes")
-    start, size = word(row[0], where), word(row[1], where)
-    if start + size >= 1 << 64:
-        raise EncodeError(where, "outside the 64-bit address space")
-    return start, start + size
+def geometry_of(model: Table) -> Geometry:
+    """Page size and byte order of a model."""
+    page_size = model.integer("page_size", least=4096, most=1 << 20)
+    if page_size & (page_size - 1):
+        model["page_size"].mistake(f"{page_size} is not a page size")
+        page_size = 4096
+    order = model.choice("endian", ("little", "big"))
+    return Geometry(page_size, "big" if order == "big" else "little")

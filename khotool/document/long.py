@@ -79,15 +79,6 @@ class Long:
         yield held[: len(held) - len(between)]
 
 
-def plain(document: Any) -> Any:
-    """A document with lists in place of ``Long``."""
-    if isinstance(document, dict):
-        return {key: plain(item) for key, item in document.items()}
-    if isinstance(document, list):
-        return [plain(item) for item in document]
-    return document.plain() if isinstance(document, Long) else document
-
-
 class _Form:
     """Rows of one form as text: fixed parts around numbers.
 

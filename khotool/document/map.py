@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
 
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import fit_int
-from khotool.document.json_input import address_of, number, take, word
 from khotool.document.long import Long
-from khotool.errors import EncodeError
+from khotool.document.numbers import rows
 from khotool.maps.preserved import Chunk, MapLayout, MapPages, PageKind, PreservedMap
 from khotool.pages.blocks import Blocks
+from khotool.structured import Table
 
 KINDS = {
     PageKind.INTERIOR: "interior",
@@ -29,14 +27,14 @@ ELEMENT = ("phys_start", "bitmap")
 def map_to_json(found: PreservedMap) -> dict[str, Any]:
     """Blocks as (address, count, order), ``Long`` where there are many, pages, chunk records."""
     blocks, pages = found.blocks, found.pages
+    columns = pages.address, pages.kind, pages.level, pages.prefix, pages.parent, pages.size
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return {
         "layout": found.layout,
         "blocks": Long(len(blocks), blocks.pieces, (True, False, False)).short(),
         "pages": [
             [hex(address), KINDS[PageKind(kind)], level, prefix, parent, size]
-            for address, kind, level, prefix, parent, size in _zipped(
-                pages.address, pages.kind, pages.level, pages.prefix, pages.parent, pages.size
-            )
+            for address, kind, level, prefix, parent, size in rows
         ],
         "chunks": [
             {
@@ -53,87 +51,55 @@ def map_to_json(found: PreservedMap) -> dict[str, Any]:
     }
 
 
-def _zipped(*columns: np.ndarray[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """Rows of columns of one length, as plain numbers."""
-    return zip(*(column.tolist() for column in columns), strict=True)
-
-
-def map_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> PreservedMap:
-    """The inverse of ``map_to_json``.
-
-    Raises:
-        EncodeError: names the key that is wrong.
-    """
-    name = take(data, "layout", str, where)
-    layout = next((known for known in LAYOUTS if known == name), None)
-    if layout is None:
-        raise EncodeError(
-            f"{where}.layout", f"unknown layout {name!r}; expected one of {', '.join(LAYOUTS)}"
-        )
-    blocks = _rows(data, "blocks", 3, where)
-    rows = take(data, "pages", list, where)
+def map_from_json(given: Table, geometry: Geometry) -> PreservedMap:
+    """The inverse of ``map_to_json``; what is wrong is noted."""
+    layout = given.choice("layout", LAYOUTS)
+    blocks = rows(given["blocks"], 3)
     try:
-        made = Blocks.from_runs(
-            np.array([row[0] for row in blocks], np.uint64),
-            np.array([row[1] for row in blocks], np.uint64),
-            np.array([row[2] for row in blocks], np.uint8),
-            geometry.page_shift,
-        )
-        pages = _pages(rows, where, geometry)
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise EncodeError(where, f"blocks or pages are not as dump writes them: {error}") from None
-    chunks = [
-        _chunk(item, f"{where}.chunks[{index}]", geometry)
-        for index, item in enumerate(take(data, "chunks", list, where))
-    ]
-    return PreservedMap(
-        layout=layout, blocks=made, pages=pages, problems=[], complete=True, chunks=chunks
-    )
+        made = Blocks.from_runs(blocks[:, 0], blocks[:, 1], blocks[:, 2], geometry.page_shift)
+    except ValueError as error:
+        given["blocks"].mistake(str(error))
+        made = Blocks.empty(geometry.page_shift)
+    pages = MapPages.empty()
+    try:
+        pages = _pages(given["pages"].raw, geometry)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        given["pages"].mistake(f"not as dump writes them: {error}")
+    chunks = [_chunk(item, geometry) for item in given["chunks"].tables()]
+    name = next(known for known in LAYOUTS if known == layout)
+    return PreservedMap(name, made, pages, problems=[], complete=True, chunks=chunks)
 
 
-def _pages(rows: list[Any], where: str, geometry: Geometry) -> MapPages:
+def _pages(rows: list[Any], geometry: Geometry) -> MapPages:
     """Pages of a map: address, kind, level, prefix, parent and size of each.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError, OverflowError: rows have a wrong form.
+        KeyError, TypeError, ValueError, OverflowError: rows have a wrong form.
     """
     kinds = {name: kind for kind, name in KINDS.items()}
-    size = np.array([row[5] for row in rows], np.uint32)
-    parent = np.array([row[4] for row in rows], np.int64)
-    if len(size) and int(size.max()) > geometry.page_size:
+    columns = zip(*rows, strict=True) if rows else ((),) * 6
+    address, kind, level, prefix, parent, size = columns
+    pages = MapPages(
+        np.array([int(text, 16) for text in address], np.uint64),
+        np.array([kinds[name] for name in kind], np.uint8),
+        np.array(level, np.uint8),
+        np.array(prefix, np.uint64),
+        np.array(parent, np.int64),
+        np.array(size, np.uint32),
+    )
+    if len(pages) and int(pages.size.max()) > geometry.page_size:
         raise ValueError("a page is larger than the page size")
-    if len(parent) and not -1 <= int(parent.min()) <= int(parent.max()) < len(parent):
+    if len(pages) and not -1 <= int(pages.parent.min()) <= int(pages.parent.max()) < len(pages):
         raise ValueError("a parent is not a row of pages")
-    return MapPages(
-        np.array([word(row[0], where) for row in rows], np.uint64),
-        np.array([kinds[row[1]] for row in rows], np.uint8),
-        np.array([row[2] for row in rows], np.uint8),
-        np.array([row[3] for row in rows], np.uint64),
-        parent,
-        size,
-    )
+    return pages
 
 
-def _chunk(data: Any, where: str, geometry: Geometry) -> Chunk:
-    elements = _rows(data, "elements", 2, where)
+def _chunk(given: Table, geometry: Geometry) -> Chunk:
+    elements = rows(given["elements"], 2)
     native = f"{geometry.prefix}u8"
-    array = np.zeros(len(elements), np.dtype([(ELEMENT[0], native), (ELEMENT[1], native)]))
-    for index, (start, bitmap) in enumerate(elements):
-        array[index] = (start, bitmap)
-    order, used = (
-        fit_int(number(data.get(key), f"{where}.{key}"), 4, False, f"{where}.{key}")
-        for key in ("order", "num_elms")
-    )
-    return Chunk(
-        address_of(data, where), word(data.get("next"), f"{where}.next"), order, used, array
-    )
-
-
-def _rows(data: Any, key: str, width: int, where: str) -> list[list[int]]:
-    rows = []
-    for index, row in enumerate(take(data, key, list, where)):
-        here = f"{where}.{key}[{index}]"
-        if not isinstance(row, list) or len(row) != width:
-            raise EncodeError(here, f"expected {width} numbers")
-        rows.append([word(value, here) for value in row])
-    return rows
+    array = np.zeros(len(elements), np.dtype([(name, native) for name in ELEMENT]))
+    for number, name in enumerate(ELEMENT):
+        array[name] = elements[:, number]
+    address, following = given.integer("address"), given.integer("next")
+    order, used = (given.integer(key, most=(1 << 32) - 1) for key in ("order", "num_elms"))
+    return Chunk(address, following, order, used, array)

@@ -10,12 +10,11 @@ import numpy as np
 
 from khotool.absent import Absent
 from khotool.document.full import metadata_pages
-from khotool.document.json_input import address_of, take
-from khotool.errors import EncodeError
 from khotool.memory.atomic import made_folder, replacing
 from khotool.memory.regular import read_regular
 from khotool.model.image import Image
-from khotool.pages.runs import intersect, subtract
+from khotool.pages.runs import intersect, normalise, subtract
+from khotool.structured import Document
 
 PIECE = 16 << 20
 Range = tuple[int, int]
@@ -25,10 +24,7 @@ def payload_ranges(image: Image) -> np.ndarray[Any, Any]:
     """Captured memory that is preserved or claimed and is not metadata: (n, 2) uint64."""
     if isinstance(image.map, Absent):
         claims = image.claims.build()
-        owned = np.stack([claims.start, claims.end], axis=1)
-        from khotool.pages.runs import normalise
-
-        owned = normalise(owned)
+        owned = normalise(np.stack([claims.start, claims.end], axis=1))
     else:
         owned = image.map.blocks.ranges()
     return subtract(intersect(owned, image.space.extents()), metadata_pages(image))
@@ -51,30 +47,27 @@ def write_blobs(image: Image, folder: str | Path) -> dict[str, Any]:
     return {"blobs": {"folder": folder.name, "files": files}}
 
 
-def read_blobs(document: dict[str, Any], folders: list[Path]) -> Iterator[tuple[int, bytes]]:
+def read_blobs(document: Document, folders: list[Path]) -> Iterator[tuple[int, bytes]]:
     """Physical address and bytes of each blob of a document.
 
     Args:
         folders: places where the blob folder can be, first match wins.
 
     Raises:
-        EncodeError: a file is missing or has a wrong length.
+        StructuredError: a file is missing or has a wrong length.
     """
-    blobs = document.get("blobs")
-    if blobs is None:
+    if "blobs" not in document.root:
         return
-    for index, item in enumerate(take(blobs, "files", list, "blobs")):
-        where = f"blobs.files[{index}]"
-        name = Path(take(item, "file", str, where)).name
-        size = take(item, "size", int, where)
-        for folder in folders:
-            path = folder / name
-            if path.is_file():
-                data = read_regular(path, limit=max(size, 0))
-                break
-        else:
+    for item in document.root.table("blobs")["files"].tables():
+        name, size = Path(item.text("file")).name, item.integer("size")
+        address = item.integer("address")
+        document.check()
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is None:
             looked = ", ".join(str(folder) for folder in folders)
-            raise EncodeError(where, f"{name} is not in {looked}; give --blobs DIR")
-        if len(data) != size:
-            raise EncodeError(where, f"{name} has {len(data)} bytes, the document says {size}")
-        yield address_of(item, where), data
+            item.mistake(f"{name} is not in {looked}; give --blobs DIR")
+        data = b"" if path is None else read_regular(path, limit=size)
+        if path is not None and len(data) != size:
+            item.mistake(f"{name} has {len(data)} bytes, the document says {size}")
+        document.check()
+        yield address, data

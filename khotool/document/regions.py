@@ -11,22 +11,24 @@ import numpy as np
 from khotool.abi.compile import CompiledStruct, PlacedField
 from khotool.abi.definition import HEX_ROLES, Field
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import column
+from khotool.abi.record import column as stored_column
 from khotool.abi.registry import Registry
 from khotool.codec.map_layout import CHUNK_ELEMENT, CHUNK_HEADER
-from khotool.document.json_input import address_of, number, take, word
 from khotool.document.long import Columns, Long
 from khotool.document.map import map_from_json, map_to_json
+from khotool.document.numbers import LOWEST, U64, column, integers, rows
 from khotool.document.tree import blob_from_json, blob_to_json
-from khotool.errors import EncodeError, UsageError
+from khotool.errors import DefinitionError, UsageError
 from khotool.handover.columns import pack_columns
 from khotool.memory.mapped import row_releaser
 from khotool.model.image import Image, Node
 from khotool.model.region import FdtRegion, MapRegion, RawRegion, RecordRegion, Region, TableRegion
+from khotool.structured import Table, Value
 
 PIECE = 1 << 16
 """Rows of a table that are looked at together."""
 U64_MAX = (1 << 64) - 1
+MAX_ROWS = 1 << 32
 
 
 def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> dict[str, Any]:
@@ -61,46 +63,63 @@ def region_to_json(region: Region, image: Image, fields: Mapping[int, Node]) -> 
     return head | {"raw": region.data.hex(), "address": hex(start)}
 
 
-def region_from_json(data: Any, where: str, registry: Registry, geometry: Geometry) -> Region:
-    """The inverse of ``region_to_json``.
+def region_from_json(given: Table, registry: Registry, geometry: Geometry) -> Region | None:
+    """The inverse of ``region_to_json``; None where something is wrong, which is noted.
 
     Raises:
-        EncodeError: a key is missing or has a wrong value; names its path.
+        EncodeError: a number does not fit the column of a table.
     """
-    path = take(data, "path", str, where)
-    if "record" in data:
-        compiled, identifier = compiled_type(data, "record", where, registry, geometry)
-        values = values_from_json(compiled, take(data, "fields", dict, where), path)
-        return RecordRegion(path, identifier, compiled, address_of(data, where), values)
-    if "table" in data:
-        compiled, identifier = compiled_type(data, "table", where, registry, geometry)
-        records = columns_from_json(compiled, take(data, "columns", dict, where), path)
-        pieces = [
-            (word(piece[0], f"{where}.extents"), word(piece[1], f"{where}.extents"))
-            for piece in take(data, "extents", list, where)
-            if isinstance(piece, list) and len(piece) == 2
-        ]
-        extents = np.array(pieces, np.uint64).reshape(-1, 2)
-        if int(extents[:, 1].sum()) < records.nbytes:
-            raise EncodeError(path, "the extents are smaller than the records")
-        return TableRegion(path, identifier, compiled, extents, records)
-    if "fdt" in data:
-        blob = blob_from_json(take(data, "fdt", dict, where), f"{where}.fdt", geometry)
-        return FdtRegion(path, address_of(data, where), blob)
-    if "map" in data:
-        identifier = take(data, "format", str, where)
-        definition = definition_of(identifier, where, registry)
-        found = map_from_json(take(data, "map", dict, where), f"{where}.map", geometry)
-        header = element = None
+    path = given.text("path")
+    if "table" in given:
+        return _table_from_json(given, path, registry, geometry)
+    if "map" in given:
+        return _map_from_json(given, path, registry, geometry)
+    address = given.integer("address")
+    region: Region
+    if "record" in given:
+        found = _struct(given["record"], registry, geometry)
+        if found is None:
+            return None
+        identifier, compiled = found
+        values = values_from_json(compiled, given["fields"].table())
+        region = RecordRegion(path, identifier, compiled, address, values)
+    elif "fdt" in given:
+        region = FdtRegion(path, address, blob_from_json(given["fdt"].table(), geometry))
+    else:
+        region = RawRegion(path, address, given["raw"].hexadecimal())
+    return None if given.is_wrong else region
+
+
+def _table_from_json(
+    given: Table, path: str, registry: Registry, geometry: Geometry
+) -> Region | None:
+    found = _struct(given["table"], registry, geometry)
+    if found is None:
+        return None
+    identifier, compiled = found
+    extents = rows(given["extents"], 2)
+    records = columns_from_json(compiled, given["columns"].table(), path)
+    if int(extents[:, 1].sum()) < records.nbytes and not given.is_wrong:
+        given["extents"].mistake("smaller than the records")
+    region = TableRegion(path, identifier, compiled, extents, records)
+    return None if given.is_wrong else region
+
+
+def _map_from_json(
+    given: Table, path: str, registry: Registry, geometry: Geometry
+) -> Region | None:
+    found = map_from_json(given["map"].table(), geometry)
+    header = element = None
+    try:
+        definition = registry.get(given.text("format"))
         if found.layout == "bitmap-chunks":
             header = registry.compile(definition, CHUNK_HEADER, geometry)
             element = registry.compile(definition, CHUNK_ELEMENT, geometry)
-        return MapRegion(path, identifier, found, geometry, header, element)
-    try:
-        raw = bytes.fromhex(take(data, "raw", str, where))
-    except ValueError:
-        raise EncodeError(f"{where}.raw", "expected hexadecimal bytes") from None
-    return RawRegion(path, address_of(data, where), raw)
+    except (UsageError, DefinitionError) as error:
+        given["format"].mistake(str(error))
+        return None
+    region = MapRegion(path, definition.id, found, geometry, header, element)
+    return None if given.is_wrong else region
 
 
 def type_name(identifier: str, compiled: CompiledStruct) -> str:
@@ -108,25 +127,16 @@ def type_name(identifier: str, compiled: CompiledStruct) -> str:
     return f"{identifier}/{compiled.struct.name}"
 
 
-def compiled_type(
-    data: Any, key: str, where: str, registry: Registry, geometry: Geometry
-) -> tuple[CompiledStruct, str]:
-    """The struct that a region names."""
-    name = take(data, key, str, where)
-    identifier, _, struct = name.rpartition("/")
-    definition = definition_of(identifier, f"{where}.{key}", registry)
+def _struct(
+    given: Value, registry: Registry, geometry: Geometry
+) -> tuple[str, CompiledStruct] | None:
+    """The id of a definition and the struct of it that a region names; None if there is none."""
+    identifier, _, struct = given.text().rpartition("/")
     try:
-        return registry.compile(definition, struct, geometry), identifier
-    except Exception as error:
-        raise EncodeError(f"{where}.{key}", f"{name!r} is not a struct: {error}") from None
-
-
-def definition_of(identifier: str, where: str, registry: Registry) -> Any:
-    """The definition of an id, or an error at ``where``."""
-    try:
-        return registry.get(identifier)
-    except UsageError as error:
-        raise EncodeError(where, str(error)) from None
+        return identifier, registry.compile(registry.get(identifier), struct, geometry)
+    except (UsageError, DefinitionError) as error:
+        given.mistake(f"{given.raw!r:.60} is not a struct: {error}")
+        return None
 
 
 # -- values ----------------------------------------------------------------------------------
@@ -161,42 +171,26 @@ def values_to_json(compiled: CompiledStruct, values: Mapping[str, Any]) -> dict[
     return result
 
 
-def values_from_json(
-    compiled: CompiledStruct, data: Mapping[str, Any], path: str
-) -> dict[str, Any]:
+def values_from_json(compiled: CompiledStruct, given: Table) -> dict[str, Any]:
     """The inverse: hexadecimal strings in number fields become numbers."""
     result: dict[str, Any] = {}
     for placed, field in placed_leaves(compiled):
-        label = field.label
-        if label not in data:
+        value = given.get(field.label)
+        kind = placed.field.type
+        if value is None:
             continue
-        value = data[label]
-        where = f"{path}/{label}"
         if placed.nested is not None and placed.many:
-            if not isinstance(value, list):
-                raise EncodeError(where, "expected a list of objects")
-            result[label] = [
-                _nested_from_json(placed.nested, item, f"{where}[{index}]")
-                for index, item in enumerate(value)
-            ]
+            result[field.label] = [values_from_json(placed.nested, one) for one in value.tables()]
         elif placed.nested is not None:
-            result[label] = _nested_from_json(placed.nested, value, where)
-        elif placed.field.type is not None and placed.field.type.kind in ("char", "bytes"):
-            result[label] = value
-        elif isinstance(value, list):
-            result[label] = [number(item, where) for item in value]
+            result[field.label] = values_from_json(placed.nested, value.table())
+        elif kind is not None and kind.kind in ("char", "bytes"):
+            result[field.label] = value.raw
+        elif placed.many:
+            result[field.label] = integers(value)
         else:
-            result[label] = number(value, where)
-    for label in data:
-        if label not in result:
-            raise EncodeError(f"{path}/{label}", f"{compiled.struct.name} has no such field")
+            result[field.label] = value.integer(least=LOWEST)
+    given.close()
     return result
-
-
-def _nested_from_json(compiled: CompiledStruct, value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise EncodeError(where, "expected an object")
-    return values_from_json(compiled, value, where)
 
 
 def columns_to_json(region: TableRegion) -> dict[str, Any]:
@@ -222,7 +216,7 @@ def _column_pieces(region: TableRegion, label: str) -> Iterator[Columns]:
     """A column of a table, some rows at a time."""
     release = row_releaser(region.records)
     for low in range(0, len(region.records), PIECE):
-        yield (column(region.compiled, region.records[low : low + PIECE], label),)
+        yield (stored_column(region.compiled, region.records[low : low + PIECE], label),)
         if release is not None:
             release(low, low + PIECE)
 
@@ -237,36 +231,28 @@ def _ascending(first: int, pieces: Iterator[Columns]) -> bool:
     return True
 
 
-def columns_from_json(
-    compiled: CompiledStruct, data: Mapping[str, Any], path: str
-) -> np.ndarray[Any, Any]:
-    """The inverse: a structured array of the struct.
+def columns_from_json(compiled: CompiledStruct, given: Table, path: str) -> np.ndarray[Any, Any]:
+    """The inverse: a structured array of the struct; none where something is wrong.
 
     Raises:
-        EncodeError: columns of different lengths, or a value out of range.
+        EncodeError: a value does not fit its column.
     """
-    labels = [field.label for field in compiled.leaves if field.label in data]
-    columns = {label: _column(data[label], f"{path}/{label}") for label in labels}
+    labels = [field.label for field in compiled.leaves if field.label in given]
+    columns = {label: _column(given[label]) for label in labels}
     lengths = {len(values) for values in columns.values()}
-    if len(lengths) > 1:
-        raise EncodeError(path, f"columns have different lengths: {sorted(lengths)}")
-    return pack_columns(compiled, columns, lengths.pop() if lengths else 0, path)
+    if len(lengths) > 1 and not given.is_wrong:
+        given.mistake(f"columns have different lengths: {sorted(lengths)}")
+    count = lengths.pop() if lengths and not given.is_wrong else 0
+    return pack_columns(compiled, columns if count else {}, count, path)
 
 
-def _column(data: Any, where: str) -> np.ndarray[Any, Any]:
-    if isinstance(data, dict):
-        count = take(data, "count", int, where)
-        if not 0 <= count <= 1 << 32:
-            raise EncodeError(where, f"count is {count}")
-        if "all" in data:
-            return np.full(count, word(data["all"], where), np.uint64)
-        start = word(data.get("from"), where)
-        return np.arange(count, dtype=np.uint64) + np.uint64(start)
-    if not isinstance(data, list):
-        raise EncodeError(where, "expected a list of numbers")
-    try:
-        if all(type(value) is int for value in data):
-            return np.array(data, np.uint64)
-    except OverflowError:
-        pass
-    return np.array([word(value, where) for value in data], np.uint64)
+def _column(given: Value) -> U64:
+    if not isinstance(given.raw, dict):
+        return column(given)
+    same = given.table()
+    count = same.integer("count", most=MAX_ROWS)
+    if given.is_wrong:
+        count = 0
+    if "all" in same:
+        return np.full(count, same.integer("all"), np.uint64)
+    return np.arange(count, dtype=np.uint64) + np.uint64(same.integer("from"))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from khotool.abi.geometry import Geometry
-from khotool.abi.record import decode_text, encode_text, fit_int
-from khotool.document.json_input import number, take, word
+from khotool.abi.record import decode_text, encode_text, int_range
+from khotool.document.numbers import integers, rows
 from khotool.errors import EncodeError
 from khotool.fdt.blob import HEADER_WORDS, Blob, Node, Nop, Property
 from khotool.model.image import Node as ModelNode
+from khotool.structured import Table
 
 HEADER = HEADER_WORDS[1:]
 """The words of the header that are written; the magic is not one of them."""
 INTEGER = re.compile(r"^(?P<big>be)?(?P<sign>[us])(?P<bits>8|16|32|64)$")
 """Key of a number: its type."""
 MAX_DEPTH = 64
+MAX_SIZE = 64 << 20
+"""Bytes of a tree."""
+MAX_WORD = (1 << 32) - 1
 
 
 def blob_to_json(blob: Blob, base: int, fields: Mapping[int, ModelNode]) -> dict[str, Any]:
@@ -70,99 +74,86 @@ def _value_to_json(prop: Property, node: ModelNode | None) -> dict[str, Any]:
     return {"hex": prop.value.hex()}
 
 
-def blob_from_json(data: dict[str, Any], where: str, geometry: Geometry) -> Blob:
-    """The inverse of ``blob_to_json``.
-
-    Raises:
-        EncodeError: names the key that is wrong.
-    """
-    if "incomplete" in data:
-        raw = _hex(data["incomplete"], f"{where}.incomplete")
-        zeros = dict.fromkeys(HEADER, 0)
-        return Blob(
-            **zeros,
-            reservations=[],
-            root=None,
-            strings=b"",
-            data=raw,
-            problems=[],
-            struct_end=0,
-            complete=False,
-        )
-    header = take(data, "header", dict, where)
-    numbers = {
-        name: fit_int(number(header.get(name), f"{where}.header.{name}"), 4, False, where)
-        for name in HEADER
-    }
-    if numbers["totalsize"] > 64 << 20:
-        raise EncodeError(f"{where}.header.totalsize", "more than 64 MiB")
-    nops = _pair(data.get("nops", [0, 0]), f"{where}.nops")
-    if 4 * sum(nops) > numbers["totalsize"]:
-        raise EncodeError(f"{where}.nops", "more than totalsize holds")
-    reservations = [
-        _pair(pair, f"{where}.reservations") for pair in take(data, "reservations", list, where)
-    ]
+def blob_from_json(given: Table, geometry: Geometry) -> Blob:
+    """The inverse of ``blob_to_json``; what is wrong is noted."""
+    if "incomplete" in given:
+        numbers = dict.fromkeys(HEADER, 0)
+        return _blob(numbers, None, data=given["incomplete"].hexadecimal())
+    header = given["header"].table()
+    numbers = {name: header.integer(name, most=MAX_WORD) for name in HEADER}
+    if numbers["totalsize"] > MAX_SIZE:
+        header["totalsize"].mistake(f"more than {MAX_SIZE} bytes")
+        numbers["totalsize"] = 0
+    nops = integers(given["nops"]) if "nops" in given else [0, 0]
+    if len(nops) != 2 or min(nops) < 0 or 4 * sum(nops) > numbers["totalsize"]:
+        given["nops"].mistake("expected two numbers of words, which fit into totalsize")
+        nops = [0, 0]
+    strings = given["strings"]
     try:
-        strings = take(data, "strings", str, where).encode("latin-1")
+        names = strings.text().encode("latin-1")
     except UnicodeEncodeError:
-        raise EncodeError(f"{where}.strings", "expected characters below 256") from None
+        strings.mistake("expected characters below 256")
+        names = b""
+    reservations = [(int(a), int(n)) for a, n in rows(given["reservations"], 2).tolist()]
+    root = _node_from_json(given["tree"].table(), geometry, 0)
+    return _blob(numbers, root, bytes(numbers["totalsize"]), names, reservations, nops)
+
+
+def _blob(
+    numbers: dict[str, int],
+    root: Node | None,
+    data: bytes,
+    strings: bytes = b"",
+    reservations: list[tuple[int, int]] | None = None,
+    nops: Sequence[int] = (0, 0),
+) -> Blob:
     return Blob(
         **numbers,
-        reservations=reservations,
-        root=_node_from_json(take(data, "tree", dict, where), f"{where}.tree", geometry, 0),
+        reservations=reservations or [],
+        root=root,
         strings=strings,
-        data=bytes(numbers["totalsize"]),
+        data=data,
         problems=[],
         struct_end=0,
-        complete=True,
+        complete=root is not None,
         nops_before=nops[0],
         nops_after=nops[1],
     )
 
 
-def _pair(data: Any, where: str) -> tuple[int, int]:
-    if not isinstance(data, list) or len(data) != 2:
-        raise EncodeError(where, "expected two numbers")
-    return word(data[0], where), word(data[1], where)
-
-
-def _node_from_json(data: dict[str, Any], where: str, geometry: Geometry, depth: int) -> Node:
+def _node_from_json(given: Table, geometry: Geometry, depth: int) -> Node:
+    node = Node(given.text("node"))
     if depth > MAX_DEPTH:
-        raise EncodeError(where, f"more than {MAX_DEPTH} levels")
-    node = Node(take(data, "node", str, where))
-    for index, item in enumerate(take(data, "items", list, where)):
-        here = f"{where}.items[{index}]"
-        if not isinstance(item, dict):
-            raise EncodeError(here, "expected an object")
+        given.mistake(f"more than {MAX_DEPTH} levels")
+        return node
+    for item in given["items"].tables():
         if "node" in item:
-            node.items.append(_node_from_json(item, here, geometry, depth + 1))
+            node.items.append(_node_from_json(item, geometry, depth + 1))
         elif "property" in item:
-            name = take(item, "property", str, here)
-            offset = fit_int(take(item, "name_offset", int, here), 4, False, here)
-            node.items.append(Property(name, _value_from_json(item, here, geometry), offset))
+            name, offset = item.text("property"), item.integer("name_offset", most=MAX_WORD)
+            node.items.append(Property(name, _value_from_json(item, geometry), offset))
         else:
             node.items.append(Nop())
     return node
 
 
-def _value_from_json(item: dict[str, Any], where: str, geometry: Geometry) -> bytes:
-    if "text" in item:
-        return encode_text(take(item, "text", str, where), f"{where}.text") + b"\0"
-    if "hex" in item:
-        return _hex(item["hex"], f"{where}.hex")
-    for kind in item:
-        found = INTEGER.match(kind)
-        if found is not None:
-            size, signed = int(found["bits"]) // 8, found["sign"] == "s"
-            here = f"{where}.{kind}"
-            value = fit_int(number(item[kind], here), size, signed, here)
-            order = "big" if found["big"] else geometry.byteorder
-            return value.to_bytes(size, order, signed=signed)
-    raise EncodeError(where, "a property needs one of text, hex, u32, u64")
-
-
-def _hex(value: Any, where: str) -> bytes:
-    try:
-        return bytes.fromhex(value)
-    except (TypeError, ValueError):
-        raise EncodeError(where, "expected hexadecimal bytes") from None
+def _value_from_json(given: Table, geometry: Geometry) -> bytes:
+    if "text" in given:
+        text = given["text"]
+        try:
+            return encode_text(text.text()) + b"\0"
+        except EncodeError as error:
+            text.mistake(str(error))
+    elif "hex" in given:
+        return given["hex"].hexadecimal()
+    else:
+        for kind in given:
+            found = INTEGER.match(kind)
+            if found is not None:
+                size, signed = int(found["bits"]) // 8, found["sign"] == "s"
+                least, most = int_range(size, signed)
+                value = given.integer(kind, least=least, most=most)
+                order = "big" if found["big"] else geometry.byteorder
+                return value.to_bytes(size, order, signed=signed)
+        given.mistake("a property needs one of text, hex, u32, u64")
+    return b""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from khotool import records
 from khotool.abi.compile import CompiledStruct
 from khotool.abi.definition import AbiSet, Definition, Field, leaf_fields
 from khotool.abi.geometry import Geometry
@@ -23,43 +24,34 @@ from khotool.handover.placement import Places
 from khotool.handover.values import Array, Buffer, Payload, Rows
 from khotool.model.path import quote_key
 from khotool.pages.blocks import Blocks
+from khotool.records import dataclass
 
 MAX_ORDER = 10
 """Page order of one allocation at most."""
 
 
+@dataclass(slots=True)
 class Builder:
     """Writes of one handover; what codecs build with, see ``khotool.codec.contexts.Builder``.
 
     Args:
+        abi: the set of strings that is written.
+        places: with what an earlier layout of the same handover knows.
         writes: physical address and bytes of every record, list and table.
         payload: physical address and bytes of what is handed over as it is.
         lost: what this ABI set cannot express, one sentence each.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        abi: AbiSet,
-        geometry: Geometry,
-        allocator: Allocator,
-        places: Places | None = None,
-    ) -> None:
-        """Build for one set of strings, one geometry, out of one allocator.
-
-        Args:
-            places: with what an earlier layout of the same handover knows.
-        """
-        self.registry = registry
-        self.abi = abi
-        self.geometry = geometry
-        self.allocator = allocator
-        self.writes: list[tuple[int, Buffer]] = []
-        self.payload: list[tuple[int, Buffer]] = []
-        self.lost: list[str] = []
-        self.places = places or Places()
-        self._behind: list[tuple[str, bytes, str]] = []
-        self._preserved: list[tuple[Array, int]] = []
+    registry: Registry
+    abi: AbiSet
+    geometry: Geometry
+    allocator: Allocator
+    places: Places
+    writes: list[tuple[int, Buffer]] = records.field(default_factory=list)
+    payload: list[tuple[int, Buffer]] = records.field(default_factory=list)
+    lost: list[str] = records.field(default_factory=list)
+    _behind: list[tuple[str, bytes, str]] = records.field(default_factory=list)
+    _preserved: list[tuple[Array, int]] = records.field(default_factory=list)
 
     # -- memory --------------------------------------------------------------------------
 
@@ -168,9 +160,7 @@ class Builder:
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
     ) -> bytes:
         """Bytes of one record; what its pointers lead to is built first."""
-        outer, self._behind = self._behind, []
-        compiled, numbers, tail = self._record(definition, struct, values, path)
-        behind, self._behind = self._behind, outer
+        compiled, numbers, tail, behind = self._record(definition, struct, values, path)
         if behind:
             raise EncodeError(
                 path, f"{behind[0][0]} has to follow a record that is alone in a block"
@@ -181,9 +171,7 @@ class Builder:
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
     ) -> int:
         """One record in a preserved block, followed by those that have to be behind it."""
-        outer, self._behind = self._behind, []
-        compiled, numbers, tail = self._record(definition, struct, values, path)
-        behind, self._behind = self._behind, outer
+        compiled, numbers, tail, behind = self._record(definition, struct, values, path)
         end = compiled.size + len(tail)
         address = self.alloc_preserve(end + sum(len(data) for _, data, _ in behind), path)
         for label, data, here in behind:
@@ -200,8 +188,10 @@ class Builder:
 
     def _record(
         self, definition: Definition, struct: str, values: Mapping[str, Any], path: str
-    ) -> tuple[CompiledStruct, dict[str, Any], bytes]:
-        """The struct of a record, its values as they are stored, and its array of open length."""
+    ) -> tuple[CompiledStruct, dict[str, Any], bytes, list[tuple[str, bytes, str]]]:
+        """The struct of a record, its values as they are stored, its array of open length, and
+        what has to follow it: label of the pointer, bytes, path."""
+        outer, self._behind = self._behind, []
         compiled = self.registry.compile(definition, struct, self.geometry)
         numbers = self.resolve(definition, compiled.leaves, values, path)
         known = set(numbers) | self._inline_labels(definition, compiled)
@@ -213,7 +203,8 @@ class Builder:
             if label not in known:
                 why = f"{definition.id} has no such field"
                 self.lose_value(f"{path}/{label}", values[label], why)
-        return compiled, numbers, tail
+        behind, self._behind = self._behind, outer
+        return compiled, numbers, tail, behind
 
     def _tail(self, element: CompiledStruct | None, rows: Any, path: str) -> bytes:
         """The array of open length at the end of a record: plain bytes, or a table."""

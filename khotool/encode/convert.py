@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from khotool.abi.composite import first_part
 from khotool.abi.definition import AbiSet, Definition, Kind
@@ -74,26 +75,21 @@ def rename_handlers(handover: Handover, abi: AbiSet, registry: Registry) -> None
             file["handler"] = target.match["compatible"][0]
             if old != file["handler"] or handle.format not in ("", target.id):
                 handle.format = target.id
-                note_losses(handover, handle, target, registry, session, file)
+                token = file.get("token")
+                key = f"{token:#x}" if isinstance(token, int) else token
+                path = f"/LUO/sessions[{session.get('name')}]/files[{key}]"
+                labels = set(content_labels(registry, target))
+                handover.lost += dropped(handle.values, labels, target, f"{path}/data")
 
 
-def note_losses(
-    handover: Handover,
-    handle: Handle,
-    target: Definition,
-    registry: Registry,
-    session: dict[str, object],
-    file: dict[str, object],
-) -> None:
-    """Drop values that the target has no field for, and say so where they meant something."""
-    labels = set(content_labels(registry, target))
-    values = handle.values or {}
+def dropped(
+    values: dict[str, Any], labels: Collection[str], target: Definition, path: str
+) -> Iterator[str]:
+    """Drop values that the target has no field for; what those were that meant something."""
     for label in [name for name in values if name not in labels]:
         value = values.pop(label)
         if any(value) if isinstance(value, list) else value:
-            token = file.get("token")
-            where = f"/LUO/sessions[{session.get('name')}]/files[{token:#x}]/data/{label}"
-            handover.lost.append(f"{where}: {target.id} has no such field; value {value!r}")
+            yield f"{path}/{label}: {target.id} has no such field; value {value!r}"
 
 
 def add_defaults(handover: Handover, abi: AbiSet, registry: Registry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec
 
 from khotool.abi.definition import Definition, Field, NodeType
@@ -14,105 +14,106 @@ from khotool.fdt.blob import FdtError, Node, Property
 from khotool.fdt.write import build_open, build_sequential
 from khotool.handover.labels import target_labels
 from khotool.handover.values import Rows
-from khotool.records import replace
+from khotool.records import dataclass, field, replace
 
 MAX_NODE_NAME = 31
 P = ParamSpec("P")
 
 
-class FdtBuilder:
-    """Builds the trees of one handover; what properties point to goes through ``Builder``."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a node of a tree is made of.
 
-    def __init__(self, builder: Builder) -> None:
-        """Build with the memory and the ABI set of ``builder``."""
-        self.builder = builder
+    Args:
+        definition: of the node.
+        values: by label; of nodes inside it too, where they are inline.
+        path: of the node in the model.
+        taken: labels of the values that were used.
+    """
+
+    definition: Definition
+    values: Mapping[str, Any]
+    path: str
+    taken: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class FdtBuilder:
+    """Builds the trees of one handover; what properties point to goes through ``builder``."""
+
+    builder: Builder
 
     def tree(
         self, definition: Definition, values: Mapping[str, Any], path: str, name: str = ""
     ) -> Node:
         """The tree of a definition whose content is a device tree."""
-        kind = definition.fdt
-        assert kind is not None
-        node = Node(name or definition.root_name)
-        taken: set[str] = set()
-        self.fill(node, definition, kind, values, path, taken)
-        self.unused(values, taken, definition, path)
+        assert definition.fdt is not None
+        source = Source(definition, values, path)
+        return self.node(name or definition.root_name, definition.fdt, source)
+
+    def node(self, name: str, kind: NodeType, source: Source) -> Node:
+        """A node; values that it has no place for are noted."""
+        node = self.filled(name, kind, source)
+        why = f"{source.definition.id} has no such value"
+        for label, value in source.values.items():
+            if label not in source.taken:
+                self.builder.lose_value(f"{source.path}/{label}", value, why)
         return node
 
-    def fill(
-        self,
-        node: Node,
-        definition: Definition,
-        kind: NodeType,
-        values: Mapping[str, Any],
-        path: str,
-        taken: set[str],
-    ) -> None:
-        """Properties and children of one node; ``taken`` collects the labels that were used."""
+    def filled(self, name: str, kind: NodeType, source: Source) -> Node:
+        """A node with its properties and children."""
+        node, definition, values, path = Node(name), source.definition, source.values, source.path
         layout = self.builder.abi.layouts.get(definition.id, "")
         fields = [f for f in kind.properties if not f.layout or f.layout == layout]
-        taken.update(field.label for field in fields)
-        for field in fields:
-            if field.points_to is not None:
-                taken.update(target_labels(self.builder.registry, definition, field.points_to))
+        for prop in fields:
+            source.taken.add(prop.label)
+            if prop.points_to is not None:
+                labels = target_labels(self.builder.registry, definition, prop.points_to)
+                source.taken.update(labels)
         numbers = self.builder.resolve(definition, fields, values, path)
-        for field in fields:
-            value = self.value(definition, field, numbers[field.label], values, path)
+        for prop in fields:
+            value = self.value(prop, numbers[prop.label], source)
             if value is not None:
-                node.items.append(Property(field.name, value))
-        if kind.any_property is not None:
-            taken.add(kind.any_property.label)
-            for item in listed(definition, values.get(kind.any_property.label)):
-                self.listed_property(node, definition, kind.any_property, item, path)
+                node.items.append(Property(prop.name, value))
+        others, children = kind.any_property, kind.any_node
+        if others is not None:
+            source.taken.add(others.label)
+            for item in listed(definition, values.get(others.label)):
+                node.items += self.listed_property(others, source, item)
         for name, child in kind.nodes.items():
-            self.named(node, name, child, definition, values, path, taken)
-        if kind.any_node is not None and kind.any_node.alias:
-            taken.add(kind.any_node.alias)
-            for item in listed(definition, values.get(kind.any_node.alias)):
-                self.listed(node, definition, kind.any_node, item, f"{path}/{kind.any_node.alias}")
+            node.items += self.named(name, child, source)
+        if children is not None and children.alias:
+            source.taken.add(children.alias)
+            for item in listed(definition, values.get(children.alias)):
+                node.items.append(self.listed(children, source, item))
+        return node
 
-    def named(
-        self,
-        node: Node,
-        name: str,
-        kind: NodeType,
-        definition: Definition,
-        values: Mapping[str, Any],
-        path: str,
-        taken: set[str],
-    ) -> None:
+    def named(self, name: str, kind: NodeType, source: Source) -> Iterator[Node]:
         """A child with a fixed name, of a definition of its own or of this one."""
         if not kind.format:
-            child = Node(name)
-            inner = values if kind.inline else values.get(name, {})
+            inner = source
             if not kind.inline:
-                taken.add(name)
-            if kind.optional and not inner:
-                return
-            self.fill(child, definition, kind, inner, path, taken)
-            node.items.append(child)
-            return
-        if kind.format not in self.builder.abi.nodes:
-            if not kind.optional:
-                raise EncodeError(path, f"set {self.builder.abi.id} does not have {kind.format}")
-            return
-        own = self.builder.registry.get(kind.format)
-        assert own.fdt is not None
-        child = Node(name)
-        self.fill(child, own, own.fdt, values, path, taken)
-        node.items.append(child)
+                source.taken.add(name)
+                inner = replace(source, values=source.values.get(name, {}))
+            if not kind.optional or inner.values:
+                yield self.filled(name, kind, inner)
+        elif kind.format in self.builder.abi.nodes:
+            own = self.builder.registry.get(kind.format)
+            assert own.fdt is not None
+            yield self.filled(name, own.fdt, replace(source, definition=own))
+        elif not kind.optional:
+            text = f"set {self.builder.abi.id} does not have {kind.format}"
+            raise EncodeError(source.path, text)
 
-    def listed(
-        self, node: Node, definition: Definition, kind: NodeType, item: Mapping[str, Any], path: str
-    ) -> None:
+    def listed(self, kind: NodeType, source: Source, item: Mapping[str, Any]) -> Node:
         """One of many children, named by the value that the definition says."""
         label = kind.name.label if kind.name is not None else "name"
-        given = item.get(label, "")
-        number = (
-            kind.name is not None and kind.name.type is not None and (kind.name.type.kind == "int")
-        )
-        name = f"{given:#x}" if number and isinstance(given, int) else given
+        type_of = kind.name.type if kind.name is not None else None
+        name = item.get(label, "")
+        if type_of is not None and type_of.kind == "int" and isinstance(name, int):
+            name = f"{name:#x}"
         raw = encode_text(name) if isinstance(name, str) else b""
+        path = f"{source.path}/{kind.alias}"
         if not raw or len(raw) > MAX_NODE_NAME or b"/" in raw or b"\0" in raw:
             raise EncodeError(
                 f"{path}/{label}",
@@ -121,80 +122,57 @@ class FdtBuilder:
         values = {key: value for key, value in item.items() if key != label}
         here, text = f"{path}[{name}]", raw.decode("latin-1")
         if kind.format:
-            own = self.builder.registry.get(kind.format)
-            node.items.append(self.tree(own, values, here, text))
-            return
-        child = Node(text)
-        taken: set[str] = set()
-        self.fill(child, definition, kind, values, here, taken)
-        self.unused(values, taken, definition, here)
-        node.items.append(child)
+            return self.tree(self.builder.registry.get(kind.format), values, here, text)
+        return self.node(text, kind, Source(source.definition, values, here))
 
     def listed_property(
-        self, node: Node, definition: Definition, field: Field, item: Mapping[str, Any], path: str
-    ) -> None:
+        self, kind: Field, source: Source, item: Mapping[str, Any]
+    ) -> Iterator[Property]:
         """One of many properties, named by the value ``name``."""
         name = item.get("name", "")
-        here = f"{path}/{field.label}[{name}]"
+        here = f"{source.path}/{kind.label}[{name}]"
         raw = encode_text(name, here) if isinstance(name, str) else b""
         if not raw or b"\0" in raw:
             raise EncodeError(here, "a property has a name")
-        inner = replace(field, alias="")
-        number = self.builder.resolve(definition, [inner], item, here)[inner.label]
-        value = self.value(definition, inner, number, item, here)
+        inner = replace(kind, alias="")
+        number = self.builder.resolve(source.definition, [inner], item, here)[inner.label]
+        value = self.value(inner, number, Source(source.definition, item, here))
         if value is not None:
-            node.items.append(Property(raw.decode("latin-1"), value))
+            yield Property(raw.decode("latin-1"), value)
 
-    def unused(
-        self, values: Mapping[str, Any], taken: set[str], definition: Definition, path: str
-    ) -> None:
-        """Note values that a node has no place for."""
-        why = f"{definition.id} has no such value"
-        for label, value in values.items():
-            if label not in taken:
-                self.builder.lose_value(f"{path}/{label}", value, why)
-
-    def value(
-        self,
-        definition: Definition,
-        field: Field,
-        number: Any,
-        values: Mapping[str, Any],
-        path: str,
-    ) -> bytes | None:
+    def value(self, prop: Field, number: Any, source: Source) -> bytes | None:
         """Bytes of one property; None for one that is left out."""
-        kind = field.type
+        kind, values = prop.type, source.values
         assert kind is not None
-        here = f"{path}/{field.label}"
+        here = f"{source.path}/{prop.label}"
         if kind.kind == "string":
             return encode_text(str(number)) + b"\0"
         if kind.kind == "bytes":
-            given = values.get(field.label)
+            given = values.get(prop.label)
             return given if isinstance(given, bytes) else None
         # What follows from other values is left out with them.
-        derived = bool(field.counts) or field.holds is not None or field.label not in values
-        if field.optional and not field.value and not number and derived:
+        derived = bool(prop.counts) or prop.holds is not None or prop.label not in values
+        if prop.optional and not prop.value and not number and derived:
             return None
         if kind.kind in ("struct", "array"):
             # A table can count a different list, so that its number is not that of its rows.
-            rows = number if isinstance(number, Rows) else values.get(field.label)
+            rows = number if isinstance(number, Rows) else values.get(prop.label)
             given = rows if kind.kind == "array" else number
-            return self.structs(definition, field, given, here)
+            return self.structs(source.definition, prop, given, here)
         order = "big" if kind.big else self.builder.geometry.byteorder
-        return fit_int(number, kind.size, kind.signed, here).to_bytes(
-            kind.size, order, signed=kind.signed
-        )
+        stored = fit_int(number, kind.size, kind.signed, here)
+        return stored.to_bytes(kind.size, order, signed=kind.signed)
 
-    def structs(self, definition: Definition, field: Field, value: Any, path: str) -> bytes:
+    def structs(self, definition: Definition, prop: Field, value: Any, path: str) -> bytes:
         """Bytes of a property that holds a struct, or an array of structs."""
         builder = self.builder
-        assert field.type is not None
-        struct = field.type.struct
+        assert prop.type is not None
+        struct = prop.type.struct
         compiled = builder.registry.compile(definition, struct, builder.geometry)
-        if field.type.kind == "array":
+        if prop.type.kind == "array":
             return builder.table(compiled, value, path) if isinstance(value, Rows) else b""
         given = value if isinstance(value, Mapping) else {}
-        if field.holds is None:
+        if prop.holds is None:
             return builder.record(definition, struct, given, path)
         return encode_record(compiled, given, path)
 
@@ -234,11 +212,8 @@ def written(path: str, write: Callable[P, bytes], *args: P.args, **named: P.kwar
 def buffer_size(definition: Definition, values: Mapping[str, Any], geometry: Geometry) -> int:
     """Bytes that a writer allocates by its rule; 0 without one."""
     rule = definition.allocate
-    if not rule:
+    if rule is None:
         return 0
-    items = values.get(str(rule["of"]))
-    return (
-        int(rule["pages"]) * geometry.page_size
-        + int(rule["bytes"])
-        + int(rule["bytes_each"]) * len(items if items is not None else ())
-    )
+    items = values.get(rule.of)
+    each = rule.bytes_each * len(items if items is not None else ())
+    return rule.pages * geometry.page_size + rule.bytes + each

@@ -9,7 +9,7 @@ from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.fdt_nodes import INLINE
 from khotool.encode.build import Builder
-from khotool.encode.fdt_build import FdtBuilder, buffer_size, finish, written
+from khotool.encode.fdt_build import FdtBuilder, Source, buffer_size, finish, written
 from khotool.encode.sets import first_release
 from khotool.errors import EncodeError
 from khotool.fdt.blob import Node, Property
@@ -31,8 +31,6 @@ MAP = "memory_map"
 """Label of the value of a root that leads to the map."""
 
 Progress = Callable[[str, int, int | None], None]
-Child = Node
-"""An entry as a node of the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def _lay_out(
     allocator = Allocator(memory, [(span.address, span.end) for span in scratch])
     builder = Builder(registry, abi, geometry, allocator, places)
     builder.lost += handover.lost
-    made = _Root(builder, abi, registry)
+    made = _Root(builder)
     for entry in handover.entries:
         builder.reserve_fixed(entry.values, f"/{entry.name}")
     # The root and the scratch array exist before anything is added, as in a kernel.
@@ -137,14 +135,13 @@ def _scratch_array(builder: Builder, scratch: list[Span]) -> None:
 class _Root:
     """The KHO root, its entries and its map."""
 
-    def __init__(self, builder: Builder, abi: AbiSet, registry: Registry) -> None:
+    def __init__(self, builder: Builder) -> None:
         self.builder = builder
-        self.abi = abi
-        self.registry = registry
-        self.definition = registry.get(abi.root)
+        self.abi, self.registry = builder.abi, builder.registry
+        self.definition = self.registry.get(self.abi.root)
         self.fdt = FdtBuilder(builder)
 
-    def entry(self, entry: EntryValue) -> Child | None:
+    def entry(self, entry: EntryValue) -> Node | None:
         """An entry as a child of the root; None for one this set does not carry."""
         path = f"/{entry.name}"
         name = entry.name.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -166,7 +163,7 @@ class _Root:
             data = written(path, finish, node, definition, entry.values, self.builder.geometry)
         else:
             data = self.builder.record(definition, definition.content, entry.values, path)
-        room = self.room(definition, entry, len(data))
+        room = buffer_size(definition, entry.values, self.builder.geometry)
         address = self.builder.place(data, path, room)
         return None if definition.beside_root else self.pointing(name, address, len(data))
 
@@ -176,7 +173,7 @@ class _Root:
         kind = self.definition.fdt
         return kind is not None and kind.any_node is not None and kind.any_node.kind == INLINE
 
-    def pointing(self, name: str, address: int, size: int) -> Child:
+    def pointing(self, name: str, address: int, size: int) -> Node:
         """A child of the root that says where a blob is."""
         kind = self.definition.fdt
         assert kind is not None
@@ -197,11 +194,7 @@ class _Root:
         known = {name for abi in self.registry.sets.values() for name in abi.entries}
         return None if definition is None or entry.name in known else definition
 
-    def room(self, definition: Definition, entry: EntryValue, size: int) -> int:
-        """Bytes that the kernel allocates for an entry's blob."""
-        return max(size, buffer_size(definition, entry.values, self.builder.geometry))
-
-    def tree(self, children: list[Child]) -> bytes:
+    def tree(self, children: list[Node]) -> bytes:
         """The root's bytes; the map of everything preserved so far is built on the way.
 
         Args:
@@ -209,8 +202,7 @@ class _Root:
         """
         kind = self.definition.fdt
         assert kind is not None
-        top = Node("")
-        self.fdt.fill(top, self.definition, kind, {MAP: 0}, "", set())
+        top = self.fdt.filled("", kind, Source(self.definition, {MAP: 0}, ""))
         if self.abi.root_writer == "sequential":
             top.items += children
             return build_sequential(top)

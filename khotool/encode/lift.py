@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from khotool.abi.definition import Field
-from khotool.abi.geometry import Geometry
-from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.codec.base import codec_of
 from khotool.codec.element import Places as ElementPlaces
@@ -72,18 +69,9 @@ class Lifter:
     def __init__(self, image: Image) -> None:
         """Lift from one image."""
         self.image = image
+        self.geometry, self.registry = image.geometry, image.registry
         self.lost: list[str] = []
         self._elements: ElementPlaces | None = None
-
-    @property
-    def geometry(self) -> Geometry:
-        """Page size and byte order of the image."""
-        return self.image.geometry
-
-    @property
-    def registry(self) -> Registry:
-        """All definitions."""
-        return self.image.registry
 
     def lose(self, path: str, why: str) -> None:
         """Note what cannot be taken over."""
@@ -236,12 +224,7 @@ def is_value(child: Node, derived: set[str]) -> bool:
         # The encoder counts for itself; a length equal to that of a sibling array is not a count.
         return False
     # What an inline pointer leads to is a sibling.
-    return not is_inline(field)
-
-
-def is_inline(field: Field) -> bool:
-    """True for a pointer whose target's values are its siblings."""
-    return field.points_to is not None and field.points_to.inline
+    return field.points_to is None or not field.points_to.inline
 
 
 def merge_moves(old: Array, new: Array, sizes: Array) -> Iterator[tuple[int, int, int]]:

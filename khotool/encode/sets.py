@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from khotool.abi.definition import AbiSet, Kind
 from khotool.abi.registry import Registry
@@ -56,7 +56,7 @@ def set_of(image: Image) -> AbiSet:
         if abi.root in used
         and entries <= set(abi.entries.values())
         and nodes <= set(abi.nodes)
-        and _has_layouts(abi, layouts)
+        and all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())
     ]
     by_release = image.registry.set_for(image.info.osrelease or "")
     if by_release in fitting and by_release is not None:
@@ -77,8 +77,3 @@ def _sought(image: Image, sets: Iterable[AbiSet]) -> tuple[set[str], set[str]]:
         entries & {d.id for d in image.used if d.kind is Kind.ENTRY},
         nodes & {d.id for d in image.used if d.kind is Kind.NODE},
     )
-
-
-def _has_layouts(abi: AbiSet, layouts: Mapping[str, str]) -> bool:
-    """True if a set has the layouts of an image, as far as it says."""
-    return all(abi.layouts.get(key, layout) == layout for key, layout in layouts.items())

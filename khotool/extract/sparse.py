@@ -24,15 +24,12 @@ class Sink(Protocol):
 
     def data(self, buffers: Sequence[Buffer]) -> None:
         """Append bytes."""
-        ...
 
     def hole(self, length: int) -> None:
         """Append a hole of ``length`` bytes."""
-        ...
 
     def finish(self) -> None:
         """The file is complete."""
-        ...
 
 
 class SparseFile:

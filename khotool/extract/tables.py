@@ -68,7 +68,9 @@ def _lengths(
     assert reference is not None
     labels = {other.label for other in table.fields()}
     if reference.shape is Shape.RANGE:
-        return _or_zeros(table, reference.size, labels, address, rows)
+        if reference.size in labels:
+            return table.column(reference.size, rows)
+        return np.zeros(len(address), np.uint64)
     page = np.uint64(image.geometry.page_size)
     if reference.order in labels:
         order = table.column(reference.order, rows)
@@ -89,7 +91,3 @@ def _lengths(
     if unknown:
         notes.append(f"the map does not have the size of {unknown} folios; one page is taken")
     return page << shift
-
-
-def _or_zeros(table: Table, label: str, labels: set[str], address: U64, rows: slice) -> U64:
-    return table.column(label, rows) if label in labels else np.zeros(len(address), np.uint64)

@@ -29,7 +29,6 @@ class PyFdt(Protocol):
 
     def to_dts(self) -> str:
         """DTS text without a newline at its end."""
-        ...
 
 
 class Raw(FdtProperty):  # type: ignore[misc]

@@ -232,54 +232,51 @@ class _Strings:
         return b"".join(self.parts if self.appending else reversed(self.parts))
 
 
+def _copied(root: Node, strings: _Strings) -> tuple[list[Node], list[Property]]:
+    """Copy of a tree, its names entered in stream order: its nodes, the root first, and properties.
+
+    Offsets of names are as ``strings`` gives them.
+    """
+    top = Node(root.name)
+    nodes, properties = [top], []
+    # One list of what is still to copy, so that names are met in stream order.
+    stack: list[tuple[Item, Node]] = [(item, top) for item in reversed(root.items)]
+    while stack:
+        item, parent = stack.pop()
+        copy: Item = Nop()
+        if isinstance(item, Property):
+            copy = Property(item.name, item.value, strings.offset(item.name))
+            properties.append(copy)
+        elif isinstance(item, Node):
+            copy = Node(item.name)
+            nodes.append(copy)
+            stack.extend((below, copy) for below in reversed(item.items))
+        parent.items.append(copy)
+    return nodes, properties
+
+
 def _sequential(root: Node) -> tuple[Node, _Strings]:
     """Copy of the tree with the name offsets of the sequential writer, and its strings."""
     strings = _Strings(appending=False)
-    top = Node(root.name)
-    # One list of what is still to copy, so that names are met in stream order.
-    stack: list[tuple[Item, Node]] = [(item, top) for item in reversed(root.items)]
-    made: list[Property] = []
-    while stack:
-        item, parent = stack.pop()
-        if isinstance(item, Property):
-            copy = Property(item.name, item.value, strings.offset(item.name))
-            made.append(copy)
-            parent.items.append(copy)
-        elif isinstance(item, Nop):
-            parent.items.append(Nop())
-        else:
-            node = Node(item.name)
-            parent.items.append(node)
-            stack.extend((below, node) for below in reversed(item.items))
+    nodes, properties = _copied(root, strings)
     # fdt_finish turns offsets from the end into offsets from the start.
-    for copy in made:
+    for copy in properties:
         copy.name_offset += strings.size
-    return top, strings
+    return nodes[0], strings
 
 
 def _added(root: Node, strings: _Strings) -> Node:
     """Copy of an added subtree in stream order, names entered in call order."""
-    top = Node(root.name)
-    nodes = [top]
-    stack: list[tuple[Item, Node]] = [(item, top) for item in reversed(root.items)]
-    while stack:
-        item, parent = stack.pop()
-        if isinstance(item, Nop):
-            raise FdtError(0, "fdt_setprop and fdt_add_subnode write no FDT_NOP")
-        if isinstance(item, Property):
-            parent.items.append(Property(item.name, item.value, strings.offset(item.name)))
-            continue
-        node = Node(item.name)
-        nodes.append(node)
-        parent.items.append(node)
-        stack.extend((below, node) for below in reversed(item.items))
+    nodes, _ = _copied(root, strings)
     for node in nodes:
         properties, children = node.properties, node.children
+        if len(properties) + len(children) < len(node.items):
+            raise FdtError(0, "fdt_setprop and fdt_add_subnode write no FDT_NOP")
         for names in ([p.name for p in properties], [c.name for c in children]):
             if len(set(names)) < len(names):
                 raise FdtError(0, f"node {node.name[:40]!r} uses a name twice")
         node.items = [*reversed(properties), *reversed(children)]
-    return top
+    return nodes[0]
 
 
 def _assemble(root: Node, strings: _Strings, off_mem_rsvmap: int) -> bytes:

@@ -42,11 +42,9 @@ class Engine(Protocol):
 
     def run(self, work: Iterable[Work]) -> Iterator[Examined]:
         """Results in the order in which they are ready."""
-        ...
 
     def close(self) -> None:
         """End what was started for the scan."""
-        ...
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from khotool.abi.record import decode_record
 from khotool.abi.registry import Registry
 from khotool.absent import Absent
 from khotool.codec.scene import FDT_MAGIC, read_tree
-from khotool.decode.blobs import open_debugfs
+from khotool.decode.blobs import copied_scratch, open_debugfs
 from khotool.decode.open import decode_found, load_definitions, open_memory
 from khotool.discovery.bootdata import BootPointer, chosen_pointer, payloads
 from khotool.discovery.scan import Candidate, Scan
@@ -28,14 +28,12 @@ from khotool.limits import OpenOptions, Progress
 from khotool.memory.debugfs import DebugfsCopy, DebugfsTree
 from khotool.memory.live import LiveSpace
 from khotool.memory.space import AddressSpace, MemoryFault
-from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Scratch, Span
+from khotool.model.image import UNPLACED, Image, Phase, Role, Root, Span
 from khotool.model.names import text_property
-from khotool.records import replace
+from khotool.records import dataclass, field, replace
 
 BOOT_PARAMS = "sys/kernel/boot_params/data"
 BOOT_TREE = "sys/firmware/fdt"
-SETUP_DATA = 0x250
-"""Byte of x86's boot_params that holds the address of the first setup_data node."""
 MAX_SETUP_DATA = 1024
 MAX_GLANCES = 1 << 20
 """Preserved pages whose first bytes are compared with the magic of a tree."""
@@ -65,26 +63,26 @@ def open_live(
     return _Live(survey, options, registry, scan, progress).open()
 
 
+@dataclass(slots=True)
 class _Live:
     """A host while it is read."""
 
-    def __init__(
-        self,
-        survey: Survey,
-        options: OpenOptions,
-        registry: Registry,
-        search: bool,
-        progress: Progress | None,
-    ) -> None:
-        self.survey = survey
-        self.options = options
-        self.registry = registry
-        self.search = search
-        self.progress = progress
-        self.copy, self.space = survey.copy, survey.space
+    survey: Survey
+    options: OpenOptions
+    registry: Registry
+    search: bool
+    progress: Progress | None
+    copy: DebugfsCopy | None = field(init=False)
+    space: LiveSpace | None = field(init=False)
+    trees: dict[str, DebugfsTree] = field(init=False)
+    pointers: list[BootPointer] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.copy, self.space = self.survey.copy, self.survey.space
         trees = self.copy.trees if self.copy is not None else []
         self.trees = {tree.direction: tree for tree in trees if tree.fdt or tree.subtrees}
-        self.pointers = boot_pointers(survey.host, self.space, registry) if self.space else []
+        memory = self.space
+        self.pointers = boot_pointers(self.survey.host, memory, self.registry) if memory else []
 
     def open(self) -> Image:
         if isinstance(self.options.root, int):
@@ -170,8 +168,10 @@ class _Live:
             phase = Phase.FINALIZED if final else Phase.LIVE
             why = "out/finalize says 1" if final else "the kernel is still running"
             image = replace(image, phase=phase, phase_why=why)
-        scratch = scratch_of(self.copy) if isinstance(image.scratch, Absent) else None
-        return image if scratch is None else replace(image, scratch=scratch)
+        if not isinstance(image.scratch, Absent) or self.copy is None:
+            return image
+        scratch = copied_scratch(reversed(self.copy.trees), "/scratch_phys and scratch_len")
+        return replace(image, scratch=scratch or image.scratch)
 
 
 def refusal(survey: Survey, *names: str) -> InputError:
@@ -205,15 +205,6 @@ def other_root(direction: str, tree: DebugfsTree | None) -> Root:
     text = (text_property(blob.root, "compatible") or "") if blob and blob.root else ""
     name = tree.name if tree is not None else direction
     return Root(None, text, role, f"choose it with --root {direction}", name=name)
-
-
-def scratch_of(copy: DebugfsCopy | None) -> Scratch | None:
-    """Scratch areas as debugfs shows them; those of the last tree that has some."""
-    for tree in reversed(copy.trees if copy is not None else []):
-        if tree.scratch:
-            areas = [Span(address, size) for address, size in tree.scratch]
-            return Scratch(areas, f"{tree.name}/scratch_phys and scratch_len")
-    return None
 
 
 def with_root(image: Image, **changes: Any) -> Image:
@@ -278,10 +269,12 @@ def boot_pointers(host: Host, space: AddressSpace, registry: Registry) -> list[B
         if pointer is not None:
             why = f"named by /chosen of /{BOOT_TREE}"
             return [replace(pointer, why=why, where=Span(UNPLACED, 0))]
+    definition = registry.get("boot_params")
+    compiled = registry.compile(definition, definition.content, geometry)
     params = host.data(BOOT_PARAMS)
-    if not params or len(params) < SETUP_DATA + 8:
+    if not params or len(params) < compiled.size:
         return []
-    address = int.from_bytes(params[SETUP_DATA : SETUP_DATA + 8], "little")
+    address = decode_record(compiled, params)["setup_data"]
     return _setup_data(space, registry, geometry, address)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 from khotool.errors import InputError
@@ -17,6 +17,7 @@ from khotool.records import dataclass, field
 
 State = Literal["ok", "missing", "unknown", "unused"]
 
+KCORE, DEVMEM = "proc/kcore", "dev/mem"
 ROOT_USER = "run khotool as root, such as: sudo khotool live"
 BUILD = "boot a kernel built with CONFIG_KEXEC_HANDOVER_DEBUGFS=y (up to 6.18 CONFIG_DEBUG_FS=y)"
 """How to get KHO into debugfs."""
@@ -95,27 +96,64 @@ def survey(host: Host, debugfs: str | None = None, *, memory: bool = True) -> Su
     return result
 
 
+MEMORY = "sessions, files and the map of preserved pages are only in memory"
+CHECKS = {
+    "kernel": (
+        "KHO in the kernel",
+        "a kernel without it hands over nothing",
+        "boot a kernel from 6.16 on, built with CONFIG_KEXEC_HANDOVER=y",
+    ),
+    "kho": (
+        "KHO switched on",
+        "without it the kernel sets nothing aside to hand over",
+        "add kho=on to the kernel's command line, and boot again",
+    ),
+    "liveupdate": (
+        "live update",
+        "only a kernel with it has sessions; others hand over only their own entries",
+        "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
+    ),
+    "privileges": (
+        "privileges",
+        "debugfs is for root, and memory needs CAP_SYS_RAWIO",
+        ROOT_USER,
+    ),
+    "lockdown": (
+        "kernel lockdown",
+        "confidentiality closes /proc/kcore and /dev/mem, integrity /dev/mem",
+        "nothing, unless memory is refused",
+    ),
+    "debugfs": (
+        "debugfs",
+        "the kernel shows root and entries of a handover there",
+        "mount -t debugfs none /sys/kernel/debug (needs CONFIG_DEBUG_FS=y)",
+    ),
+    "trees": ("KHO in debugfs", "the root and the entries are found through it", BUILD),
+    "kcore": ("/proc/kcore", MEMORY, ""),
+    "devmem": ("/dev/mem", MEMORY, ""),
+}
+"""Checks by name: title, what each is needed for, and the usual way to get it."""
+
+
+def _check(name: str, state: State, found: str, remedy: str = "") -> Check:
+    title, why, usual = CHECKS[name]
+    if state == "ok":
+        return Check(name, title, state, found)
+    return Check(name, title, state, found, why, remedy or usual)
+
+
 def _kernel(result: Survey) -> None:
     known = result.host.config()
     where, options = known or ("", {})
     value = options.get("CONFIG_KEXEC_HANDOVER")
+    state: State = "ok" if value == "y" else "missing"
+    found = f"CONFIG_KEXEC_HANDOVER{'=y' if value == 'y' else ' is not set'} in {where}"
     if known is None:
+        state = "unknown"
         found = "no configuration of this kernel in /proc/config.gz, /boot or /lib/modules"
-        state: State = "unknown"
-    else:
-        state = "ok" if value == "y" else "missing"
-        text = "=y" if value == "y" else " is not set"
-        found = f"CONFIG_KEXEC_HANDOVER{text} in {where}"
     words = result.host.command_line()
     result.checks += [
-        _check(
-            "kernel",
-            "KHO in the kernel",
-            state,
-            found,
-            "a kernel without it hands over nothing",
-            "boot a kernel from 6.16 on, built with CONFIG_KEXEC_HANDOVER=y",
-        ),
+        _check("kernel", state, found),
         _switch(words, options),
         _live_update(result.host, words),
     ]
@@ -123,18 +161,13 @@ def _kernel(result: Survey) -> None:
 
 def _switch(words: list[str] | None, options: dict[str, str]) -> Check:
     """Whether KHO is switched on, by the command line or by the configuration."""
-    on = None if words is None else switched_on(words, "kho")
-    if words is not None and on is None and options.get("CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"):
-        on = options["CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT"] == "y" or None
+    if words is None:
+        return _check("kho", "unknown", "/proc/cmdline cannot be read")
+    on = switched_on(words, "kho")
+    if on is None and options.get("CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT") == "y":
+        on = True
     found = "on" if on else "the command line has no kho=on" if on is None else "kho=off"
-    return _check(
-        "kho",
-        "KHO switched on",
-        "unknown" if words is None else "ok" if on else "missing",
-        found if words is not None else "/proc/cmdline cannot be read",
-        "without it the kernel sets nothing aside to hand over",
-        "add kho=on to the kernel's command line, and boot again",
-    )
+    return _check("kho", "ok" if on else "missing", found)
 
 
 def _live_update(host: Host, words: list[str] | None) -> Check:
@@ -142,20 +175,12 @@ def _live_update(host: Host, words: list[str] | None) -> Check:
     # The device is not opened: only one process at a time may have it open.
     device = host.exists("dev/liveupdate")
     there = device or host.exists("sys/kernel/liveupdate")
-    luo = None if words is None else switched_on(words, "liveupdate")
     found = "/dev/liveupdate exists" if device else "no /dev/liveupdate"
     if there and not device:
         found += ", but /sys/kernel/liveupdate exists"
-    if not there and luo:
+    if not there and words is not None and switched_on(words, "liveupdate"):
         found += ", although the command line has liveupdate=on"
-    return _check(
-        "liveupdate",
-        "live update",
-        "ok" if there else "unused",
-        found,
-        "only a kernel with it has sessions; others hand over only their own entries",
-        "CONFIG_LIVEUPDATE=y (from 6.19 on), and liveupdate=on on the command line",
-    )
+    return _check("liveupdate", "ok" if there else "unused", found)
 
 
 def _privileges(result: Survey) -> Iterator[Check]:
@@ -163,59 +188,31 @@ def _privileges(result: Survey) -> Iterator[Check]:
     have = host.capabilities()
     lacking = [] if have is None else [name for name in CAPABILITIES.values() if name not in have]
     if result.copy is not None and result.space is not None:
-        yield Check("privileges", "privileges", "ok", "debugfs and memory can be read")
+        yield _check("privileges", "ok", "debugfs and memory can be read")
+    elif have is None:
+        yield _check("privileges", "unknown", "not known")
+    elif lacking:
+        yield _check("privileges", "missing", f"without {', '.join(lacking)}")
     else:
-        yield _check(
-            "privileges",
-            "privileges",
-            "unknown" if have is None else "missing" if lacking else "ok",
-            "not known"
-            if have is None
-            else f"without {', '.join(lacking)}"
-            if lacking
-            else "all that are needed",
-            "debugfs is for root, and memory needs CAP_SYS_RAWIO",
-            ROOT_USER,
-        )
+        yield _check("privileges", "ok", "all that are needed")
     level = host.lockdown()
-    locked = level == "confidentiality"
-    yield _check(
-        "lockdown",
-        "kernel lockdown",
-        "missing" if locked else "ok" if level else "unknown",
-        level or "/sys/kernel/security/lockdown cannot be read",
-        "confidentiality closes /proc/kcore and /dev/mem, integrity /dev/mem",
-        "boot without lockdown=confidentiality; debugfs still shows trees and entries"
-        if locked
-        else "nothing, unless memory is refused",
-    )
+    if level == "confidentiality":
+        remedy = "boot without lockdown=confidentiality; debugfs still shows trees and entries"
+        yield _check("lockdown", "missing", level, remedy)
+    else:
+        found = level or "/sys/kernel/security/lockdown cannot be read"
+        yield _check("lockdown", "ok" if level else "unknown", found)
 
 
 def _debugfs(result: Survey, folder: str | None) -> None:
     host = result.host
     place = host.debugfs()
     if folder is None:
-        result.checks.append(
-            _check(
-                "debugfs",
-                "debugfs",
-                "ok" if place else "missing",
-                f"/{place}" if place else "not mounted",
-                "the kernel shows root and entries of a handover there",
-                "mount -t debugfs none /sys/kernel/debug (needs CONFIG_DEBUG_FS=y)",
-            )
-        )
+        found = f"/{place}" if place else "not mounted"
+        result.checks.append(_check("debugfs", "ok" if place else "missing", found))
     found, remedy = _read_trees(result, folder or (str(host.path(f"{place}/kho")) if place else ""))
-    result.checks.append(
-        _check(
-            "trees",
-            "KHO in debugfs",
-            "missing" if result.copy is None else "ok",
-            found,
-            "the root and the entries are found through it",
-            remedy,
-        )
-    )
+    state: State = "missing" if result.copy is None else "ok"
+    result.checks.append(_check("trees", state, found, remedy))
 
 
 def _read_trees(result: Survey, folder: str) -> tuple[str, str]:
@@ -248,25 +245,20 @@ def _read_trees(result: Survey, folder: str) -> tuple[str, str]:
 
 
 def _memory(result: Survey, wanted: bool) -> None:
-    why = "sessions, files and the map of preserved pages are only in memory"
     if not wanted:
         result.checks.append(Check("kcore", "/proc/kcore", "unused", "memory is not read"))
         return
-    state, found, remedy = _try(result, "proc/kcore", _kcore)
-    result.checks.append(_check("kcore", "/proc/kcore", state, found, why, remedy))
+    result.checks.append(_check("kcore", *_try(result, KCORE)))
     if result.space is not None:
         result.checks.append(Check("devmem", "/dev/mem", "unused", "/proc/kcore is read instead"))
         return
-    state, found, remedy = _try(result, "dev/mem", _devmem)
-    result.checks.append(_check("devmem", "/dev/mem", state, found, why, remedy))
+    result.checks.append(_check("devmem", *_try(result, DEVMEM)))
 
 
-def _try(
-    result: Survey, name: str, read: Callable[[Host, str], LiveSpace]
-) -> tuple[State, str, str]:
+def _try(result: Survey, name: str) -> tuple[State, str, str]:
     """Open memory; the state, what was found, and how to get what is missing."""
     try:
-        result.space = read(result.host, name)
+        result.space = _open(result.host, name)
     except InputError as error:
         return "missing", str(error), "none: this file holds no usable memory"
     except OSError as error:
@@ -279,7 +271,7 @@ def _try(
 def _refusal(result: Survey, name: str, error: OSError) -> str:
     known = result.host.config()
     options = known[1] if known else {}
-    option = "CONFIG_PROC_KCORE" if name == "proc/kcore" else "CONFIG_DEVMEM"
+    option = "CONFIG_PROC_KCORE" if name == KCORE else "CONFIG_DEVMEM"
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         text = (
             f"{option} is not set in {known[0]}; " if known and options.get(option) == "n" else ""
@@ -288,37 +280,25 @@ def _refusal(result: Survey, name: str, error: OSError) -> str:
     if error.errno not in (errno.EPERM, errno.EACCES):
         return "the kernel gives no reason; see dmesg"
     level = result.host.lockdown()
-    if level == "confidentiality" or (level == "integrity" and name == "dev/mem"):
+    if level == "confidentiality" or (level == "integrity" and name == DEVMEM):
         return f"the kernel is locked down ({level}); boot without lockdown={level}"
     have = result.host.capabilities()
     if error.errno == errno.EACCES or (have is not None and "CAP_SYS_RAWIO" not in have):
         return ROOT_USER
-    if name == "dev/mem":
+    if name == DEVMEM:
         return "CONFIG_STRICT_DEVMEM hides RAM from /dev/mem; use /proc/kcore"
     return "CAP_SYS_RAWIO counts only in the initial user namespace: run khotool on the host"
 
 
-def _kcore(host: Host, name: str) -> LiveSpace:
+def _open(host: Host, name: str) -> LiveSpace:
+    """A file of the host's memory: of /proc/kcore, or of /dev/mem, which needs /proc/iomem."""
     read_at, release = host.open(name)
+    info = SourceInfo(str(host.path(name)), "live")
     try:
-        info = SourceInfo(str(host.path(name)), "live")
-        return open_kcore(info, read_at, page_size=host.page_size, release=release)
-    except BaseException:
-        release()
-        raise
-
-
-def _devmem(host: Host, name: str) -> LiveSpace:
-    read_at, release = host.open(name)
-    try:
-        info = SourceInfo(str(host.path(name)), "live")
+        if name == KCORE:
+            return open_kcore(info, read_at, page_size=host.page_size, release=release)
         ram = system_ram(host.text("proc/iomem") or "")
         return open_devmem(info, read_at, ram, page_size=host.page_size, release=release)
     except BaseException:
         release()
         raise
-
-
-def _check(name: str, title: str, state: State, found: str, why: str, remedy: str) -> Check:
-    plain = state == "ok"
-    return Check(name, title, state, found, "" if plain else why, "" if plain else remedy)

@@ -240,6 +240,8 @@ def complaint(run: Run, lines: list[Line], facts: Facts, timeout: float) -> str:
         code = next((number for name, number in facts.errors if name == "reboot"), 0)
         cause = f": {error_name(code)}" if code else ""
         return f"refused to start the stop kernel{cause}; see --console FILE"
+    if Said.RESTART in said:
+        return "restarted or went off instead of handing over; see --console FILE"
     return ""
 
 

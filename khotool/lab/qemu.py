@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
@@ -179,6 +180,7 @@ def _process(command: Sequence[str], inherited: Sequence[int]) -> Iterator[subpr
                 stderr=subprocess.PIPE,
                 pass_fds=inherited,
                 start_new_session=True,
+                preexec_fn=_die_with_parent(),
             )
         except OSError as error:
             raise InputError(f"{command[0]}: does not start: {error.strerror}") from None
@@ -196,33 +198,59 @@ def _process(command: Sequence[str], inherited: Sequence[int]) -> Iterator[subpr
                     pipe.close()
 
 
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """What a child does before its program: have the kernel end it with khotool, even by SIGKILL.
+
+    The library is loaded here, because a child between fork and exec may not do much.
+    """
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def bind() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind
+
+
 class _Signals:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does, and none of them while the guest is made."""
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, and none of them while the guest is made.
+
+    What the signal is to do after that stays the business of its handler, if it has one.
+    """
 
     def __init__(self) -> None:
         self.starting = True
-        self.waiting = False
+        self.waiting = 0
         self.old: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             # Only the main thread may set handlers; another one is not interrupted.
             with contextlib.suppress(ValueError):
                 self.old[number] = signal.signal(number, self.leave)
         return self
 
-    def leave(self, number: int, _frame: FrameType | None) -> None:
+    def leave(self, number: int, frame: FrameType | None) -> None:
         """Interrupt the run, or remember that it is to be."""
         if self.starting:
-            self.waiting = True
+            self.waiting = number
             return
+        handler = self.old.get(number)
+        if callable(handler):
+            handler(number, frame)
         raise KeyboardInterrupt(number)
 
     def started(self) -> None:
         """The guest is there, and will be ended with the run."""
         self.starting = False
         if self.waiting:
-            raise KeyboardInterrupt
+            self.leave(self.waiting, None)
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.old.items():

@@ -26,8 +26,12 @@ FOLDER = "selftests"
 NUMBERS = {Machine.X86_64: EM_X86_64, Machine.AARCH64: EM_AARCH64}
 PASS, SKIP, NOT_RUN = 0, 4, 127
 """Exit statuses: KSFT_PASS, KSFT_SKIP, and that of a program that cannot be started."""
-STAGED = b"[STAGE 1]"
-"""A text of every test with a stage before the kexec and one after it; these take -s STAGE."""
+STAGED = b"[STAGE 2]"
+"""A text of every test with a stage before the kexec and one after it; these take -s STAGE.
+Every program of a tree has that of stage 1, from its library."""
+RUN_INIT = "Run /init as init process"
+"""The kernel's last line before any program's first."""
+GIVES_UP = "Bail out! "
 SHOWN = 40
 """Lines of a program's output that are kept."""
 
@@ -78,8 +82,18 @@ def run_selftests(
             continue
         for first in (kernel, *previous):
             ran = tried(path.name, first, kernel, wish)
-            same = first is kernel
-            yield ran if same else replace(ran, name=f"{ran.name}-from-{first.release}")
+            if first is not kernel:
+                ran.name += f"-from-{first.release}"
+                if ran.stage == 1 and ran.status != PASS and not ran.error:
+                    # An earlier kernel may have narrower limits than these tests ask for.
+                    ran.error = f"{first.release} does not pass stage 1{because(ran)}"
+            yield ran
+
+
+def because(ran: Ran) -> str:
+    """What a program said as it gave up."""
+    said = [line.removeprefix(GIVES_UP) for line in ran.output if line.startswith(GIVES_UP)]
+    return f": {said[-1]}" if said else ""
 
 
 def tried(name: str, first: KernelFile | None, kernel: KernelFile, wish: Wish) -> Ran:
@@ -157,7 +171,7 @@ def staged(first: KernelFile, kernel: KernelFile, name: str, wish: Wish) -> Ran:
 def result(name: str, stage: int, facts: Facts, console: str) -> Ran:
     """What became of a stage."""
     status = facts.programs[-1][0] if facts.programs else NOT_RUN
-    lines = [line.rstrip() for line in console.splitlines()]
+    lines = [line.rstrip() for line in console[console.rfind(RUN_INIT) :].splitlines()[1:]]
     output = [line for line in lines if line and not is_fact(line)][-SHOWN:]
     error = "" if facts.programs else "the guest did not come to its end"
     if status == NOT_RUN and not error:

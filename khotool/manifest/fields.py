@@ -11,14 +11,13 @@ from khotool.abi.definition import AbiSet, Definition, Field, Kind, NodeType, Re
 from khotool.abi.geometry import Geometry
 from khotool.abi.registry import Registry
 from khotool.codec.base import codec_for, codec_of
-from khotool.codec.stream import definition_of
 from khotool.handover.labels import content_labels, inner_nodes
 from khotool.handover.values import Array, Block, Buffer, Contents, Handle, Link, Payload, Rows
 from khotool.manifest.contents import contents_from, file_contents
 from khotool.manifest.making import Making
 from khotool.manifest.memory_file import MEMORY, read_memory_file
 from khotool.manifest.notation import read_number
-from khotool.records import replace
+from khotool.records import dataclass, replace
 from khotool.structured import Table, Value
 from khotool.structured.mistake import suggestion
 
@@ -29,19 +28,18 @@ MAX_TEXT = 4096
 """Bytes of a string whose field does not limit it."""
 
 
+@dataclass(slots=True)
 class FieldReader:
-    """Values by definitions; what codecs read with, see ``khotool.codec.contexts.Reader``."""
+    """Values by definitions; what codecs read with, see ``khotool.codec.contexts.Reader``.
 
-    def __init__(self, registry: Registry, abi: AbiSet, geometry: Geometry, making: Making) -> None:
-        """Read for one manifest.
+    Args:
+        making: what the manifest may read and have made.
+    """
 
-        Args:
-            making: what the manifest may read and have made.
-        """
-        self.registry = registry
-        self.abi = abi
-        self.geometry = geometry
-        self.making = making
+    registry: Registry
+    abi: AbiSet
+    geometry: Geometry
+    making: Making
 
     # -- records and trees ---------------------------------------------------------------
 
@@ -58,14 +56,6 @@ class FieldReader:
         """Values of a record by label."""
         owner = self.registry.owner_of_struct(definition, struct)
         return self._values(owner, leaf_fields(owner.structs[struct].fields), table)
-
-    def records(self, definition: Definition, struct: str, given: Value) -> list[dict[str, Any]]:
-        """Values of each record of a list."""
-        return [self.record(definition, struct, item) for item in given.tables()]
-
-    def tree(self, format: str, table: Table) -> dict[str, Any]:
-        """Values of the tree that the definition of an id describes."""
-        return self.content(self.registry.get(format), table)
 
     def _node(self, definition: Definition, kind: NodeType, table: Table) -> dict[str, Any]:
         """Values of a node of a tree by label; those of inline nodes are beside its own."""
@@ -96,9 +86,8 @@ class FieldReader:
     def _child(self, definition: Definition, kind: NodeType, table: Table) -> dict[str, Any]:
         """One of many children of a node, with its name."""
         label = kind.name.label if kind.name is not None else "name"
-        number = kind.name is not None and kind.name.type is not None
-        if number and kind.name is not None and kind.name.type is not None:
-            number = kind.name.type.kind == "int"
+        type_of = kind.name.type if kind.name is not None else None
+        number = type_of is not None and type_of.kind == "int"
         name: Any = self.number(kind.name, table[label]) if number else table.text(label)
         owner = self.registry.get(kind.format) if kind.format else definition
         node = owner.fdt if kind.format and owner.fdt is not None else kind
@@ -159,16 +148,8 @@ class FieldReader:
                 return given.hexadecimal()
             return self.table_rows(definition, kind.struct, given)
         if kind.count:
-            return self.records(definition, kind.struct, given)
+            return [self.record(definition, kind.struct, item) for item in given.tables()]
         return self.record(definition, kind.struct, given.table())
-
-    def state(self, number: int, table: Table) -> dict[str, Any]:
-        """Values of the body of a state of a stream, by its number."""
-        own = definition_of(self.registry, number, self.geometry)
-        if own is None:
-            table.mistake(f"no definition of the body of state {number}; write it in hexadecimal")
-            return {}
-        return self.content(own, table)
 
     def number(self, field: Field | None, given: Value) -> int:
         """A number, in any notation that dump prints for the field."""

@@ -48,7 +48,7 @@ def read_memory_file(
     if "holes" in table:
         orders, index = _without_holes(table, orders, index)
     columns = {"index": index}
-    if "flags" in row_labels(registry, definition, "folios"):
+    if "flags" in folio_labels(registry, definition):
         columns = {"flags": np.full(len(index), FOLIO_FLAGS, np.uint64), "index": index}
     contents = file_contents(read, index * np.uint64(page), size, page) if read else None
     values["folios"] = Rows(columns, Payload(np.uint64(page) << orders, contents))
@@ -62,8 +62,8 @@ def _order(table: Table, page: int) -> int:
         return 0
     if given.raw == "huge":
         return HUGE_ORDER[page]
-    if is_order(given.raw, MAX_ORDER):
-        return int(given.raw)
+    if type(given.raw) is int and 0 <= given.raw <= MAX_ORDER:
+        return given.raw
     given.mistake(f"expected 'small', 'huge' or a page order up to {MAX_ORDER}")
     return 0
 
@@ -93,8 +93,8 @@ def _without_holes(table: Table, orders: Any, index: Any) -> tuple[Any, Any]:
     return orders[keep], index[keep]
 
 
-def row_labels(registry: Registry, definition: Definition, label: str) -> list[str]:
-    """Labels of the values of a row of a table that a definition's content has."""
+def folio_labels(registry: Registry, definition: Definition) -> list[str]:
+    """Labels of the values of a row of the table of folios that a definition's content has."""
     if definition.fdt is not None:
         fields = definition.fdt.properties
     else:
@@ -102,7 +102,7 @@ def row_labels(registry: Registry, definition: Definition, label: str) -> list[s
     for field in fields:
         name = field.type.struct if field.type is not None else ""
         name = field.holds.of if field.holds is not None else name
-        if field.label == label and name:
+        if field.label == "folios" and name:
             owner = registry.owner_of_struct(definition, name)
             return [inner.label for inner in leaf_fields(owner.structs[name].fields)]
     return []
@@ -121,8 +121,3 @@ def folio_layout(pages: int, order: int) -> tuple[Any, Any]:
     orders = np.zeros(len(index), np.uint64)
     orders[:large] = order
     return orders, index
-
-
-def is_order(value: Any, most: int) -> bool:
-    """True for a page order of at most ``most``."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most

@@ -18,7 +18,8 @@ from khotool.model.lookup import find_node
 from khotool.model.region import MapRegion
 from khotool.pages.blocks import Blocks
 from khotool.records import dataclass, replace
-from khotool.structured import Document, Table, Value
+from khotool.structured import Document, Table
+from khotool.structured.values import REQUIRED
 
 if TYPE_CHECKING:
     from khotool.abi.registry import Registry
@@ -51,7 +52,8 @@ def apply_mutations(built: Built, document: Document, registry: Registry) -> Bui
     document.finish()
     for table in document.root.tables("mutate"):
         segments = page_segments(built.segments, built.geometry.page_size)
-        mutation = _Mutation(replace(built, segments=segments), registry, table, document)
+        before = replace(built, segments=segments)
+        mutation = _Mutation(before, registry, table, document, list(segments))
         OPERATIONS[table.text("op")].apply(mutation)
         built = replace(built, segments=mutation.segments)
     return built
@@ -68,6 +70,7 @@ def mutate(
     return apply_mutations(built, Document(name, {"mutate": list(mutations)}), registry)
 
 
+@dataclass(slots=True)
 class _Mutation:
     """One mutation being applied.
 
@@ -76,13 +79,12 @@ class _Mutation:
         segments: physical address and bytes after it.
     """
 
-    def __init__(self, built: Built, registry: Registry, item: Table, document: Document) -> None:
-        self.built = built
-        self.registry = registry
-        self.item = item
-        self.document = document
-        self.segments = list(built.segments)
-        self._image: Image | None = None
+    built: Built
+    registry: Registry
+    item: Table
+    document: Document
+    segments: list[tuple[int, Buffer]]
+    _image: Image | None = None
 
     def error(self, key: str, message: str) -> KhotoolError:
         """A mistake at a key of the mutation, or at the mutation as a whole."""
@@ -116,10 +118,7 @@ class _Mutation:
 
     def integer(self, key: str, default: int | None = None) -> int:
         """A number under a key; needed without ``default``."""
-        if default is None:
-            value = self.item.integer(key, sizes=True)
-        else:
-            value = self.item.integer(key, default, sizes=True)
+        value = self.item.integer(key, REQUIRED if default is None else default, sizes=True)
         if self.item.is_wrong:
             self.document.finish()
         return value
@@ -184,13 +183,13 @@ def _value_bytes(mutation: _Mutation, node: Node) -> bytes:
     assert node.span is not None
     given = mutation.item["value"]
     kind = node.field.type if node.field is not None else None
-    if kind is not None and kind.kind in ("char", "string", "bytes"):
-        return _text_bytes(mutation, given, node.span.size)
     shown = printed_number(node.field, given.raw) if node.field and is_text(given.raw) else None
-    if shown is None and is_text(given.raw) and not given.raw.startswith("0x"):
-        return _text_bytes(mutation, given, node.span.size)
-    new = mutation.integer("value") if shown is None else shown
+    text = kind is not None and kind.kind in ("char", "string", "bytes")
+    text = text or (shown is None and is_text(given.raw) and not given.raw.startswith("0x"))
     try:
+        if text:
+            return encode_chars(given.text(), node.span.size, given.key)
+        new = mutation.integer("value") if shown is None else shown
         return number_bytes(mutation.image, node, new, given.key)
     except EncodeError as error:
         raise mutation.error("value", str(error).removeprefix(f"{given.key}: ")) from None
@@ -199,13 +198,6 @@ def _value_bytes(mutation: _Mutation, node: Node) -> bytes:
 def is_text(raw: object) -> TypeGuard[str]:
     """True for a string."""
     return isinstance(raw, str)
-
-
-def _text_bytes(mutation: _Mutation, given: Value, size: int) -> bytes:
-    try:
-        return encode_chars(given.text(), size, given.key)
-    except EncodeError as error:
-        raise mutation.error("value", str(error).removeprefix(f"{given.key}: ")) from None
 
 
 def _cycle(mutation: _Mutation) -> None:

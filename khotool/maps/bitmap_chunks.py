@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from khotool.abi.geometry import Geometry
-from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
+from khotool.maps.nodes import leaf_words, leaves_of, too_many
 from khotool.maps.preserved import (
     Chunk,
     MapPages,
@@ -22,15 +22,9 @@ from khotool.maps.preserved import (
     PreservedMap,
     ProblemLog,
     ReadPages,
+    blocks_of_bitmaps,
 )
-from khotool.pages.bitmaps import (
-    Runs,
-    bits_of_runs,
-    image_bytes,
-    lay_out,
-    native_words,
-    runs_of_bits,
-)
+from khotool.pages.bitmaps import Runs, image_bytes, native_words
 from khotool.pages.blocks import Blocks
 from khotool.records import dataclass, field
 
@@ -232,7 +226,9 @@ class _Walk:
                 if part.size:
                     order = int(table.order[part[0]])
                     words = native_words(data[ok], self.geometry.prefix)
-                    parts.append(self._blocks(words, table.start[part], order))
+                    first = table.start[part] >> np.uint64(self.page_shift + order)
+                    number = first.astype(np.int64)
+                    parts.append(blocks_of_bitmaps(words, number, order, self.page_shift))
         return parts, np.sort(np.concatenate(there))
 
     def _report_missing(self, missing: NDArray[np.uint64]) -> None:
@@ -243,24 +239,6 @@ class _Walk:
                 missing.size,
                 lambda i: (int(missing[i]), f"bitmap {int(missing[i]):#x} is not captured"),
             )
-
-    def _blocks(self, words: NDArray[np.uint64], start: NDArray[np.uint64], order: int) -> Blocks:
-        """Blocks of one order from bitmaps whose bit 0 is at ``start``."""
-        index = (start >> np.uint64(self.page_shift + order)).astype(np.int64)
-        last = np.int64(1) << (64 - self.page_shift - order)
-        if not order and int(index.max()) + words.shape[1] * 64 <= last:
-            return Blocks.from_words(index, words, self.page_shift)
-        runs = runs_of_bits(*lay_out(words, index))
-        # An index past the last block of the address space counts as clipped, never wraps.
-        past = runs[:, 0] >= last
-        lost = int((runs[past, 1] - runs[past, 0]).sum())
-        runs = runs[~past]
-        address = runs[:, 0].astype(np.uint64) << np.uint64(self.page_shift + order)
-        blocks = Blocks.from_runs(address, runs[:, 1] - runs[:, 0], order, self.page_shift)
-        if lost:
-            clipped = blocks.clipped + lost
-            return Blocks(blocks.start, blocks.count, blocks.order, blocks.page_shift, clipped)
-        return blocks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -357,7 +335,7 @@ def build(
         index, words = _bitmaps_of(blocks, order, bits, most - used)
         used += index.size + -(-index.size // fit)
         if used > most:
-            raise _too_many(most)
+            raise too_many(most)
         shift = np.uint64(page_shift + order)
         data = image_bytes(words, geometry.prefix).reshape(-1, bitmap_bytes)
         for low in range(0, index.size, fit):
@@ -394,21 +372,9 @@ def _bitmaps_of(
     mine = blocks.order == order
     start = blocks.first_frame[mine] >> order
     runs: Runs = np.stack([start, start + blocks.count[mine]], axis=1)
-    first, last = runs[:, 0] // bits, (runs[:, 1] - 1) // bits
-    first[1:] = np.maximum(first[1:], last[:-1] + 1)
-    count = last - first + 1
-    total = int(np.minimum(count, most + 1).sum())
-    if total > most:
-        raise _too_many(most)
-    index: NDArray[np.int64] = np.repeat(first - (np.cumsum(count) - count), count)
-    index += np.arange(total)
-    dense = np.searchsorted(index, runs[:, 0] // bits) * bits + runs[:, 0] % bits
-    runs = np.stack([dense, dense + runs[:, 1] - runs[:, 0]], axis=1)
-    return index, bits_of_runs(runs, total * bits).reshape(total, -1)
-
-
-def _too_many(most: int) -> EncodeError:
-    return EncodeError("/", f"the map of preserved memory needs more than {most} bitmaps")
+    shift = bits.bit_length() - 1
+    index = leaves_of(runs, shift, most)
+    return index, leaf_words(runs, index, shift)
 
 
 def _check_bitmap(bitmap_bytes: int, geometry: Geometry) -> None:

@@ -8,8 +8,15 @@ from numpy.typing import NDArray
 from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Budget, Limits
-from khotool.maps.preserved import MapPages, PageKind, ProblemLog, ReadPages
-from khotool.pages.bitmaps import Runs, native_words
+from khotool.maps.preserved import (
+    MapLayout,
+    MapPages,
+    PageKind,
+    PreservedMap,
+    ProblemLog,
+    ReadPages,
+)
+from khotool.pages.bitmaps import Runs, bits_of_runs, native_words
 from khotool.pages.blocks import Blocks
 from khotool.pages.runs import distinct
 
@@ -184,6 +191,19 @@ class NodeWalk:
         shift = np.uint64(table_bits(self.page_shift))
         return child, (prefix[node] << shift) | slot.astype(np.uint64), rows[node]
 
+    def found(self, layout: MapLayout) -> PreservedMap:
+        """What was read."""
+        blocks = Blocks.join(self.parts, self.page_shift)
+        if blocks.clipped:
+            self.log.add("out-of-range", 0, f"{blocks.clipped} blocks lie past the last address")
+        pages = MapPages.join(self.pages)
+        return PreservedMap(layout, blocks, pages, self.log.kept, self.complete, self.log.counts)
+
+
+def too_many(most: int) -> EncodeError:
+    """The error for a map of more pages, or bitmaps, than ``most``."""
+    return EncodeError("/", f"the map of preserved memory needs more than {most} pages")
+
 
 def leaves_of(runs: Runs, bits: int, most: int) -> NDArray[np.int64]:
     """Ascending numbers of the leaves of ``1 << bits`` bits that hold ascending runs.
@@ -197,7 +217,31 @@ def leaves_of(runs: Runs, bits: int, most: int) -> NDArray[np.int64]:
     count = last - first + 1
     total = int(np.minimum(count, most + 1).sum())
     if total > most:
-        raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")
+        raise too_many(most)
     skipped = np.cumsum(count) - count
     leaves: NDArray[np.int64] = np.repeat(first - skipped, count) + np.arange(total)
     return leaves
+
+
+def leaf_words(runs: Runs, leaves: NDArray[np.int64], bits: int) -> NDArray[np.uint64]:
+    """Bitmaps, uint64 (leaves, words), of ascending runs that ``leaves``, by number, hold."""
+    place = np.searchsorted(leaves, runs[:, 0] >> bits)
+    start = (place << bits) | (runs[:, 0] & ((1 << bits) - 1))
+    dense = np.stack([start, start + (runs[:, 1] - runs[:, 0])], axis=1)
+    return bits_of_runs(dense, leaves.size << bits).reshape(leaves.size, 1 << (bits - 6))
+
+
+def levels_above(
+    leaves: NDArray[np.int64], depth: int, fan: int, most: int
+) -> list[NDArray[np.int64]]:
+    """Ascending numbers of the nodes of each level of a tree, from its leaves up.
+
+    Raises:
+        EncodeError: more than ``most`` in all.
+    """
+    levels = [leaves]
+    for _ in range(depth - 1):
+        levels.append(distinct(levels[-1] >> fan))
+    if sum(level.size for level in levels) > most:
+        raise too_many(most)
+    return levels

@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
-from khotool.maps.preserved import MapPages, PageKind, PreservedMap, ReadPages
-from khotool.pages.bitmaps import (
-    Runs,
-    bits_of_runs,
-    image_bytes,
-    lay_out,
-    native_words,
-    runs_of_bits,
+from khotool.maps.nodes import (
+    NodeWalk,
+    leaf_bits,
+    leaf_words,
+    leaves_of,
+    levels_above,
+    table_bits,
 )
+from khotool.maps.preserved import (
+    MapPages,
+    PageKind,
+    PreservedMap,
+    ReadPages,
+    blocks_of_bitmaps,
+)
+from khotool.pages.bitmaps import Runs, image_bytes, native_words
 from khotool.pages.blocks import Blocks
-from khotool.pages.runs import distinct
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -112,7 +117,7 @@ class _Walk(NodeWalk):
             self.complete = False
             code = "unaligned-root" if table else "null-root"
             self.log.add(code, table, f"{table:#x} is not the address of a page")
-            return self.finish()
+            return self.found("order-tables")
         address, prefix, parent = self.fresh(
             np.array([table], np.uint64), np.zeros(1, np.uint64), np.full(1, -1, np.int64)
         )
@@ -121,7 +126,7 @@ class _Walk(NodeWalk):
             self.complete = False
             if address.size:
                 self.log.add("missing-node", table, f"node {table:#x} is not captured")
-            return self.finish()
+            return self.found("order-tables")
         self.remember(address, prefix, parent, self.levels_of(0), PageKind.TABLE)
         words = native_words(data, self.byteorder)[0]
         return self.run(words[:orders].tolist(), 0)
@@ -140,39 +145,15 @@ class _Walk(NodeWalk):
             depth = _checked(self.levels_of(order), self.page_shift)
             self.above = order << (depth - 1) * table_bits(self.page_shift)
             self.levels(top, depth, order, parent)
-        return self.finish()
-
-    def finish(self) -> PreservedMap:
-        """What was found."""
-        blocks = Blocks.join(self.parts, self.page_shift)
-        if blocks.clipped:
-            self.log.add("out-of-range", 0, f"{blocks.clipped} blocks lie past the last address")
-        pages = MapPages.join(self.pages)
-        log = self.log
-        return PreservedMap("order-tables", blocks, pages, log.kept, self.complete, log.counts)
+        return self.found("order-tables")
 
     def leaves(
         self, words: NDArray[np.uint64], address: NDArray[np.uint64], prefix: NDArray[np.uint64]
     ) -> None:
         """Decode leaves of one tree, in ascending order of prefix."""
         first = (prefix.astype(np.int64) - self.above) << leaf_bits(self.page_shift)
-        if not first.size:
-            return
-        shift = self.page_shift + self.order
-        last = np.int64(1) << (64 - shift)
-        if not self.order and int(first.max()) + words.shape[1] * 64 <= last:
-            self.parts.append(Blocks.from_words(first, words, self.page_shift))
-            return
-        runs = runs_of_bits(*lay_out(words, first))
-        # An index past the last block of the address space is counted and left out.
-        past = np.maximum(runs[:, 1] - np.maximum(runs[:, 0], last), 0).sum()
-        runs = np.minimum(runs, last)
-        runs = runs[runs[:, 0] < runs[:, 1]]
-        start = runs[:, 0].astype(np.uint64) << np.uint64(shift)
-        found = Blocks.from_runs(start, runs[:, 1] - runs[:, 0], self.order, self.page_shift)
-        if past:
-            found = Blocks(found.start, found.count, found.order, found.page_shift, int(past))
-        self.parts.append(found)
+        if first.size:
+            self.parts.append(blocks_of_bitmaps(words, first, self.order, self.page_shift))
 
 
 def _checked(levels: int, page_shift: int) -> int:
@@ -268,17 +249,10 @@ def _tree(
     if int(runs[-1, 1]) > 1 << (bits + fan * (depth - 1)):
         raise EncodeError("/", f"a preserved block lies beyond what {depth} levels can name")
     leaf = leaves_of(runs, bits, most)
-    prefixes = [leaf]
-    for _ in range(depth - 1):
-        prefixes.append(distinct(prefixes[-1] >> fan))
+    prefixes = levels_above(leaf, depth, fan, most)
     total = sum(level.size for level in prefixes)
-    if total > most:
-        raise EncodeError("/", f"the map of preserved memory needs more than {most} pages")
     addresses = np.asarray(allocate(total), np.uint64)
-    place = np.searchsorted(leaf, runs[:, 0] >> bits)
-    start = (place << bits) | (runs[:, 0] & ((1 << bits) - 1))
-    dense = np.stack([start, start + (runs[:, 1] - runs[:, 0])], axis=1)
-    words = [bits_of_runs(dense, leaf.size << bits).reshape(leaf.size, -1)]
+    words = [leaf_words(runs, leaf, bits)]
     # Addresses ascend from the first node down.
     begin = total
     spans = []

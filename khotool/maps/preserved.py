@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from khotool.pages.bitmaps import lay_out, runs_of_bits
 from khotool.pages.blocks import Blocks
 from khotool.records import dataclass, field
 
@@ -191,3 +192,26 @@ class PreservedMap:
     complete: bool
     problem_counts: dict[str, int] = field(default_factory=dict)
     chunks: list[Chunk] = field(default_factory=list)
+
+
+def blocks_of_bitmaps(
+    words: NDArray[np.uint64], first: NDArray[np.int64], order: int, page_shift: int
+) -> Blocks:
+    """Blocks of one page order by bitmaps of their numbers: address divided by size.
+
+    A number past the last block of the address space counts as clipped, never wraps.
+
+    Args:
+        words: uint64 (n, width), native values, n at least 1.
+        first: int64 (n,), number of the block of bit 0 of each bitmap.
+    """
+    last = np.int64(1) << (64 - page_shift - order)
+    if not order and int(first.max()) + words.shape[1] * 64 <= last:
+        return Blocks.from_words(first, words, page_shift)
+    runs = runs_of_bits(*lay_out(words, first))
+    past = int(np.maximum(runs[:, 1] - np.maximum(runs[:, 0], last), 0).sum())
+    runs = np.minimum(runs, last)
+    runs = runs[runs[:, 0] < runs[:, 1]]
+    start = runs[:, 0].astype(np.uint64) << np.uint64(page_shift + order)
+    found = Blocks.from_runs(start, runs[:, 1] - runs[:, 0], order, page_shift)
+    return Blocks(found.start, found.count, found.order, page_shift, past) if past else found

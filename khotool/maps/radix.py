@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 from khotool.abi.geometry import Geometry
 from khotool.errors import EncodeError
 from khotool.limits import Limits
-from khotool.maps.nodes import NodeWalk, leaf_bits, leaves_of, table_bits
-from khotool.maps.preserved import MapPages, PreservedMap, ReadPages
-from khotool.pages.bitmaps import Runs, bits_of_runs, image_bytes, lay_out, runs_of_bits
+from khotool.maps.nodes import (
+    NodeWalk,
+    leaf_bits,
+    leaf_words,
+    leaves_of,
+    levels_above,
+    table_bits,
+)
+from khotool.maps.preserved import PreservedMap, ReadPages
+from khotool.pages.bitmaps import Runs, image_bytes, lay_out, runs_of_bits
 from khotool.pages.blocks import Blocks
-from khotool.pages.runs import distinct, merge_columns
+from khotool.pages.runs import merge_columns
 
 Allocate = Callable[[int], NDArray[np.uint64]]
 """Number of pages -> their physical addresses uint64 (n,) in bytes, page aligned."""
@@ -100,10 +107,7 @@ class _Walk(NodeWalk):
         if self.lost:
             text = f"{self.lost} keys of order 0 have lost the bit that says so"
             self.log.add("lost-marker", root, text)
-        blocks = Blocks.join(self.parts, self.page_shift)
-        pages = MapPages.join(self.pages)
-        log = self.log
-        return PreservedMap("radix", blocks, pages, log.kept, self.complete, log.counts)
+        return self.found("radix")
 
     def leaves(
         self, words: NDArray[np.uint64], address: NDArray[np.uint64], prefix: NDArray[np.uint64]
@@ -220,13 +224,10 @@ def build(
     keys = _keys(blocks, key_width(page_shift, levels))
     most = (limits or Limits()).nodes
     leaf = leaves_of(keys, bits, most)
-    prefixes = [leaf]
-    for _ in range(levels - 1):
-        prefixes.append(distinct(prefixes[-1] >> fan))
+    prefixes = levels_above(leaf, levels, fan, most)
+    # A tree of nothing has its root.
     prefixes[-1] = np.zeros(1, np.int64)
     total = sum(level.size for level in prefixes)
-    if total > most:
-        raise EncodeError("/", f"the map of preserved memory needs {total} pages; {most} allowed")
 
     # A node is made when the first key below it arrives: before its children, after all nodes
     # that lead to smaller keys only.
@@ -244,7 +245,7 @@ def build(
     for height, level in enumerate(prefixes):
         own = place[begin : begin + level.size]
         if height == 0:
-            words[own] = _leaf_words(keys, leaf, bits)
+            words[own] = leaf_words(keys, leaf, bits)
         else:
             children = prefixes[height - 1]
             up = own[np.searchsorted(level, children >> fan)]
@@ -263,11 +264,3 @@ def _keys(blocks: Blocks, width: int) -> Runs:
     marker = np.int64(1) << (64 - blocks.page_shift - order)
     start = marker % (1 << width) + index
     return np.stack(merge_columns(start, start + blocks.count), axis=1)
-
-
-def _leaf_words(keys: Runs, leaf: NDArray[np.int64], bits: int) -> NDArray[np.uint64]:
-    """Bitmaps uint64 (leaves, words) of runs of keys."""
-    place = np.searchsorted(leaf, keys[:, 0] >> bits)
-    start = (place << bits) | (keys[:, 0] & ((1 << bits) - 1))
-    runs = np.stack([start, start + (keys[:, 1] - keys[:, 0])], axis=1)
-    return bits_of_runs(runs, leaf.size << bits).reshape(leaf.size, 1 << (bits - 6))

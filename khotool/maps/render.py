@@ -20,6 +20,8 @@ from khotool.records import dataclass
 Write = tuple[int, bytes]
 Runs = NDArray[np.int64]
 MOST_KEY = (1 << 63) - 1
+Leaf = Callable[[int], tuple["_Bits", int]]
+"""The bits of a leaf by its row, and the number of the leaf among all that they make."""
 Maker = Callable[[int], bytes]
 """Makes the bytes of a page by its row; none for a page that nothing is known of."""
 
@@ -77,36 +79,31 @@ class _Bits:
 
 def _radix(found: PreservedMap, geometry: Geometry) -> Maker:
     shift = geometry.page_shift
-    size = 1 << leaf_bits(shift)
-    pages = found.pages
     bits = _Bits(_key_runs(found, shift), found.blocks.bits, 1 << (64 - shift))
-    children = _children(pages)
-
-    def page(row: int) -> bytes:
-        if pages.kind[row] == PageKind.LEAF:
-            words = bits.words(int(pages.prefix[row]) * size, size)
-        else:
-            words = _interior(pages, children.get(row), shift)
-        return image_bytes(words, geometry.prefix).tobytes()
-
-    return page
+    return _tree(found, geometry, lambda row: (bits, int(found.pages.prefix[row])))
 
 
 def _order_tables(found: PreservedMap, geometry: Geometry) -> Maker:
     """As the radix tree, with a tree for every order."""
-    shift = geometry.page_shift
-    size = 1 << leaf_bits(shift)
-    pages = found.pages
-    orders, above = indexes(pages, shift)
+    orders, above = indexes(found.pages, geometry.page_shift)
     bits_of = {order: _frame_bits(found, order, geometry) for order in found.blocks.orders()}
     none = _Bits(np.empty((0, 2), np.int64))
-    children = _children(pages)
+    return _tree(
+        found, geometry, lambda row: (bits_of.get(int(orders[row]), none), int(above[row]))
+    )
+
+
+def _tree(found: PreservedMap, geometry: Geometry, leaf: Leaf) -> Maker:
+    """As ``page_maker`` for trees of nodes."""
+    pages, children = found.pages, _children(found.pages)
+    size = 1 << leaf_bits(geometry.page_shift)
 
     def page(row: int) -> bytes:
         if pages.kind[row] == PageKind.LEAF:
-            words = bits_of.get(int(orders[row]), none).words(int(above[row]) * size, size)
+            bits, number = leaf(row)
+            words = bits.words(number * size, size)
         else:
-            words = _interior(pages, children.get(row), shift)
+            words = _interior(pages, children.get(row), geometry.page_shift)
         return image_bytes(words, geometry.prefix).tobytes()
 
     return page

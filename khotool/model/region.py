@@ -38,11 +38,9 @@ class Region(Protocol):
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Physical address and bytes of each contiguous piece."""
-        ...
 
     def writes(self) -> Iterator[Write]:
         """The bytes that the decoded values encode to."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -160,7 +160,10 @@ def stored_bytes(image: Image, node: Node, given: Any, where: str) -> tuple[byte
     if isinstance(node.value, str) and isinstance(given, str):
         return text_bytes(node, given, where), given
     if isinstance(node.value, bytes) and isinstance(given, str):
-        data = bytes.fromhex(given) if _is_hexadecimal(given) else b""
+        try:
+            data = bytes.fromhex(given)
+        except ValueError:
+            data = b""
         if len(data) != node.span.size:
             raise EncodeError(where, f"expected {node.span.size} bytes as hexadecimal digits")
         return data, data.hex()
@@ -178,14 +181,6 @@ def _number(node: Node, given: Any) -> int | None:
         except ValueError:
             return None
     return given if isinstance(given, int) and not isinstance(given, bool) else None
-
-
-def _is_hexadecimal(text: str) -> bool:
-    try:
-        bytes.fromhex(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _shown(value: Any) -> str:

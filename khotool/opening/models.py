@@ -9,7 +9,6 @@ from typing import Any
 from khotool.abi.registry import Registry
 from khotool.document.digest import DERIVED, edited
 from khotool.document.full import preserved_segments
-from khotool.document.json_input import word
 from khotool.document.payload import read_blobs
 from khotool.encode.fresh import Built, Progress, build_fresh
 from khotool.encode.lift import handover_of
@@ -163,24 +162,26 @@ def _build_manifest(
 
 
 def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
-    """The image of a dump at its own addresses."""
-    segments, geometry, inner = preserved_segments(model.document, registry)
+    """The image of a dump at its own addresses.
+
+    Raises:
+        StructuredError: the document is not what ``dump --json --full`` writes.
+    """
+    source = model.source
+    segments, geometry = preserved_segments(source, registry)
     folders = [Path(blobs)] if blobs is not None else []
     listed = model.document.get("blobs", {})
     name = listed.get("folder") if isinstance(listed, dict) else None
     if isinstance(name, str):
         folders.append(model.path.parent / Path(name).name)
-    root = inner.get("root")
-    info = inner.get("vmcoreinfo")
-    if not isinstance(info, dict) or not all(isinstance(v, str) for v in info.values()):
-        raise EncodeError("model.vmcoreinfo", "expected strings")
-    machine = inner.get("machine")
-    if machine is not None and not isinstance(machine, str):
-        raise EncodeError("model.machine", f"expected a name or null, found {machine!r:.40}")
-    return Built(
-        segments=[*segments, *read_blobs(model.document, folders)],
-        root=0 if root is None else word(root, "model.root"),
+    inner = source.root.table("model")
+    root, machine = inner.get("root"), inner.get("machine")
+    built = Built(
+        segments=[*segments, *read_blobs(source, folders)],
+        root=0 if root is None or root.raw is None else root.integer(),
         geometry=geometry,
-        vmcoreinfo=dict(info) or {"PAGESIZE": str(geometry.page_size)},
-        machine=machine,
+        vmcoreinfo=inner.named_texts("vmcoreinfo") or {"PAGESIZE": str(geometry.page_size)},
+        machine=None if machine is None or machine.raw is None else machine.text(),
     )
+    source.check()
+    return built

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from khotool.abi.definition import Condition, Holds, Kind, Reference
+from khotool.abi.definition import Allocate, Condition, Holds, Kind, Reference
 from khotool.abi.load import NULLS, PACKED, ROLES, STATUSES
 from khotool.manifest.mutate import OPERATIONS
 from khotool.manifest.read import NAMES
@@ -221,15 +221,6 @@ class Node(TypedDict, total=False):
     kind: str
     as_: str
     doc: str
-
-
-class Allocate(TypedDict, total=False):
-    """How much a kernel allocates for a list."""
-
-    pages: int
-    bytes: int
-    bytes_each: int
-    of: str
 
 
 class Definition(TypedDict):

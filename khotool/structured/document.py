@@ -24,7 +24,8 @@ class Document:
     Args:
         name: of the file, as mistakes name it.
         data: the parsed document.
-        text: what it was parsed from, for positions; None if there is no text.
+        text: what it was parsed from, for positions; None if there is no text. One of more than
+            ``MAX_BYTES`` characters is not searched for them.
         is_json: the text is JSON, not TOML.
     """
 
@@ -81,7 +82,7 @@ class Document:
     def mistakes(self) -> list[Mistake]:
         """Mistakes so far, in the order of the document."""
         places = {}
-        if self._text is not None and self._found:
+        if self._text is not None and len(self._text) <= MAX_BYTES and self._found:
             paths = {path for path, _, _, _ in self._found}
             places = positions(self._text, paths, is_json=self._is_json)
         found = []
@@ -109,6 +110,14 @@ class Document:
             StructuredError: there is a mistake.
         """
         self.close_tables()
+        self.check()
+
+    def check(self) -> None:
+        """End reading a part whose other keys mean nothing: all mistakes so far are raised.
+
+        Raises:
+            StructuredError: there is a mistake.
+        """
         if self._found:
             raise StructuredError(self.mistakes())
 

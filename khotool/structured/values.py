@@ -340,12 +340,10 @@ class Table(_Placed):
             return least if isinstance(default, _Required) else default
         return value.integer(least=least, most=most, sizes=sizes)
 
-    def optional_integer(
-        self, key: str, *, least: int = 0, most: int = (1 << 64) - 1, sizes: bool = False
-    ) -> int | None:
+    def optional_integer(self, key: str, *, least: int = 0, sizes: bool = False) -> int | None:
         """An integer, None without the key."""
         value = self.get(key)
-        return None if value is None else value.integer(least=least, most=most, sizes=sizes)
+        return None if value is None else value.integer(least=least, sizes=sizes)
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A boolean."""

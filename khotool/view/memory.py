@@ -24,7 +24,6 @@ class HasPath(Protocol):
     @property
     def path(self) -> str:
         """As ``khotool dump`` prints it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tests.contract.repository import ROOT
 REAL = sorted(path for path in (ROOT / "fixtures/real").iterdir() if path.is_dir())
 ELSEWHERE = {
     "chosen": "only in a memory image of arm64 after boot; tests build one",
+    "boot_params": "only in debugfs of a running x86 host; tests build one",
     "setup_data": "only in a memory image of x86 after boot; tests build one",
     "kho_scratch": "only in a memory image after boot; tests build one",
     "kho_page_info": "only in the struct pages of the next kernel; tests build one",

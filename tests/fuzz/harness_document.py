@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
+from khotool.structured import Document
 from tests.builders import CAPTURES, REGISTRY, capture
+from tests.documents import full_document
 from tests.fuzz.containers import SMALL
 from tests.fuzz.damage import base
 
@@ -27,4 +29,4 @@ def one_input(data: bytes) -> None:
         read = json.loads(data)
     except (ValueError, RecursionError):
         return
-    preserved_segments(read, REGISTRY)
+    preserved_segments(Document("dump", read), REGISTRY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.fresh import build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
@@ -13,7 +13,9 @@ from khotool.encode.reopen import image_of
 from khotool.encode.sets import set_of
 from khotool.memory.space import MemoryFault
 from khotool.model.image import Image
+from khotool.structured import Document
 from tests.builders import REGISTRY
+from tests.documents import full_document
 from tests.fuzz.damage import damaged
 from tests.fuzz.fidelity import packed_says_the_same
 from tests.fuzz.harness_image import seeds
@@ -37,7 +39,7 @@ def one_input(data: bytes) -> None:
 def comes_back(image: Image) -> None:
     """Through the text of the full document."""
     read = json.loads(json.dumps(full_document(image)))
-    segments, geometry, _ = preserved_segments(read, REGISTRY)
+    segments, geometry = preserved_segments(Document("dump", read), REGISTRY)
     assert geometry == image.geometry
     pages = {address: bytes(made) for address, made in segments}
     for start, end in metadata_pages(image).tolist():

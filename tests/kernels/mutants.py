@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from khotool.errors import KhotoolError
-from khotool.fixture.fuzz import Damager
+from khotool.fixture.fuzz import EDGES, TRIES, Damager
 from khotool.lab import bridge
 from khotool.lab.boot import Booted, Experiment, Request
 from khotool.lab.capture import Wish, capture
@@ -28,6 +29,8 @@ from khotool.lab.conformance import image_of
 from khotool.lab.expect import Reference
 from khotool.lab.kernelfile import KernelFile, open_kernel
 from khotool.lab.qemu import End, Run, Settings
+from khotool.memory.space import MemoryFault
+from khotool.model.image import UNPLACED
 
 TIMEOUT = 20.0
 """Seconds after which a guest hangs; a boot takes two."""
@@ -91,15 +94,18 @@ class Subject:
     def booted(self, number: int) -> Row:
         """Boot one mutant."""
         damager = self.damager
-        word = number % 2 == 1
-        drawn = damager.draw_word(self.seed, number) if word else damager.draw(self.seed, number, 1)
+        if number % 2:
+            mutations = word_mutation(damager, self.seed, number)
+        else:
+            drawn = damager.draw(self.seed, number, 1)
+            mutations = [] if drawn is None else drawn[1]
         row: Row = {"number": number, "seed": self.seed}
-        if drawn is None:
+        if not mutations:
             row["error"] = "nothing could be changed"
         else:
-            row["mutations"] = drawn[1]
+            row["mutations"] = mutations
             try:
-                done, changed = self.experiment(drawn[1]).run()
+                done, changed = self.experiment(mutations).run()
                 row |= {"end": str(done.end), "code": done.code, "changed": changed}
                 row |= {"seconds": round(done.seconds, 2), "console": shortened(done.console)}
             except KhotoolError as error:
@@ -110,6 +116,42 @@ class Subject:
         """Judge a row of the journal with the prediction of today."""
         run = Run(End(row["end"]), row["console"], row["seconds"], row["code"])
         return self.experiment(row["mutations"]).conclude(run, row["changed"])
+
+
+def word_mutation(damager: Damager, seed: int, number: int) -> list[dict[str, Any]]:
+    """Another number in one aligned word of 8 bytes of what was decoded; none if none is found."""
+    rnd = random.Random(f"word:{seed}:{number}")
+    image = damager.image
+    order, page = image.geometry.byteorder, image.geometry.page_size
+    extents = [
+        (address, size)
+        for region in image.regions
+        for address, size in region.extents()
+        if size >= 8 and address + size < UNPLACED and address // page
+    ]
+    for _ in range(TRIES):
+        start, size = rnd.choice(extents)
+        first = -(-start // 8) * 8
+        address = first + 8 * rnd.randrange(max(1, (start + size - first) // 8))
+        try:
+            old = int.from_bytes(image.space.read(address, 8), order)
+        except MemoryFault:
+            continue
+        if not old and rnd.random() < 0.75:
+            continue
+        word = other_word(rnd, old, [int(node.value) for node in damager.pointers])
+        return [{"op": "poke", "address": hex(address), "bytes": word.to_bytes(8, order).hex()}]
+    return []
+
+
+def other_word(rnd: random.Random, old: int, pointers: list[int]) -> int:
+    """Another number for a word: a bit, a neighbour, an edge, or where a pointer leads."""
+    flipped = [old ^ (1 << rnd.randrange(64)) for _ in range(6)]
+    near = [old + 1, old - 1, old + 8, old + 4096, old - 4096, old << 8, old >> 8]
+    choices = [*flipped, *near, rnd.getrandbits(64), rnd.choice(EDGES), *pointers[:1]]
+    taken = rnd.choice(pointers) if pointers and rnd.random() < 0.1 else rnd.choice(choices)
+    value = taken & ((1 << 64) - 1)
+    return value if value != old else old ^ 1
 
 
 def shortened(console: str) -> str:

@@ -1,13 +1,15 @@
 /*
  * A test with two stages, as the kernel tree's live update selftests have them: "-s 1" preserves
- * and stays, "-s 2" takes back. "[STAGE 1]" is how such a program is recognised.
+ * and stays, "-s 2" takes back. "[STAGE 2]" is how such a program is recognised.
  */
 #include "../../khotool/lab/guest/system.h"
 
 struct session { u32 size; int fd; u8 name[64]; };
 struct file { u32 size; int fd; u64 token; };
 
-static const char *const mark = "[STAGE 1] preserves a session\n";
+static const char *const marks[] = {
+	"[STAGE 1] preserves a session\n", "[STAGE 2] takes it back\n",
+};
 static const char word[] = "hello kexec world";
 
 static void leave(int status)
@@ -21,16 +23,21 @@ static void check(long code, int status)
 		leave(status);
 }
 
+static void say(const char *text)
+{
+	u64 length = 0;
+
+	while (text[length])
+		length++;
+	write_file(1, text, length);
+}
+
 static void preserve(int luo)
 {
 	struct session s = { .size = sizeof(s), .fd = -1, .name = "staged" };
 	struct file f = { .size = sizeof(f), .token = 0x1a };
-	const char *p = mark;
-	u64 length = 0;
 
-	while (p[length])
-		length++;
-	write_file(1, mark, length);
+	say(marks[0]);
 	check(control(luo, 0xba00, &s), 2);
 	f.fd = CALL(memfd_create, "staged", 0, 0, 0, 0, 0);
 	check(CALL(ftruncate, f.fd, 4096, 0, 0, 0, 0), 3);
@@ -50,6 +57,7 @@ static void take_back(int luo)
 	struct { u32 size, reserved; } finish = { .size = sizeof(finish) };
 	static char found[sizeof(word)];
 
+	say(marks[1]);
 	check(control(luo, 0xba01, &s), 5);
 	check(control(s.fd, 0xba41, &f), 6);
 	check(CALL(pread64, f.fd, found, sizeof(found), 0, 0, 0), 7);

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.abi.geometry import PAGE_SIZES
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.manifest.read import Manifest
 from khotool.structured import Document
 from tests.builders import REGISTRY, build, worst
+from tests.documents import full_document
 from tests.strategies import contents, meaning, share, text_up_to, u64
 
 SETS = tuple(

@@ -220,6 +220,11 @@ class Boot:
             return not any(start <= address < end for start, end in self.memory)
         return address >= self.memory_end
 
+    @property
+    def most_memory(self) -> int:
+        """Bytes of memory that the machine has at most."""
+        return sum(end - start for start, end in self.memory) or self.memory_end
+
     def stray_region(self, start: int) -> bool:
         """True if a region of reserve_mem is revived where it stops the boot."""
         known = bool(self.memory) and self.kernel.does.stray_region_faults
@@ -245,7 +250,7 @@ class Boot:
 
 
 def new_boot(
-    image: Image, kernel: Kernel, verdict: Verdict, memory: Memory = (), blank: Memory = ()
+    image: Image, kernel: Kernel, verdict: Verdict, *, memory: Memory, blank: Memory
 ) -> Boot:
     """The state at power-on.
 
@@ -263,18 +268,18 @@ def new_boot(
     for finding in image.findings:
         places.setdefault(finding.path, []).append(finding)
     return Boot(
-        context,
-        kernel,
-        verdict,
-        {finding.path for finding in probe.findings},
-        blocks,
-        np.cumsum(counts) - counts,
-        np.zeros(total if total <= MOST_BLOCKS else 0, bool),
-        memory_end(image),
-        places,
-        memory,
-        blank,
-        Counter(
+        context=context,
+        kernel=kernel,
+        verdict=verdict,
+        cut={finding.path for finding in probe.findings},
+        blocks=blocks,
+        number=np.cumsum(counts) - counts,
+        taken=np.zeros(total if total <= MOST_BLOCKS else 0, bool),
+        memory_end=memory_end(image),
+        found=places,
+        memory=memory,
+        blank=blank,
+        claimed=Counter(
             file.value_of("data")
             for session in session_nodes(image.entry("LUO"))
             for file in _elements(session.get("files"))

@@ -16,7 +16,8 @@ from khotool.model.image import Node, Table
 from khotool.pages.around import range_around
 from khotool.pages.runs import merge_columns
 
-TEST_MAGIC = 0x4B484F21
+TEST = "kho-test-v1"
+"""String, and id of the definition, of the kernel's own test."""
 EINVAL = -22
 TREE_SIZE = 4
 """Offset of what libfdt reads first in a tree whose magic is not checked."""
@@ -300,14 +301,22 @@ def restored_test(boot: Boot, entry: Node) -> Retrieved:
     return _restored_folios(boot, folios, folios.table)
 
 
+def _test_magic(boot: Boot) -> int:
+    """The magic number of the kernel's own test, as its definition has it."""
+    tree = boot.image.registry.get(TEST).fdt
+    assert tree is not None
+    numbers = {field.name: field.expect for field in tree.properties}
+    return numbers["magic"] or 0
+
+
 def _broken_test_tree(boot: Boot, entry: Node) -> str:
     """Why the tree of the test is refused, or nothing."""
     image = boot.image
-    if check_compatible(boot.tree_bytes(entry), "kho-test-v1"):
-        return "compatible is not 'kho-test-v1'"
-    if entry.value_of("magic") != TEST_MAGIC:
-        return f"magic is not {TEST_MAGIC:#x}"
-    layout = next((c.layout for c in image.choices if c.definition == "kho-test-v1"), "")
+    if check_compatible(boot.tree_bytes(entry), TEST):
+        return f"compatible is not {TEST!r}"
+    if entry.value_of("magic") != (magic := _test_magic(boot)):
+        return f"magic is not {magic:#x}"
+    layout = next((c.layout for c in image.choices if c.definition == TEST), "")
     if layout != boot.kernel.test_layout:
         return f"the list of folios is {layout}, this kernel reads the other layout"
     if boot.unseen is not None:

@@ -74,7 +74,8 @@ def judge(
     """
     asked = _asked(kernel, image)
     verdict = Verdict(asked.name)
-    boot = new_boot(image, kernel_of(asked, image.registry), verdict, memory, blank)
+    kernel_asked = kernel_of(asked, image.registry)
+    boot = new_boot(image, kernel_asked, verdict, memory=memory, blank=blank)
     for stage in (_premises, judge_posted) if boot.kernel.posted else STAGES:
         stage(boot)
         if verdict.stopped:

@@ -15,11 +15,14 @@ from khotool.codec.vmalloc import CHUNK
 from khotool.model.image import UNPLACED, Node, Table
 from khotool.records import dataclass
 
-UPTODATE = 2
+UPTODATE = "_UPTODATE"
+"""End of the name of the flag of a folio whose contents are valid."""
 NOT_JUDGED = "not-judged"
 """Result of a retrieve that depends on memory which is not in the image."""
 FAULT = "fault"
 """Result of a retrieve that runs into memory that is not mapped: the kernel stops there."""
+POINTER = 8
+"""Bytes that the kernel allocates for each page of a vmalloc area, before it reads the first."""
 U64 = NDArray[np.uint64]
 
 
@@ -121,6 +124,9 @@ def page_zero(boot: Boot) -> Retrieved:
 def restore_vmalloc(boot: Boot, node: Node) -> Retrieved | None:
     """kho_restore_vmalloc: None if the area comes back, or what retrieve gives instead."""
     first, rules = node.value_of("first"), boot.rules_at(node.path)
+    total = node.value_of("total_pages")
+    if isinstance(total, int) and total * POINTER >= boot.most_memory:
+        return Retrieved("EINVAL", f"total_pages is {total}, for which no array can be allocated")
     # Of a chunk, its pages are read first, then the link in front of them.
     pages = boot.struct("kho_vmalloc", CHUNK).by_label("phys").offset
     if boot.beyond(first, pages):
@@ -200,6 +206,8 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
     """Restore every folio and find its place, piece by piece: a table can have millions of rows."""
     result = Survey()
     shift = np.uint64(boot.image.geometry.page_shift)
+    names = next(field.flags for field in table.fields() if field.label == "flags")
+    uptodate = np.uint64(next(bit for name, bit in names.items() if name.endswith(UPTODATE)))
     columns = (column_pieces(table, label) for label in ("pfn", "index", "flags"))
     for (first, frames), (_, index), (_, flags) in zip(*columns, strict=True):
         rows = np.flatnonzero(frames)
@@ -210,7 +218,7 @@ def survey(boot: Boot, table: Table, wanted: int) -> Survey:
         failed = boot.take(addresses)
         if failed is not None and result.bad is None:
             result.bad = int(addresses[failed]), first + int(rows[failed])
-        result.stale |= bool((flags[rows] & np.uint64(UPTODATE) == 0).any())
+        result.stale |= bool((flags[rows] & uptodate == 0).any())
         if places[0] < result.last or bool((places[1:] < places[:-1]).any()):
             result.ascending = False
         result.last = int(places[-1])

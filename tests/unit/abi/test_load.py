@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from khotool.abi.definition import Condition, Field, FieldType, Kind, Reference, Shape, Struct
+from khotool.abi.definition import (
+    Allocate,
+    Condition,
+    Field,
+    FieldType,
+    Kind,
+    Reference,
+    Shape,
+    Struct,
+)
 from khotool.abi.load import load_definition
 from khotool.abi.registry import load_registry
 from khotool.abi.sets import load_sets
@@ -217,8 +226,8 @@ def test_conditions_of_one_key() -> None:
 def test_rules_of_allocation() -> None:
     """One number is enough; the others are 0; without the key there is no rule."""
     rule = load(file("u64 a;", more="allocate = { bytes = 8 }\n")).allocate
-    assert rule == {"pages": 0, "bytes": 8, "bytes_each": 0, "of": ""}
-    assert load(GOOD).allocate == {}
+    assert rule == Allocate(bytes=8)
+    assert load(GOOD).allocate is None
 
 
 def test_packed() -> None:

@@ -97,6 +97,13 @@ FILE: list[tuple[str, Make, str, dict[str, str]]] = [
     ("rows of zeros", at(f"{DATA}/nr_folios", 256), "accept", {}),
     ("more rows than the list has room for", at(f"{DATA}/nr_folios", 257), "panic", {}),
     ("pages too many", vmalloc(8, 2, 4), "partial", {"0x2": "EINVAL"}),
+    (
+        # The kernel makes an array of the pages before it reads where they are.
+        "pages without number, nowhere",
+        lambda c: [*vmalloc(8, 0xFFFFFFFF, 4)(c), *vmalloc(0, 1 << 60, 8)(c)],
+        "partial",
+        {"0x2": "EINVAL"},
+    ),
     ("no pages", vmalloc(8, 0, 4), "partial", {"0x2": "EINVAL"}),
     ("order 64", vmalloc(14, 64, 2), "accept", {}),
     ("order 16", vmalloc(14, 16, 2), "partial", {"0x2": "EINVAL"}),

@@ -17,7 +17,6 @@ from khotool.fdt.blob import Node as FdtNode
 from khotool.fdt.blob import Property
 from khotool.fdt.parse import parse
 from khotool.fdt.write import build_sequential
-from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image
 from khotool.model.region import FdtRegion
@@ -146,7 +145,7 @@ def test_roots_that_tell_no_page_size() -> None:
     empty = Candidate(PLACE, parse(build_sequential(FdtNode(""))[:56]), "")
     assert empty.blob.root is None
     for roots in ([], [unknown], [empty], [unknown, empty]):
-        assert fit(space, REGISTRY, roots, OpenOptions(), Geometry(PAGE)) == (0, 0)
+        assert fit(Scene.of(space, REGISTRY, Geometry(PAGE)), roots) == (0, 0)
 
 
 def test_pages_that_are_known() -> None:

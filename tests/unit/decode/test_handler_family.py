@@ -16,7 +16,7 @@ from khotool.check.run import check_image
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
@@ -26,7 +26,9 @@ from khotool.findings import Severity
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
+from khotool.structured import Document
 from tests.builders import REGISTRY, build, decode
+from tests.documents import full_document
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 SET = "7.4-frontier"
@@ -73,7 +75,9 @@ def test_nothing_is_wrong_with_it(name: str) -> None:
 def test_every_byte_comes_back(name: str) -> None:
     """The full document, as JSON, gives back every page of metadata."""
     found = image(name)
-    segments, _, _ = preserved_segments(json.loads(json.dumps(full_document(found))), REGISTRY)
+    segments, _ = preserved_segments(
+        Document("dump", json.loads(json.dumps(full_document(found)))), REGISTRY
+    )
     pages = {address: bytes(data) for address, data in segments}
 
     for start, end in metadata_pages(found).tolist():

@@ -11,14 +11,16 @@ import pytest
 
 from khotool.abi.definition import Kind
 from khotool.decode.open import open_memory
-from khotool.document.full import full_document, metadata_pages, preserved_segments
+from khotool.document.full import metadata_pages, preserved_segments
 from khotool.encode.reopen import image_of
 from khotool.fixture.recipe import build_fixture, find_fixtures
 from khotool.limits import OpenOptions
 from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Node
 from khotool.model.lookup import find_node
+from khotool.structured import Document
 from tests.builders import REGISTRY, decode
+from tests.documents import full_document
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
 FIXTURES = {f.name: f for f in find_fixtures([GOOD]) if f.name.startswith("7.4-frontier-")}
@@ -71,7 +73,9 @@ def test_what_bytes_cannot_tell_the_user_says(
             assert data.value_of(label) == value
     assert "ABI903" in {finding.rule for finding in given.findings}
     assert [f for f in asked.findings if f.path.startswith(data.path)] == []
-    segments, _, _ = preserved_segments(json.loads(json.dumps(full_document(asked))), REGISTRY)
+    segments, _ = preserved_segments(
+        Document("dump", json.loads(json.dumps(full_document(asked)))), REGISTRY
+    )
     pages = {address: bytes(made) for address, made in segments}
     for start, end in metadata_pages(asked).tolist():
         assert pages[start] == bytes(asked.space.read(start, end - start))

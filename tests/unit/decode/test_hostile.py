@@ -8,12 +8,12 @@ from functools import cache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from khotool.document.full import full_document
 from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
 from khotool.errors import KhotoolError
 from khotool.limits import Limits, OpenOptions
 from tests.builders import CAPTURES, capture, decode, overlaid
+from tests.documents import full_document
 from tests.strategies import share
 
 EDGES = (

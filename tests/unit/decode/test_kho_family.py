@@ -19,7 +19,7 @@ from khotool.decode.open import open_image, open_memory
 from khotool.diff.changes import DiffOptions
 from khotool.diff.compare import compare
 from khotool.discovery.root_tree import root_format
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
@@ -35,7 +35,9 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from khotool.model.region import FdtRegion
+from khotool.structured import Document
 from tests.builders import REGISTRY, decode
+from tests.documents import full_document
 from tests.strategies import meaning
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
@@ -229,7 +231,7 @@ def test_a_full_document_gives_the_bytes_back(name: str) -> None:
     """``encode`` of ``dump --json --full`` is the image, with nothing left to slack but scratch."""
     found = image(name)
     document = json.loads(json.dumps(full_document(found)))
-    made, geometry, _ = preserved_segments(document, REGISTRY)
+    made, geometry = preserved_segments(Document("dump", document), REGISTRY)
     assert geometry == found.geometry
     for address, data in made:
         assert bytes(found.space.read(address, len(data))) == bytes(data)

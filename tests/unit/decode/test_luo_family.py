@@ -16,7 +16,7 @@ from khotool.abi.definition import Kind
 from khotool.check.catalogue import severity
 from khotool.check.run import check_image
 from khotool.diff.compare import compare
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.convert import convert_image
 from khotool.encode.fresh import Built, build_fresh
 from khotool.encode.lift import handover_of
@@ -34,6 +34,7 @@ from khotool.model.region import FdtRegion, RecordRegion
 from khotool.structured import Document
 from khotool.view.folios import folios_of
 from tests.builders import REGISTRY, overlaid
+from tests.documents import full_document
 from tests.strategies import meaning
 
 GOOD = Path(__file__).parents[3] / "fixtures" / "good"
@@ -162,7 +163,9 @@ def test_nothing_is_wrong_with_it(name: str) -> None:
 def test_a_full_dump_gives_every_page_back(name: str) -> None:
     """Through JSON text, bit for bit."""
     found = image(name)
-    made, geometry, _ = preserved_segments(json.loads(json.dumps(full_document(found))), REGISTRY)
+    made, geometry = preserved_segments(
+        Document("dump", json.loads(json.dumps(full_document(found)))), REGISTRY
+    )
     assert geometry == found.geometry
     assert made
     for address, data in made:
@@ -334,7 +337,7 @@ def test_the_string_decides_how_long_a_record_is() -> None:
         if known:
             assert meaning(handover_of(longer))["LUO"] == meaning(handover_of(found))["LUO"]
             assert [c.certain for c in longer.choices if c.definition == string.decode()] == [True]
-            made, _, _ = preserved_segments(full_document(longer), REGISTRY)
+            made, _ = preserved_segments(Document("dump", full_document(longer)), REGISTRY)
             assert all(bytes(longer.space.read(a, len(d))) == bytes(d) for a, d in made)
 
 

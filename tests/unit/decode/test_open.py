@@ -14,7 +14,7 @@ from khotool.abi.geometry import PAGE_SIZES, ByteOrder
 from khotool.absent import Absent, Reason
 from khotool.decode.open import load_definitions, open_image, open_memory
 from khotool.discovery import roots as roots_module
-from khotool.document.full import full_document, preserved_segments
+from khotool.document.full import preserved_segments
 from khotool.encode.lift import handover_of
 from khotool.encode.pack import pack_image
 from khotool.encode.reopen import image_of
@@ -27,7 +27,9 @@ from khotool.memory.overlay import OverlaySpace
 from khotool.model.image import Image, Phase, Role, Scratch, Span
 from khotool.model.lookup import find_node
 from khotool.opening.models import Model, build_model
+from khotool.structured import Document
 from tests.builders import CAPTURES, REGISTRY, SETS, build, capture, decode, overlaid
+from tests.documents import full_document
 from tests.strategies import meaning
 
 FILE: dict[str, Any] = {"token": 1, "size": 9000, "contents": {"random": 1}}
@@ -396,7 +398,7 @@ def test_a_booted_image_packs_and_comes_back(consumed: bool, tmp_path: Path) -> 
     assert roles(packed) == roles(image)
     assert packed.scratch == image.scratch
     document = json.loads(json.dumps(full_document(image)))
-    segments, _, _ = preserved_segments(document, REGISTRY)
+    segments, _ = preserved_segments(Document("dump", document), REGISTRY)
     for address, data in segments:
         assert bytes(image.space.read(address, len(data))) == bytes(data)
     again = image_of(build_model(Model.of(Path("m.json"), document), REGISTRY), REGISTRY)

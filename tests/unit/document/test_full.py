@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from khotool.document import slack as slack_module
-from khotool.document.full import full_document, metadata_pages, render
+from khotool.document.full import metadata_pages, render
 from khotool.document.slack import slack
-from khotool.errors import EncodeError, KhotoolError
+from khotool.errors import KhotoolError
 from khotool.opening.models import Model, build_model
+from khotool.structured import StructuredError
 from tests.builders import REGISTRY, capture
+from tests.documents import full_document
 from tests.strategies import change_some, share
 
 VALUES = [None, True, -1, 0, 3, 1 << 64, 1.5, "", "x", "0x10", [], [1], {}, {"a": 1}, [[1, 2]]]
@@ -50,11 +52,13 @@ def test_any_change_of_a_dump(data: st.DataObject) -> None:
 def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
     """Another length, a fraction, a list inside: an error with the path of the column."""
     document = json.loads(dumped("linux-6.19.11"))
-    table = next(r for r in document["model"]["regions"] if "table" in r and r["columns"]["pfn"])
+    regions = document["model"]["regions"]
+    table = next(r for r in regions if "table" in r and r["columns"]["pfn"])
     table["columns"]["index"] = wrong
     table["columns"]["pfn"] = [1]
     table["columns"]["flags"] = [0]
-    with pytest.raises(EncodeError, match=re.escape(table["path"])):
+    key = f"model.regions[{regions.index(table)}].columns"
+    with pytest.raises(StructuredError, match=re.escape(key)):
         build_model(Model.of(Path("m.json"), document), REGISTRY)
 
 

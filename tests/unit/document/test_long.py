@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from khotool.abi.geometry import Geometry
 from khotool.document import long, regions
 from khotool.document.digest import digests
-from khotool.document.long import Columns, Long, plain
+from khotool.document.long import Columns, Long
 from khotool.document.regions import columns_from_json, columns_to_json
 from khotool.model.region import TableRegion
 from khotool.render.json import json_chunks
+from khotool.structured import Document
 from tests.builders import REGISTRY
+from tests.documents import plain
 from tests.strategies import share
 
 WIDTHS = st.integers(0, 64).map(lambda bits: (1 << bits) - 1)
@@ -83,7 +85,7 @@ def table(pfn: list[int], index: list[int]) -> TableRegion:
     """Folios of a memfd."""
     compiled = REGISTRY.compile(REGISTRY.get("memfd-v2"), "memfd_luo_folio_ser", Geometry())
     columns = {"pfn": pfn, "flags": [1] * len(pfn), "index": index}
-    made = columns_from_json(compiled, columns, "/x")
+    made = columns_from_json(compiled, Document("table", columns).root, "/x")
     return TableRegion("/x", "memfd-v2", compiled, np.zeros((0, 2), np.uint64), made)
 
 

@@ -136,6 +136,7 @@ def test_manifest_of_another_page_size_is_refused(tmp_path: Path) -> None:
         ("Kernel panic - not syncing: Oh\n", End.EXIT, "not syncing: Oh"),
         ("KHO: Failed to reserve lowmem scratch buffer\n", End.EXIT, "raise --memory"),
         ("Linux version 7.3.4 (x\n", End.TIMEOUT, "raise --timeout"),
+        ("INIT: failed\nreboot: Restarting system\n", End.EXIT, "restarted or went off"),
         ("@@kho load 0\n@@kho reboot 22\n@@kho end 0\n", End.EXIT, "stop kernel: EINVAL"),
     ],
 )

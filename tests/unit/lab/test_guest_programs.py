@@ -39,6 +39,21 @@ def test_programs_are_small_and_of_their_machine(machine: Machine) -> None:
     assert len(stop_kernel(machine)) == 4096
 
 
+def test_a_build_without_its_tools_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dirname", "uname", "nproc"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "/nowhere")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    build, tree = ROOT / "tests/kernels/build.sh", str(tmp_path)
+
+    done = run(["/bin/sh", str(build), tree, str(tmp_path / "out"), "arm64", "64k"], [], 30)
+    assert (done.code, done.errors) == (2, "make is missing; it is in package make\n")
+    done = run(["/bin/sh", str(build), tree, str(tmp_path / "out"), "arm64", "8k"], [], 30)
+    assert (done.code, done.errors) == (2, "8k: expected 4k, 16k or 64k\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_stop_kernels_look_like_kernels() -> None:
     assert stop_kernel(Machine.X86_64)[0x202:0x206] == b"HdrS"
     assert stop_kernel(Machine.AARCH64)[0x38:0x3C] == b"ARM\x64"

@@ -104,12 +104,24 @@ def test_exit_codes_of_qemu_itself() -> None:
     assert [failed(code) for code in (0, 1, 33, -6, None)] == [False, True, False, True, False]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_leaves_no_process(number: signal.Signals) -> None:
+WRAPPED, ALONE = "sleep 600 & echo $$ $!; wait", "echo $$ $$; exec sleep 600"
+
+
+@pytest.mark.parametrize(
+    ("number", "script"),
+    [
+        (signal.SIGINT, WRAPPED),
+        (signal.SIGTERM, WRAPPED),
+        (signal.SIGHUP, WRAPPED),
+        # After this only the kernel can end the child, and it ends no child of a child.
+        (signal.SIGKILL, ALONE),
+    ],
+)
+def test_interrupt_leaves_no_process(number: signal.Signals, script: str) -> None:
     """khotool is interrupted while a guest runs: the guest is gone with it."""
-    text = """
+    text = f"""
 from khotool.lab.qemu import run
-run(["/bin/sh", "-c", "sleep 600 & echo $$ $!; wait"], [], 60, lambda line: print(line, flush=True))
+run(["/bin/sh", "-c", "{script}"], [], 60, lambda line: print(line, flush=True))
 """
     with subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -120,3 +132,24 @@ run(["/bin/sh", "-c", "sleep 600 & echo $$ $!; wait"], [], 60, lambda line: prin
         process.send_signal(number)
         assert process.wait(30) != 0
     assert [is_gone(int(pid)) for pid in pids] == [True, True]
+
+
+def test_signals_keep_their_meaning() -> None:
+    """A handler of the program's own says what TERM is; under nohup, HUP is nothing."""
+    seen: list[int] = []
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def hit(line: str) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        seen.append(0)
+        signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(["/bin/sh", "-c", "echo here; exec sleep 600"], [], 60, hit)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    assert seen == [0, signal.SIGTERM]

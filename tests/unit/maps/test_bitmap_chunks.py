@@ -112,7 +112,7 @@ def test_limits_hold() -> None:
     assert (len(short.chunks), short.complete) == (2, False)
     few = walk(memory, first, limits=Limits(nodes=13))
     assert (few.blocks.pages, few.complete) == (10, False)
-    with pytest.raises(EncodeError, match="bitmaps"):
+    with pytest.raises(EncodeError, match="needs more than"):
         store(Blocks.from_runs([0], [1 << 52], [0], 12), "<", 512)
     with pytest.raises(ValueError, match="power of two"):
         walk(memory, first, size=500)
@@ -335,7 +335,7 @@ def test_building_stops_at_the_limit() -> None:
     assert len(memory.pieces) == 304
     assert walk(memory, first).blocks == blocks
     for nodes in (303, 302, 301, 299, 1):
-        with pytest.raises(EncodeError, match=r"more than \d+ bitmaps"):
+        with pytest.raises(EncodeError, match=r"more than \d+ pages"):
             store(blocks, "<", PAGE, Limits(nodes=nodes))
     with pytest.raises(ValueError, match="page size of the blocks"):
         bitmap_chunks.build(

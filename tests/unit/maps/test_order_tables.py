@@ -14,6 +14,7 @@ from khotool.maps import order_tables
 from khotool.maps.preserved import KEPT_PROBLEMS, PageKind, PreservedMap
 from khotool.maps.render import map_writes
 from khotool.pages.blocks import Blocks
+from khotool.structured import Document
 from tests.unit.maps.geometry import geometry_of
 from tests.unit.maps.radix_pages import ORDERS, SHIFTS, U64, Memory, block_sets
 
@@ -110,7 +111,7 @@ def test_walk_reads_what_build_wrote(blocks: Blocks, byteorder: str, kind: str) 
     assert (found.complete, found.problems, found.layout) == (True, [], "order-tables")
     assert sorted(found.pages.address.tolist()) == sorted(memory.pages)
     geometry = Geometry(1 << shift, "little" if byteorder == "<" else "big")
-    for again in (found, map_from_json(map_to_json(found), "map", geometry)):
+    for again in (found, map_from_json(Document("map", map_to_json(found)).root, geometry)):
         made = dict(map_writes(again, geometry))
         assert made == {address: page.tobytes() for address, page in memory.pages.items()}
 
@@ -273,7 +274,7 @@ def test_random_pages_give_a_map_and_problems(
     assert memory.asked <= 200
     assert len(set(found.pages.address.tolist())) == len(found.pages) <= 8
     geometry = Geometry(1 << shift, "little" if byteorder == "<" else "big")
-    list(map_writes(map_from_json(map_to_json(found), "map", geometry), geometry))
+    list(map_writes(map_from_json(Document("map", map_to_json(found)).root, geometry), geometry))
 
 
 # -- at the bounds: last orders and blocks, depths, limits, places of pages -------------------

@@ -12,12 +12,13 @@ import pytest
 from khotool.cli.main import main
 from khotool.document.digest import edited, seal
 from khotool.document.dump import dump_document
-from khotool.document.full import full_document
 from khotool.encode.reopen import image_of
 from khotool.errors import EncodeError, InputError, UsageError
 from khotool.opening.load import load_image
 from khotool.opening.models import Model, build_model, read_model
+from khotool.structured import StructuredError
 from tests.builders import CAPTURES, REGISTRY, capture
+from tests.documents import full_document
 
 
 @pytest.mark.parametrize(
@@ -206,5 +207,5 @@ def test_machine_of_a_dump_is_a_name(machine: object, tmp_path: Path) -> None:
     """Anything else is a mistake of the document with its key."""
     document = full_document(capture(CAPTURES[0]))
     document["model"]["machine"] = machine
-    with pytest.raises(EncodeError, match=r"model\.machine: expected a name or null"):
+    with pytest.raises(StructuredError, match=r"model\.machine: expected a string"):
         build_model(Model.of(tmp_path / "m.json", document), REGISTRY)
