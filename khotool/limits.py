@@ -16,6 +16,8 @@ Progress = Callable[[str, int, int | None], None]
 #: What a walk may visit and copy of any image, however small, and for each byte that it holds.
 LEAST_NODES, LEAST_BYTES = 100_000, 64 << 20
 BYTES_A_NODE, COPIES = 8, 4
+#: Rows of tables that a full dump may give as one value and a count, and what one takes.
+SHORT_ROWS, BYTES_A_ROW = 1 << 24, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Limits:
     seconds: int = 0
     memory: int = 0
     written: int = 0
+
+    @property
+    def short_rows(self) -> int:
+        """Rows of tables that a full dump may give as one value and a count."""
+        return SHORT_ROWS if self.bytes == Limits().bytes else self.bytes // BYTES_A_ROW
 
     def within(self, captured: int) -> Limits:
         """Limits for an image of so many bytes.

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             memory=memory_ranges(args),
             progress=report,
             making=making,
+            short_rows=args.limit.short_rows,
         )
         write_image(output, built)
     for line in built.lost:

@@ -12,12 +12,12 @@ from khotool.diff.changes import Change, ChangeKind, Comparison, DiffOptions, No
 from khotool.diff.fields import (
     KEY_FIELDS,
     changed,
+    content_of,
     count_of,
     handler_of,
     is_address,
     is_group,
     is_implied,
-    is_layout,
     is_unknown,
     is_version,
     length_of,
@@ -286,21 +286,22 @@ class TreeComparison:
     ) -> list[tuple[Node, Node]]:
         left, right = self._content(a, b, skip)
         common = [key for key in left if key in right]
-        gone = [key for key in left if key not in right] if len(common) < len(left) else []
-        more = [key for key in right if key not in left] if len(common) < len(right) else []
+        gone = [key for key in left if key not in right]
+        more = [key for key in right if key not in left]
         if a.kind is NodeKind.LIST or a.parent is None:
             self._moves(left, right, common)
         if a.kind is NodeKind.LIST and len(gone) == len(more) <= MOST_RENAMES and gone:
             gone, more = self._renames(left, right, gone, more)
         only = [left[key] for key in gone], [right[key] for key in more]
-        if gone or more:
-            self._one_sided_children(a, b, *only, lost)
+        self._one_sided_children(a, b, *only, lost)
         return [(left[key], right[key]) for key in common]
 
     def _one_sided_children(
         self, a: Node, b: Node, gone: list[Node], more: list[Node], lost: tuple[bool, bool]
     ) -> None:
         """What only one of two nodes has, unless the other's image may have lost it."""
+        if not gone and not more:
+            return
         other_format = bool(a.format and b.format and a.format != b.format)
         partial = is_unknown(a.value) or is_unknown(b.value)
         explained = self._unknown_nodes(gone, more) if a.parent is not None else set()
@@ -328,16 +329,13 @@ class TreeComparison:
         """Children that are content, by keys that correspond."""
         sides = []
         for node, image in ((a, self.old), (b, self.new)):
-            sides.append(
-                [
-                    child
-                    for child in node.children
-                    if not is_layout(child, image)
-                    and not (skip and child.name == skip)
-                    and not is_marker(child)
-                ]
-            )
-        names = [[(child.name, plain_key(child)) for child in side] for side in sides]
+            found = [
+                child
+                for child in content_of(node, image)
+                if child.name != "target" or not is_marker(child)
+            ]
+            sides.append([child for child in found if child.name != skip] if skip else found)
+        names = [[(child.name, child.key and plain_key(child)) for child in side] for side in sides]
         keys = paired(names[0], names[1])
         return (
             dict(zip(keys[0], sides[0], strict=True)),

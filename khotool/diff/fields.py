@@ -23,18 +23,17 @@ KEY_FIELDS = ("name", "token")
 """Fields that identify elements of lists."""
 
 
-def is_layout(child: Node, image: Image) -> bool:
-    """True for what a different writer of the same content may lay out differently."""
-    parent = child.parent
-    if parent is None or (child.name and child.key is not None) or parent.table is not None:
-        return True
-    if parent.kind is NodeKind.LIST and child.name:
-        return True
-    return (
-        parent.kind is NodeKind.ENTRY
-        and child.name in ENTRY_PLACE
-        and child.format == image.tree.format
-    )
+def content_of(node: Node, image: Image) -> list[Node]:
+    """Children without what a different writer of the same content may lay out differently."""
+    if node.table is not None:
+        return []
+    if node.kind is NodeKind.LIST:
+        return [child for child in node.children if not child.name]
+    found = [child for child in node.children if child.key is None or not child.name]
+    if node.kind is NodeKind.ENTRY:
+        own = image.tree.format
+        return [c for c in found if c.name not in ENTRY_PLACE or c.format != own]
+    return found
 
 
 def is_address(node: Node) -> bool:

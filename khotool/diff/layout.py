@@ -5,7 +5,7 @@ from __future__ import annotations
 from khotool.absent import Absent
 from khotool.diff.align import numbered
 from khotool.diff.changes import Change, ChangeKind
-from khotool.diff.fields import changed, is_address, is_layout, length_of, one_sided
+from khotool.diff.fields import changed, content_of, is_address, length_of, one_sided
 from khotool.diff.gaps import is_marker
 from khotool.model.image import Image, Node, NodeKind
 from khotool.records import dataclass
@@ -86,10 +86,11 @@ class Layouts:
 
 def _parts(node: Node, image: Image, top: bool) -> Parts:
     """Layout below a node; below layout everything is."""
+    content = set(map(id, content_of(node, image))) if top else ()
     parts = [
         child
         for child in node.children
-        if not is_marker(child) and (not top or is_layout(child, image))
+        if id(child) not in content and (child.name != "target" or not is_marker(child))
     ]
     keys = numbered([(child.name, child.key) for child in parts])
     return dict(zip(keys, parts, strict=True))

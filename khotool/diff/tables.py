@@ -35,15 +35,12 @@ def compare_tables(old: Node, new: Node, *, addresses: bool) -> tuple[list[Chang
     roles_a, roles_b = _labels(a), _labels(b)
     for label, role in roles_a.items():
         if label in roles_b:
-            left, right = a.column(label), b.column(label)
-            if not aligned:
-                left, right = left[rows_a], right[rows_b]
+            left, right = a.column(label)[rows_a], b.column(label)[rows_b]
             differ = left != right
             if role in ADDRESS_ROLES and not addresses:
                 # Whether there is a page at all does not depend on addresses.
                 differ &= (left == 0) | (right == 0)
-            if differ.any():
-                changes += _column(old.path, label, role, rows_a, left, right, differ)
+            changes += _column(old.path, label, role, rows_a, left, right, differ)
     if aligned:
         return changes, False
     gone, more = _others(len(a), rows_a), _others(len(b), rows_b)

@@ -16,6 +16,7 @@ from khotool.document.regions import region_from_json, region_to_json
 from khotool.document.slack import slack
 from khotool.errors import EncodeError
 from khotool.fdt.blob import FdtError
+from khotool.limits import SHORT_ROWS
 from khotool.model.image import UNPLACED, Image, Node
 from khotool.model.region import Region, TableRegion, Write
 from khotool.pages.runs import intersect, normalise
@@ -114,9 +115,12 @@ def render(pages: np.ndarray[Any, Any], writes: Iterator[Write]) -> list[bytearr
 
 
 def preserved_segments(
-    document: Document, registry: Registry
+    document: Document, registry: Registry, short_rows: int = SHORT_ROWS
 ) -> tuple[list[tuple[int, bytearray]], Geometry]:
     """Memory at a dump's own addresses.
+
+    Args:
+        short_rows: of tables whose columns are given as one value and a count.
 
     Returns:
         physical address and contents of each run of pages; the geometry.
@@ -128,7 +132,8 @@ def preserved_segments(
     model = document.root["model"].table()
     geometry = geometry_of(model)
     pages = _page_runs(model["pages"])
-    regions = [region_from_json(one, registry, geometry) for one in model["regions"].tables()]
+    tables = model["regions"].tables() if _are_few(model["regions"], short_rows) else ()
+    regions = [region_from_json(one, registry, geometry) for one in tables]
     others = model["slack"].tables()
     left = [(one.integer("address"), one["bytes"].hexadecimal()) for one in others]
     document.check()
@@ -160,6 +165,22 @@ def _page_runs(given: Value) -> U64:
     if int((pages[:, 1] - pages[:, 0]).sum()) > MAX_PAGES:
         given.mistake(f"more than {MAX_PAGES} bytes of metadata")
     return pages
+
+
+def _are_few(regions: Value, most: int) -> bool:
+    """False, and a mistake, if tables have more rows than are made of one value and a count."""
+    rows = 0
+    for region in regions.raw if isinstance(regions.raw, list) else ():
+        columns = region.get("columns") if isinstance(region, dict) else None
+        given = columns.values() if isinstance(columns, dict) else ()
+        counts = [column.get("count") for column in given if isinstance(column, dict)]
+        rows += max((count for count in counts if isinstance(count, int)), default=0)
+    if rows > most:
+        regions.mistake(
+            f"{rows} rows in columns of one value, and at most {most} are made; "
+            "raise --limit bytes=N"
+        )
+    return rows <= most
 
 
 def _check_filled(

@@ -25,7 +25,7 @@ from khotool.view.entries import entries_by_name, regions_of
 from khotool.view.folios import folios_of
 from khotool.view.luo import Luo
 
-MOST_FILES = 100_000
+MOST_FILES = 250_000
 MOST_ZEROS = 64 << 30
 """Bytes of holes that are hashed in all; files with more have no hash in the manifest."""
 MANIFEST = "manifest.json"

@@ -41,5 +41,7 @@ def load_image(
     if "id" in model.document and "abi" not in model.document:
         advice = "add its folder with --formats, check it with 'khotool formats validate'"
         raise InputError(f"{name}: the definition of a format, not an image; {advice}")
-    built = build_model(model, registry, making=Making.of_reader(options.limits))
+    limits = options.limits
+    making = Making.of_reader(limits)
+    built = build_model(model, registry, making=making, short_rows=limits.short_rows)
     return image_of(built, registry, name)

@@ -15,6 +15,7 @@ from khotool.encode.lift import handover_of
 from khotool.encode.reopen import image_of
 from khotool.encode.sets import named_set, set_of
 from khotool.errors import EncodeError, InputError, UsageError
+from khotool.limits import SHORT_ROWS
 from khotool.manifest.making import Making
 from khotool.manifest.mutate import apply_mutations
 from khotool.manifest.read import Manifest
@@ -101,6 +102,7 @@ def build_model(
     memory: Sequence[Span] = (),
     progress: Progress | None = None,
     making: Making | None = None,
+    short_rows: int = SHORT_ROWS,
 ) -> Built:
     """Make an image of a model.
 
@@ -110,6 +112,7 @@ def build_model(
         blobs: folder with the payload of a dump.
         memory: ranges that a fresh layout may use instead of the model's own.
         making: what a manifest may read and have made; by default as its author may.
+        short_rows: rows of tables that a dump may give as one value and a count.
 
     Raises:
         StructuredError: a manifest has mistakes; has file, line and key of all of them.
@@ -119,7 +122,7 @@ def build_model(
     if not model.is_dump:
         making = making or Making.of_author(model.path.parent)
         return _build_manifest(model, registry, mode, abi, memory, progress, making)
-    built = preserved(model, registry, blobs)
+    built = preserved(model, registry, blobs, short_rows)
     halves = edited(model.document)
     for key in DERIVED:
         if key in halves:
@@ -161,14 +164,14 @@ def _build_manifest(
     return apply_mutations(built, source, registry)
 
 
-def preserved(model: Model, registry: Registry, blobs: str | None) -> Built:
-    """The image of a dump at its own addresses.
+def preserved(model: Model, registry: Registry, blobs: str | None, short_rows: int) -> Built:
+    """The image of a dump at its own addresses, see ``preserved_segments``.
 
     Raises:
         StructuredError: the document is not what ``dump --json --full`` writes.
     """
     source = model.source
-    segments, geometry = preserved_segments(source, registry)
+    segments, geometry = preserved_segments(source, registry, short_rows)
     folders = [Path(blobs)] if blobs is not None else []
     listed = model.document.get("blobs", {})
     name = listed.get("folder") if isinstance(listed, dict) else None

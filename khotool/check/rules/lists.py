@@ -26,8 +26,7 @@ def check_list_ends(context: Context) -> None:
         if reference is not None and reference.behind:
             starts.add(node.target.address)
     for region in arrays:
-        if region.node is not None and region.node.table is not None:
-            _table(context, region.node, region, starts)
+        _table(context, region, starts)
 
 
 def after_list_ends(image: Image) -> list[Span]:
@@ -79,7 +78,10 @@ def _tail(context: Context, node: Node, start: int, end: int) -> None:
         context.report("REC405", node, "non-zero bytes follow the last counted record", at)
 
 
-def _table(context: Context, node: Node, region: TableRegion, starts: set[int]) -> None:
+def _table(context: Context, region: TableRegion, starts: set[int]) -> None:
+    node = region.node
+    if node is None or node.table is None:
+        return
     page = context.image.geometry.page_size
     used = len(region.records) * region.compiled.size
     pieces = region.pieces.tolist()

@@ -17,6 +17,7 @@ from khotool.document import slack as slack_module
 from khotool.document.full import metadata_pages, render
 from khotool.document.slack import slack
 from khotool.errors import KhotoolError
+from khotool.limits import SHORT_ROWS
 from khotool.opening.models import Model, build_model
 from khotool.structured import StructuredError
 from tests.builders import REGISTRY, capture
@@ -60,6 +61,19 @@ def test_columns_of_a_table_are_numbers(wrong: Any) -> None:
     key = f"model.regions[{regions.index(table)}].columns"
     with pytest.raises(StructuredError, match=re.escape(key)):
         build_model(Model.of(Path("m.json"), document), REGISTRY)
+
+
+def test_few_words_make_few_rows() -> None:
+    """Columns of one value and a count are made up to a limit, over all tables together."""
+    document = json.loads(dumped("linux-7.3.4"))
+    tables = [region for region in document["model"]["regions"] if "table" in region]
+    rows = sum(sum(size for _, size in table["extents"]) // 16 for table in tables)
+    for table in tables[:2]:
+        for column in table["columns"]:
+            table["columns"][column] = {"count": SHORT_ROWS // 2 + 1, "all": 1}
+    for most in (SHORT_ROWS, rows):
+        with pytest.raises(StructuredError, match=f"at most {most} are made"):
+            build_model(Model.of(Path("m.json"), document), REGISTRY, short_rows=most)
 
 
 @pytest.mark.parametrize("window", [512, 4096, 4 << 20])
