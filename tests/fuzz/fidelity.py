@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from khotool.check.catalogue import count_by_severity
 from khotool.check.rules.lists import after_list_ends
 from khotool.check.run import check_image
-from khotool.decode.looked import is_payload
 from khotool.document.dump import dump_document
 from khotool.encode.pack import pack_image
 from khotool.encode.reopen import image_of
@@ -26,10 +23,6 @@ OF_PAYLOAD = ("HND609", "HND621", "HND622", "HND623", "HND624", "HND625", "MEM32
 def told(image: Image) -> dict[str, Any]:
     """What is said of an image: values, and findings but for those about payload."""
     found = [f for f in check_image(image) if f.rule not in OF_PAYLOAD]
-    ends = np.array([f.address or 0 for f in found], np.uint64)
-    # A list may end in payload, of which nothing is packed.
-    inside = is_payload(image, ends) & np.array([f.rule == "REC405" for f in found], bool)
-    found = [f for f, hidden in zip(found, inside.tolist(), strict=True) if not hidden]
     made = dump_document(image, count_by_severity(found))
     said = {key: made[key] for key in HANDOVER if key in made}
     said["findings"] = [[f.rule, f.path, f.address, f.message] for f in found]
