@@ -193,12 +193,8 @@ class Conformance:
         assert self.captured is not None
         base = board(self.kernel.machine).BASE
         area = {"start": base + (1 << 20), "size": SYNTHETIC_MEMORY}
-        for name, document in bridge.samples():
-            known = {
-                "machine": self.kernel.machine.value,
-                "page_size": self.captured.page_size,
-                "memory": [area],
-            }
+        known = {"machine": self.kernel.machine.value, "memory": [area]}
+        for name, document in bridge.samples(self.captured.page_size):
             try:
                 image = bridge.decode(bridge.build(document | known))
                 done = boot(image, self.kernel, self.request())

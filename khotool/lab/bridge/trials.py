@@ -49,13 +49,17 @@ def set_of_release(release: str) -> str | None:
     return None if found is None else found.id
 
 
-def samples() -> Iterator[tuple[str, dict[str, Any]]]:
-    """For every ABI set its id, and a manifest of everything that it carries."""
+def samples(page: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For every ABI set its id, and a manifest of everything that it carries.
+
+    Args:
+        page: bytes of a page of the kernel that the manifests are for.
+    """
     from khotool.fixture.fuzz import sample
 
     known = registry()
     for identifier, abi in known.sets.items():
-        yield identifier, sample(abi, known)
+        yield identifier, sample(abi, known, page)
 
 
 @dataclass(frozen=True, slots=True)
