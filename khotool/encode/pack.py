@@ -18,6 +18,7 @@ from khotool.handover.values import Buffer, Stored
 from khotool.memory.space import MemoryFault
 from khotool.model.image import UNPLACED, Image, NodeKind, Phase, Span
 from khotool.model.region import Write
+from khotool.pages.runs import normalise
 
 KEPT_NOTES = ("OSRELEASE", "PAGESIZE", WRITER_NOTE)
 PIECE = 64 << 20
@@ -44,7 +45,11 @@ def pack_image(
     Raises:
         InputError: the image holds no memory, as a debugfs copy does not.
     """
+    also = () if anonymize else also
     pages = metadata_pages(image)
+    if also:
+        spans = [(span.address, span.size) for span in also]
+        pages = normalise(np.concatenate((pages, captured_pages(image, spans))))
     if not len(pages):
         raise InputError(
             f"{image.info.path}: no memory to pack; a debugfs copy or a blob is small already"
@@ -75,7 +80,7 @@ def pack_image(
 def _kept(image: Image, anonymize: bool, also: Sequence[Span]) -> Iterator[Write]:
     spans = [extent for region in image.regions for extent in region.extents()]
     spans += [(span.address, span.size) for span in image.anchors]
-    spans += [] if anonymize else [(span.address, span.size) for span in also]
+    spans += [(span.address, span.size) for span in also]
     for address, size in spans:
         if address >= UNPLACED:
             continue

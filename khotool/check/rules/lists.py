@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from khotool.abi.definition import Shape
 from khotool.check.context import Context
 from khotool.check.rule import rule
 from khotool.model.image import Image, Node, NodeKind, Phase, Span
 from khotool.model.region import TableRegion
+from khotool.pages.runs import intersect
 
 
 @rule(also=("REC405",))
@@ -68,14 +73,22 @@ def _array(context: Context, node: Node) -> None:
 def _tail(context: Context, node: Node, start: int, end: int) -> None:
     if end <= start:
         return
+    for low, raw in _captured(context, start, end):
+        if raw != bytes(len(raw)):
+            at = low + len(raw) - len(raw.lstrip(b"\0"))
+            context.report("REC405", node, "non-zero bytes follow the last counted record", at)
+            return
+
+
+def _captured(context: Context, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Address and bytes of what was captured: the rest of a large array often was not."""
     raw = context.read(start, end - start)
-    if raw is None:
-        # The rest of a large array that was never used is often not captured.
-        page = context.image.geometry.page_size
-        raw = context.read(start, min(end, -(-start // page) * page) - start)
-    if raw is not None and raw != bytes(len(raw)):
-        at = start + len(raw) - len(raw.lstrip(b"\0"))
-        context.report("REC405", node, "non-zero bytes follow the last counted record", at)
+    if raw is not None:
+        yield start, raw
+        return
+    wanted = np.array([(start, end)], np.uint64)
+    for low, high in intersect(wanted, context.image.space.extents()).tolist():
+        yield low, context.read(low, high - low) or b""
 
 
 def _table(context: Context, region: TableRegion, starts: set[int]) -> None:
