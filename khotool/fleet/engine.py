@@ -25,6 +25,8 @@ from khotool.fleet.spool import unpacked
 from khotool.fleet.tars import Tars
 from khotool.records import dataclass, field
 
+ANSWER = 5.0
+"""Seconds until a scheduler has to answer."""
 WAITING = 64
 """Results that wait until they are written."""
 IN_FLIGHT = 8
@@ -151,7 +153,7 @@ class ClusterEngine:
         """
         distributed = require("distributed")
         try:
-            client = distributed.Client(address, timeout="5s", set_as_default=False)
+            client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"--cluster {address}: no scheduler answers ({type(error).__name__}); "

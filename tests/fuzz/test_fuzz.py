@@ -12,7 +12,7 @@ from tests.fuzz.guard import attempt
 from tests.fuzz.mutate import input_of
 
 REGRESSIONS = Path(__file__).parents[2] / "fixtures" / "regressions"
-RUNS = 60
+RUNS = 30
 SEED = 7_000_000
 
 every_harness = pytest.mark.parametrize("name", names())

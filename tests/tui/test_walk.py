@@ -14,7 +14,7 @@ from khotool.tui.place import resolve
 from tests.tui.conftest import OLDER
 from tests.tui.driver import Driver, drive
 
-STEPS = 3
+STEPS = 2
 """Keys in each mode."""
 SETTLED = 6
 """Keys between two moments of rest: what comes late meets keys that were pressed since."""

@@ -13,6 +13,7 @@ import pytest
 
 from khotool.cli.main import main
 from khotool.errors import UsageError
+from khotool.fleet import engine
 from khotool.fleet.compare import compare
 from khotool.fleet.query import ask
 from khotool.fleet.questions import QUESTIONS
@@ -165,9 +166,13 @@ def test_commands_answer(store: Store, capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_wrong_arguments_are_one_line(
-    images: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Kernels, limits, labels and folders are refused before anything is scanned."""
+    monkeypatch.setattr(engine, "ANSWER", 0.5)
     scan = ["fleet", "scan", str(images), "-o", str(tmp_path / "s")]
     for words, said in (
         ([*scan, "--kernel", "9.9"], "unknown kernel release '9.9'"),
